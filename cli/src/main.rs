@@ -1,0 +1,2 @@
+//! The one binary, `loyalty`.
+fn main() {}
