@@ -1,1 +1,27 @@
-//! TODO
+//! The contract of `loyalty`: what both sides of the queue must agree on.
+//!
+//! Read in this order: [`command`] and [`receipt`] say what goes in and what comes back, [`partition`] and
+//! [`topology`] say where it travels, [`publisher`] gets it there with a confirm. Nothing here knows SQL or HTTP,
+//! and nothing that only one side needs belongs here.
+
+#[macro_use]
+mod closed_set;
+
+pub mod amqp;
+pub mod backoff;
+pub mod command;
+pub mod decode;
+pub mod ids;
+pub mod partition;
+pub mod publisher;
+pub mod receipt;
+pub mod secret;
+pub mod telemetry;
+pub mod text;
+pub mod topology;
+
+pub use command::{Action, Command, CommandType};
+pub use ids::{CommandId, MemberId};
+pub use partition::Partition;
+pub use receipt::{Outcome, Receipt, RefusalCode};
+pub use text::{EmailAddress, Points, Text};

@@ -1,1 +1,11 @@
-//! TODO
+//! Everything that knows SQL. Functions are named by what their callers intend; rows go in and out as plain types.
+//!
+//! [`batch`] is the one place where balances change. The others read, or carry mails and dead letters.
+
+pub mod batch;
+pub mod dead_letter;
+pub mod migrate;
+pub mod pool;
+pub mod rows;
+
+pub use pool::{Pool, StoreError};

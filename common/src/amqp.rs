@@ -1,0 +1,52 @@
+//! Connecting to RabbitMQ, with a deadline and a name that an operator recognises in the broker's list.
+
+use std::time::Duration;
+
+use lapin::{Connection, ConnectionProperties};
+
+use crate::secret::SecretUrl;
+
+/// How long connecting may take, login included. A firewall that drops packets would hold us for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// AMQP's reply code for a close that was meant.
+const REPLY_SUCCESS: u16 = 200;
+
+/// Opens a connection. Recovery is left off: its owner drops a broken connection with all that hung on it and builds
+/// a new one, since a half-recovered channel can lose prefetch or acknowledge the wrong message.
+pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, ConnectError> {
+    let failed = |source| ConnectError::Failed { url: url.clone(), source };
+    let properties = ConnectionProperties::default().with_connection_name(format!("loyalty {name}").into());
+    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect(url.expose(), properties)).await {
+        Ok(connected) => connected.map_err(failed),
+        Err(_) => Err(ConnectError::TimedOut { url: url.clone() }),
+    }
+}
+
+/// Closes a connection in good order; what it still had to write is written first. Bounded, since a dead peer never
+/// answers.
+pub async fn close(connection: &Connection) {
+    const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    let closing = connection.close(REPLY_SUCCESS, "done".into());
+    // A connection that cannot be closed is dropped, which closes it too.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+}
+
+/// RabbitMQ could not be reached. The address is shown without its password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It refused, or could not be found.
+    #[error("could not connect to RabbitMQ at {url}")]
+    Failed {
+        /// Where.
+        url: SecretUrl,
+        /// What went wrong.
+        source: lapin::Error,
+    },
+    /// It did not answer in time.
+    #[error("RabbitMQ at {url} did not answer within 10 seconds")]
+    TimedOut {
+        /// Where.
+        url: SecretUrl,
+    },
+}

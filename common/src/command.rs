@@ -1,0 +1,202 @@
+//! What other systems ask for: one command about one member. This is version 1 of the wire contract.
+//!
+//! [`decode`](crate::decode::decode) is the only way in and [`Command::encode`] the only way out; what the one
+//! writes the other reads.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::ids::{CommandId, MemberId};
+use crate::text::{EmailAddress, Points, Text};
+
+/// The version of the command contract, the field `v`.
+pub const VERSION: u64 = 1;
+
+/// The AMQP property `type` of a command.
+pub const MESSAGE_TYPE: &str = "loyalty.command.v1";
+
+/// The largest body of a command in bytes. Part of the contract.
+pub const BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// How far ahead of the database's clock `occurred_at` may be. Part of the contract: tills have wrong clocks, and a
+/// purchase of tomorrow is one of them.
+pub const CLOCK_AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
+
+/// One command about one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The idempotency key, scoped to the member.
+    pub command_id: CommandId,
+    /// Whom it is about.
+    pub member_id: MemberId,
+    /// When it happened in the shop, to the microsecond (what PostgreSQL keeps).
+    pub occurred_at: Timestamp,
+    /// Why, for people: "order 991".
+    pub reason: Option<Text>,
+    /// What it came from, for machines: "order:991".
+    pub source_ref: Option<Text>,
+    /// What is asked.
+    pub action: Action,
+}
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make the member one of the programme, or again one after an exit.
+    Enroll {
+        /// Where rewards are mailed; without it, rewards are granted but not mailed.
+        email: Option<EmailAddress>,
+        /// How the mails address the member.
+        name: Option<Text>,
+    },
+    /// Add points.
+    Earn {
+        /// How many.
+        points: Points,
+    },
+    /// Take points away, if there are enough.
+    Spend {
+        /// How many.
+        points: Points,
+    },
+    /// End the membership; what is left of the balance is forfeited.
+    Exit,
+}
+
+closed_set! {
+    /// The field `type` of a command.
+    pub enum CommandType {
+        /// [`Action::Enroll`]
+        Enroll = "enroll",
+        /// [`Action::Earn`]
+        Earn = "earn",
+        /// [`Action::Spend`]
+        Spend = "spend",
+        /// [`Action::Exit`]
+        Exit = "exit",
+    }
+}
+
+impl Action {
+    /// The name of the action on the wire.
+    pub const fn command_type(&self) -> CommandType {
+        match self {
+            Self::Enroll { .. } => CommandType::Enroll,
+            Self::Earn { .. } => CommandType::Earn,
+            Self::Spend { .. } => CommandType::Spend,
+            Self::Exit => CommandType::Exit,
+        }
+    }
+
+    /// The points that the command names, if its type names any.
+    pub const fn points(&self) -> Option<Points> {
+        match self {
+            Self::Earn { points } | Self::Spend { points } => Some(*points),
+            Self::Enroll { .. } | Self::Exit => None,
+        }
+    }
+}
+
+impl Command {
+    /// A command that happens now, under a fresh id.
+    pub fn new(member_id: MemberId, action: Action) -> Self {
+        Self {
+            command_id: CommandId::fresh(),
+            member_id,
+            occurred_at: to_microseconds(Timestamp::now()),
+            reason: None,
+            source_ref: None,
+            action,
+        }
+    }
+
+    /// The name of the command's action on the wire.
+    pub const fn command_type(&self) -> CommandType {
+        self.action.command_type()
+    }
+
+    /// The body of the message, as the contract spells it.
+    pub fn encode(&self) -> Vec<u8> {
+        let (email, name) = match &self.action {
+            Action::Enroll { email, name } => (email.as_ref(), name.as_ref()),
+            Action::Earn { .. } | Action::Spend { .. } | Action::Exit => (None, None),
+        };
+        let wire = Wire {
+            v: VERSION,
+            command_id: self.command_id,
+            member_id: &self.member_id,
+            r#type: self.command_type(),
+            points: self.action.points(),
+            email: email.map(EmailAddress::expose),
+            name,
+            occurred_at: self.occurred_at,
+            reason: self.reason.as_ref(),
+            source_ref: self.source_ref.as_ref(),
+        };
+        serde_json::to_vec(&wire).expect("strings and integers always serialize")
+    }
+}
+
+/// What PostgreSQL keeps of a point in time: microseconds, cut off. Comparing what was sent with what was stored
+/// needs both to be this.
+pub fn to_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).expect("the microsecond of a timestamp is a timestamp")
+}
+
+/// The fields in the order of the contract.
+#[derive(Serialize)]
+struct Wire<'a> {
+    v: u64,
+    command_id: CommandId,
+    member_id: &'a MemberId,
+    r#type: CommandType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<Points>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a Text>,
+    occurred_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_ref: Option<&'a Text>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::decode;
+
+    fn command(action: Action) -> Command {
+        Command {
+            command_id: "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID"),
+            member_id: "123".parse().expect("a member id"),
+            occurred_at: "2026-11-22T10:00:00Z".parse().expect("a time"),
+            reason: Some("order 991".parse().expect("a text")),
+            source_ref: Some("order:991".parse().expect("a text")),
+            action,
+        }
+    }
+
+    fn wire(action: Action) -> String {
+        let command = command(action);
+        let body = command.encode();
+        assert_eq!(decode(&body), Ok(command), "what is written is read back");
+        String::from_utf8(body).expect("JSON is UTF-8")
+    }
+
+    /// The wire format is public: a change here breaks every publisher.
+    #[test]
+    fn the_wire_format_is_pinned() {
+        let points = Points::try_new(50).expect("points");
+        let enroll = Action::Enroll {
+            email: Some("ann@example.com".parse().expect("an address")),
+            name: Some("Ann".parse().expect("a name")),
+        };
+        insta::assert_snapshot!(wire(Action::Earn { points }), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(Action::Spend { points }), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"spend","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(enroll), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"enroll","email":"ann@example.com","name":"Ann","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(Action::Exit), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"exit","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+    }
+}

@@ -1,0 +1,286 @@
+//! From bytes to a [`Command`], or to the reason why not.
+//!
+//! The fields are taken out of the object one by one rather than derived, because the error must name the field and
+//! what is allowed, must never quote a value (it may be an address), and a repeated or unknown field must be refused.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, VERSION, to_microseconds};
+use crate::text::{Invalid, Points};
+
+/// The command of a body.
+pub fn decode(body: &[u8]) -> Result<Command, DecodeError> {
+    if body.len() > BODY_MAX_BYTES {
+        return Err(DecodeError::TooLarge { bytes: body.len() });
+    }
+    let mut fields: Fields =
+        serde_json::from_slice(body).map_err(|error| DecodeError::Malformed { problem: describe(&error) })?;
+    let command_type = fields.version_and_type()?;
+    let command = Command {
+        command_id: fields.parsed("command_id")?,
+        member_id: fields.parsed("member_id")?,
+        occurred_at: fields.occurred_at()?,
+        reason: fields.optional("reason")?,
+        source_ref: fields.optional("source_ref")?,
+        action: fields.action(command_type)?,
+    };
+    fields.nothing_left(command_type)?;
+    Ok(command)
+}
+
+/// Why a body is no command. The texts never contain what was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The body is over the contract's bound.
+    #[error("the body has {bytes} bytes; at most 65536 are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// It is not one JSON object.
+    #[error("the body must be one JSON object: {problem}")]
+    Malformed {
+        /// What the parser stumbled over, and where.
+        problem: String,
+    },
+    /// A version that this release does not speak.
+    #[error("`v` must be 1")]
+    UnknownVersion,
+    /// A type that this release does not know.
+    #[error("`type` must be one of enroll, earn, spend, exit")]
+    UnknownType,
+    /// A field is missing, wrong, or unknown.
+    #[error("`{field}` {problem}")]
+    Field {
+        /// Which.
+        field: String,
+        /// What is allowed.
+        problem: String,
+    },
+}
+
+impl DecodeError {
+    /// The field that is wrong, if the error is about one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::TooLarge { .. } | Self::Malformed { .. } => None,
+            Self::UnknownVersion => Some("v"),
+            Self::UnknownType => Some("type"),
+            Self::Field { field, .. } => Some(field),
+        }
+    }
+
+    fn field_error(field: &str, problem: impl Into<String>) -> Self {
+        Self::Field { field: field.to_owned(), problem: problem.into() }
+    }
+}
+
+/// The parser's own words with its position, without the quoted input that they may carry.
+fn describe(error: &serde_json::Error) -> String {
+    let place = format!("line {} column {}", error.line(), error.column());
+    match error.classify() {
+        serde_json::error::Category::Eof => format!("it ends too early, {place}"),
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("not JSON, {place}"),
+        serde_json::error::Category::Data => {
+            let text = error.to_string();
+            if text.starts_with(REPEATED) { text } else { format!("not an object, {place}") }
+        }
+    }
+}
+
+const REPEATED: &str = "a field stands twice";
+
+/// The fields of one JSON object that have not been taken yet. A handful: a list beats a map.
+struct Fields(Vec<(String, Value)>);
+
+impl Fields {
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let at = self.0.iter().position(|(field, _)| field == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    /// Checked first: what follows is only meaningful for a version and a type that we know.
+    fn version_and_type(&mut self) -> Result<CommandType, DecodeError> {
+        if self.take("v").and_then(|v| v.as_u64()) != Some(VERSION) {
+            return Err(DecodeError::UnknownVersion);
+        }
+        let name = self.take("type");
+        name.as_ref().and_then(Value::as_str).and_then(CommandType::parse).ok_or(DecodeError::UnknownType)
+    }
+
+    fn optional<T: std::str::FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<Option<T>, DecodeError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => {
+                text.parse().map(Some).map_err(|error: Invalid| DecodeError::field_error(name, error.to_string()))
+            }
+            Some(_) => Err(DecodeError::field_error(name, "must be a string")),
+        }
+    }
+
+    fn parsed<T: std::str::FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<T, DecodeError> {
+        self.optional(name)?.ok_or_else(|| DecodeError::field_error(name, "is missing"))
+    }
+
+    fn occurred_at(&mut self) -> Result<Timestamp, DecodeError> {
+        const FIELD: &str = "occurred_at";
+        let allowed = || DecodeError::field_error(FIELD, "must be an RFC 3339 time of the years 1900 to 9999");
+        let at = match self.take(FIELD) {
+            None => return Err(DecodeError::field_error(FIELD, "is missing")),
+            Some(Value::String(text)) => text.parse::<Timestamp>().map_err(|_| allowed())?,
+            Some(_) => return Err(allowed()),
+        };
+        // PostgreSQL's calendar begins later than jiff's; nothing was sold before 1900.
+        if at.as_second() < YEAR_1900 { Err(allowed()) } else { Ok(to_microseconds(at)) }
+    }
+
+    fn points(&mut self) -> Result<Points, DecodeError> {
+        const FIELD: &str = "points";
+        let value = self.take(FIELD).ok_or_else(|| DecodeError::field_error(FIELD, "is missing"))?;
+        // 1.0 and 1e3 are not integers here: who writes them may one day write 0.1.
+        Points::try_new(value.as_i64().unwrap_or(0)).map_err(|error| DecodeError::field_error(FIELD, error.to_string()))
+    }
+
+    fn action(&mut self, command_type: CommandType) -> Result<Action, DecodeError> {
+        Ok(match command_type {
+            CommandType::Enroll => Action::Enroll { email: self.optional("email")?, name: self.optional("name")? },
+            CommandType::Earn => Action::Earn { points: self.points()? },
+            CommandType::Spend => Action::Spend { points: self.points()? },
+            CommandType::Exit => Action::Exit,
+        })
+    }
+
+    fn nothing_left(&self, command_type: CommandType) -> Result<(), DecodeError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((field, _)) => {
+                Err(DecodeError::field_error(&printable(field), format!("is not a field of `{command_type}`")))
+            }
+        }
+    }
+}
+
+/// 1900-01-01T00:00:00Z in seconds since 1970.
+const YEAR_1900: i64 = -2_208_988_800;
+
+/// The name of an unknown field as an error may show it: short, and only if it looks like a name.
+fn printable(field: &str) -> String {
+    const NAME_MAX_BYTES: usize = 40;
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if field.len() <= NAME_MAX_BYTES && field.bytes().all(name) { field.to_owned() } else { "?".to_owned() }
+}
+
+impl<'de> serde::Deserialize<'de> for Fields {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Collects the fields of an object and refuses one that stands twice, which `serde_json::Map` would let win silently.
+struct Collect;
+
+impl<'de> Visitor<'de> for Collect {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        /// More than the contract has; a body of thousands of fields must not cost quadratic time.
+        const FIELDS_MAX: usize = 32;
+        let mut fields: Vec<(String, Value)> = Vec::with_capacity(8);
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if fields.len() == FIELDS_MAX {
+                return Err(A::Error::custom("too many fields"));
+            }
+            if fields.iter().any(|(field, _)| *field == name) {
+                return Err(A::Error::custom(format_args!("{REPEATED}: `{}`", printable(&name))));
+            }
+            fields.push((name, value));
+        }
+        Ok(Fields(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EARN: &str = r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z"}"#;
+
+    fn problem(body: &str) -> String {
+        decode(body.as_bytes()).expect_err(body).to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_is_allowed() {
+        let check = |from: &str, to: &str, expected: &str| {
+            let body = EARN.replace(from, to);
+            assert_ne!(body, EARN, "the case changes something: {from}");
+            assert_eq!(problem(&body), expected);
+        };
+        let points = "`points` must be an integer from 1 to 1000000000000";
+        for wrong in ["0", "-5", "1.5", "1e3", "1000000000001", "99999999999999999999999", "\"50\"", "null", "true"] {
+            check("\"points\":50", &format!("\"points\":{wrong}"), points);
+        }
+        check("\"points\":50,", "", "`points` is missing");
+        check("\"v\":1", "\"v\":2", "`v` must be 1");
+        check("\"v\":1", "\"v\":\"1\"", "`v` must be 1");
+        check("earn", "earm", "`type` must be one of enroll, earn, spend, exit");
+        check("\"points\"", "\"pionts\"", "`points` is missing");
+        check("\"points\":50", "\"points\":50,\"bonus\":1", "`bonus` is not a field of `earn`");
+        check("\"points\":50", "\"points\":50,\"email\":\"a@b.de\"", "`email` is not a field of `earn`");
+        check("\"points\":50", "\"points\":50,\"ann@b.de\":1", "`?` is not a field of `earn`");
+        check("\"123\"", "\"\"", "`member_id` must be 1 to 64 bytes of printable ASCII without spaces");
+        check("\"123\"", "123", "`member_id` must be a string");
+        check("019a8f2e", "", "`command_id` must be a UUID");
+        check("2026-11-22T10:00:00Z", "yesterday", "`occurred_at` must be an RFC 3339 time of the years 1900 to 9999");
+        check(
+            "2026-11-22T10:00:00Z",
+            "1899-12-31T23:59:59Z",
+            "`occurred_at` must be an RFC 3339 time of the years 1900 to 9999",
+        );
+        check(
+            "\"points\":50",
+            "\"points\":50,\"reason\":\"\\u0000\"",
+            "`reason` must be 1 to 200 bytes of UTF-8 without control characters",
+        );
+        check(
+            "\"points\":50",
+            "\"points\":50,\"points\":60",
+            "the body must be one JSON object: a field stands twice: `points` at line 1 column 114",
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_malformed() {
+        for body in ["", "{", "[]", "5", "nonsense", "{\"v\":1", "{} {}", "\u{feff}{}"] {
+            assert!(matches!(decode(body.as_bytes()), Err(DecodeError::Malformed { .. })), "{body:?}");
+        }
+        assert!(matches!(decode(b"\xff\xfe{}"), Err(DecodeError::Malformed { .. })));
+        let deep = "[".repeat(10_000);
+        assert!(matches!(decode(format!("{{\"v\":{deep}").as_bytes()), Err(DecodeError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_body_over_the_bound_is_refused_unread() {
+        let padded = |bytes: usize| format!("{EARN}{}", " ".repeat(bytes - EARN.len()));
+        assert!(decode(padded(BODY_MAX_BYTES).as_bytes()).is_ok());
+        assert_eq!(
+            decode(padded(BODY_MAX_BYTES + 1).as_bytes()),
+            Err(DecodeError::TooLarge { bytes: BODY_MAX_BYTES + 1 })
+        );
+    }
+
+    #[test]
+    fn an_error_never_quotes_an_address() {
+        let body =
+            EARN.replace("\"type\":\"earn\",\"points\":50", "\"type\":\"enroll\",\"email\":\"ann smith@example.com\"");
+        assert!(!problem(&body).contains("smith"), "{}", problem(&body));
+    }
+}

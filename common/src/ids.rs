@@ -1,0 +1,129 @@
+//! Who and which: the two ids that every command carries. Made only by `parse`, so that a value of these types is
+//! always one that the wire, the routing and the database accept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::text::Invalid;
+
+/// The longest member id in bytes. Part of the contract.
+pub const MEMBER_ID_MAX_BYTES: usize = 64;
+
+/// A member of the programme: 1 to 64 bytes of printable ASCII without spaces.
+///
+/// Cheap to clone: a batch names each member several times.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct MemberId(Arc<str>);
+
+impl MemberId {
+    /// The id, if it is one.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let length_fits = (1..=MEMBER_ID_MAX_BYTES).contains(&text.len());
+        if length_fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid::new("must be 1 to 64 bytes of printable ASCII without spaces"))
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+impl std::str::FromStr for MemberId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::parse(text)
+    }
+}
+
+/// The idempotency key of a command, made by its sender and scoped to the member. Version 7 is preferred, since ids
+/// that rise with time keep the database's index compact.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct CommandId(Uuid);
+
+impl CommandId {
+    /// The id, if the text is a UUID.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        Uuid::try_parse(text).map(Self).map_err(|_| Invalid::new("must be a UUID"))
+    }
+
+    /// A fresh id that rises with time.
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The same id for the same text: for senders that know a command by something else than a UUID. `scope` keeps
+    /// the texts of different senders apart.
+    pub fn derived(scope: &Uuid, text: &str) -> Self {
+        Self(Uuid::new_v5(scope, text.as_bytes()))
+    }
+
+    /// The UUID.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl From<Uuid> for CommandId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for CommandId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_id_is_short_printable_ascii() {
+        let check = |text: &str, fits: bool| assert_eq!(MemberId::parse(text).is_ok(), fits, "{text:?}");
+        check("123", true);
+        check("00004", true);
+        check("a/b:c@d", true);
+        check(&"x".repeat(64), true);
+        check(&"x".repeat(65), false);
+        check("", false);
+        check("a b", false);
+        check("a\n", false);
+        check("é", false);
+    }
+}

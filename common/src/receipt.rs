@@ -1,0 +1,89 @@
+//! What became of a command: the answer that is kept for as long as the ledger is.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::command::CommandType;
+use crate::ids::{CommandId, MemberId};
+
+closed_set! {
+    /// Whether a command changed anything.
+    pub enum Outcome {
+        /// The rule allowed it.
+        Applied = "applied",
+        /// The rule forbade it, for good: the same id is refused again even if the balance grows later.
+        Refused = "refused",
+    }
+}
+
+closed_set! {
+    /// Why a command was refused. Stable: other systems match on it.
+    pub enum RefusalCode {
+        /// A spend of more than the balance.
+        InsufficientPoints = "insufficient_points",
+        /// An enrolment of somebody who is a member.
+        AlreadyMember = "already_member",
+        /// An exit of somebody who never was a member.
+        NotAMember = "not_a_member",
+        /// Points for or from somebody who has left.
+        Exited = "exited",
+        /// `occurred_at` is more than five minutes ahead of the database's clock.
+        ClockAhead = "clock_ahead",
+        /// The balance or the lifetime sum would pass what the ledger can hold.
+        BalanceLimit = "balance_limit",
+        /// One credit would cross more milestones than a single command may reward.
+        TooManyRewards = "too_many_rewards",
+    }
+}
+
+impl RefusalCode {
+    /// The reason in words, for people.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::InsufficientPoints => "the balance is smaller than the points to spend",
+            Self::AlreadyMember => "the member is enrolled already",
+            Self::NotAMember => "there is no such member",
+            Self::Exited => "the member has left the programme",
+            Self::ClockAhead => "occurred_at is more than 5 minutes ahead of the clock",
+            Self::BalanceLimit => "the sum of points would pass 4000000000000000000",
+            Self::TooManyRewards => "one command may cross at most 1000 milestones",
+        }
+    }
+}
+
+/// The lasting answer to a command, one ledger row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// Whom it is about.
+    pub member_id: MemberId,
+    /// Which command.
+    pub command_id: CommandId,
+    /// What it asked for.
+    pub r#type: CommandType,
+    /// Whether it was applied.
+    pub outcome: Outcome,
+    /// Why not, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<RefusalCode>,
+    /// The points it asked for, if its type names any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub points: Option<i64>,
+    /// What it changed the balance by. 0 when refused.
+    pub delta: i64,
+    /// The balance after it.
+    pub balance_after: i64,
+    /// Its place in the member's ledger: 1, 2, 3, ...
+    pub seq: i64,
+    /// Which membership of the member: 1, and one more for each enrolment after an exit. 0 before the first.
+    pub epoch: i32,
+    /// When it happened in the shop.
+    pub occurred_at: Timestamp,
+    /// When it was decided, by the database's clock.
+    pub recorded_at: Timestamp,
+    /// Why, as its sender said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What it came from, as its sender said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ref: Option<String>,
+}
