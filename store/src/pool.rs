@@ -94,29 +94,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may well succeed later, unchanged: the server is away, shutting down or overloaded, or
-    /// another transaction stood in the way. Everything else is the fault of what was asked.
-    pub fn is_passing(&self) -> bool {
+    /// Whether the fault lies in what was to be written, so that the same rows will be refused again. Everything else
+    /// is the server's state (away, starting, read-only, tables missing, a deadlock): the same call may well succeed
+    /// later, unchanged.
+    pub fn is_content_refused(&self) -> bool {
         match self {
-            Self::Connect(_) => true,
-            Self::Url(_) | Self::Foreign { .. } => false,
-            // Without a server's code the connection itself failed.
-            Self::Query(error) => error.code().map_or_else(|| is_connection_error(error), is_passing_state),
+            Self::Connect(_) | Self::Url(_) | Self::Foreign { .. } => false,
+            // Without a server's code either the connection failed or a value could not be encoded.
+            Self::Query(error) => error.code().map_or_else(|| !is_connection_error(error), blames_content),
         }
     }
 }
 
-/// An error without a code is the connection's, except where the client could not encode or decode a value.
 fn is_connection_error(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
 }
 
-fn is_passing_state(state: &SqlState) -> bool {
-    /// By class: connection exceptions, lack of resources, operator intervention (shutdown, crash, start-up),
-    /// system errors, serialization failures and deadlocks.
-    const PASSING_CLASSES: [&str; 5] = ["08", "53", "57", "58", "40"];
-    // A statement over its time limit (57014) is also what one monstrous command causes; splitting finds it, and a
-    // slow server is met again by the halves.
+fn blames_content(state: &SqlState) -> bool {
+    /// By class: data exceptions, violated constraints, limits of the program, raised exceptions, internal errors.
+    const CONTENT_CLASSES: [&str; 5] = ["22", "23", "54", "P0", "XX"];
+    // A statement over its time limit is also what one monstrous command causes: splitting finds it, and a server
+    // that is merely slow answers the halves.
     let class = state.code().get(..2).unwrap_or_default();
-    *state == SqlState::LOCK_NOT_AVAILABLE || (PASSING_CLASSES.contains(&class) && *state != SqlState::QUERY_CANCELED)
+    *state == SqlState::QUERY_CANCELED || CONTENT_CLASSES.contains(&class)
 }

@@ -1,0 +1,208 @@
+//! The one place where balances change: a transaction that locks the members of a batch, shows what is known of them,
+//! and writes what the rules decided.
+//!
+//! Two round trips in the usual case: everything before the decision is sent in one flight, everything after it, the
+//! commit included, in another. A batch that is dropped without [`Batch::commit`] changes nothing.
+
+use std::collections::{BTreeSet, HashMap};
+
+use deadpool_postgres::Object;
+use futures_util::try_join;
+use jiff::Timestamp;
+use loyalty_common::{CommandId, CommandType, MemberId};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::dead_letter::NewDeadLetter;
+use crate::pool::{Pool, StoreError};
+use crate::rows::{Account, Content, Key, LedgerRow, MemberStatus, ParkedCommand, RewardRow, Standing};
+
+mod write;
+
+/// An open transaction that holds the locks of its members.
+#[derive(Debug)]
+pub struct Batch {
+    /// Taken by the commit. A client that still stands here when the batch is dropped is in the middle of a
+    /// transaction and must not go back to the pool.
+    client: Option<Object>,
+}
+
+/// What the database knows of a batch's members and commands, frozen by the locks.
+#[derive(Debug)]
+pub struct View {
+    /// The database's clock.
+    pub now: Timestamp,
+    /// Every member of the batch; somebody unknown has a fresh row.
+    pub accounts: HashMap<MemberId, Account>,
+    /// The commands of the batch that are in the ledger already.
+    pub known: HashMap<Key, Content>,
+    /// What waits for the members that are not enrolled, in the order of its arrival.
+    pub parked: HashMap<MemberId, Vec<ParkedCommand>>,
+}
+
+/// What the rules decided.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Members as they now stand.
+    pub accounts: Vec<Account>,
+    /// New rows of the ledger.
+    pub ledger: Vec<LedgerRow>,
+    /// Rewards earned, each with its mail.
+    pub rewards: Vec<RewardRow>,
+    /// Commands that wait for an enrolment from now on.
+    pub parked: Vec<ParkedCommand>,
+    /// Commands that waited and do no longer.
+    pub released: Vec<Key>,
+    /// Messages set aside.
+    pub dead_letters: Vec<NewDeadLetter>,
+}
+
+const LOCK: &str = "
+    select member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at
+    from member where member_id = any($1) order by member_id for update";
+
+const KNOWN: &str = "
+    select k.member_id, k.command_id, l.type, l.points, l.reason, l.source_ref, l.email_sha256, l.name_sha256
+    from unnest($1::text[], $2::uuid[]) as k (member_id, command_id)
+    cross join lateral (
+        select * from ledger where ledger.member_id = k.member_id and ledger.command_id = k.command_id limit 1) as l";
+
+const INTRODUCE: &str = "
+    insert into member (member_id, status, epoch, balance, lifetime, last_seq, updated_at)
+    select id, 'unenrolled', 0, 0, 0, 0, now() from unnest($1::text[]) as u (id) order by id collate \"C\"
+    on conflict do nothing";
+
+const PARKED: &str = "
+    select member_id, command_id, body from parked where member_id = any($1) order by parked_id";
+
+/// Bound before the flight, because the arrays must outlive it.
+type Parameters<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
+
+impl Batch {
+    /// Begins the transaction, locks the members of the keys in the order of their ids, and reads what is known.
+    pub async fn open(pool: &Pool, keys: &[Key]) -> Result<(Self, View), StoreError> {
+        let batch = Self { client: Some(pool.get().await?) };
+        let view = batch.read(keys).await?;
+        Ok((batch, view))
+    }
+
+    /// Writes the changes and commits. The answer to a commit can be lost with the connection: then the error is a
+    /// passing one, and trying again finds the commands in the ledger.
+    pub async fn commit(mut self, changes: &Changes) -> Result<(), StoreError> {
+        write::write_and_commit(self.client(), changes).await?;
+        // Only now may the connection serve others.
+        drop(self.client.take());
+        Ok(())
+    }
+
+    fn client(&self) -> &Object {
+        self.client.as_ref().expect("only commit takes the client, and it takes the batch with it")
+    }
+
+    async fn read(&self, keys: &[Key]) -> Result<View, StoreError> {
+        let client = self.client();
+        let key_members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
+        let members: Vec<&str> = key_members.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let key_commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
+        let (lock, known) = try_join!(client.prepare_cached(LOCK), client.prepare_cached(KNOWN))?;
+        // One flight: the statements are sent together, in this order, and answered together.
+        let lock_parameters: Parameters<'_, 1> = [&members];
+        let known_parameters: Parameters<'_, 2> = [&key_members, &key_commands];
+        let ((), now, locked, known) = try_join!(
+            client.batch_execute("begin"),
+            client.query_one("select now()", &[]),
+            client.query(&lock, &lock_parameters),
+            client.query(&known, &known_parameters),
+        )?;
+        let mut view = View {
+            now: now.get(0),
+            accounts: locked.iter().map(account).collect::<Result<_, _>>()?,
+            known: known.iter().map(known_command).collect::<Result<_, _>>()?,
+            parked: HashMap::new(),
+        };
+        self.introduce(&members, &mut view).await?;
+        Ok(view)
+    }
+
+    /// The rarer second flight: gives the unknown a row to lock, and reads what waits for those not enrolled.
+    async fn introduce(&self, members: &[&str], view: &mut View) -> Result<(), StoreError> {
+        let client = self.client();
+        let status = |member: &str| view.accounts.get(member).map(|account| account.standing.status);
+        let not_enrolled = |status: Option<MemberStatus>| status.is_none_or(|it| it == MemberStatus::Unenrolled);
+        let waiting: Vec<&str> = members.iter().copied().filter(|member| not_enrolled(status(member))).collect();
+        let missing: Vec<&str> = waiting.iter().copied().filter(|member| status(member).is_none()).collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (introduce, lock, parked) = try_join!(
+            client.prepare_cached(INTRODUCE),
+            client.prepare_cached(LOCK),
+            client.prepare_cached(PARKED),
+        )?;
+        let missing_parameters: Parameters<'_, 1> = [&missing];
+        let waiting_parameters: Parameters<'_, 1> = [&waiting];
+        let (_, locked, parked) = try_join!(
+            client.execute(&introduce, &missing_parameters),
+            client.query(&lock, &missing_parameters),
+            client.query(&parked, &waiting_parameters),
+        )?;
+        for row in &locked {
+            let (member_id, account) = account(row)?;
+            view.accounts.insert(member_id, account);
+        }
+        for row in &parked {
+            let key = key(row)?;
+            view.parked.entry(key.0.clone()).or_default().push(ParkedCommand { key, body: row.get("body") });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            // Out of the pool and closed: the server rolls back.
+            drop(Object::take(client));
+        }
+    }
+}
+
+fn account(row: &Row) -> Result<(MemberId, Account), StoreError> {
+    let member_id = member_id(row)?;
+    let standing = Standing {
+        status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
+        epoch: row.get("epoch"),
+        milestone: row.get("milestone"),
+        balance: row.get("balance"),
+        lifetime: row.get("lifetime"),
+    };
+    let account = Account {
+        member_id: member_id.clone(),
+        standing,
+        last_seq: row.get("last_seq"),
+        email: row.get("email"),
+        name: row.get("name"),
+        enrolled_at: row.get("enrolled_at"),
+    };
+    Ok((member_id, account))
+}
+
+fn known_command(row: &Row) -> Result<(Key, Content), StoreError> {
+    let content = Content {
+        command_type: CommandType::parse(row.get("type")).ok_or(StoreError::Foreign { column: "ledger.type" })?,
+        points: row.get("points"),
+        reason: row.get("reason"),
+        source_ref: row.get("source_ref"),
+        email_sha256: row.get("email_sha256"),
+        name_sha256: row.get("name_sha256"),
+    };
+    Ok((key(row)?, content))
+}
+
+fn key(row: &Row) -> Result<Key, StoreError> {
+    Ok((member_id(row)?, CommandId::from(row.get::<_, uuid::Uuid>("command_id"))))
+}
+
+fn member_id(row: &Row) -> Result<MemberId, StoreError> {
+    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })
+}

@@ -1,0 +1,194 @@
+//! The second flight of a batch: every change and the commit, sent together. One statement a table, its rows as
+//! arrays.
+
+use deadpool_postgres::Object;
+use futures_util::try_join;
+use loyalty_common::{RefusalCode, topology};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
+
+use super::Changes;
+use crate::dead_letter;
+use crate::pool::StoreError;
+use crate::rows::{Account, Key, LedgerRow, ParkedCommand, RewardRow};
+
+const UPDATE_MEMBERS: &str = "
+    update member as m
+    set status = u.status, epoch = u.epoch, milestone = u.milestone, balance = u.balance, lifetime = u.lifetime,
+        last_seq = u.last_seq, email = u.email, name = u.name, enrolled_at = u.enrolled_at, updated_at = now()
+    from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                $8::text[], $9::text[], $10::timestamptz[])
+        as u (member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at)
+    where m.member_id = u.member_id";
+
+const INSERT_LEDGER: &str = "
+    insert into ledger (member_id, seq, command_id, epoch, type, outcome, code, points, delta, balance_after,
+                        occurred_at, reason, source_ref, email_sha256, name_sha256, recorded_at)
+    select *, now()
+    from unnest($1::text[], $2::bigint[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+                $9::bigint[], $10::bigint[], $11::timestamptz[], $12::text[], $13::text[], $14::bytea[], $15::bytea[])";
+
+const INSERT_REWARDS: &str = "
+    with granted as (
+        select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
+                             $8::text[], $9::uuid[], $10::bytea[])
+            as u (member_id, epoch, number, seq, points, title, recipient, name, email_id, body)),
+    rewards as (
+        insert into reward (member_id, epoch, number, seq, points, title, granted_at)
+        select member_id, epoch, number, seq, points, title, now() from granted),
+    emails as (
+        insert into email (email_id, member_id, epoch, number, recipient, name, state, created_at, updated_at)
+        select email_id, member_id, epoch, number, recipient, name,
+               case when recipient is null then 'no_address' else 'queued' end, now(), now() from granted)
+    insert into outbox (exchange, routing_key, message_id, type, body, created_at)
+    select $11, $12, email_id::text, $13, body, now() from granted where recipient is not null";
+
+const INSERT_PARKED: &str = "
+    insert into parked (member_id, command_id, body, parked_at)
+    select member_id, command_id, body, now()
+    from unnest($1::text[], $2::uuid[], $3::bytea[]) with ordinality as u (member_id, command_id, body, place)
+    order by place";
+
+const DELETE_PARKED: &str = "
+    delete from parked using unnest($1::text[], $2::uuid[]) as u (member_id, command_id)
+    where parked.member_id = u.member_id and parked.command_id = u.command_id";
+
+/// Sends every change and the commit in one flight and waits for all answers. When one fails, the server answers
+/// the commit with a rollback, and that one's error is returned.
+pub(super) async fn write_and_commit(client: &Object, changes: &Changes) -> Result<(), StoreError> {
+    // Rare, and many statements: in a flight of their own.
+    dead_letter::record(client, &changes.dead_letters).await?;
+    // The plans first: a statement that had to be prepared in between would be sent after the commit.
+    let plans = Plans::prepare(client).await?;
+    // Each future sends when it is first polled, and `try_join!` polls in this order.
+    try_join!(
+        update_members(client, &plans, &changes.accounts),
+        insert_ledger(client, &plans, &changes.ledger),
+        insert_rewards(client, &plans, &changes.rewards),
+        insert_parked(client, &plans, &changes.parked),
+        delete_parked(client, &plans, &changes.released),
+        client.batch_execute("commit"),
+    )?;
+    Ok(())
+}
+
+/// Prepared once a connection, then found in its cache.
+struct Plans {
+    update_members: Statement,
+    insert_ledger: Statement,
+    insert_rewards: Statement,
+    insert_parked: Statement,
+    delete_parked: Statement,
+}
+
+impl Plans {
+    async fn prepare(client: &Object) -> Result<Self, Error> {
+        Ok(Self {
+            update_members: client.prepare_cached(UPDATE_MEMBERS).await?,
+            insert_ledger: client.prepare_cached(INSERT_LEDGER).await?,
+            insert_rewards: client.prepare_cached(INSERT_REWARDS).await?,
+            insert_parked: client.prepare_cached(INSERT_PARKED).await?,
+            delete_parked: client.prepare_cached(DELETE_PARKED).await?,
+        })
+    }
+}
+
+/// One column of the rows, as an array.
+fn column<'a, R, T>(rows: &'a [R], field: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(field).collect()
+}
+
+async fn update_members(client: &Object, plans: &Plans, rows: &[Account]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &column(rows, |row| row.member_id.as_str()),
+        &column(rows, |row| row.standing.status.as_str()),
+        &column(rows, |row| row.standing.epoch),
+        &column(rows, |row| row.standing.milestone),
+        &column(rows, |row| row.standing.balance),
+        &column(rows, |row| row.standing.lifetime),
+        &column(rows, |row| row.last_seq),
+        &column(rows, |row| row.email.as_deref()),
+        &column(rows, |row| row.name.as_deref()),
+        &column(rows, |row| row.enrolled_at),
+    ];
+    client.execute(&plans.update_members, parameters).await.map(drop)
+}
+
+async fn insert_ledger(client: &Object, plans: &Plans, rows: &[LedgerRow]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &column(rows, |row| row.member_id.as_str()),
+        &column(rows, |row| row.seq),
+        &column(rows, |row| row.command_id.uuid()),
+        &column(rows, |row| row.epoch),
+        &column(rows, |row| row.content.command_type.as_str()),
+        &column(rows, |row| row.outcome.as_str()),
+        &column(rows, |row| row.code.map(RefusalCode::as_str)),
+        &column(rows, |row| row.content.points),
+        &column(rows, |row| row.delta),
+        &column(rows, |row| row.balance_after),
+        &column(rows, |row| row.occurred_at),
+        &column(rows, |row| row.content.reason.as_deref()),
+        &column(rows, |row| row.content.source_ref.as_deref()),
+        &column(rows, |row| row.content.email_sha256.as_deref()),
+        &column(rows, |row| row.content.name_sha256.as_deref()),
+    ];
+    client.execute(&plans.insert_ledger, parameters).await.map(drop)
+}
+
+/// The message that asks the mailer for a reward's mail. It names the mail and nothing else: an address never
+/// travels through the broker.
+fn mail_request(row: &RewardRow) -> Vec<u8> {
+    format!(r#"{{"v":1,"email_id":"{}"}}"#, row.email_id()).into_bytes()
+}
+
+/// The AMQP property `type` of a request for a mail.
+const EMAIL_MESSAGE_TYPE: &str = "loyalty.email.v1";
+
+async fn insert_rewards(client: &Object, plans: &Plans, rows: &[RewardRow]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &column(rows, |row| row.member_id.as_str()),
+        &column(rows, |row| row.epoch),
+        &column(rows, |row| row.number),
+        &column(rows, |row| row.seq),
+        &column(rows, |row| row.points),
+        &column(rows, |row| row.title.as_str()),
+        &column(rows, |row| row.recipient.as_deref()),
+        &column(rows, |row| row.name.as_deref()),
+        &column(rows, RewardRow::email_id),
+        &column(rows, mail_request),
+        &topology::EMAILS,
+        &topology::SEND_KEY,
+        &EMAIL_MESSAGE_TYPE,
+    ];
+    client.execute(&plans.insert_rewards, parameters).await.map(drop)
+}
+
+async fn insert_parked(client: &Object, plans: &Plans, rows: &[ParkedCommand]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &column(rows, |row| row.key.0.as_str()),
+        &column(rows, |row| row.key.1.uuid()),
+        &column(rows, |row| row.body.as_slice()),
+    ];
+    client.execute(&plans.insert_parked, parameters).await.map(drop)
+}
+
+async fn delete_parked(client: &Object, plans: &Plans, keys: &[Key]) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&column(keys, |(member, _)| member.as_str()), &column(keys, |(_, command)| command.uuid())];
+    client.execute(&plans.delete_parked, parameters).await.map(drop)
+}

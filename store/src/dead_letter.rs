@@ -1,0 +1,136 @@
+//! Messages that nobody could use: kept byte for byte, once each, until an operator decides.
+
+use deadpool_postgres::Client;
+use futures_util::future::try_join_all;
+use loyalty_common::closed_set;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::pool::StoreError;
+
+closed_set! {
+    /// Why a message is a dead letter.
+    pub enum Reason {
+        /// The body is not one JSON object.
+        Malformed = "malformed",
+        /// The body is over 64 KiB.
+        TooLarge = "too_large",
+        /// The field `v` or the property `type` names a version that this release does not speak.
+        UnknownVersion = "unknown_version",
+        /// The field `type` is none that this release knows.
+        UnknownType = "unknown_type",
+        /// A field is missing, wrong or unknown.
+        InvalidField = "invalid_field",
+        /// The routing key is not the partition of the member.
+        Misrouted = "misrouted",
+        /// The property `message_id` is not the command's id.
+        IdMismatch = "id_mismatch",
+        /// The command's id was used before with other content.
+        Conflict = "conflict",
+        /// More commands wait for the member's enrolment than are kept.
+        ParkedTooMany = "parked_too_many",
+        /// The database refuses the command, alone as well as in a batch.
+        Failed = "failed",
+        /// It killed its worker again and again.
+        Crashed = "crashed",
+        /// No queue takes its routing key.
+        Unrouted = "unrouted",
+        /// A mail message that is none.
+        MailUnreadable = "mail_unreadable",
+        /// The mail server will never take the mail.
+        MailRejected = "mail_rejected",
+        /// The mail server did not take the mail on any rung of the retry ladder.
+        MailExhausted = "mail_exhausted",
+    }
+}
+
+/// A dead letter to record.
+#[derive(Clone, Debug)]
+pub struct NewDeadLetter {
+    /// The queue it came from.
+    pub source: String,
+    /// Why it is one.
+    pub reason: Reason,
+    /// What exactly was wrong. Holds no personal data.
+    pub error: String,
+    /// The member it is about, if that is known.
+    pub member_id: Option<String>,
+    /// The command's id, if that is known.
+    pub command_id: Option<Uuid>,
+    /// The command's type, if that is known.
+    pub command_type: Option<String>,
+    /// The mail, if it is about one.
+    pub email_id: Option<Uuid>,
+    /// The exchange it was published to.
+    pub exchange: String,
+    /// The routing key it was published with.
+    pub routing_key: String,
+    /// The property `message_id`, if it has one.
+    pub message_id: Option<String>,
+    /// Properties and headers.
+    pub headers: Value,
+    /// The body, byte for byte.
+    pub body: Vec<u8>,
+    /// Whether the message may have been recorded before: the broker delivers it again, or the transaction is tried
+    /// again after its answer was lost. Then a row of the same digest is the same letter.
+    pub repeated: bool,
+}
+
+impl NewDeadLetter {
+    /// What recognises the letter when it comes again.
+    fn digest(&self) -> Vec<u8> {
+        let message_id = self.message_id.as_deref().unwrap_or_default();
+        let mut hash = Sha256::new();
+        for part in [self.source.as_bytes(), message_id.as_bytes(), &self.body] {
+            // With its length, so that no two different lists of parts hash alike.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().to_vec()
+    }
+}
+
+const RECORD: &str = "
+    with known as (
+        update dead_letter set attempts = attempts + 1, last_at = now()
+        where $1 and dead_letter_id = (select max(dead_letter_id) from dead_letter where digest = $2)
+        returning 1)
+    insert into dead_letter (digest, source, reason, error, member_id, command_id, command_type, email_id,
+                             exchange, routing_key, headers, body, attempts, first_at, last_at)
+    select $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, now(), now()
+    where not exists (select 1 from known)";
+
+/// Records letters inside the caller's transaction.
+pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let statement = client.prepare_cached(RECORD).await?;
+    let statement = &statement;
+    try_join_all(letters.iter().map(|letter| async move {
+        let reason = letter.reason.as_str();
+        client
+            .execute(
+                statement,
+                &[
+                    &letter.repeated,
+                    &letter.digest(),
+                    &letter.source,
+                    &reason,
+                    &letter.error,
+                    &letter.member_id,
+                    &letter.command_id,
+                    &letter.command_type,
+                    &letter.email_id,
+                    &letter.exchange,
+                    &letter.routing_key,
+                    &letter.headers,
+                    &letter.body,
+                ],
+            )
+            .await
+    }))
+    .await?;
+    Ok(())
+}

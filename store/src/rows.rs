@@ -1,0 +1,194 @@
+//! The rows that a batch reads and writes, as plain values.
+
+use jiff::Timestamp;
+use loyalty_common::{CommandId, CommandType, EmailAddress, MemberId, Outcome, Points, RefusalCode, Text, closed_set};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use loyalty_common::command::{Action, Command};
+
+/// What names a command: its id, scoped to its member.
+pub type Key = (MemberId, CommandId);
+
+closed_set! {
+    /// Where a member stands.
+    pub enum MemberStatus {
+        /// A command named them, but nobody ever enrolled them.
+        Unenrolled = "unenrolled",
+        /// A member.
+        Active = "active",
+        /// Was a member.
+        Exited = "exited",
+    }
+}
+
+/// The numbers that rules look at and change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Where the member stands.
+    pub status: MemberStatus,
+    /// Which membership this is: 0 before the first.
+    pub epoch: i32,
+    /// Lifetime points for each reward of this membership; none: no rewards.
+    pub milestone: Option<i64>,
+    /// Points to spend.
+    pub balance: i64,
+    /// Points earned in this membership; spending does not lower it.
+    pub lifetime: i64,
+}
+
+impl Standing {
+    /// Somebody of whom nothing is known.
+    pub const UNENROLLED: Self =
+        Self { status: MemberStatus::Unenrolled, epoch: 0, milestone: None, balance: 0, lifetime: 0 };
+}
+
+/// A member's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Whose.
+    pub member_id: MemberId,
+    /// The numbers.
+    pub standing: Standing,
+    /// The seq of the last ledger row; 0 when there is none.
+    pub last_seq: i64,
+    /// Where rewards are mailed.
+    pub email: Option<String>,
+    /// How mails address the member.
+    pub name: Option<String>,
+    /// When this membership began.
+    pub enrolled_at: Option<Timestamp>,
+}
+
+impl Account {
+    /// The row of somebody whom a command named for the first time.
+    pub fn unenrolled(member_id: MemberId) -> Self {
+        Self {
+            member_id,
+            standing: Standing::UNENROLLED,
+            last_seq: 0,
+            email: None,
+            name: None,
+            enrolled_at: None,
+        }
+    }
+}
+
+/// What makes two commands of one id the same command. `occurred_at` is not part of it: a sender that stamps its
+/// retry afresh still means the same command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// What was asked.
+    pub command_type: CommandType,
+    /// How many points.
+    pub points: Option<i64>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What it came from.
+    pub source_ref: Option<String>,
+    /// SHA-256 of the address of an enrolment: the ledger is kept for ever, an address must not be.
+    pub email_sha256: Option<Vec<u8>>,
+    /// SHA-256 of the name of an enrolment.
+    pub name_sha256: Option<Vec<u8>>,
+}
+
+impl Content {
+    /// The content of a command.
+    pub fn of(command: &Command) -> Self {
+        let (email, name) = match &command.action {
+            Action::Enroll { email, name } => (email.as_ref(), name.as_ref()),
+            Action::Earn { .. } | Action::Spend { .. } | Action::Exit => (None, None),
+        };
+        Self {
+            command_type: command.command_type(),
+            points: command.action.points().map(Points::get),
+            reason: command.reason.as_ref().map(|text| text.as_str().to_owned()),
+            source_ref: command.source_ref.as_ref().map(|text| text.as_str().to_owned()),
+            email_sha256: email.map(EmailAddress::expose).map(sha256),
+            name_sha256: name.map(Text::as_str).map(sha256),
+        }
+    }
+
+    /// The contract's names of the fields in which two contents differ.
+    pub fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
+        let fields = [
+            ("type", self.command_type != other.command_type),
+            ("points", self.points != other.points),
+            ("email", self.email_sha256 != other.email_sha256),
+            ("name", self.name_sha256 != other.name_sha256),
+            ("reason", self.reason != other.reason),
+            ("source_ref", self.source_ref != other.source_ref),
+        ];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
+    }
+}
+
+fn sha256(text: &str) -> Vec<u8> {
+    Sha256::digest(text.as_bytes()).to_vec()
+}
+
+/// A new row of the ledger. When it was recorded is the transaction's time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// Whose.
+    pub member_id: MemberId,
+    /// Its place: one more than the member's last.
+    pub seq: i64,
+    /// By which command.
+    pub command_id: CommandId,
+    /// In which membership.
+    pub epoch: i32,
+    /// What the command asked.
+    pub content: Content,
+    /// Whether it was applied.
+    pub outcome: Outcome,
+    /// Why not.
+    pub code: Option<RefusalCode>,
+    /// What it changed the balance by.
+    pub delta: i64,
+    /// The balance after it.
+    pub balance_after: i64,
+    /// When it happened in the shop.
+    pub occurred_at: Timestamp,
+}
+
+/// A reward that a credit earned, with its mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewardRow {
+    /// Whose.
+    pub member_id: MemberId,
+    /// Of which membership.
+    pub epoch: i32,
+    /// The how-manyth of that membership: 1, 2, 3, ...
+    pub number: i64,
+    /// The ledger row that earned it.
+    pub seq: i64,
+    /// The lifetime sum that was crossed.
+    pub points: i64,
+    /// What the member gets.
+    pub title: String,
+    /// Where its mail goes; without an address there is no mail, and the mail's row says so.
+    pub recipient: Option<String>,
+    /// How its mail addresses the member.
+    pub name: Option<String>,
+}
+
+/// The namespace of the ids of mails: a random UUID, fixed for ever.
+const EMAIL_NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_9ab4_6f0e_4b7c_9d6a_3c1e_88f2_b1d7);
+
+impl RewardRow {
+    /// The id of the reward's one mail. The same reward always has the same, so a resend is recognisable.
+    pub fn email_id(&self) -> Uuid {
+        let reward = format!("{}/{}/{}", self.member_id, self.epoch, self.number);
+        Uuid::new_v5(&EMAIL_NAMESPACE, reward.as_bytes())
+    }
+}
+
+/// A command that waits for its member's enrolment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedCommand {
+    /// Which.
+    pub key: Key,
+    /// As it came.
+    pub body: Vec<u8>,
+}
