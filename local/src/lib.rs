@@ -1,1 +1,35 @@
-//! TODO
+//! Private servers as child processes: a `PostgreSQL`, a `RabbitMQ` and a mailbox of our own, for `loyalty dev` and
+//! for the tests.
+//!
+//! Every server listens on 127.0.0.1 only, on a free port, with a random password, keeps everything it writes in
+//! one directory, and ends with this process however this process ends. A server that the machine runs for others
+//! is never touched. Read in this order: [`Servers`], [`Postgres`], [`RabbitMq`], then [`Mailbox`] and [`Proxy`],
+//! which are not child processes at all.
+
+mod account;
+mod door;
+mod home;
+mod lock;
+mod log_file;
+mod mailbox;
+mod management;
+mod ports;
+mod postgres;
+mod process;
+mod programs;
+mod proxy;
+mod rabbitmq;
+mod servers;
+mod wait;
+
+pub use account::AccountError;
+pub use home::HomeError;
+pub use lock::LockError;
+pub use mailbox::{Behaviour, Mail, Mailbox, MailboxError};
+pub use management::ManagementError;
+pub use postgres::{Durability, Postgres, PostgresError};
+pub use process::ProcessError;
+pub use programs::MissingProgram;
+pub use proxy::{Proxy, ProxyError};
+pub use rabbitmq::{RabbitMq, RabbitMqError};
+pub use servers::{Servers, ServersError};

@@ -1,0 +1,214 @@
+//! The directory of one server: its data, its password, the ports it had last time, and the lock on all of it.
+//!
+//! Under root a server may run as an account that cannot reach the directory (a repository under `/root`, say). Its
+//! files then live under `/var/lib`, and a link in the directory leads there.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use crate::{
+    account::{Account, AccountError},
+    lock::{Lock, LockError},
+    log_file::LogFile,
+    ports,
+};
+
+/// Where files go whose own place the server's account cannot reach. Not `/var/tmp`: systemd removes files there by
+/// their age, which would tear holes into a database.
+const ELSEWHERE: &str = "/var/lib/loyalty-local";
+
+/// Random bytes of a password: 144 bits, written as hexadecimal digits, so that no URL needs to escape it.
+const PASSWORD_BYTES: usize = 18;
+
+/// Why a server's directory could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// A file or directory in it could not be read or written.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else uses it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The account that the server runs as.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// No port of 127.0.0.1 is free.
+    #[error("cannot find a free port on 127.0.0.1")]
+    Port(#[source] io::Error),
+}
+
+/// A server's directory, held for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Home {
+    dir: PathBuf,
+    logs: PathBuf,
+    account: Account,
+    lock: Lock,
+}
+
+impl Home {
+    /// Opens `base/name` for a server that runs as we do.
+    pub(crate) async fn open(base: &Path, name: &str) -> Result<Self, HomeError> {
+        let base = prepare(base)?;
+        Self::open_as(&base, name, Account::Own).await
+    }
+
+    /// Opens `base/name` for a server that refuses to run as root.
+    pub(crate) async fn open_not_as_root(base: &Path, name: &str) -> Result<Self, HomeError> {
+        let base = prepare(base)?;
+        let account = Account::not_root(&base.join(name))?;
+        Self::open_as(&base, name, account).await
+    }
+
+    async fn open_as(base: &Path, name: &str, account: Account) -> Result<Self, HomeError> {
+        let place = base.join(name);
+        if !place.exists() {
+            make(&place, &account).await?;
+        }
+        let dir = place.canonicalize().map_err(|source| HomeError::Io { path: place, source })?;
+        let lock = Lock::take(&dir).await?;
+        Ok(Self { dir, logs: base.join("log"), account, lock })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// See [`Lock::for_child`].
+    pub(crate) fn lock_for_child(&self) -> Result<Stdio, LockError> {
+        self.lock.for_child()
+    }
+
+    /// The log of the child called `name`, beside those of the other servers.
+    pub(crate) fn log(&self, name: &str) -> LogFile {
+        LogFile::new(self.logs.join(name).with_extension("log"))
+    }
+
+    /// The server's password, made at the first call and kept.
+    pub(crate) fn password(&self) -> Result<String, HomeError> {
+        let path = self.dir.join("password");
+        if let Some(known) = read(&path)? {
+            return Ok(known);
+        }
+        let password = random_password().map_err(|source| HomeError::Io { path: "/dev/urandom".into(), source })?;
+        self.write(&path, &password)?;
+        Ok(password)
+    }
+
+    /// The port for the purpose `name`: that of the last run if nobody has taken it since.
+    pub(crate) fn port(&self, name: &str) -> Result<u16, HomeError> {
+        let path = self.dir.join(name).with_extension("port");
+        let last = read(&path)?.and_then(|text| text.parse().ok());
+        let port = ports::free(last).map_err(HomeError::Port)?;
+        if last != Some(port) {
+            self.write(&path, &port.to_string())?;
+        }
+        Ok(port)
+    }
+
+    /// Writes a file that only the server's account may read.
+    pub(crate) fn write(&self, path: &Path, text: &str) -> Result<(), HomeError> {
+        let error = |source| HomeError::Io { path: path.to_path_buf(), source };
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(error)?;
+        file.write_all(text.as_bytes()).map_err(error)?;
+        Ok(self.account.give(path)?)
+    }
+}
+
+/// Makes `base` and its log directory, and answers its full path.
+fn prepare(base: &Path) -> Result<PathBuf, HomeError> {
+    let logs = base.join("log");
+    std::fs::create_dir_all(&logs).map_err(|source| HomeError::Io { path: logs, source })?;
+    base.canonicalize().map_err(|source| HomeError::Io { path: base.to_path_buf(), source })
+}
+
+/// Makes the directory `place`, or one elsewhere with a link from `place` if the account could not reach it there.
+async fn make(place: &Path, account: &Account) -> Result<(), HomeError> {
+    let parent = place.parent().unwrap_or(Path::new("/"));
+    if account.can_enter(parent)? {
+        create(place)?;
+        return Ok(account.give(place)?);
+    }
+    let elsewhere = elsewhere(place);
+    if elsewhere.exists() {
+        // The link is gone, so the owner wanted to begin anew. Servers that still run there must not be robbed.
+        let _ours = Lock::take(&elsewhere).await?;
+        std::fs::remove_dir_all(&elsewhere).map_err(|source| HomeError::Io { path: elsewhere.clone(), source })?;
+    }
+    create(&elsewhere)?;
+    account.give(&elsewhere)?;
+    // A link whose target somebody removed is in the way of the new one.
+    let _ = std::fs::remove_file(place);
+    std::os::unix::fs::symlink(&elsewhere, place).map_err(|source| HomeError::Io { path: place.to_path_buf(), source })
+}
+
+fn create(dir: &Path) -> Result<(), HomeError> {
+    let error = |source| HomeError::Io { path: dir.to_path_buf(), source };
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent).map_err(error)?;
+    }
+    DirBuilder::new().mode(0o700).create(dir).map_err(error)
+}
+
+fn elsewhere(place: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    place.hash(&mut hasher);
+    Path::new(ELSEWHERE).join(format!("{:016x}", hasher.finish()))
+}
+
+fn read(path: &Path) -> Result<Option<String>, HomeError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(HomeError::Io { path: path.to_path_buf(), source }),
+    }
+}
+
+fn random_password() -> io::Result<String> {
+    let mut bytes = [0; PASSWORD_BYTES];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn password_and_port_are_kept_from_run_to_run() {
+        let base = tempfile::tempdir().unwrap();
+        let first = Home::open(base.path(), "server").await.unwrap();
+        let (password, port) = (first.password().unwrap(), first.port("amqp").unwrap());
+        drop(first);
+        let second = Home::open(base.path(), "server").await.unwrap();
+        assert_eq!((second.password().unwrap(), second.port("amqp").unwrap()), (password, port));
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_reads_the_password() {
+        let base = tempfile::tempdir().unwrap();
+        let home = Home::open(base.path(), "server").await.unwrap();
+        home.password().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home.dir().join("password")), 0o600);
+        assert_eq!(mode(home.dir()), 0o700);
+    }
+}

@@ -1,0 +1,40 @@
+//! What the private server is told on its command line. Its own configuration file stays as `initdb` made it.
+
+use std::{ffi::OsString, path::Path};
+
+use super::{Durability, USER};
+
+/// The arguments of `initdb`, which makes a cluster in `data`. The superuser's password is in the file `password`.
+pub(super) fn initdb(data: &Path, password: &Path, durability: Durability) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["--encoding=UTF8".into(), "--locale=C".into()];
+    args.extend(["--auth=scram-sha-256".into(), "--data-checksums".into()]);
+    args.extend(["--username".into(), USER.into()]);
+    args.extend(["--pwfile".into(), password.into()]);
+    args.extend(["--pgdata".into(), data.into()]);
+    if durability == Durability::Throwaway {
+        args.push("--no-sync".into());
+    }
+    args
+}
+
+/// The arguments of the server on the cluster in `data`.
+pub(super) fn server(data: &Path, port: u16, durability: Durability) -> Vec<OsString> {
+    let port = format!("port={port}");
+    let mut settings = vec![
+        port.as_str(),
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        // Tests run side by side, each with a pool or two.
+        "max_connections=200",
+        // Enough for the working set of a demonstration; a laptop keeps its memory.
+        "shared_buffers=128MB",
+        "timezone=UTC",
+        "log_timezone=UTC",
+        "log_line_prefix=%m [%p] %d ",
+    ];
+    if durability == Durability::Throwaway {
+        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+    }
+    let settings = settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]);
+    ["-D".into(), data.into()].into_iter().chain(settings).collect()
+}

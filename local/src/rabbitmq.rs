@@ -1,0 +1,274 @@
+//! A private `RabbitMQ` node with its own port mapper (`epmd`).
+//!
+//! Everything listens on 127.0.0.1 only: AMQP, the management API, the node's distribution and `epmd`. Another
+//! `RabbitMQ` on this machine, on the usual ports, is neither asked nor disturbed.
+
+mod settings;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Mutex,
+};
+
+use crate::{
+    account::Account,
+    home::{Home, HomeError},
+    lock::LockError,
+    management::{Management, ManagementError, percent_encoded},
+    process::{EndSignal, Launch, Process, ProcessError},
+    programs::{self, MissingProgram},
+    wait,
+};
+use settings::{Ports, USER};
+
+/// A node boots in five to ten seconds; a small machine under load takes several times that.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// `epmd` is a small program that only opens a port.
+const EPMD_START_LIMIT: Duration = Duration::from_secs(10);
+
+/// A node closes its queues and its tables within a second, or waits five seconds for a part of itself.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// One answer of the AMQP port while the node starts.
+const GREETING_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a client of AMQP 0-9-1 says first; the node answers with its first method.
+const AMQP_HELLO: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+/// What can go wrong with the private node.
+#[derive(Debug, thiserror::Error)]
+pub enum RabbitMqError {
+    /// Its programs are not installed.
+    #[error(transparent)]
+    Missing(#[from] MissingProgram),
+    /// Its directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A child process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Its management API.
+    #[error(transparent)]
+    Management(#[from] ManagementError),
+    /// It ended, or did not answer in time.
+    #[error("{program} did not start; the end of {}:\n{tail}", log.display())]
+    Start {
+        /// `RabbitMQ` or `epmd`.
+        program: &'static str,
+        /// Where the whole story is.
+        log: PathBuf,
+        /// Its last lines.
+        tail: String,
+    },
+}
+
+/// A private node. Dropping it asks the node to stop, and does not wait; [`RabbitMq::stop`] waits.
+#[derive(Debug)]
+pub struct RabbitMq {
+    home: Home,
+    ports: Ports,
+    password: String,
+    management: Management,
+    processes: Mutex<Processes>,
+}
+
+/// The port mapper outlives the node: a killed node comes back to it.
+#[derive(Debug, Default)]
+struct Processes {
+    epmd: Option<Process>,
+    node: Option<Process>,
+}
+
+impl RabbitMq {
+    /// Starts a node with its data in `dir/rabbitmq`, and waits until it serves AMQP and its management API.
+    pub async fn start(dir: &Path) -> Result<Self, RabbitMqError> {
+        // Before anything is written: a machine without the programs gets no half-made directory.
+        programs::rabbitmq_server()?;
+        let home = Home::open(dir, "rabbitmq").await?;
+        let (ports, password) = (Ports::choose(&home)?, home.password()?);
+        settings::write(&home, &ports, &password)?;
+        let management = Management::new(ports.management, USER, &password);
+        let node = Self { home, ports, password, management, processes: Mutex::default() };
+        node.start_again().await?;
+        Ok(node)
+    }
+
+    /// The URL of a virtual host, password included. The heartbeat finds a dead peer within twenty seconds.
+    pub fn url(&self, vhost: &str) -> String {
+        let vhost = percent_encoded(vhost);
+        format!("amqp://{USER}:{}@127.0.0.1:{}/{vhost}?heartbeat=10", self.password, self.ports.amqp)
+    }
+
+    /// The port of AMQP on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.ports.amqp
+    }
+
+    /// Where the management API and its pages are; the user is `loyalty` with [`RabbitMq::password`].
+    pub fn management_url(&self) -> String {
+        self.management.url()
+    }
+
+    /// The user of [`RabbitMq::url`] and of the management API.
+    pub fn user(&self) -> &'static str {
+        USER
+    }
+
+    /// The password of [`RabbitMq::user`].
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// Makes a virtual host in which our user has all rights. One that is there already is kept.
+    pub async fn create_vhost(&self, name: &str) -> Result<(), RabbitMqError> {
+        Ok(self.management.create_vhost(name, USER).await?)
+    }
+
+    /// Removes a virtual host and everything in it.
+    pub async fn delete_vhost(&self, name: &str) -> Result<(), RabbitMqError> {
+        Ok(self.management.delete_vhost(name).await?)
+    }
+
+    /// Stops in good order and starts again on the same ports.
+    pub async fn restart(&self) -> Result<(), RabbitMqError> {
+        self.stop_node().await;
+        self.start_again().await
+    }
+
+    /// Stops the node and its port mapper. Does nothing if they do not run.
+    pub async fn stop(&self) {
+        self.stop_node().await;
+        if let Some(epmd) = self.processes.lock().await.epmd.take() {
+            epmd.stop(STOP_LIMIT).await;
+        }
+    }
+
+    /// Ends the node at once, as a power cut would. Does nothing if it does not run.
+    pub async fn kill(&self) {
+        if let Some(node) = self.processes.lock().await.node.take() {
+            node.kill().await;
+        }
+    }
+
+    /// Starts it after [`RabbitMq::stop`] or [`RabbitMq::kill`], on the same ports with the same data. Does nothing
+    /// if it runs.
+    pub async fn start_again(&self) -> Result<(), RabbitMqError> {
+        let mut processes = self.processes.lock().await;
+        // First the mapper: a node that finds none would start one of its own, as a daemon that nobody ends.
+        if !is_running(processes.epmd.as_ref()) {
+            processes.epmd = Some(self.start_epmd().await?);
+        }
+        if !is_running(processes.node.as_ref()) {
+            processes.node = Some(self.start_node().await?);
+        }
+        Ok(())
+    }
+
+    /// Resolves when the node that runs now has ended, for whatever reason; at once if none runs.
+    pub async fn ended(&self) {
+        let ended = self.processes.lock().await.node.as_ref().map(Process::ended);
+        if let Some(ended) = ended {
+            ended.await;
+        }
+    }
+
+    /// Where the node writes its log.
+    pub fn log(&self) -> PathBuf {
+        self.home.log("rabbitmq").path().to_path_buf()
+    }
+
+    async fn stop_node(&self) {
+        if let Some(node) = self.processes.lock().await.node.take() {
+            self.loosen_statistics().await;
+            node.stop(STOP_LIMIT).await;
+        }
+    }
+
+    /// Takes the management plugin's statistics off the node's event bus. Left there, their end asks the part of
+    /// the node that waits for that end, and each stop takes the five seconds until the node gives up on it.
+    /// Without the program for it the stop is slower, that is all.
+    async fn loosen_statistics(&self) {
+        let Ok(program) = programs::erlang("erl_call") else { return };
+        let mut command = Command::new(program);
+        command.env_clear().envs(settings::environment(&self.home, &self.ports));
+        command.args(["-address", &format!("127.0.0.1:{}", self.ports.distribution)]);
+        command.args(["-a", "gen_event delete_handler [rabbit_event, rabbit_mgmt_db_handler, []]"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = tokio::task::spawn_blocking(move || command.status()).await;
+    }
+
+    async fn start_epmd(&self) -> Result<Process, RabbitMqError> {
+        let program = programs::erlang("epmd")?;
+        let port = self.ports.epmd;
+        let args = ["-port".into(), port.to_string().into(), "-address".into(), "127.0.0.1".into()].to_vec();
+        let epmd = self.launch(program, args, "epmd")?;
+        let listens = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+        self.wait_ready(&epmd, EPMD_START_LIMIT, "epmd", listens).await?;
+        Ok(epmd)
+    }
+
+    async fn start_node(&self) -> Result<Process, RabbitMqError> {
+        let node = self.launch(programs::rabbitmq_server()?, Vec::new(), "rabbitmq")?;
+        let serves = async || self.greets().await && self.management.ping().await.is_ok();
+        self.wait_ready(&node, START_LIMIT, "rabbitmq", serves).await?;
+        Ok(node)
+    }
+
+    fn launch(&self, program: PathBuf, args: Vec<std::ffi::OsString>, log: &str) -> Result<Process, RabbitMqError> {
+        let launch = Launch {
+            program,
+            args,
+            env: settings::environment(&self.home, &self.ports),
+            dir: self.home.dir().to_path_buf(),
+            account: Account::Own,
+            stdin: self.home.lock_for_child()?,
+            log: self.home.log(log),
+            end_signal: EndSignal::Terminate,
+        };
+        Ok(Process::start(launch)?)
+    }
+
+    /// Whether the AMQP port does not only accept but answers.
+    async fn greets(&self) -> bool {
+        let greeting = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.ports.amqp)).await?;
+            stream.write_all(AMQP_HELLO).await?;
+            stream.read_u8().await
+        };
+        // A method frame is of type 1. A node that refuses the protocol answers with the letter A.
+        matches!(tokio::time::timeout(GREETING_LIMIT, greeting).await, Ok(Ok(1)))
+    }
+
+    async fn wait_ready(
+        &self,
+        process: &Process,
+        limit: Duration,
+        program: &'static str,
+        ready: impl AsyncFn() -> bool,
+    ) -> Result<(), RabbitMqError> {
+        let ready = async || match (process.exit_status(), ready().await) {
+            (None, is_ready) => is_ready.then_some(true),
+            (Some(_), _) => Some(false),
+        };
+        if wait::until(limit, ready).await == Some(true) {
+            return Ok(());
+        }
+        let log = self.home.log(program);
+        Err(RabbitMqError::Start { program, tail: log.tail(), log: log.path().to_path_buf() })
+    }
+}
+
+fn is_running(process: Option<&Process>) -> bool {
+    process.is_some_and(|process| process.exit_status().is_none())
+}

@@ -1,0 +1,107 @@
+//! What the private node is told: its ports, its environment and its configuration files.
+//!
+//! The environment is complete. Whatever this process inherited, and whatever `/etc/rabbitmq` says about the
+//! machine's own node, does not reach ours.
+
+use std::ffi::OsString;
+
+use crate::{
+    home::{Home, HomeError},
+    programs,
+};
+
+/// The only user of the node. There is no `guest`.
+pub(super) const USER: &str = "loyalty";
+
+/// The node's name. Its own port mapper makes it unique; a fixed one keeps the data readable when the machine is
+/// renamed, and `localhost` needs no name server.
+const NODE: &str = "loyalty@localhost";
+
+/// More threads than this do not make a node for demonstrations faster, they make it larger.
+const SCHEDULERS_MAX: usize = 4;
+
+/// Below this much free disk the node stops taking messages. The default would stop a nearly full laptop.
+const DISK_FREE_LIMIT: &str = "50MB";
+
+/// The log of the quorum queues is kept in memory until it reaches this size; the default of 512 MB is for servers.
+const QUORUM_LOG_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The four ports of a node, all on 127.0.0.1.
+#[derive(Debug)]
+pub(super) struct Ports {
+    pub(super) amqp: u16,
+    pub(super) management: u16,
+    pub(super) distribution: u16,
+    pub(super) epmd: u16,
+}
+
+impl Ports {
+    pub(super) fn choose(home: &Home) -> Result<Self, HomeError> {
+        Ok(Self {
+            amqp: home.port("amqp")?,
+            management: home.port("management")?,
+            distribution: home.port("distribution")?,
+            epmd: home.port("epmd")?,
+        })
+    }
+}
+
+/// Writes the configuration files.
+pub(super) fn write(home: &Home, ports: &Ports, password: &str) -> Result<(), HomeError> {
+    home.write(&home.dir().join("enabled_plugins"), "[rabbitmq_management].\n")?;
+    home.write(&home.dir().join("rabbitmq.conf"), &configuration(ports, password))
+}
+
+fn configuration(Ports { amqp, management, .. }: &Ports, password: &str) -> String {
+    format!(
+        "listeners.tcp.local = 127.0.0.1:{amqp}\n\
+         management.tcp.ip = 127.0.0.1\n\
+         management.tcp.port = {management}\n\
+         management_agent.disable_metrics_collector = true\n\
+         default_user = {USER}\n\
+         default_pass = {password}\n\
+         disk_free_limit.absolute = {DISK_FREE_LIMIT}\n\
+         raft.wal_max_size_bytes = {QUORUM_LOG_BYTES}\n\
+         log.console = true\n\
+         log.console.level = info\n\
+         log.file = false\n"
+    )
+}
+
+/// The whole environment of the node, of its port mapper and of the programs that talk to them.
+pub(super) fn environment(home: &Home, ports: &Ports) -> Vec<(&'static str, OsString)> {
+    let inside = |name: &str| OsString::from(home.dir().join(name));
+    let erlang = programs::erlang("erl").ok();
+    let erlang_dir = erlang.as_deref().and_then(std::path::Path::parent).unwrap_or(std::path::Path::new("/usr/bin"));
+    let schedulers = std::thread::available_parallelism().map_or(1, usize::from).min(SCHEDULERS_MAX);
+    vec![
+        ("PATH", programs::child_path(erlang_dir)),
+        ("LANG", "C.UTF-8".into()),
+        // The Erlang cookie is made here, readable by nobody else.
+        ("HOME", home.dir().into()),
+        ("ERL_EPMD_PORT", ports.epmd.to_string().into()),
+        ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
+        ("ERL_CRASH_DUMP_SECONDS", "0".into()),
+        ("RABBITMQ_NODENAME", NODE.into()),
+        ("RABBITMQ_DIST_PORT", ports.distribution.to_string().into()),
+        ("RABBITMQ_MNESIA_BASE", inside("data")),
+        ("RABBITMQ_LOG_BASE", inside("log")),
+        ("RABBITMQ_LOGS", "-".into()),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", inside("enabled_plugins")),
+        ("RABBITMQ_CONFIG_FILE", inside("rabbitmq.conf")),
+        // Named so that the machine's own are not read. They do not exist.
+        ("RABBITMQ_CONFIG_FILES", inside("conf.d")),
+        ("RABBITMQ_ADVANCED_CONFIG_FILE", inside("advanced.config")),
+        ("RABBITMQ_CONF_ENV_FILE", inside("rabbitmq-env.conf")),
+        // The script then becomes the node instead of watching it, so that a signal reaches the node itself.
+        ("RABBITMQ_ALLOW_INPUT", "1".into()),
+        ("RABBITMQ_SERVER_START_ARGS", "-noinput".into()),
+        // Threads bound to cores would fight with those of another node.
+        ("RABBITMQ_SCHEDULER_BIND_TYPE", "u".into()),
+        (
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            format!("+S {schedulers}:{schedulers} -start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}}")
+                .into(),
+        ),
+    ]
+}

@@ -1,0 +1,48 @@
+//! Both private servers of one directory, started side by side.
+
+use std::path::Path;
+
+use crate::{Durability, Postgres, PostgresError, RabbitMq, RabbitMqError};
+
+/// Which of the servers failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServersError {
+    /// The database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The broker.
+    #[error(transparent)]
+    RabbitMq(#[from] RabbitMqError),
+}
+
+/// A private `PostgreSQL` and a private `RabbitMQ`.
+#[derive(Debug)]
+pub struct Servers {
+    /// The database.
+    pub postgres: Postgres,
+    /// The broker.
+    pub rabbitmq: RabbitMq,
+}
+
+impl Servers {
+    /// Starts both with their data in `dir`. If one fails the other is asked to stop.
+    pub async fn start(dir: &Path, durability: Durability) -> Result<Self, ServersError> {
+        let postgres = async { Ok::<_, ServersError>(Postgres::start_with(dir, durability).await?) };
+        let rabbitmq = async { Ok::<_, ServersError>(RabbitMq::start(dir).await?) };
+        let (postgres, rabbitmq) = tokio::try_join!(postgres, rabbitmq)?;
+        Ok(Self { postgres, rabbitmq })
+    }
+
+    /// Stops both and waits until they have ended.
+    pub async fn stop(&self) {
+        tokio::join!(self.postgres.stop(), self.rabbitmq.stop());
+    }
+
+    /// Resolves when one of them has ended, and says which.
+    pub async fn ended(&self) -> &'static str {
+        tokio::select! {
+            () = self.postgres.ended() => "PostgreSQL",
+            () = self.rabbitmq.ended() => "RabbitMQ",
+        }
+    }
+}
