@@ -7,7 +7,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::pool::StoreError;
+use crate::email::{self, EmailId};
+use crate::pool::{Pool, StoreError};
+use crate::transaction::Transaction;
 
 closed_set! {
     /// Why a message is a dead letter.
@@ -100,6 +102,17 @@ const RECORD: &str = "
                              exchange, routing_key, headers, body, attempts, first_at, last_at)
     select $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, now(), now()
     where not exists (select 1 from known)";
+
+/// Keeps letters that the broker set aside: all of them or none. The mails among them will not be sent any more.
+pub async fn keep(pool: &Pool, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+    let transaction = Transaction::begin(pool).await?;
+    record(&transaction, letters).await?;
+    let emails: Vec<EmailId> = letters.iter().filter_map(|letter| letter.email_id).map(EmailId::from).collect();
+    if !emails.is_empty() {
+        email::kill(&transaction, &emails, "RabbitMQ set the mail aside").await?;
+    }
+    transaction.commit().await
+}
 
 /// Records letters inside the caller's transaction.
 pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), StoreError> {

@@ -4,8 +4,11 @@
 
 pub mod batch;
 pub mod dead_letter;
+pub mod email;
 pub mod migrate;
+pub mod outbox;
 pub mod pool;
 pub mod rows;
+mod transaction;
 
 pub use pool::{Pool, StoreError};

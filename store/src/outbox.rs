@@ -1,0 +1,78 @@
+//! Messages that a transaction wanted published, on their way to the broker.
+//!
+//! Rows are taken in the order they were written and stay locked until what was confirmed is removed, so that two
+//! relays never publish the same row at once. A row must never be removed before its confirm.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use crate::pool::{Pool, StoreError};
+use crate::transaction::Transaction;
+
+/// The oldest messages of the outbox, locked until this is settled or dropped.
+#[derive(Debug)]
+pub struct Taken {
+    transaction: Transaction,
+    /// In the order they were written.
+    pub messages: Vec<OutboxMessage>,
+}
+
+/// A message as its transaction wanted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxMessage {
+    /// Its row.
+    pub outbox_id: OutboxId,
+    /// Where it goes.
+    pub exchange: String,
+    /// Where the exchange should lead it.
+    pub routing_key: String,
+    /// The AMQP property of that name.
+    pub message_id: String,
+    /// The AMQP property `type`.
+    pub message_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// The place of a message in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OutboxId(i64);
+
+/// Rows that another relay holds are passed over: they are on their way already.
+const TAKE: &str = "
+    select outbox_id, exchange, routing_key, message_id, type, body, created_at
+    from outbox order by outbox_id limit $1 for update skip locked";
+
+const REMOVE: &str = "delete from outbox where outbox_id = any($1)";
+
+impl Taken {
+    /// Locks the oldest messages, at most `limit`.
+    pub async fn oldest(pool: &Pool, limit: u32) -> Result<Self, StoreError> {
+        let transaction = Transaction::begin(pool).await?;
+        let take = transaction.prepare_cached(TAKE).await?;
+        let rows = transaction.query(&take, &[&i64::from(limit)]).await?;
+        Ok(Self { transaction, messages: rows.iter().map(message).collect() })
+    }
+
+    /// Removes what the broker confirmed and lets go of the rest.
+    pub async fn settle(self, confirmed: &[OutboxId]) -> Result<(), StoreError> {
+        let ids: Vec<i64> = confirmed.iter().map(|id| id.0).collect();
+        let remove = self.transaction.prepare_cached(REMOVE).await?;
+        self.transaction.execute(&remove, &[&ids]).await?;
+        self.transaction.commit().await
+    }
+}
+
+fn message(row: &Row) -> OutboxMessage {
+    OutboxMessage {
+        outbox_id: OutboxId(row.get("outbox_id")),
+        exchange: row.get("exchange"),
+        routing_key: row.get("routing_key"),
+        message_id: row.get("message_id"),
+        message_type: row.get("type"),
+        body: row.get("body"),
+        created_at: row.get("created_at"),
+    }
+}
