@@ -1,1 +1,94 @@
-//! TODO
+//! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
+//!
+//! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
+//! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes; `supervise`
+//! keeps it all running. The mails leave by `relay` and `mail`; `keeper` stores what nobody could use.
+
+pub mod batching;
+pub mod fold;
+pub mod headers;
+mod intake;
+mod lane;
+pub mod ledger;
+pub mod limits;
+pub mod message;
+pub mod metrics;
+mod supervise;
+
+use std::sync::Arc;
+
+use loyalty_common::secret::SecretUrl;
+use loyalty_store::pool::Use;
+use loyalty_store::{Pool, StoreError};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+pub use ledger::Programme;
+pub use limits::Limits;
+pub use metrics::Metrics;
+
+use intake::Intake;
+use lane::Lane;
+use supervise::supervise;
+
+/// What a worker needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The broker.
+    pub amqp: SecretUrl,
+    /// The database.
+    pub database: SecretUrl,
+    /// The shop's rules.
+    pub programme: Programme,
+    /// What it may hold.
+    pub limits: Limits,
+}
+
+/// Why a worker could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings make no sense to the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A part of the worker panicked. The process should end and be started again.
+    #[error("a part of the worker panicked")]
+    Panicked(#[source] JoinError),
+}
+
+/// Runs a worker until `shutdown`, then drains: finishes, commits, acknowledges, closes. `consuming` is true while
+/// commands are being taken. A server that is away is waited for; only what cannot get better is an error.
+pub async fn run(
+    settings: Settings,
+    metrics: Metrics,
+    consuming: watch::Sender<bool>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let outbox = Arc::new(Notify::new());
+    let lane = Lane {
+        pool: Pool::new(&settings.database, Use::Keys, settings.limits.connections)?,
+        programme: Arc::new(settings.programme.clone()),
+        batch_commands: settings.limits.batch_commands,
+        metrics,
+        outbox: Arc::clone(&outbox),
+    };
+    let intake = Intake { amqp: settings.amqp.clone(), lane, limits: settings.limits, consuming };
+    let mut parts = JoinSet::new();
+    let stop = shutdown.clone();
+    parts.spawn(async move { supervise("commands", &stop, || intake.session(&stop)).await });
+    join(parts, &shutdown).await
+}
+
+/// Waits for all parts. One that panics takes the others down in good order: half a worker would look alive.
+async fn join(mut parts: JoinSet<()>, shutdown: &CancellationToken) -> Result<(), Error> {
+    let mut result = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        if let Err(panic) = ended {
+            error!(error = %panic, "A part of the worker panicked; stopping");
+            shutdown.cancel();
+            result = Err(Error::Panicked(panic));
+        }
+    }
+    result
+}

@@ -1,0 +1,48 @@
+//! How deliveries are grouped into transactions. Pure.
+
+use crate::message::Message;
+
+/// Deliveries before a message is taken alone. A message that kills the worker takes its neighbours' delivery counts
+/// up with it; alone, the innocent are acknowledged one by one and it is the only one left to count on.
+pub const SUSPECT_AFTER_DELIVERIES: i64 = 3;
+
+/// The transactions of a batch, in order: as few as possible, a suspect in one of its own.
+pub fn parts(messages: Vec<Message>) -> Vec<Vec<Message>> {
+    split(messages, |message| message.deliveries_before() >= SUSPECT_AFTER_DELIVERIES)
+}
+
+fn split<T>(items: Vec<T>, alone: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = Vec::new();
+    let mut open = false;
+    for item in items {
+        let suspect = alone(&item);
+        match parts.last_mut() {
+            Some(part) if open && !suspect => part.push(item),
+            Some(_) | None => parts.push(vec![item]),
+        }
+        open = !suspect;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_suspect_is_taken_alone_and_in_its_place() {
+        let check = |items: &[i32], parts: &[&[i32]]| assert_eq!(split(items.to_vec(), |item| *item < 0), parts);
+        check(&[], &[]);
+        check(&[1, 2, 3], &[&[1, 2, 3]]);
+        check(&[1, -2, 3, 4], &[&[1], &[-2], &[3, 4]]);
+        check(&[-1, -2], &[&[-1], &[-2]]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_or_moved(items: Vec<i8>) {
+            prop_assert_eq!(split(items.clone(), |item| *item < 0).concat(), items);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! A batch of messages in, the changes of one transaction out. Pure: it folds the commands through the ledger's rules
+//! in the order of their delivery, on top of what the database showed under its locks.
+//!
+//! Every message ends here in exactly one [`Fate`]. Nothing is written or acknowledged from here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use loyalty_common::decode::decode;
+use loyalty_common::{Action, Command, CommandType, MemberId, Outcome, RefusalCode, closed_set};
+use loyalty_store::batch::{Changes, View};
+use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::rows::{Account, Content as Known, Key, LedgerRow, ParkedCommand, RewardRow};
+
+use crate::ledger::{Decision, Entry, Programme, apply};
+use crate::message::{Content, Message};
+
+closed_set! {
+    /// What became of one message.
+    pub enum Fate {
+        /// The rule allowed it.
+        Applied = "applied",
+        /// The rule forbade it.
+        Refused = "refused",
+        /// It was decided before, or waits already; nothing changes.
+        Duplicate = "duplicate",
+        /// It waits for its member's enrolment.
+        Parked = "parked",
+        /// Its id was used for something else; set aside.
+        Conflict = "conflict",
+        /// It cannot be used; set aside.
+        Dead = "dead",
+    }
+}
+
+/// How many commands may wait for one member's enrolment, which applies them all in its own transaction.
+pub const PARKED_PER_MEMBER_MAX: usize = 1_000;
+
+/// Folds a batch. The fates are in the order of the messages.
+pub fn fold(view: View, messages: &[Message], programme: &Programme) -> (Changes, Vec<Fate>) {
+    let mut fold = Fold::new(view, programme);
+    let fates = messages.iter().map(|message| fold.message(message)).collect();
+    (fold.finish(), fates)
+}
+
+/// The keys of the commands in a batch.
+pub fn keys(messages: &[Message]) -> Vec<Key> {
+    let key = |message: &Message| match &message.content {
+        Content::Command(command) => Some((command.member_id.clone(), command.command_id)),
+        Content::Unusable(_) => None,
+    };
+    messages.iter().filter_map(key).collect()
+}
+
+struct Fold<'a> {
+    now: Timestamp,
+    programme: &'a Programme,
+    /// Sorted, so that the same batch always writes in the same order.
+    accounts: BTreeMap<MemberId, Member>,
+    known: HashMap<Key, Known>,
+    ledger: Vec<LedgerRow>,
+    rewards: Vec<RewardRow>,
+    released: Vec<Key>,
+    dead_letters: Vec<NewDeadLetter>,
+}
+
+/// A member while the batch is folded.
+struct Member {
+    account: Account,
+    waiting: Vec<Waiting>,
+    changed: bool,
+}
+
+/// A command that waits for the member's enrolment.
+struct Waiting {
+    parked: ParkedCommand,
+    /// Whether a row of it stands in the database, or this batch brought it.
+    stored: bool,
+}
+
+impl<'a> Fold<'a> {
+    fn new(view: View, programme: &'a Programme) -> Self {
+        let mut accounts: BTreeMap<_, _> = view
+            .accounts
+            .into_iter()
+            .map(|(id, account)| (id, Member { account, waiting: Vec::new(), changed: false }))
+            .collect();
+        for (id, parked) in view.parked {
+            let waiting = parked.into_iter().map(|parked| Waiting { parked, stored: true });
+            accounts.entry(id).and_modify(|member| member.waiting.extend(waiting));
+        }
+        Self {
+            now: view.now,
+            programme,
+            accounts,
+            known: view.known,
+            ledger: Vec::new(),
+            rewards: Vec::new(),
+            released: Vec::new(),
+            dead_letters: Vec::new(),
+        }
+    }
+
+    fn message(&mut self, message: &Message) -> Fate {
+        match &message.content {
+            Content::Unusable(unusable) => {
+                self.dead_letters.push(message.dead_letter(unusable.reason, unusable.error.clone()));
+                Fate::Dead
+            }
+            Content::Command(command) => self.command(message, command),
+        }
+    }
+
+    fn command(&mut self, message: &Message, command: &Command) -> Fate {
+        let content = Known::of(command);
+        if let Some(first) = self.first_of(command) {
+            let differing = first.differing_fields(&content);
+            if differing.is_empty() {
+                return Fate::Duplicate;
+            }
+            let error = format!("the command id was used before with another {}", differing.join(", "));
+            self.dead_letters.push(message.dead_letter(Reason::Conflict, error));
+            return Fate::Conflict;
+        }
+        let standing = self.member(&command.member_id).account.standing;
+        match apply(&standing, command, self.now, self.programme) {
+            Decision::Applied(entry) => {
+                self.applied(command, content, entry);
+                if command.command_type() == CommandType::Enroll {
+                    self.release(&command.member_id);
+                }
+                Fate::Applied
+            }
+            Decision::Refused(code) => {
+                self.enter(command, content, Err(code));
+                Fate::Refused
+            }
+            Decision::Parked => self.park(message, command),
+        }
+    }
+
+    /// What this command's id was first used for: in the ledger, earlier in this batch, or by one that waits.
+    fn first_of(&self, command: &Command) -> Option<Known> {
+        let key = (command.member_id.clone(), command.command_id);
+        if let Some(known) = self.known.get(&key) {
+            return Some(known.clone());
+        }
+        let waiting = &self.accounts.get(&command.member_id)?.waiting;
+        let parked = waiting.iter().find(|waiting| waiting.parked.key == key)?;
+        decode(&parked.parked.body).ok().map(|parked| Known::of(&parked))
+    }
+
+    fn member(&mut self, member_id: &MemberId) -> &mut Member {
+        // The view has every member of the batch; a fresh account keeps a hole in it from being a panic.
+        self.accounts.entry(member_id.clone()).or_insert_with(|| Member {
+            account: Account::unenrolled(member_id.clone()),
+            waiting: Vec::new(),
+            changed: false,
+        })
+    }
+
+    fn applied(&mut self, command: &Command, content: Known, entry: Entry) {
+        let now = self.now;
+        let member = self.member(&command.member_id);
+        member.account.standing = entry.standing;
+        match &command.action {
+            Action::Enroll { email, name } => {
+                member.account.email = email.as_ref().map(|email| email.expose().to_owned());
+                member.account.name = name.as_ref().map(|name| name.as_str().to_owned());
+                member.account.enrolled_at = Some(now);
+            }
+            Action::Exit => {
+                // Who leaves is forgotten; the ledger knows them by their id only.
+                member.account.email = None;
+                member.account.name = None;
+            }
+            Action::Earn { .. } | Action::Spend { .. } => {}
+        }
+        let seq = self.enter(command, content, Ok(entry.delta));
+        self.reward(&command.member_id, seq, entry.milestones);
+    }
+
+    /// Writes the row of the ledger, with what it changed the balance by or why it was refused; returns its seq.
+    fn enter(&mut self, command: &Command, content: Known, decided: Result<i64, RefusalCode>) -> i64 {
+        let member = self.member(&command.member_id);
+        member.changed = true;
+        member.account.last_seq += 1;
+        let row = LedgerRow {
+            member_id: command.member_id.clone(),
+            seq: member.account.last_seq,
+            command_id: command.command_id,
+            epoch: member.account.standing.epoch,
+            content: content.clone(),
+            outcome: if decided.is_ok() { Outcome::Applied } else { Outcome::Refused },
+            code: decided.err(),
+            delta: decided.unwrap_or(0),
+            balance_after: member.account.standing.balance,
+            occurred_at: command.occurred_at,
+        };
+        let seq = row.seq;
+        self.ledger.push(row);
+        self.known.insert((command.member_id.clone(), command.command_id), content);
+        seq
+    }
+
+    fn reward(&mut self, member_id: &MemberId, seq: i64, milestones: std::ops::Range<i64>) {
+        let title = self.programme.reward.clone();
+        let account = &self.member(member_id).account;
+        let points_each = account.standing.milestone.unwrap_or(0);
+        let rewards: Vec<_> = milestones
+            .map(|number| RewardRow {
+                member_id: member_id.clone(),
+                epoch: account.standing.epoch,
+                number,
+                seq,
+                points: number * points_each,
+                title: title.clone(),
+                recipient: account.email.clone(),
+                name: account.name.clone(),
+            })
+            .collect();
+        self.rewards.extend(rewards);
+    }
+
+    fn park(&mut self, message: &Message, command: &Command) -> Fate {
+        let member = self.member(&command.member_id);
+        if member.waiting.len() >= PARKED_PER_MEMBER_MAX {
+            let error = format!("{PARKED_PER_MEMBER_MAX} commands wait for the member's enrolment already");
+            self.dead_letters.push(message.dead_letter(Reason::ParkedTooMany, error));
+            return Fate::Dead;
+        }
+        let key = (command.member_id.clone(), command.command_id);
+        let parked = ParkedCommand { key, body: message.delivery.data.clone() };
+        member.waiting.push(Waiting { parked, stored: false });
+        Fate::Parked
+    }
+
+    /// The enrolment applies what waited for it, in the order of its arrival.
+    fn release(&mut self, member_id: &MemberId) {
+        let waiting = std::mem::take(&mut self.member(member_id).waiting);
+        for Waiting { parked, stored } in waiting {
+            // It was decoded once to be parked; a release that reads it otherwise leaves it where it is.
+            let Ok(command) = decode(&parked.body) else {
+                self.member(member_id).waiting.push(Waiting { parked, stored });
+                continue;
+            };
+            let content = Known::of(&command);
+            let standing = self.member(member_id).account.standing;
+            match apply(&standing, &command, self.now, self.programme) {
+                Decision::Applied(entry) => self.applied(&command, content, entry),
+                Decision::Refused(code) => {
+                    self.enter(&command, content, Err(code));
+                }
+                Decision::Parked => {
+                    self.member(member_id).waiting.push(Waiting { parked, stored });
+                    continue;
+                }
+            }
+            if stored {
+                self.released.push(parked.key);
+            }
+        }
+    }
+
+    fn finish(self) -> Changes {
+        let mut changes = Changes {
+            accounts: Vec::new(),
+            ledger: self.ledger,
+            rewards: self.rewards,
+            parked: Vec::new(),
+            released: self.released,
+            dead_letters: self.dead_letters,
+        };
+        for member in self.accounts.into_values() {
+            let new = member.waiting.into_iter().filter(|waiting| !waiting.stored);
+            changes.parked.extend(new.map(|waiting| waiting.parked));
+            if member.changed {
+                changes.accounts.push(member.account);
+            }
+        }
+        changes
+    }
+}

@@ -1,0 +1,170 @@
+//! A lane: takes what has been delivered, applies it in one transaction, acknowledges it, and takes what has come
+//! meanwhile. Batches form by themselves: the busier, the larger.
+//!
+//! Nothing is acknowledged before its transaction is committed. A batch that the database refuses is split until the
+//! culprit is alone; a batch that it cannot take just now is kept and tried again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lapin::options::BasicAckOptions;
+use loyalty_common::publisher::chain;
+use loyalty_common::{Partition, backoff};
+use loyalty_store::batch::Batch;
+use loyalty_store::dead_letter::Reason;
+use loyalty_store::{Pool, StoreError};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::batching;
+use crate::fold::{Fate, fold, keys};
+use crate::ledger::Programme;
+use crate::message::{Content, Message, Unusable};
+use crate::metrics::Metrics;
+
+/// What a lane works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    pub(crate) pool: Pool,
+    pub(crate) programme: Arc<Programme>,
+    pub(crate) batch_commands: usize,
+    pub(crate) metrics: Metrics,
+    /// Rung when a commit left something in the outbox.
+    pub(crate) outbox: Arc<Notify>,
+}
+
+/// Why a lane gave up its session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaneError {
+    #[error("could not acknowledge commands")]
+    Ack(#[source] lapin::Error),
+    #[error("commands could not be acknowledged: their channel is gone")]
+    ChannelGone,
+}
+
+impl Lane {
+    /// Runs until nothing more is delivered or `stop`. A batch that was begun is finished and acknowledged; waiting
+    /// for a database that is away is given up.
+    pub(crate) async fn run(
+        &self,
+        mut deliveries: mpsc::Receiver<Message>,
+        stop: &CancellationToken,
+    ) -> Result<(), LaneError> {
+        let mut taken = Vec::new();
+        loop {
+            let count = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                count = deliveries.recv_many(&mut taken, self.batch_commands) => count,
+            };
+            if count == 0 {
+                return Ok(());
+            }
+            // Splitting puts the parts back at the front, so that the order stays.
+            let mut parts: VecDeque<Vec<Message>> = batching::parts(std::mem::take(&mut taken)).into();
+            let mut attempt = 0;
+            while let Some(part) = parts.pop_front() {
+                match self.apply(&part).await {
+                    Ok(fates) => {
+                        attempt = 0;
+                        self.settle(&part, &fates).await?;
+                    }
+                    Err(error) if error.is_content_refused() => self.isolate(part, &error, &mut parts),
+                    Err(error) => {
+                        parts.push_front(part);
+                        if !self.wait(&error, &mut attempt, stop).await {
+                            return Ok(());
+                        }
+                    }
+                }
+                // The answer to a commit may have been lost: from now on what is left may stand in the tables.
+                if attempt > 0 {
+                    parts.iter_mut().flatten().for_each(|message| message.repeated = true);
+                }
+            }
+        }
+    }
+
+    /// One transaction.
+    async fn apply(&self, part: &[Message]) -> Result<Vec<Fate>, StoreError> {
+        let began = Instant::now();
+        let (batch, view) = Batch::open(&self.pool, &keys(part)).await?;
+        let (changes, fates) = fold(view, part, &self.programme);
+        batch.commit(&changes).await?;
+        if changes.rewards.iter().any(|reward| reward.recipient.is_some()) {
+            self.outbox.notify_one();
+        }
+        self.metrics.batch_committed(&fates, began.elapsed());
+        debug!(batch.size = part.len(), batch.ms = began.elapsed().as_millis(), "Committed a batch");
+        Ok(fates)
+    }
+
+    /// The commit is done: tells the broker, one acknowledgement for each channel.
+    async fn settle(&self, part: &[Message], fates: &[Fate]) -> Result<(), LaneError> {
+        for (message, fate) in part.iter().zip(fates) {
+            report(message, *fate);
+        }
+        for partition in Partition::all() {
+            // A lane gets all deliveries of its partitions in order, so the last one covers those before it.
+            let Some(last) = part.iter().rev().find(|message| message.partition == partition) else { continue };
+            match last.delivery.acker.ack(BasicAckOptions { multiple: true }).await {
+                Ok(true) => {}
+                Ok(false) => return Err(LaneError::ChannelGone),
+                Err(error) => return Err(LaneError::Ack(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The database refuses something in this part: halves it, or sets the culprit aside when it is alone.
+    fn isolate(&self, mut part: Vec<Message>, refusal: &StoreError, parts: &mut VecDeque<Vec<Message>>) {
+        self.metrics.batch_split();
+        if part.len() > 1 {
+            let second = part.split_off(part.len() / 2);
+            parts.push_front(second);
+            parts.push_front(part);
+            return;
+        }
+        for message in &mut part {
+            let error = loyalty_common::text::mask(&chain(refusal));
+            match &message.content {
+                Content::Command(command) => {
+                    let (id, member) = (command.command_id, &command.member_id);
+                    warn!(command.id = %id, member.id = %member, error, "The database refuses a command; set aside");
+                }
+                // Not even the dead letter can be stored: that is our fault, and no reason to lose it.
+                Content::Unusable(_) => error!(error, "The database refuses a dead letter; trying again"),
+            }
+            message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
+        }
+        parts.push_front(part);
+    }
+
+    /// Waits before the next attempt. False: the worker is stopping, and the batch goes back to the broker.
+    async fn wait(&self, error: &StoreError, attempt: &mut u32, stop: &CancellationToken) -> bool {
+        self.metrics.batch_retried();
+        let wait = backoff::delay(*attempt, backoff::jitter());
+        *attempt = attempt.saturating_add(1);
+        warn!(error = chain(error), wait_ms = wait.as_millis(), "The database does not take a batch; it is kept");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            () = stop.cancelled() => false,
+        }
+    }
+}
+
+/// One line for each message that an operator may have to look at.
+fn report(message: &Message, fate: Fate) {
+    match fate {
+        Fate::Applied | Fate::Refused | Fate::Duplicate | Fate::Parked => {}
+        Fate::Conflict | Fate::Dead => {
+            let why = match &message.content {
+                Content::Command(command) => format!("command {}", command.command_id),
+                Content::Unusable(unusable) => format!("{}: {}", unusable.reason, unusable.error),
+            };
+            info!(fate = %fate, queue = message.partition.queue(), why, "Set a message aside");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What a worker may hold at once. Everything that it keeps in memory is bounded by these numbers, whatever waits in
+//! the queues.
+
+use std::time::Duration;
+
+/// The bounds of one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Commands of one transaction. Larger batches no longer gain speed, and hold their members' locks longer.
+    pub batch_commands: usize,
+    /// Unacknowledged commands of one partition. Together with the partitions it bounds the worker's memory: 16 times
+    /// 500 commands of 64 KiB at the very most, and of 300 bytes usually.
+    pub prefetch: u16,
+    /// Transactions at the same time. Each partition belongs to one lane; more lanes make smaller batches.
+    pub lanes: usize,
+    /// Connections to the database.
+    pub connections: usize,
+    /// How long a stopping worker may finish what it holds. What is not acknowledged by then is delivered to another.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { batch_commands: 2_000, prefetch: 500, lanes: 1, connections: 8, drain: Duration::from_secs(20) }
+    }
+}

@@ -1,0 +1,136 @@
+//! A delivery of the command queues, read: either a command that came the way the contract says, or a message to be
+//! set aside with the reason.
+
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use loyalty_common::decode::{DecodeError, decode};
+use loyalty_common::{Command, Partition, command};
+use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+
+use crate::headers;
+
+/// One delivery on its way through the worker.
+#[derive(Debug)]
+pub struct Message {
+    /// What it says.
+    pub content: Content,
+    /// How it came, for a dead letter and for its acknowledgement.
+    pub delivery: Delivery,
+    /// The queue it came from.
+    pub partition: Partition,
+    /// Whether it may have been decided before: the broker delivers it again, or its batch is tried again.
+    pub repeated: bool,
+}
+
+/// What a delivery says.
+#[derive(Debug)]
+pub enum Content {
+    /// A command.
+    Command(Command),
+    /// Something that cannot be used, and why.
+    Unusable(Unusable),
+}
+
+/// Why a message is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The class.
+    pub reason: Reason,
+    /// What exactly was wrong, without personal data.
+    pub error: String,
+}
+
+impl Message {
+    /// Reads a delivery.
+    pub fn read(delivery: Delivery, partition: Partition) -> Self {
+        let content = match read(&delivery, partition) {
+            Ok(command) => Content::Command(command),
+            Err(unusable) => Content::Unusable(unusable),
+        };
+        Self { content, repeated: delivery.redelivered, delivery, partition }
+    }
+
+    /// How often the broker delivered it before and got no acknowledgement.
+    pub fn deliveries_before(&self) -> i64 {
+        headers::integer(&self.delivery.properties, "x-delivery-count").unwrap_or(0)
+    }
+
+    /// The message as a dead letter.
+    pub fn dead_letter(&self, reason: Reason, error: String) -> NewDeadLetter {
+        let command = match &self.content {
+            Content::Command(command) => Some(command),
+            Content::Unusable(_) => None,
+        };
+        let properties = &self.delivery.properties;
+        NewDeadLetter {
+            source: self.partition.queue(),
+            reason,
+            error,
+            member_id: command.map(|command| command.member_id.to_string()),
+            command_id: command.map(|command| command.command_id.uuid()),
+            command_type: command.map(|command| command.command_type().to_string()),
+            email_id: None,
+            exchange: self.delivery.exchange.to_string(),
+            routing_key: self.delivery.routing_key.to_string(),
+            message_id: properties.message_id().as_ref().map(ToString::to_string),
+            headers: headers::to_json(properties),
+            body: self.delivery.data.clone(),
+            repeated: self.repeated,
+        }
+    }
+}
+
+fn read(delivery: &Delivery, partition: Partition) -> Result<Command, Unusable> {
+    check_type(&delivery.properties)?;
+    let command = decode(&delivery.data).map_err(|error| Unusable::from(&error))?;
+    check_partition(&command, partition)?;
+    check_id(&command, &delivery.properties)?;
+    Ok(command)
+}
+
+/// A publisher that leaves the property out is understood; one that names another version means it.
+fn check_type(properties: &BasicProperties) -> Result<(), Unusable> {
+    match properties.kind() {
+        Some(kind) if kind.as_str() != command::MESSAGE_TYPE => Err(Unusable {
+            reason: Reason::UnknownVersion,
+            error: format!("the property `type` must be {}", command::MESSAGE_TYPE),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A member's commands on two queues would be applied in no order.
+fn check_partition(command: &Command, partition: Partition) -> Result<(), Unusable> {
+    let expected = Partition::of(&command.member_id);
+    if expected == partition {
+        return Ok(());
+    }
+    Err(Unusable {
+        reason: Reason::Misrouted,
+        error: format!("the routing key must be {expected}: crc32(member_id) modulo 16 in two digits"),
+    })
+}
+
+fn check_id(command: &Command, properties: &BasicProperties) -> Result<(), Unusable> {
+    let same = |id: &str| id.eq_ignore_ascii_case(&command.command_id.to_string());
+    match properties.message_id() {
+        Some(id) if !same(id.as_str()) => Err(Unusable {
+            reason: Reason::IdMismatch,
+            error: "the property `message_id` must be the command_id".to_owned(),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl From<&DecodeError> for Unusable {
+    fn from(error: &DecodeError) -> Self {
+        let reason = match error {
+            DecodeError::TooLarge { .. } => Reason::TooLarge,
+            DecodeError::Malformed { .. } => Reason::Malformed,
+            DecodeError::UnknownVersion => Reason::UnknownVersion,
+            DecodeError::UnknownType => Reason::UnknownType,
+            DecodeError::Field { .. } => Reason::InvalidField,
+        };
+        Self { reason, error: error.to_string() }
+    }
+}
