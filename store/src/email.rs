@@ -15,6 +15,8 @@ use crate::dead_letter::{self, NewDeadLetter};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
+pub mod request;
+
 closed_set! {
     /// Where a mail stands.
     pub enum EmailState {

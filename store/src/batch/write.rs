@@ -9,6 +9,7 @@ use tokio_postgres::{Error, Statement};
 
 use super::Changes;
 use crate::dead_letter;
+use crate::email::request;
 use crate::pool::StoreError;
 use crate::rows::{Account, Key, LedgerRow, ParkedCommand, RewardRow};
 
@@ -141,15 +142,6 @@ async fn insert_ledger(client: &Object, plans: &Plans, rows: &[LedgerRow]) -> Re
     client.execute(&plans.insert_ledger, parameters).await.map(drop)
 }
 
-/// The message that asks the mailer for a reward's mail. It names the mail and nothing else: an address never
-/// travels through the broker.
-fn mail_request(row: &RewardRow) -> Vec<u8> {
-    format!(r#"{{"v":1,"email_id":"{}"}}"#, row.email_id()).into_bytes()
-}
-
-/// The AMQP property `type` of a request for a mail.
-const EMAIL_MESSAGE_TYPE: &str = "loyalty.email.v1";
-
 async fn insert_rewards(client: &Object, plans: &Plans, rows: &[RewardRow]) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
@@ -164,10 +156,10 @@ async fn insert_rewards(client: &Object, plans: &Plans, rows: &[RewardRow]) -> R
         &column(rows, |row| row.recipient.as_deref()),
         &column(rows, |row| row.name.as_deref()),
         &column(rows, RewardRow::email_id),
-        &column(rows, mail_request),
+        &column(rows, |row| request::encode(row.email_id().into())),
         &topology::EMAILS,
         &topology::SEND_KEY,
-        &EMAIL_MESSAGE_TYPE,
+        &request::MESSAGE_TYPE,
     ];
     client.execute(&plans.insert_rewards, parameters).await.map(drop)
 }
