@@ -7,7 +7,6 @@ mod settings;
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -34,7 +33,7 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 /// `epmd` is a small program that only opens a port.
 const EPMD_START_LIMIT: Duration = Duration::from_secs(10);
 
-/// A node closes its queues and its tables within a second, or waits five seconds for a part of itself.
+/// A node closes its queues and its tables within a second or two, more if there are many.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// One answer of the AMQP port while the node starts.
@@ -190,22 +189,8 @@ impl RabbitMq {
 
     async fn stop_node(&self) {
         if let Some(node) = self.processes.lock().await.node.take() {
-            self.loosen_statistics().await;
             node.stop(STOP_LIMIT).await;
         }
-    }
-
-    /// Takes the management plugin's statistics off the node's event bus. Left there, their end asks the part of
-    /// the node that waits for that end, and each stop takes the five seconds until the node gives up on it.
-    /// Without the program for it the stop is slower, that is all.
-    async fn loosen_statistics(&self) {
-        let Ok(program) = programs::erlang("erl_call") else { return };
-        let mut command = Command::new(program);
-        command.env_clear().envs(settings::environment(&self.home, &self.ports));
-        command.args(["-address", &format!("127.0.0.1:{}", self.ports.distribution)]);
-        command.args(["-a", "gen_event delete_handler [rabbit_event, rabbit_mgmt_db_handler, []]"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let _ = tokio::task::spawn_blocking(move || command.status()).await;
     }
 
     async fn start_epmd(&self) -> Result<Process, RabbitMqError> {
