@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use deadpool_postgres::Object;
 use futures_util::try_join;
 use jiff::Timestamp;
 use loyalty_common::{CommandId, CommandType, MemberId};
@@ -16,16 +15,13 @@ use tokio_postgres::types::ToSql;
 use crate::dead_letter::NewDeadLetter;
 use crate::pool::{Pool, StoreError};
 use crate::rows::{Account, Content, Key, LedgerRow, MemberStatus, ParkedCommand, RewardRow, Standing};
+use crate::transaction::Transaction;
 
 mod write;
 
 /// An open transaction that holds the locks of its members.
 #[derive(Debug)]
-pub struct Batch {
-    /// Taken by the commit. A client that still stands here when the batch is dropped is in the middle of a
-    /// transaction and must not go back to the pool.
-    client: Option<Object>,
-}
+pub struct Batch(Transaction);
 
 /// What the database knows of a batch's members and commands, frozen by the locks.
 #[derive(Debug)]
@@ -81,26 +77,21 @@ type Parameters<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
 impl Batch {
     /// Begins the transaction, locks the members of the keys in the order of their ids, and reads what is known.
     pub async fn open(pool: &Pool, keys: &[Key]) -> Result<(Self, View), StoreError> {
-        let batch = Self { client: Some(pool.get().await?) };
+        let batch = Self(Transaction::about_to_begin(pool).await?);
         let view = batch.read(keys).await?;
         Ok((batch, view))
     }
 
     /// Writes the changes and commits. The answer to a commit can be lost with the connection: then the error is a
     /// passing one, and trying again finds the commands in the ledger.
-    pub async fn commit(mut self, changes: &Changes) -> Result<(), StoreError> {
-        write::write_and_commit(self.client(), changes).await?;
-        // Only now may the connection serve others.
-        drop(self.client.take());
+    pub async fn commit(self, changes: &Changes) -> Result<(), StoreError> {
+        write::write_and_commit(&self.0, changes).await?;
+        self.0.committed();
         Ok(())
     }
 
-    fn client(&self) -> &Object {
-        self.client.as_ref().expect("only commit takes the client, and it takes the batch with it")
-    }
-
     async fn read(&self, keys: &[Key]) -> Result<View, StoreError> {
-        let client = self.client();
+        let client = &self.0;
         let key_members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
         let members: Vec<&str> = key_members.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let key_commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
@@ -126,7 +117,7 @@ impl Batch {
 
     /// The rarer second flight: gives the unknown a row to lock, and reads what waits for those not enrolled.
     async fn introduce(&self, members: &[&str], view: &mut View) -> Result<(), StoreError> {
-        let client = self.client();
+        let client = &self.0;
         let status = |member: &str| view.accounts.get(member).map(|account| account.standing.status);
         let not_enrolled = |status: Option<MemberStatus>| status.is_none_or(|it| it == MemberStatus::Unenrolled);
         let waiting: Vec<&str> = members.iter().copied().filter(|member| not_enrolled(status(member))).collect();
@@ -134,11 +125,8 @@ impl Batch {
         if waiting.is_empty() {
             return Ok(());
         }
-        let (introduce, lock, parked) = try_join!(
-            client.prepare_cached(INTRODUCE),
-            client.prepare_cached(LOCK),
-            client.prepare_cached(PARKED),
-        )?;
+        let (introduce, lock, parked) =
+            try_join!(client.prepare_cached(INTRODUCE), client.prepare_cached(LOCK), client.prepare_cached(PARKED),)?;
         let missing_parameters: Parameters<'_, 1> = [&missing];
         let waiting_parameters: Parameters<'_, 1> = [&waiting];
         let (_, locked, parked) = try_join!(
@@ -155,15 +143,6 @@ impl Batch {
             view.parked.entry(key.0.clone()).or_default().push(ParkedCommand { key, body: row.get("body") });
         }
         Ok(())
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            // Out of the pool and closed: the server rolls back.
-            drop(Object::take(client));
-        }
     }
 }
 

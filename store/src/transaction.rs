@@ -12,22 +12,31 @@ use crate::pool::{Pool, StoreError};
 /// An open transaction. Nothing is changed until [`Transaction::commit`].
 #[derive(Debug)]
 pub(crate) struct Transaction {
-    /// Taken by the commit.
+    /// Taken once it is committed.
     client: Option<Object>,
 }
 
 impl Transaction {
     pub(crate) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
-        let transaction = Self { client: Some(pool.get().await?) };
+        let transaction = Self::about_to_begin(pool).await?;
         transaction.batch_execute("begin").await?;
         Ok(transaction)
     }
 
-    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+    /// For a caller that sends `begin` itself, in one flight with what follows it.
+    pub(crate) async fn about_to_begin(pool: &Pool) -> Result<Self, StoreError> {
+        Ok(Self { client: Some(pool.get().await?) })
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
         self.batch_execute("commit").await?;
-        // Only now may the connection serve others.
-        drop(self.client.take());
+        self.committed();
         Ok(())
+    }
+
+    /// For a caller that sent `commit` itself and saw it succeed: only now may the connection serve others.
+    pub(crate) fn committed(mut self) {
+        drop(self.client.take());
     }
 }
 
@@ -35,7 +44,7 @@ impl Deref for Transaction {
     type Target = Object;
 
     fn deref(&self) -> &Object {
-        self.client.as_ref().expect("only commit takes the client, and it takes the transaction with it")
+        self.client.as_ref().expect("only a commit takes the client, and the transaction with it")
     }
 }
 
