@@ -243,7 +243,8 @@ impl Postgres {
             stdin,
             log: self.home.log(program),
             // INT is the fast shutdown. TERM would wait until the last client leaves.
-            end_signal: EndSignal::Interrupt,
+            stop_signal: EndSignal::Interrupt,
+            orphan_signal: EndSignal::Interrupt,
         };
         Ok(Process::start(launch)?)
     }

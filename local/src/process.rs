@@ -62,15 +62,18 @@ pub(crate) struct Launch {
     pub(crate) account: Account,
     pub(crate) stdin: Stdio,
     pub(crate) log: LogFile,
-    /// Asks the child to end in good order. Sent by the kernel when we die, and by [`Process::stop`].
-    pub(crate) end_signal: EndSignal,
+    /// What [`Process::stop`] sends: asks the child to end in good order.
+    pub(crate) stop_signal: EndSignal,
+    /// What the kernel sends when we die.
+    pub(crate) orphan_signal: EndSignal,
 }
 
-/// The signals that ask a server to end in good order.
+/// The signals that end a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum EndSignal {
     Interrupt,
     Terminate,
+    Kill,
 }
 
 impl EndSignal {
@@ -79,6 +82,7 @@ impl EndSignal {
         match self {
             Self::Interrupt => "INT",
             Self::Terminate => "TERM",
+            Self::Kill => "KILL",
         }
     }
 
@@ -86,6 +90,7 @@ impl EndSignal {
         match self {
             Self::Interrupt => Signal::INT,
             Self::Terminate => Signal::TERM,
+            Self::Kill => Signal::KILL,
         }
     }
 }
@@ -95,19 +100,19 @@ impl EndSignal {
 pub(crate) struct Process {
     child: Arc<Mutex<Child>>,
     pid: Pid,
-    end_signal: EndSignal,
+    stop_signal: EndSignal,
     exit: watch::Receiver<Option<ExitStatus>>,
 }
 
 impl Process {
     pub(crate) fn start(launch: Launch) -> Result<Self, ProcessError> {
-        let (program, end_signal) = (launch.program.clone(), launch.end_signal);
+        let (program, stop_signal) = (launch.program.clone(), launch.stop_signal);
         let failed = |source| ProcessError::Start { program: program.clone(), source };
         let child = spawn(command(launch)?).map_err(failed)?;
         let pid = Pid::from_child(&child);
         let child = Arc::new(Mutex::new(child));
         let exit = watch_exit(pid, Arc::clone(&child)).map_err(failed)?;
-        Ok(Self { child, pid, end_signal, exit })
+        Ok(Self { child, pid, stop_signal, exit })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -140,7 +145,7 @@ impl Process {
 
     /// Asks the child to end, and kills it if it has not after `patience`.
     pub(crate) async fn stop(&self, patience: Duration) {
-        self.signal(self.end_signal.signal());
+        self.signal(self.stop_signal.signal());
         if tokio::time::timeout(patience, self.ended()).await.is_err() {
             tracing::warn!(process.pid = self.pid.as_raw_nonzero(), "A server did not end in time and is killed");
             self.kill().await;
@@ -156,19 +161,23 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(self.end_signal.signal());
+        self.signal(self.stop_signal.signal());
     }
 }
 
-/// The command line: `setpriv [account] --pdeathsig SIGNAL -- program args`.
+/// Becomes the program, unless the parent died before the kernel was asked to tell of its death.
+const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$1" ] || exit; shift; exec "$@""#;
+
+/// The command line: `setpriv [account] --pdeathsig SIGNAL -- sh -c ... program args`.
 fn command(launch: Launch) -> Result<Command, ProcessError> {
     let log_failed = |source| ProcessError::Log { path: launch.log.path().to_path_buf(), source };
     let log = launch.log.open().map_err(log_failed)?;
     let log_too = log.try_clone().map_err(log_failed)?;
     let mut command = Command::new(programs::setpriv()?);
     // The kernel forgets the death signal when the account changes: setpriv sets it last.
-    command.args(launch.account.setpriv_args()).arg("--pdeathsig").arg(launch.end_signal.name());
-    command.arg("--").arg(launch.program).args(launch.args);
+    command.args(launch.account.setpriv_args()).arg("--pdeathsig").arg(launch.orphan_signal.name());
+    command.args(["--", "/bin/sh", "-c", UNLESS_ORPHANED, "sh"]).arg(std::process::id().to_string());
+    command.arg(launch.program).args(launch.args);
     command.env_clear().envs(launch.env).current_dir(launch.dir);
     command.stdin(launch.stdin).stdout(log).stderr(log_too);
     // Its own group: Ctrl-C in the terminal is for us, and we end the servers in order.

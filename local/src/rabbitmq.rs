@@ -219,7 +219,9 @@ impl RabbitMq {
             account: Account::Own,
             stdin: self.home.lock_for_child()?,
             log: self.home.log(log),
-            end_signal: EndSignal::Terminate,
+            stop_signal: EndSignal::Terminate,
+            // A node forgets a TERM that comes early in its boot, and would live on. What it has confirmed is on disk.
+            orphan_signal: EndSignal::Kill,
         };
         Ok(Process::start(launch)?)
     }
