@@ -10,5 +10,6 @@ pub mod outbox;
 pub mod pool;
 pub mod rows;
 mod transaction;
+pub mod verify;
 
 pub use pool::{Pool, StoreError};

@@ -1,0 +1,62 @@
+//! What keeps wrong rows out must still be there and switched on: rows are only as safe as their guards.
+
+use super::Check;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "triggers",
+        promise: "the triggers that keep the ledger final are in place and switched on",
+        examined: "select 2::bigint",
+        // The type's bits are the documented ones of pg_trigger: 1 each row, 2 before, 8 delete, 16 update, 32
+        // truncate. 'O' and 'A' are the states in which a trigger fires for us.
+        broken: "
+            select format('trigger %s on ledger', wanted.name),
+                   case when tgname is null then 'is missing'
+                        when tgenabled not in ('O', 'A') then 'is switched off'
+                        else 'does not guard what it should' end
+            from (values ('ledger_is_final', 1 | 2 | 8 | 16), ('ledger_is_not_truncated', 2 | 32))
+                as wanted (name, type)
+            left join pg_trigger on tgrelid = to_regclass('ledger') and tgname = wanted.name
+            where tgname is null or tgenabled not in ('O', 'A') or tgtype <> wanted.type
+                or tgfoid::regproc::text not like '%ledger_is_final' or tgqual is not null or tgattr <> ''",
+    },
+    Check {
+        name: "constraints",
+        promise: "the keys and checks that keep wrong rows out are in place and valid",
+        examined: "select 24::bigint",
+        // Keys by what they say, checks by name: PostgreSQL writes a check's text differently from release to
+        // release.
+        broken: "
+            select format('%s on %s', coalesce(wanted.definition, wanted.name), wanted.source),
+                   case when c.oid is null then 'is missing' else 'is not valid' end
+            from (values
+                ('member', null, 'PRIMARY KEY (member_id)'),
+                ('ledger', null, 'PRIMARY KEY (member_id, seq)'),
+                ('ledger', null, 'UNIQUE (member_id, command_id)'),
+                ('parked', null, 'UNIQUE (member_id, command_id)'),
+                ('reward', null, 'PRIMARY KEY (member_id, epoch, number)'),
+                ('email', null, 'PRIMARY KEY (email_id)'),
+                ('email', null, 'UNIQUE (member_id, epoch, number)'),
+                ('member', 'member_balance_check', null),
+                ('member', 'member_check', null),
+                ('member', 'member_check1', null),
+                ('member', 'member_check2', null),
+                ('member', 'member_epoch_check', null),
+                ('member', 'member_last_seq_check', null),
+                ('member', 'member_milestone_check', null),
+                ('member', 'member_status_check', null),
+                ('ledger', 'ledger_balance_after_check', null),
+                ('ledger', 'ledger_check', null),
+                ('ledger', 'ledger_check1', null),
+                ('ledger', 'ledger_outcome_check', null),
+                ('ledger', 'ledger_points_check', null),
+                ('ledger', 'ledger_seq_check', null),
+                ('reward', 'reward_number_check', null),
+                ('email', 'email_check', null),
+                ('email', 'email_state_check', null)) as wanted (source, name, definition)
+            left join pg_constraint as c on c.conrelid = to_regclass(wanted.source)
+                and (c.conname = wanted.name or pg_get_constraintdef(c.oid) = wanted.definition)
+            left join pg_index as i on i.indexrelid = c.conindid and c.contype in ('p', 'u')
+            where c.oid is null or not c.convalidated or i.indisvalid is false",
+    },
+];

@@ -1,0 +1,48 @@
+//! Each reward has its one mail, and each mail stands where its state says. Whether a queued mail is still with the
+//! broker is nothing that the database knows.
+
+use super::Check;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "one_mail",
+        promise: "each reward has exactly one mail, and each mail a reward",
+        examined: "select (select count(*) from reward) + (select count(*) from email)",
+        broken: "
+            select format('member %s membership %s reward %s', member_id, epoch, number),
+                   case when granted = 0 then 'has a mail but was never granted'
+                        else format('has %s mails', mailed) end
+            from (select member_id, epoch, number, count(*) as rewards from reward group by member_id, epoch, number)
+                as r
+            full join (select member_id, epoch, number, count(*) as mails from email group by member_id, epoch, number)
+                as e using (member_id, epoch, number)
+            cross join lateral (select coalesce(r.rewards, 0), coalesce(e.mails, 0)) as n (granted, mailed)
+            where (granted, mailed) <> (1, 1)",
+    },
+    Check {
+        name: "mail_states",
+        promise: "each mail has what its state says: attempts, a time that it is due, a dead letter",
+        examined: "select count(*) from email",
+        broken: "
+            select format('mail %s of member %s', email_id, member_id),
+                   format('is %s with %s attempts, %s and %s dead letters', state, attempts,
+                          case when due_at is null then 'no time' else 'a time that it is due' end,
+                          (select count(*) from dead_letter where dead_letter.email_id = email.email_id))
+            from email
+            where state in ('sent', 'sending', 'retrying', 'unknown') and attempts = 0
+                or state = 'no_address' and attempts > 0
+                or (state in ('sending', 'retrying')) <> (due_at is not null)
+                or state = 'dead' and email_id not in (select email_id from dead_letter where email_id is not null)",
+    },
+    Check {
+        name: "outbox",
+        promise: "each mail in the outbox is the mail of a reward that has somewhere to go",
+        examined: "select count(*) from outbox where exchange = 'loyalty.emails'",
+        broken: "
+            select format('outbox row %s', o.outbox_id),
+                   case when e.email_id is null then 'is of no mail'
+                        else format('is of mail %s, which has no address', e.email_id) end
+            from outbox as o left join email as e on e.email_id::text = o.message_id
+            where o.exchange = 'loyalty.emails' and (e.email_id is null or e.state = 'no_address')",
+    },
+];

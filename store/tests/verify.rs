@@ -1,0 +1,174 @@
+//! `verify` against a real server: a sound database is clean, and each check finds the damage it is for.
+
+use std::collections::BTreeSet;
+
+use loyalty_common::secret::SecretUrl;
+use loyalty_local::{Durability, Postgres};
+use loyalty_store::pool::{Pool, Use};
+use loyalty_store::verify::{EXAMPLES_MAX, Report, verify};
+use loyalty_store::{StoreError, migrate};
+
+/// Members whose rows show every rule: rewards, a second membership, a member without address, one who left, one
+/// whose points wait, mails in every state.
+const SOUND: &str = include_str!("verify/sound.sql");
+
+/// Damage and the checks that must find it, by an owner who got around triggers and keys.
+const DAMAGES: &[(&str, &[&str])] = &[
+    ("alter table ledger disable trigger ledger_is_final", &["triggers"]),
+    ("drop trigger ledger_is_not_truncated on ledger", &["triggers"]),
+    (
+        "drop trigger ledger_is_final on ledger;
+      create trigger ledger_is_final before delete on ledger for each row execute function ledger_is_final()",
+        &["triggers"],
+    ),
+    ("alter table ledger drop constraint ledger_member_id_command_id_key", &["constraints"]),
+    ("alter table member drop constraint member_balance_check", &["constraints"]),
+    ("alter table email drop constraint email_member_id_epoch_number_key", &["constraints"]),
+    ("update member set balance = balance + 1 where member_id = 'ann'", &["balances"]),
+    ("update member set lifetime = lifetime + 1 where member_id = 'dan'", &["lifetimes"]),
+    ("update member set last_seq = last_seq - 1 where member_id = 'ann'", &["standings"]),
+    ("update member set status = 'active' where member_id = 'dan'", &["standings"]),
+    ("delete from member where member_id = 'carl'", &["known_members"]),
+    (
+        "insert into parked (member_id, command_id, body, parked_at) values ('ann', gen_random_uuid(), '', now())",
+        &["waiting"],
+    ),
+    (
+        "insert into ledger select 'carl', 1, command_id, 0, 'earn', 'refused', 'exited', 5, 0, 0, now(), now()
+      from parked where member_id = 'carl' limit 1; update member set last_seq = 1 where member_id = 'carl'",
+        &["waiting"],
+    ),
+    (
+        "update ledger set seq = 9 where member_id = 'ann' and seq = 5; update member set last_seq = 9
+      where member_id = 'ann'",
+        &["places"],
+    ),
+    ("update ledger set balance_after = balance_after + 1 where member_id = 'ann' and seq = 4", &["running_sums"]),
+    // The whole row is moved along, so that only its own points contradict it.
+    ("update ledger set points = points - 1 where member_id = 'ann' and seq = 4", &["entries"]),
+    ("update ledger set epoch = 0 where member_id = 'ann' and seq = 5", &["entries"]),
+    (
+        "insert into ledger select 'fay', 2, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, now(), now();
+      update member set last_seq = 2, epoch = 2 where member_id = 'fay'",
+        &["entries"],
+    ),
+    (
+        "insert into ledger select 'dan', 3, gen_random_uuid(), 1, 'earn', 'applied', null, 5, 5, 5, now(), now();
+      alter table member drop constraint member_check1;
+      update member set last_seq = 3, balance = 5, lifetime = 5 where member_id = 'dan'",
+        &["constraints", "entries"],
+    ),
+    (
+        "alter table ledger drop constraint ledger_member_id_command_id_key;
+      update ledger set command_id = (select command_id from ledger where member_id = 'ann' and seq = 2)
+      where member_id = 'ann' and seq = 3",
+        &["constraints", "once"],
+    ),
+    (
+        "update reward set number = 3 where member_id = 'bob' and epoch = 1 and number = 2;
+      update email set number = 3 where member_id = 'bob' and epoch = 1 and number = 2",
+        &["reward_numbers"],
+    ),
+    ("update member set milestone = 999 where member_id = 'ann'", &["reward_numbers"]),
+    (
+        "delete from reward where member_id = 'bob' and epoch = 2; delete from email where member_id = 'bob' and epoch = 2",
+        &["reward_counts"],
+    ),
+    (
+        "delete from reward where member_id = 'bob' and epoch = 1 and number = 2;
+      delete from email where member_id = 'bob' and epoch = 1 and number = 2",
+        &["reward_counts"],
+    ),
+    ("update reward set seq = 2 where member_id = 'ann'", &["reward_origins"]),
+    ("update reward set seq = 4 where member_id = 'ann'", &["reward_origins"]),
+    ("delete from email where member_id = 'ann'", &["one_mail", "outbox"]),
+    (
+        "insert into email select gen_random_uuid(), 'eve', 1, 1, null, null, 'no_address', 0, null, null, now(), now()",
+        &["one_mail"],
+    ),
+    (
+        "alter table email drop constraint email_member_id_epoch_number_key;
+      insert into email select gen_random_uuid(), 'ann', 1, 1, null, null, 'no_address', 0, null, null, now(), now()",
+        &["constraints", "one_mail"],
+    ),
+    ("update email set state = 'sent' where member_id = 'ann'", &["mail_states"]),
+    ("update email set state = 'retrying', attempts = 1 where member_id = 'ann'", &["mail_states"]),
+    ("delete from dead_letter", &["mail_states"]),
+    ("update outbox set message_id = gen_random_uuid()::text", &["outbox"]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_damage_is_found_by_the_check_that_is_for_it_and_a_sound_database_is_clean() {
+    let world = World::start().await;
+    let sound = world.database("sound", "").await;
+    let report = verify(&sound, |_| ()).await.expect("the checks run");
+    assert!(report.is_clean(), "{report:#?}");
+    assert!(report.checks.iter().all(|finding| finding.examined > 0), "the example leaves nothing out: {report:#?}");
+
+    let mut tried = BTreeSet::new();
+    for (number, (damage, expected)) in DAMAGES.iter().enumerate() {
+        let pool = world.database(&format!("damaged_{number}"), damage).await;
+        let report = verify(&pool, |_| ()).await.expect("the checks run");
+        assert_eq!(found(&report), expected.iter().copied().collect(), "after {damage}: {report:#?}");
+        tried.extend(expected.iter().copied());
+    }
+    let all: BTreeSet<_> = report.checks.iter().map(|finding| finding.name).collect();
+    assert_eq!(tried, all, "every check has its damage");
+    world.postgres.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn examples_are_bounded_and_all_damage_is_counted() {
+    let world = World::start().await;
+    let strangers = "insert into ledger select 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'refused', 'not_a_member',
+        null, 0, 0, now(), now() from generate_series(1, 1000) as n";
+    let report = verify(&world.database("strangers", strangers).await, |_| ()).await.expect("the checks run");
+    let finding = report.checks.iter().find(|finding| finding.name == "known_members").expect("the check is there");
+    assert_eq!((finding.broken, finding.examples.len()), (1_000, usize::try_from(EXAMPLES_MAX).expect("a few")));
+    assert_eq!(finding.examples[0].subject, "member x1");
+    world.postgres.stop().await;
+}
+
+fn found(report: &Report) -> BTreeSet<&'static str> {
+    report.checks.iter().filter(|finding| finding.broken > 0).map(|finding| finding.name).collect()
+}
+
+/// A private server with one database that holds [`SOUND`], of which each test takes copies.
+struct World {
+    postgres: Postgres,
+    maintenance: Pool,
+    _dir: tempfile::TempDir,
+}
+
+const TEMPLATE: &str = "loyalty_template";
+
+impl World {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let postgres = Postgres::start_with(dir.path(), Durability::Throwaway).await.expect("PostgreSQL starts");
+        postgres.create_database(TEMPLATE).await.expect("a database");
+        let template = pool(&postgres, TEMPLATE);
+        migrate::migrate(&template).await.expect("the tables");
+        execute(&template, SOUND).await.expect("the example fits the constraints");
+        // Its connection ends with it: a database that somebody uses cannot be copied.
+        drop(template);
+        Self { maintenance: pool(&postgres, "postgres"), postgres, _dir: dir }
+    }
+
+    /// A copy of the sound database, damaged.
+    async fn database(&self, name: &str, damage: &str) -> Pool {
+        execute(&self.maintenance, &format!("create database {name} template {TEMPLATE}")).await.expect(name);
+        let pool = pool(&self.postgres, name);
+        // As a replica, the triggers do not run.
+        execute(&pool, &format!("set session_replication_role = replica; {damage}")).await.expect(damage);
+        pool
+    }
+}
+
+fn pool(postgres: &Postgres, database: &str) -> Pool {
+    Pool::new(&SecretUrl::new(postgres.url(database)), Use::Queries, 1).expect("a URL")
+}
+
+async fn execute(pool: &Pool, sql: &str) -> Result<(), StoreError> {
+    Ok(pool.get().await?.batch_execute(sql).await?)
+}
