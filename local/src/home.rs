@@ -1,27 +1,22 @@
 //! The directory of one server: its data, its password, the ports it had last time, and the lock on all of it.
 //!
-//! Under root a server may run as an account that cannot reach the directory (a repository under `/root`, say). Its
-//! files then live under `/var/lib`, and a link in the directory leads there.
+//! Knows nothing of what the server keeps there.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
-    hash::{DefaultHasher, Hash, Hasher},
+    fs::OpenOptions,
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use crate::{
     account::{Account, AccountError},
+    elsewhere,
     lock::{Lock, LockError},
     log_file::LogFile,
     ports,
 };
-
-/// Where files go whose own place the server's account cannot reach. Not `/var/tmp`: systemd removes files there by
-/// their age, which would tear holes into a database.
-const ELSEWHERE: &str = "/var/lib/loyalty-local";
 
 /// Random bytes of a password: 144 bits, written as hexadecimal digits, so that no URL needs to escape it.
 const PASSWORD_BYTES: usize = 18;
@@ -74,7 +69,7 @@ impl Home {
     async fn open_as(base: &Path, name: &str, account: Account) -> Result<Self, HomeError> {
         let place = base.join(name);
         if !place.exists() {
-            make(&place, &account).await?;
+            elsewhere::make(&place, &account).await?;
         }
         let dir = place.canonicalize().map_err(|source| HomeError::Io { path: place, source })?;
         let lock = Lock::take(&dir).await?;
@@ -136,40 +131,6 @@ fn prepare(base: &Path) -> Result<PathBuf, HomeError> {
     let logs = base.join("log");
     std::fs::create_dir_all(&logs).map_err(|source| HomeError::Io { path: logs, source })?;
     base.canonicalize().map_err(|source| HomeError::Io { path: base.to_path_buf(), source })
-}
-
-/// Makes the directory `place`, or one elsewhere with a link from `place` if the account could not reach it there.
-async fn make(place: &Path, account: &Account) -> Result<(), HomeError> {
-    let parent = place.parent().unwrap_or(Path::new("/"));
-    if account.can_enter(parent)? {
-        create(place)?;
-        return Ok(account.give(place)?);
-    }
-    let elsewhere = elsewhere(place);
-    if elsewhere.exists() {
-        // The link is gone, so the owner wanted to begin anew. Servers that still run there must not be robbed.
-        let _ours = Lock::take(&elsewhere).await?;
-        std::fs::remove_dir_all(&elsewhere).map_err(|source| HomeError::Io { path: elsewhere.clone(), source })?;
-    }
-    create(&elsewhere)?;
-    account.give(&elsewhere)?;
-    // A link whose target somebody removed is in the way of the new one.
-    let _ = std::fs::remove_file(place);
-    std::os::unix::fs::symlink(&elsewhere, place).map_err(|source| HomeError::Io { path: place.to_path_buf(), source })
-}
-
-fn create(dir: &Path) -> Result<(), HomeError> {
-    let error = |source| HomeError::Io { path: dir.to_path_buf(), source };
-    if let Some(parent) = dir.parent() {
-        std::fs::create_dir_all(parent).map_err(error)?;
-    }
-    DirBuilder::new().mode(0o700).create(dir).map_err(error)
-}
-
-fn elsewhere(place: &Path) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    place.hash(&mut hasher);
-    Path::new(ELSEWHERE).join(format!("{:016x}", hasher.finish()))
 }
 
 fn read(path: &Path) -> Result<Option<String>, HomeError> {

@@ -8,6 +8,7 @@
 
 mod account;
 mod door;
+mod elsewhere;
 mod home;
 mod lock;
 mod log_file;

@@ -53,12 +53,18 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    /// Takes the directory if nobody has it.
+    pub(crate) fn take_if_free(dir: &Path) -> Option<Self> {
+        let path = dir.join("lock");
+        let mut file = open(&path).ok()?;
+        matches!(try_take(&mut file, dir), Ok(true)).then_some(Self { file, path })
+    }
+
     /// Takes the directory, and waits if only the remains of a dead holder are in the way.
     pub(crate) async fn take(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join("lock");
         let error = |source| LockError::Io { path: path.clone(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(error)?;
+        let mut file = open(&path).map_err(error)?;
         let attempt = async || try_take(&mut file, dir).map(|taken| taken.then_some(())).transpose();
         if let Some(answer) = wait::until(ORPHANS_END, attempt).await {
             answer?;
@@ -74,6 +80,10 @@ impl Lock {
         let copy = self.file.try_clone().map_err(|source| LockError::Io { path: self.path.clone(), source })?;
         Ok(Stdio::from(copy))
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 /// Whether the lock is ours now. `false` means that nobody alive holds it, and waiting helps.

@@ -1,13 +1,16 @@
 //! `RabbitMQ` takes seconds to boot, so one test tells the whole story of two boots.
 
 use std::{
+    fs::Permissions,
     io::{BufRead, BufReader, Read},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use loyalty_local::{Durability, LockError, Postgres, PostgresError, RabbitMq, Servers};
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 /// Tells this binary, started a second time, in which directory to run servers until it is killed.
@@ -103,6 +106,32 @@ async fn a_directory_has_one_user_at_a_time() {
     };
     assert_eq!(pid, std::process::id());
     first.stop().await;
+}
+
+#[tokio::test]
+async fn files_that_lie_elsewhere_are_found_again_and_cleared_away() {
+    let dir = closed_dir();
+    let place = start_and_stop(dir.path()).await;
+    assert_eq!(start_and_stop(dir.path()).await, place);
+    dir.close().unwrap();
+    let next = closed_dir();
+    start_and_stop(next.path()).await;
+    assert!(!place.exists());
+    let last = next.path().join("postgres").canonicalize().unwrap();
+    next.close().unwrap();
+    let _ = std::fs::remove_dir_all(last);
+}
+
+/// A directory that other accounts cannot pass through. Only under root does that send the files elsewhere.
+fn closed_dir() -> TempDir {
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
+/// Where the server's files really are.
+async fn start_and_stop(dir: &Path) -> PathBuf {
+    let server = Postgres::start_with(dir, Durability::Throwaway).await.unwrap();
+    server.stop().await;
+    dir.join("postgres").canonicalize().unwrap()
 }
 
 /// This binary once more, running servers until it is killed.
