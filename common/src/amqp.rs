@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
 use crate::secret::SecretUrl;
 
 /// How long connecting may take, login included. A firewall that drops packets would hold us for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Seconds between signs of life, unless the URL says otherwise (`?heartbeat=`). The broker's own 60 would let a
+/// vanished peer go unnoticed for two minutes.
+const HEARTBEAT_SECONDS: u16 = 10;
 
 /// AMQP's reply code for a close that was meant.
 const REPLY_SUCCESS: u16 = 200;
@@ -17,10 +22,17 @@ const REPLY_SUCCESS: u16 = 200;
 pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, ConnectError> {
     let failed = |source| ConnectError::Failed { url: url.clone(), source };
     let properties = ConnectionProperties::default().with_connection_name(format!("loyalty {name}").into());
-    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect(url.expose(), properties)).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(parsed(url)?, properties)).await {
         Ok(connected) => connected.map_err(failed),
         Err(_) => Err(ConnectError::TimedOut { url: url.clone() }),
     }
+}
+
+/// The parser's error is dropped, since it may quote the URL with its password.
+fn parsed(url: &SecretUrl) -> Result<AMQPUri, ConnectError> {
+    let mut uri: AMQPUri = url.expose().parse().map_err(|_| ConnectError::Url)?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    Ok(uri)
 }
 
 /// Closes a connection in good order; what it still had to write is written first. Bounded, since a dead peer never
@@ -35,6 +47,9 @@ pub async fn close(connection: &Connection) {
 /// RabbitMQ could not be reached. The address is shown without its password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// The address is not one.
+    #[error("the RabbitMQ URL is not valid; it looks like amqp://user:password@host:5672/vhost")]
+    Url,
     /// It refused, or could not be found.
     #[error("could not connect to RabbitMQ at {url}")]
     Failed {

@@ -11,6 +11,7 @@ pub mod amqp;
 pub mod backoff;
 pub mod command;
 pub mod decode;
+pub mod envelope;
 pub mod ids;
 pub mod partition;
 pub mod publisher;

@@ -1,27 +1,24 @@
 //! The confirming publisher: a message handed to it is either known to be safe in a queue, or its sender is told
-//! why not.
+//! why not, and whether it may still arrive.
 //!
-//! One task owns one connection and one channel (confirms of concurrent publishes on clones of a channel can be
-//! swapped). It keeps every message until its confirm; when the connection breaks it connects again and sends what
-//! was not confirmed once more, in order. So a message may arrive twice, and never silently not at all: receivers
-//! recognise it by its id. It must never report a confirm that it did not see.
+//! One task owns one connection and one channel. It keeps every message until its confirm; when the connection
+//! breaks it connects again and sends what was not confirmed once more, in order. So a message may arrive twice, and
+//! never silently not at all: receivers recognise it by its id. It must never report a confirm that it did not see.
 
-use std::collections::BTreeMap;
-use std::pin::pin;
+mod flight;
+mod sending;
+
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Event};
+use lapin::BasicProperties;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
 
-use crate::amqp;
-use crate::backoff;
 use crate::secret::SecretUrl;
+use sending::Sending;
 
 /// What a publisher may hold and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +32,79 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { window: 1_000, confirm_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// A handle on the publisher; clones share its connection and its window. It closes when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    requests: mpsc::Sender<Request>,
+    link: watch::Receiver<Link>,
+    confirm_timeout: Duration,
+}
+
+impl Publisher {
+    /// Starts a publisher. It connects by itself and again after every break; `name` is shown in the broker's list.
+    pub fn start(url: SecretUrl, name: &str, limits: Limits) -> Self {
+        // What waits here is not sent yet; more room would only hide the window from those who submit.
+        const INBOX_MESSAGES: usize = 1;
+        let (requests, inbox) = mpsc::channel(INBOX_MESSAGES);
+        let (link_state, link) = watch::channel(Link::Down("not connected yet".to_owned()));
+        tokio::spawn(Sending::new(inbox, link_state, limits.window).run(url, name.to_owned()));
+        Self { requests, link, confirm_timeout: limits.confirm_timeout }
+    }
+
+    /// Publishes a message and waits for its confirm.
+    pub async fn publish(&self, message: Message) -> Result<Confirmed, PublishError> {
+        self.submit(message).await?.confirmed().await
+    }
+
+    /// Hands a message over, waiting while the window is full, and returns the promise of its confirm. Messages
+    /// submitted one after the other are sent in that order.
+    pub async fn submit(&self, message: Message) -> Result<Unconfirmed, PublishError> {
+        let deadline = Instant::now() + self.confirm_timeout;
+        let (reply, answer) = oneshot::channel();
+        let claimed = Arc::new(AtomicBool::new(false));
+        let request = Request { message: Arc::new(message), reply, claimed: Arc::clone(&claimed) };
+        match tokio::time::timeout_at(deadline, self.requests.send(request)).await {
+            Ok(Ok(())) => Ok(Unconfirmed { answer, deadline, claimed, link: self.link.clone() }),
+            Ok(Err(_)) => Err(PublishError::Closed),
+            Err(_) => Err(PublishError::not_sent(self.link.borrow().clone())),
+        }
+    }
+
+    /// How the publisher stands with its broker, now and as it changes.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.clone()
+    }
+}
+
+/// A message that was handed over and not confirmed yet. Who drops it gives up: it may be published or not.
+#[derive(Debug)]
+#[must_use = "a message whose confirm nobody waits for may never be sent"]
+pub struct Unconfirmed {
+    answer: oneshot::Receiver<Result<Confirmed, PublishError>>,
+    deadline: Instant,
+    claimed: Arc<AtomicBool>,
+    link: watch::Receiver<Link>,
+}
+
+impl Unconfirmed {
+    /// Waits for the confirm.
+    pub async fn confirmed(mut self) -> Result<Confirmed, PublishError> {
+        match tokio::time::timeout_at(self.deadline, &mut self.answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(PublishError::Closed),
+            Err(_) => Err(self.give_up()),
+        }
+    }
+
+    /// Takes the message back if it was not sent. Claiming it here keeps the task from sending it later, so that
+    /// "not sent" stays true.
+    fn give_up(&self) -> PublishError {
+        let link = self.link.borrow().clone();
+        let was_sent = self.claimed.swap(true, Ordering::AcqRel);
+        if was_sent { PublishError::TimedOut { link } } else { PublishError::not_sent(link) }
     }
 }
 
@@ -55,7 +125,8 @@ pub struct Message {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Confirmed(());
 
-/// Why a message is not known to be safe.
+/// Why a message is not known to be safe. All but [`TimedOut`](Self::TimedOut) and [`Closed`](Self::Closed) say that
+/// it is in no queue and will not be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// No queue is bound to the routing key. Run `loyalty topology`.
@@ -74,24 +145,53 @@ pub enum PublishError {
         /// The key of the queue.
         routing_key: String,
     },
-    /// The broker takes nothing at present: it is short of memory or disk. The message may be published later.
+    /// The broker took nothing in time, so the message was not sent.
     #[error("RabbitMQ is short of memory or disk and takes no messages: {reason}")]
     Blocked {
         /// What the broker said.
         reason: String,
     },
-    /// There was no connection within the time. The message may be published later, if it was sent before the break.
+    /// There was no connection in time, so the message was not sent.
     #[error("there was no connection to RabbitMQ: {reason}")]
     Disconnected {
         /// The last failure to connect.
         reason: String,
     },
-    /// No confirm came in time. The message may still be published: repeat it under the same id.
-    #[error("RabbitMQ did not confirm the message in time; it may still arrive")]
-    TimedOut,
-    /// The publisher was closed.
+    /// The window was full of other messages all the time, so this one was not sent.
+    #[error("RabbitMQ confirms too slowly; the message was not sent")]
+    Overloaded,
+    /// The message was sent and no confirm came in time. It may still arrive: repeat it under the same id.
+    #[error("RabbitMQ did not confirm the message in time ({link}); it may still arrive")]
+    TimedOut {
+        /// How the publisher stood with the broker then.
+        link: Link,
+    },
+    /// The publisher was closed. The message may arrive if it was sent before.
     #[error("the publisher is closed")]
     Closed,
+}
+
+impl PublishError {
+    /// Whether the message may be in a queue all the same, or get there later.
+    pub const fn may_arrive(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } | Self::Closed => true,
+            Self::Unroutable { .. }
+            | Self::QueueFull { .. }
+            | Self::Blocked { .. }
+            | Self::Disconnected { .. }
+            | Self::Overloaded => false,
+        }
+    }
+
+    /// What kept a message from being sent until its deadline.
+    fn not_sent(link: Link) -> Self {
+        match link {
+            Link::Up => Self::Overloaded,
+            Link::Blocked(reason) => Self::Blocked { reason },
+            Link::Down(reason) => Self::Disconnected { reason },
+        }
+    }
 }
 
 /// How the publisher stands with its broker.
@@ -105,247 +205,39 @@ pub enum Link {
     Blocked(String),
 }
 
-/// A handle on the publisher; clones share its connection and its window. It closes when the last one is dropped.
-#[derive(Clone, Debug)]
-pub struct Publisher {
-    requests: mpsc::Sender<Request>,
-    link: watch::Receiver<Link>,
-    confirm_timeout: Duration,
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Down(reason) => write!(f, "not connected: {reason}"),
+            Self::Up => f.write_str("connected"),
+            Self::Blocked(reason) => write!(f, "short of memory or disk: {reason}"),
+        }
+    }
 }
 
-/// A message and where its fate is told. Its sender may have gone; then nobody waits for it and it is not sent.
+/// A message and where its fate is told.
 #[derive(Debug)]
 struct Request {
     message: Arc<Message>,
     reply: oneshot::Sender<Result<Confirmed, PublishError>>,
+    /// Set once, by whoever comes first: the task when it sends the message, or its sender when it gives up.
+    claimed: Arc<AtomicBool>,
 }
 
-impl Publisher {
-    /// Starts a publisher. It connects by itself and again after every break; `name` is shown in the broker's list.
-    pub fn start(url: SecretUrl, name: &str, limits: Limits) -> Self {
-        // Room for one message a sender beyond the window would only hide the window.
-        let (requests, inbox) = mpsc::channel(1);
-        let (link_state, link) = watch::channel(Link::Down("not connected yet".to_owned()));
-        let sending =
-            Sending { inbox, link: link_state, window: limits.window, unconfirmed: BTreeMap::new(), next_number: 0 };
-        tokio::spawn(sending.run(url, name.to_owned()));
-        Self { requests, link, confirm_timeout: limits.confirm_timeout }
+impl Request {
+    /// Whether the message is to be sent now. Never again after a yes, and never after its sender gave up.
+    fn claim(&self) -> bool {
+        !self.reply.is_closed() && !self.claimed.swap(true, Ordering::AcqRel)
     }
 
-    /// Publishes a message and waits for its confirm.
-    pub async fn publish(&self, message: Message) -> Result<Confirmed, PublishError> {
-        self.submit(message).await?.confirmed().await
+    /// Whether its sender stopped waiting.
+    fn is_forgotten(&self) -> bool {
+        self.reply.is_closed()
     }
 
-    /// Hands a message over, waiting while the window is full, and returns the promise of its confirm. Messages
-    /// submitted one after the other are sent in that order.
-    pub async fn submit(&self, message: Message) -> Result<Unconfirmed, PublishError> {
-        let deadline = Instant::now() + self.confirm_timeout;
-        let (reply, answer) = oneshot::channel();
-        let request = Request { message: Arc::new(message), reply };
-        match tokio::time::timeout_at(deadline, self.requests.send(request)).await {
-            Ok(Ok(())) => Ok(Unconfirmed { answer, deadline, link: self.link.clone() }),
-            Ok(Err(_)) => Err(PublishError::Closed),
-            Err(_) => Err(late(&self.link)),
-        }
-    }
-
-    /// How the publisher stands with its broker, now and as it changes.
-    pub fn link(&self) -> watch::Receiver<Link> {
-        self.link.clone()
-    }
-}
-
-/// A message that was handed over and not confirmed yet. Dropping it gives up hearing of it, not the message.
-#[derive(Debug)]
-pub struct Unconfirmed {
-    answer: oneshot::Receiver<Result<Confirmed, PublishError>>,
-    deadline: Instant,
-    link: watch::Receiver<Link>,
-}
-
-impl Unconfirmed {
-    /// Waits for the confirm.
-    pub async fn confirmed(self) -> Result<Confirmed, PublishError> {
-        match tokio::time::timeout_at(self.deadline, self.answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(PublishError::Closed),
-            Err(_) => Err(late(&self.link)),
-        }
-    }
-}
-
-/// What a missed deadline means, by the state of the link.
-fn late(link: &watch::Receiver<Link>) -> PublishError {
-    match &*link.borrow() {
-        Link::Up => PublishError::TimedOut,
-        Link::Blocked(reason) => PublishError::Blocked { reason: reason.clone() },
-        Link::Down(reason) => PublishError::Disconnected { reason: reason.clone() },
-    }
-}
-
-type Confirming = BoxFuture<'static, (u64, lapin::Result<Confirmation>)>;
-
-/// The task's state: what outlives a connection.
-struct Sending {
-    inbox: mpsc::Receiver<Request>,
-    link: watch::Sender<Link>,
-    window: usize,
-    /// By number, which is the order of submission: a new connection starts by sending these.
-    unconfirmed: BTreeMap<u64, Request>,
-    next_number: u64,
-}
-
-impl Sending {
-    async fn run(mut self, url: SecretUrl, name: String) {
-        let mut attempt = 0;
-        while !self.finished() {
-            match open(&url, &name).await {
-                Ok((connection, channel)) => {
-                    attempt = 0;
-                    self.link.send_replace(Link::Up);
-                    if let Err(error) = self.serve(&connection, &channel).await {
-                        self.broken(&name, &error);
-                    }
-                    amqp::close(&connection).await;
-                }
-                Err(error) => self.broken(&name, &error),
-            }
-            self.rest(&mut attempt).await;
-        }
-    }
-
-    /// Nobody can hand anything over any more, and nobody waits for a confirm.
-    fn finished(&self) -> bool {
-        self.inbox.is_closed() && self.inbox.is_empty() && self.unconfirmed.is_empty()
-    }
-
-    fn broken(&mut self, name: &str, error: &(dyn std::error::Error + 'static)) {
-        let reason = chain(error);
-        warn!(
-            publisher = name,
-            error = reason,
-            unconfirmed = self.unconfirmed.len(),
-            "Lost RabbitMQ, connecting again"
-        );
-        self.link.send_replace(Link::Down(reason));
-    }
-
-    /// Waits before the next attempt, and lets go of messages whose senders stopped waiting meanwhile.
-    async fn rest(&mut self, attempt: &mut u32) {
-        if !self.finished() {
-            tokio::time::sleep(backoff::delay(*attempt, backoff::jitter())).await;
-            *attempt = attempt.saturating_add(1);
-        }
-        self.unconfirmed.retain(|_, request| !request.reply.is_closed());
-    }
-
-    /// Sends until the connection breaks or there is nothing left to send.
-    async fn serve(&mut self, connection: &Connection, channel: &Channel) -> Result<(), lapin::Error> {
-        let mut confirms = FuturesUnordered::new();
-        for (number, request) in &self.unconfirmed {
-            confirms.push(send(channel, *number, &request.message));
-        }
-        let mut events = pin!(connection.events_listener());
-        let mut open = true;
-        while open || !confirms.is_empty() {
-            let takes_more = open && self.unconfirmed.len() < self.window && *self.link.borrow() == Link::Up;
-            tokio::select! {
-                Some((number, confirmation)) = confirms.next() => self.settle(number, confirmation?),
-                request = self.inbox.recv(), if takes_more => match request {
-                    Some(request) => confirms.extend(self.accept(channel, request)),
-                    None => open = false,
-                },
-                Some(event) = events.next() => self.follow(event)?,
-            }
-            // A confirm that nobody waits for no longer holds a place in the window.
-            if self.unconfirmed.len() >= self.window {
-                self.unconfirmed.retain(|_, request| !request.reply.is_closed());
-            }
-        }
-        Ok(())
-    }
-
-    fn accept(&mut self, channel: &Channel, request: Request) -> Option<Confirming> {
-        if request.reply.is_closed() {
-            return None;
-        }
-        let number = self.next_number;
-        self.next_number += 1;
-        let confirming = send(channel, number, &request.message);
-        self.unconfirmed.insert(number, request);
-        Some(confirming)
-    }
-
-    fn settle(&mut self, number: u64, confirmation: Confirmation) {
-        let Some(Request { message, reply }) = self.unconfirmed.remove(&number) else {
-            return; // Its sender stopped waiting.
-        };
-        let exchange = message.exchange;
-        let routing_key = || message.routing_key.clone();
-        let result = match confirmation {
-            Confirmation::Ack(None) => Ok(Confirmed(())),
-            // "Returned" is said before the ack: the broker has done its part and the message is in no queue.
-            Confirmation::Ack(Some(_)) => Err(PublishError::Unroutable { exchange, routing_key: routing_key() }),
-            Confirmation::Nack(_) => Err(PublishError::QueueFull { exchange, routing_key: routing_key() }),
-            Confirmation::NotRequested => Err(PublishError::TimedOut),
-        };
-        let _ = reply.send(result); // Nobody may be waiting any more.
-    }
-
-    fn follow(&mut self, event: Event) -> Result<(), lapin::Error> {
-        match event {
-            Event::ConnectionBlocked(reason) => {
-                warn!(reason, "RabbitMQ takes no messages");
-                self.link.send_replace(Link::Blocked(reason));
-            }
-            Event::ConnectionUnblocked => {
-                info!("RabbitMQ takes messages again");
-                self.link.send_replace(Link::Up);
-            }
-            Event::Error(error) => return Err(error),
-            // lapin may add kinds of events; only the above change whether we may publish.
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-async fn open(url: &SecretUrl, name: &str) -> Result<(Connection, Channel), OpenError> {
-    let connection = amqp::connect(url, name).await?;
-    let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    Ok((connection, channel))
-}
-
-#[derive(Debug, thiserror::Error)]
-enum OpenError {
-    #[error(transparent)]
-    Connect(#[from] amqp::ConnectError),
-    #[error("could not open a channel with confirms")]
-    Channel(#[from] lapin::Error),
-}
-
-/// Sends a message and returns the wait for its confirm.
-///
-/// lapin queues the frames when the future is first polled, so that poll happens here: were it left to
-/// `FuturesUnordered`, the order of messages would be that of its polling.
-fn send(channel: &Channel, number: u64, message: &Arc<Message>) -> Confirming {
-    let (channel, message) = (channel.clone(), Arc::clone(message));
-    let mut confirming: Confirming = Box::pin(async move {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let (exchange, key) = (message.exchange.into(), message.routing_key.as_str().into());
-        let properties = message.properties.clone();
-        let confirmation = match channel.basic_publish(exchange, key, options, &message.body, properties).await {
-            Ok(confirm) => confirm.await,
-            Err(error) => Err(error),
-        };
-        (number, confirmation)
-    });
-    let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-    match confirming.as_mut().poll(&mut nobody) {
-        std::task::Poll::Ready(done) => Box::pin(std::future::ready(done)),
-        std::task::Poll::Pending => confirming,
+    /// Tells the sender, if it still waits.
+    fn answer(self, result: Result<Confirmed, PublishError>) {
+        let _ = self.reply.send(result);
     }
 }
 

@@ -1,0 +1,158 @@
+//! A command as the AMQP message that the contract asks for: its routing, its properties, its body.
+//!
+//! Pure: the time of sending is an argument. Every sender of commands goes through here.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use crate::command::{Command, MESSAGE_TYPE};
+use crate::partition::Partition;
+use crate::publisher::Message;
+use crate::topology;
+
+/// AMQP's mark of a message that is written to disk.
+const PERSISTENT: u8 = 2;
+
+/// The most bytes of the property `app_id`. AMQP allows 255 and ends the connection over more.
+const APP_ID_MAX_BYTES: usize = 100;
+
+/// The message that carries a command. `app_id` names the sender, shortened to its first 100 bytes.
+pub fn message(command: &Command, app_id: &str, trace: Option<&TraceContext>, sent_at: SystemTime) -> Message {
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_message_id(command.command_id.to_string().into())
+        .with_type(MESSAGE_TYPE.into())
+        .with_timestamp(seconds(sent_at))
+        .with_app_id(ShortString::from(cut(app_id, APP_ID_MAX_BYTES)));
+    if let Some(trace) = trace {
+        properties = properties.with_headers(trace.headers());
+    }
+    Message {
+        exchange: topology::COMMANDS,
+        routing_key: Partition::of(&command.member_id).routing_key(),
+        properties,
+        body: command.encode(),
+    }
+}
+
+/// Seconds since 1970, which is what AMQP counts. A clock before that is as good as none.
+fn seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The longest beginning of a text that has at most so many bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= bytes).last();
+    &text[..end.unwrap_or(0)]
+}
+
+/// Where in a distributed trace a command was sent (W3C Trace Context).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    traceparent: String,
+    tracestate: Option<String>,
+}
+
+impl TraceContext {
+    /// The context of the two HTTP headers. None if `traceparent` is not one, as the standard asks; a `tracestate`
+    /// that is too long or not printable is left out.
+    pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
+        /// What every participant must be able to carry (Trace Context, 3.3.1.5).
+        const TRACESTATE_MAX_BYTES: usize = 512;
+        let fits = |state: &&str| {
+            (1..=TRACESTATE_MAX_BYTES).contains(&state.len()) && state.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        };
+        is_traceparent(traceparent).then(|| Self {
+            traceparent: traceparent.to_owned(),
+            tracestate: tracestate.filter(fits).map(str::to_owned),
+        })
+    }
+
+    fn headers(&self) -> FieldTable {
+        let mut headers = FieldTable::default();
+        headers.insert("traceparent".into(), AMQPValue::LongString(self.traceparent.as_str().into()));
+        if let Some(state) = &self.tracestate {
+            headers.insert("tracestate".into(), AMQPValue::LongString(state.as_str().into()));
+        }
+        headers
+    }
+}
+
+/// `00-` trace id `-` parent id `-` flags, in lower-case hexadecimal; ids of zeros are invalid.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let id = |part: &str, length: usize| hex(part, length) && part.bytes().any(|byte| byte != b'0');
+    matches!(parts[..], ["00", trace, parent, flags] if id(trace, 32) && id(parent, 16) && hex(flags, 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Action;
+    use crate::text::Points;
+
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn earn() -> Command {
+        let points = Points::try_new(50).expect("points");
+        let mut command = Command::new("123".parse().expect("a member id"), Action::Earn { points });
+        command.command_id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID");
+        command
+    }
+
+    /// The properties are public: receivers check `type` and `message_id`.
+    #[test]
+    fn the_properties_are_those_of_the_contract() {
+        let trace = TraceContext::parse(TRACEPARENT, Some("vendor=1")).expect("a trace");
+        let sent_at = UNIX_EPOCH + std::time::Duration::from_secs(1_795_341_600);
+        let message = message(&earn(), "till", Some(&trace), sent_at);
+        assert_eq!((message.exchange, message.routing_key.as_str()), ("loyalty.commands", "02"));
+        let properties = message.properties;
+        assert_eq!(*properties.delivery_mode(), Some(2));
+        assert_eq!(properties.content_type().as_ref().map(ShortString::as_str), Some("application/json"));
+        assert_eq!(
+            properties.message_id().as_ref().map(ShortString::as_str),
+            Some("019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11")
+        );
+        assert_eq!(properties.kind().as_ref().map(ShortString::as_str), Some("loyalty.command.v1"));
+        assert_eq!(*properties.timestamp(), Some(1_795_341_600));
+        assert_eq!(properties.app_id().as_ref().map(ShortString::as_str), Some("till"));
+        let headers = properties.headers().as_ref().expect("headers").inner();
+        assert_eq!(headers.get("traceparent"), Some(&AMQPValue::LongString(TRACEPARENT.into())));
+        assert_eq!(headers.get("tracestate"), Some(&AMQPValue::LongString("vendor=1".into())));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let message = message(&earn(), &"ü".repeat(200), None, UNIX_EPOCH);
+        let app_id = message.properties.app_id().clone().expect("an app id");
+        assert_eq!(app_id.as_str(), "ü".repeat(50));
+        assert!(message.properties.headers().is_none());
+    }
+
+    #[test]
+    fn a_broken_trace_context_is_no_trace_context() {
+        assert!(TraceContext::parse(TRACEPARENT, None).is_some());
+        for wrong in [
+            "",
+            "00",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "00-4bf92f3577b34da6a3ce929d0e0e47-36-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(TraceContext::parse(wrong, None), None, "{wrong}");
+        }
+        let without_state = TraceContext::parse(TRACEPARENT, None);
+        for wrong in ["", "a\nb", &"x".repeat(513)] {
+            assert_eq!(TraceContext::parse(TRACEPARENT, Some(wrong)), without_state);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The publisher's task: connects, sends, settles, and connects again.
+//!
+//! What must survive a broken connection lives in [`Sending`]; what ends with it in [`Flight`].
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::stream::StreamExt;
+use lapin::message::BasicReturnMessage;
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Confirmation, Connection, Event};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{info, warn};
+
+use super::flight::{Flight, Landed};
+use super::{Confirmed, Link, Message, PublishError, Request, chain};
+use crate::secret::SecretUrl;
+use crate::{amqp, backoff};
+
+/// How often to look for senders that stopped waiting, while their messages are in the way of others. Far below the
+/// seconds that a sender waits.
+const FORGET_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How many windows of messages that nobody waits for any more may lack their confirms. A broker that owes that many
+/// is as good as lost: only a new connection lets go of their memory.
+const FORGOTTEN_WINDOWS: usize = 4;
+
+/// A connection that stood this long did its work; its end is a new break, tried again at once. Longer than any
+/// attempt to connect.
+const WORKED: Duration = Duration::from_secs(20);
+
+/// How long connecting and opening the channel may take together. Connecting alone is given up after 10 s, with a
+/// better word for it.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The task's state: what outlives a connection.
+pub(super) struct Sending {
+    inbox: mpsc::Receiver<Request>,
+    link: watch::Sender<Link>,
+    window: usize,
+    /// By number, which is the order of submission: a new connection starts by sending these.
+    unconfirmed: BTreeMap<u64, Request>,
+    next_number: u64,
+}
+
+impl Sending {
+    pub(super) fn new(inbox: mpsc::Receiver<Request>, link: watch::Sender<Link>, window: usize) -> Self {
+        // A window of none would send nothing, ever.
+        Self { inbox, link, window: window.max(1), unconfirmed: BTreeMap::new(), next_number: 0 }
+    }
+
+    /// Publishes until all handles are dropped and nobody waits for a confirm any more.
+    pub(super) async fn run(mut self, url: SecretUrl, name: String) {
+        let mut attempt = 0;
+        while !self.finished() {
+            let began = Instant::now();
+            if let Err(broken) = self.session(&url, &name).await {
+                self.broken(&name, &broken);
+                // A connection that breaks as soon as it stands (no such exchange, say) must not be rebuilt in a hurry.
+                attempt = if began.elapsed() > WORKED { 0 } else { attempt };
+                tokio::time::sleep(backoff::delay(attempt, backoff::jitter())).await;
+                attempt = attempt.saturating_add(1);
+                self.forget();
+            }
+        }
+    }
+
+    /// Nobody can hand anything over any more, and nobody waits for a confirm.
+    fn finished(&self) -> bool {
+        self.inbox.is_closed() && self.inbox.is_empty() && self.unconfirmed.is_empty()
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn session(&mut self, url: &SecretUrl, name: &str) -> Result<(), Broken> {
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name));
+        let (connection, channel) = opening.await.map_err(|_| Broken::Slow)??;
+        info!(publisher = name, unconfirmed = self.unconfirmed.len(), "Connected to RabbitMQ");
+        self.link.send_replace(Link::Up);
+        let served = self.serve(&connection, channel).await;
+        amqp::close(&connection).await;
+        served
+    }
+
+    /// Sends until the connection breaks or there is nothing left to send.
+    async fn serve(&mut self, connection: &Connection, channel: Channel) -> Result<(), Broken> {
+        // Listening begins before the first message: an event without a listener is lost, and a block that nobody
+        // heard of would look like a broker that never confirms.
+        let mut events = pin!(connection.events_listener());
+        let mut flight = Flight::new(channel);
+        for (number, request) in &self.unconfirmed {
+            flight.send(*number, &request.message);
+        }
+        let mut forgetting = tokio::time::interval(FORGET_INTERVAL);
+        forgetting.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut open = true;
+        while open || !self.unconfirmed.is_empty() {
+            let takes_more = open && self.takes_more();
+            tokio::select! {
+                landed = flight.landed() => self.settle_all(landed)?,
+                request = self.inbox.recv(), if takes_more => match request {
+                    Some(request) => self.accept(&mut flight, request),
+                    None => open = false,
+                },
+                Some(event) = events.next() => self.follow(event)?,
+                _ = forgetting.tick(), if !takes_more => self.forget(),
+            }
+            if flight.len() > FORGOTTEN_WINDOWS * self.window {
+                return Err(Broken::Silent { owed: flight.len() });
+            }
+        }
+        Ok(())
+    }
+
+    fn takes_more(&self) -> bool {
+        self.unconfirmed.len() < self.window && *self.link.borrow() == Link::Up
+    }
+
+    /// Lets go of messages whose senders stopped waiting: they hold no place in the window and are not sent again.
+    fn forget(&mut self) {
+        self.unconfirmed.retain(|_, request| !request.is_forgotten());
+    }
+
+    fn accept(&mut self, flight: &mut Flight, request: Request) {
+        if request.claim() {
+            flight.send(self.next_number, &request.message);
+            self.unconfirmed.insert(self.next_number, request);
+            self.next_number += 1;
+        }
+    }
+
+    /// Settles what the broker answered. What it did not answer, because the channel or the connection is gone, stays
+    /// unconfirmed and is the error.
+    fn settle_all(&mut self, landed: Vec<Landed>) -> Result<(), Broken> {
+        // First the returned ones: their own confirms, in this list or a later one, say nothing of it.
+        for returned in landed.iter().filter_map(returned) {
+            self.refuse_returned(returned);
+        }
+        let mut lost = None;
+        for (number, answer) in landed {
+            match answer {
+                Ok(confirmation) => self.settle(number, &confirmation),
+                Err(error) => lost = Some(error),
+            }
+        }
+        lost.map_or(Ok(()), |error| Err(self.lost(error)))
+    }
+
+    fn settle(&mut self, number: u64, confirmation: &Confirmation) {
+        let Some(request) = self.unconfirmed.remove(&number) else {
+            return; // It was returned, or its sender stopped waiting.
+        };
+        let result = match confirmation {
+            // A message attached here is another one.
+            Confirmation::Ack(_) => Ok(Confirmed(())),
+            Confirmation::Nack(_) => Err(PublishError::QueueFull {
+                exchange: request.message.exchange,
+                routing_key: request.message.routing_key.clone(),
+            }),
+            // The channel is in confirm mode, so this cannot be; if it is, nothing is known.
+            Confirmation::NotRequested => Err(PublishError::TimedOut { link: Link::Up }),
+        };
+        request.answer(result);
+    }
+
+    /// Finds the message that came back by what it was sent with. Two of the same id and key are alike in where they
+    /// lead.
+    fn refuse_returned(&mut self, returned: &BasicReturnMessage) {
+        let same = |message: &Message| {
+            message.exchange == returned.exchange.as_str()
+                && message.routing_key == returned.routing_key.as_str()
+                && message.properties.message_id() == returned.properties.message_id()
+        };
+        let found = self.unconfirmed.iter().find(|(_, request)| same(&request.message)).map(|(number, _)| *number);
+        if let Some(request) = found.and_then(|number| self.unconfirmed.remove(&number)) {
+            refuse_unroutable(request);
+        }
+    }
+
+    /// A missing exchange closes the channel rather than returning the message. Its messages are refused, or they
+    /// would close every channel to come and take their neighbours with them.
+    fn lost(&mut self, error: lapin::Error) -> Broken {
+        let text = error.to_string();
+        let missing = |request: &Request| text.contains(&format!("no exchange '{}'", request.message.exchange));
+        let all = std::mem::take(&mut self.unconfirmed).into_iter();
+        let (refused, kept): (BTreeMap<_, _>, _) = all.partition(|(_, request)| missing(request));
+        self.unconfirmed = kept;
+        refused.into_values().for_each(refuse_unroutable);
+        Broken::Lost(error)
+    }
+
+    fn follow(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::ConnectionBlocked(reason) => {
+                warn!(reason, "RabbitMQ takes no messages");
+                self.link.send_replace(Link::Blocked(reason));
+            }
+            Event::ConnectionUnblocked => {
+                info!("RabbitMQ takes messages again");
+                self.link.send_replace(Link::Up);
+            }
+            Event::Error(error) => return Err(self.lost(error)),
+            // lapin may add kinds of events; only the above change whether we may publish.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, name: &str, broken: &Broken) {
+        let reason = chain(broken);
+        let unconfirmed = self.unconfirmed.len();
+        warn!(publisher = name, error = reason, unconfirmed, "No connection to RabbitMQ, trying again");
+        self.link.send_replace(Link::Down(reason));
+    }
+}
+
+async fn open(url: &SecretUrl, name: &str) -> Result<(Connection, Channel), Broken> {
+    let connection = amqp::connect(url, name).await?;
+    let channel = connection.create_channel().await.map_err(Broken::Channel)?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(Broken::Channel)?;
+    Ok((connection, channel))
+}
+
+/// The message that lapin attached to an answer. It is that of the broker's latest return, not that of the answer.
+fn returned((_, answer): &Landed) -> Option<&BasicReturnMessage> {
+    match answer {
+        Ok(Confirmation::Ack(returned) | Confirmation::Nack(returned)) => returned.as_ref(),
+        Ok(Confirmation::NotRequested) | Err(_) => None,
+    }
+}
+
+fn refuse_unroutable(request: Request) {
+    let Message { exchange, routing_key, .. } = request.message.as_ref();
+    let error = PublishError::Unroutable { exchange, routing_key: routing_key.clone() };
+    request.answer(Err(error));
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Connect(#[from] amqp::ConnectError),
+    #[error("could not open a channel with confirms")]
+    Channel(#[source] lapin::Error),
+    #[error("RabbitMQ did not open a channel within 15 seconds")]
+    Slow,
+    #[error("lost the connection")]
+    Lost(#[source] lapin::Error),
+    #[error("{owed} messages were never confirmed")]
+    Silent { owed: usize },
+}
