@@ -1,0 +1,194 @@
+//! The producer against a real `RabbitMQ`: one private node for all tests of this file, a virtual host for each.
+
+// A test that cannot go on should stop where it stands.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use loyalty_producer::{Action, Command, CommandId, Limits, Link, Points, Producer, PublishError, Summary};
+use world::World;
+
+/// Short, for tests that wait for it to pass.
+const IMPATIENT: Limits = Limits { window: 1_000, confirm_timeout: Duration::from_secs(3) };
+
+/// A command for the `number`th of `members` members.
+fn earn(number: usize, members: usize) -> Command {
+    let member = format!("member-{}", number % members).parse().unwrap();
+    Command::new(member, Action::Earn { points: Points::try_new(1).unwrap() })
+}
+
+fn ids(commands: &[Command]) -> Vec<CommandId> {
+    commands.iter().map(|command| command.command_id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_is_in_the_queue_of_its_member_in_order() {
+    let world = World::start("in_order").await;
+    world.declare_topology().await;
+    let producer = world.producer(Limits::default()).await;
+    let commands: Vec<Command> = (0..2_000).map(|number| earn(number, 50)).collect();
+
+    let published: Vec<_> = producer.publish_all(stream::iter(commands.clone())).collect().await;
+
+    assert!(published.iter().all(|published| published.result.is_ok()));
+    let answered: Vec<CommandId> = published.iter().map(|published| published.command_id).collect();
+    assert_eq!(answered, ids(&commands), "one answer a command, in their order");
+    assert_eq!(by_member(world.drain_commands().await), by_member(commands), "each member's in the order sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_leads_nowhere_is_told_from_its_neighbours() {
+    let world = World::start("unroutable").await;
+    let producer = world.producer(Limits::default()).await;
+    // One of two members has a queue. "ann" is of partition 3, "BOB" of 10.
+    world.declare_queue_for("03", i64::MAX).await;
+    let command = |number: usize| {
+        let member = if number.is_multiple_of(3) { "BOB" } else { "ann" };
+        Command::new(member.parse().unwrap(), Action::Exit)
+    };
+
+    let published: Vec<_> = producer.publish_all(stream::iter((0..10_000).map(command))).collect().await;
+
+    // Told by the member, not by the order in which confirms and returns come back.
+    for published in &published {
+        let unroutable = Err(PublishError::Unroutable { exchange: "loyalty.commands", routing_key: "10".to_owned() });
+        match published.member_id.as_str() {
+            "ann" => assert!(published.result.is_ok(), "{:?}", published.result),
+            _ => assert_eq!(published.result, unroutable),
+        }
+    }
+    assert_eq!(world.drain("loyalty.commands.03").await.len(), 6_666);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_topology_a_command_is_refused_at_once() {
+    let world = World::start("no_exchange").await;
+    let producer = world.producer(Limits::default()).await;
+    let refused = producer.publish(&earn(0, 1)).await.unwrap_err();
+    assert!(matches!(refused, PublishError::Unroutable { .. }), "{refused}");
+    assert!(!refused.may_arrive());
+    // The broker closed the channel over it; the next one finds a new one.
+    world.declare_topology().await;
+    producer.publish(&earn(0, 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_and_says_so() {
+    let world = World::start("full").await;
+    let producer = world.producer(Limits::default()).await;
+    world.declare_queue_for("03", 10).await;
+    let exits = (0..200).map(|_| Command::new("ann".parse().unwrap(), Action::Exit));
+
+    let summary: Summary = producer.publish_all(stream::iter(exits)).collect().await;
+
+    // A quorum queue lets a few more in than its bound, and what it confirmed it keeps.
+    assert!(summary.confirmed >= 10 && summary.failed > 0, "{summary:?}");
+    let (_, first) = summary.first_failure.expect("a failure");
+    assert_eq!(first, PublishError::QueueFull { exchange: "loyalty.commands", routing_key: "03".to_owned() });
+    assert_eq!(u64::try_from(world.drain("loyalty.commands.03").await.len()).unwrap(), summary.confirmed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restart_in_mid_stream_loses_nothing_and_keeps_the_order() {
+    let world = World::start_alone("restart").await;
+    world.declare_topology().await;
+    let producer = world.producer(Limits { window: 200, ..Limits::default() }).await;
+    let commands: Vec<Command> = (0..6_000).map(|number| earn(number, 50)).collect();
+
+    let mut published = std::pin::pin!(producer.publish_all(stream::iter(commands.clone())));
+    let mut confirmed = 0;
+    let mut restarting = std::pin::pin!(world.node().restart());
+    // The first confirms show that the stream runs; then both go on together.
+    while confirmed < 500 {
+        confirmed += usize::from(published.next().await.expect("more").result.is_ok());
+    }
+    let (restarted, rest) = tokio::join!(&mut restarting, published.collect::<Vec<_>>());
+
+    restarted.expect("the node comes back");
+    assert!(rest.iter().all(|published| published.result.is_ok()), "all confirmed, in spite of the restart");
+    let arrived = by_member(world.drain_commands().await);
+    assert_eq!(without_repeats(arrived), by_member(commands), "every command, in the order sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_short_of_memory_is_reported_as_blocked_until_it_recovers() {
+    let world = World::start_alone("blocked").await;
+    world.declare_topology().await;
+    let producer = world.producer(IMPATIENT).await;
+    producer.publish(&earn(0, 1)).await.unwrap();
+    let mut link = producer.link();
+
+    world.memory_watermark("0").await;
+    // The broker says that it is blocked when something is published; that one's outcome is open.
+    let first = producer.publish(&earn(1, 1)).await.unwrap_err();
+    assert!(matches!(&first, PublishError::TimedOut { link: Link::Blocked(_) }) && first.may_arrive(), "{first}");
+    let second = producer.publish(&earn(2, 1)).await.unwrap_err();
+    assert!(matches!(second, PublishError::Blocked { .. }) && !second.may_arrive(), "{second}");
+
+    world.memory_watermark("0.6").await;
+    link.wait_for(|link| *link == Link::Up).await.unwrap();
+    producer.publish(&earn(3, 1)).await.unwrap();
+    let members: Vec<Command> = world.drain_commands().await;
+    assert!((2..=3).contains(&members.len()), "what was told not to be sent was not: {}", members.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_is_reported_as_disconnected() {
+    let world = World::start_alone("away").await;
+    world.declare_topology().await;
+    let producer = world.producer(IMPATIENT).await;
+    let mut link = producer.link();
+
+    world.node().stop().await;
+    // Noticed without publishing anything.
+    link.wait_for(|link| matches!(link, Link::Down(_))).await.unwrap();
+    let refused = producer.publish(&earn(0, 1)).await.unwrap_err();
+    assert!(matches!(refused, PublishError::Disconnected { .. }) && !refused.may_arrive(), "{refused}");
+
+    world.node().start_again().await.unwrap();
+    link.wait_for(|link| *link == Link::Up).await.unwrap();
+    producer.publish(&earn(1, 1)).await.unwrap();
+    assert_eq!(world.drain_commands().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_closes_when_the_last_handle_is_dropped() {
+    let world = World::start("closes").await;
+    world.declare_topology().await;
+    let producer = world.producer(Limits::default()).await;
+    let mut link = producer.link();
+    let unconfirmed = producer.submit(&earn(0, 1)).await.unwrap();
+    drop(producer);
+    // What is under way is finished first.
+    unconfirmed.confirmed().await.unwrap();
+    let ended = async { while link.changed().await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the task ends");
+}
+
+#[tokio::test]
+async fn an_unreachable_broker_is_a_clear_error() {
+    let nobody = loyalty_producer::SecretUrl::new("amqp://ann:s3cret@127.0.0.1:1/shop");
+    let error = Producer::connect(nobody, "test", Limits::default()).await.unwrap_err().to_string();
+    assert!(error.starts_with("there was no connection to RabbitMQ within 12 seconds"), "{error}");
+    assert!(error.contains("127.0.0.1:1") && !error.contains("s3cret"), "{error}");
+}
+
+fn by_member(commands: Vec<Command>) -> HashMap<String, Vec<CommandId>> {
+    let mut by_member: HashMap<String, Vec<CommandId>> = HashMap::new();
+    for command in commands {
+        by_member.entry(command.member_id.to_string()).or_default().push(command.command_id);
+    }
+    by_member
+}
+
+fn without_repeats(mut by_member: HashMap<String, Vec<CommandId>>) -> HashMap<String, Vec<CommandId>> {
+    for ids in by_member.values_mut() {
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(*id));
+    }
+    by_member
+}

@@ -1,0 +1,134 @@
+//! What the tests stand on: a private node shared by all, and a virtual host for each.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ExchangeKind};
+use loyalty_common::decode::decode;
+use loyalty_common::topology::{COMMANDS, Topology};
+use loyalty_common::{Partition, amqp};
+use loyalty_local::RabbitMq;
+use loyalty_producer::{Command, Limits, Producer, SecretUrl};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Starting a node takes longer than all tests together, so it is shared and its directory kept.
+static NODE: OnceCell<RabbitMq> = OnceCell::const_new();
+
+/// Tests that stop or starve the node have it alone.
+static TURN: RwLock<()> = RwLock::const_new(());
+
+/// A virtual host of the node.
+pub(crate) struct World {
+    url: SecretUrl,
+    node: &'static RabbitMq,
+    _turn: Turn,
+}
+
+enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+impl World {
+    /// A virtual host beside those of other tests.
+    pub(crate) async fn start(name: &str) -> Self {
+        Self::with(name, Turn::Shared { _guard: TURN.read().await }).await
+    }
+
+    /// As `start`, while no other test uses the node.
+    pub(crate) async fn start_alone(name: &str) -> Self {
+        Self::with(name, Turn::Alone { _guard: TURN.write().await }).await
+    }
+
+    async fn with(name: &str, turn: Turn) -> Self {
+        let start = async || RabbitMq::start(&directory()).await.expect("a RabbitMQ starts");
+        let node = NODE.get_or_init(start).await;
+        node.start_again().await.expect("it runs again, whatever the test before did to it");
+        // What an earlier run left. There is none the first time.
+        let _ = node.delete_vhost(name).await;
+        node.create_vhost(name).await.expect("a virtual host");
+        Self { url: SecretUrl::new(node.url(name)), node, _turn: turn }
+    }
+
+    pub(crate) fn node(&self) -> &RabbitMq {
+        self.node
+    }
+
+    pub(crate) async fn producer(&self, limits: Limits) -> Producer {
+        Producer::connect(self.url.clone(), "test", limits).await.expect("a connection")
+    }
+
+    pub(crate) async fn declare_topology(&self) {
+        let (_connection, channel) = self.channel().await;
+        Topology::new(&[]).declare(&channel).await.expect("a topology");
+    }
+
+    /// A queue for one partition, and nothing that would catch the others.
+    pub(crate) async fn declare_queue_for(&self, key: &str, max_length: i64) {
+        let (_connection, channel) = self.channel().await;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(max_length));
+        let queue = format!("loyalty.commands.{key}");
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let declared = async {
+            channel.exchange_declare(COMMANDS.into(), ExchangeKind::Direct, durable, FieldTable::default()).await?;
+            channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), arguments).await?;
+            let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+            channel.queue_bind(queue.as_str().into(), COMMANDS.into(), key.into(), options, none).await
+        };
+        declared.await.expect("a queue");
+    }
+
+    /// Takes everything out of the command queues, each in its order.
+    pub(crate) async fn drain_commands(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for partition in Partition::all() {
+            commands.extend(self.drain(&partition.queue()).await);
+        }
+        commands
+    }
+
+    /// Takes everything out of one queue.
+    pub(crate) async fn drain(&self, queue: &str) -> Vec<Command> {
+        let (_connection, channel) = self.channel().await;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.expect("a queue");
+        let count = usize::try_from(declared.message_count()).expect("a count");
+        let no_ack = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumer = channel.basic_consume(queue.into(), "test".into(), no_ack, FieldTable::default()).await;
+        let deliveries = consumer.expect("a consumer").take(count);
+        deliveries.map(|delivery| decode(&delivery.expect("a delivery").data).expect("a command")).collect().await
+    }
+
+    /// Sets the share of memory above which the node takes no messages; "0" means at once.
+    pub(crate) async fn memory_watermark(&self, share: &str) {
+        let home = directory().join("rabbitmq");
+        let epmd = std::fs::read_to_string(home.join("epmd.port")).expect("the port of epmd");
+        let mut control = tokio::process::Command::new(rabbitmqctl());
+        control.args(["-n", "loyalty@localhost", "set_vm_memory_high_watermark", share]);
+        control.env("HOME", &home).env("ERL_EPMD_PORT", epmd.trim()).stdout(Stdio::null());
+        assert!(control.status().await.expect("rabbitmqctl runs").success());
+    }
+
+    async fn channel(&self) -> (Connection, Channel) {
+        let connection = amqp::connect(&self.url, "test").await.expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        (connection, channel)
+    }
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("producer")
+}
+
+/// The script itself: the one on the PATH of Debian changes the user and loses the environment.
+fn rabbitmqctl() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/rabbitmq/lib").into_iter().flatten().flatten();
+    let scripts = versions.map(|version| version.path().join("sbin/rabbitmqctl")).find(|script| script.exists());
+    scripts.unwrap_or_else(|| "rabbitmqctl".into())
+}
