@@ -177,13 +177,13 @@ pub struct DeclareError {
 impl Exchange {
     async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        channel.exchange_declare(self.name.into(), self.kind.clone(), options, table(&self.arguments)).await
+        channel.exchange_declare(self.name.into(), self.kind.clone(), options, field_table(&self.arguments)).await
     }
 }
 
 impl Queue {
     async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
-        let arguments = table(&self.arguments);
+        let arguments = field_table(&self.arguments);
         channel.queue_declare(self.name.as_str().into(), QueueDeclareOptions::durable(), arguments).await?;
         for (exchange, key) in &self.bindings {
             let (name, exchange, key) = (self.name.as_str().into(), (*exchange).into(), key.as_str().into());
@@ -263,7 +263,8 @@ fn text(value: &str) -> Argument {
     Argument::Text(value.to_owned())
 }
 
-fn table(arguments: &Arguments) -> FieldTable {
+/// The arguments as lapin wants them.
+pub fn field_table(arguments: &Arguments) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in arguments {
         let value = match value {
