@@ -4,23 +4,23 @@
 //! its row is committed; one that comes again is recognised. It judges nothing: what to do with a letter is an
 //! operator's decision.
 
-use futures_util::stream::{FusedStream, SelectAll, select_all};
+use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, Consumer};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
 use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::decode::decode;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology;
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
+use loyalty_store::email::{EmailId, request};
 use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::headers;
-use crate::mail::request;
 use crate::supervise::supervise;
 
 /// Messages in hand, and so the most of one transaction. Letters are rare, and an unrouted one may be as large as the
@@ -60,8 +60,8 @@ enum KeeperError {
     Consume { queue: &'static str, source: lapin::Error },
     #[error("deliveries of dead letters broke off")]
     Delivery(#[source] lapin::Error),
-    #[error("the broker ended the deliveries of dead letters")]
-    Ended,
+    #[error("the broker ended the deliveries of {queue}")]
+    Ended { queue: &'static str },
     #[error("could not store dead letters")]
     Store(#[from] StoreError),
     #[error("could not acknowledge dead letters")]
@@ -70,7 +70,8 @@ enum KeeperError {
     ChannelGone,
 }
 
-type Deliveries = SelectAll<futures_util::stream::BoxStream<'static, (Source, lapin::Result<Delivery>)>>;
+type Letter = (Source, Delivery);
+type Deliveries = SelectAll<BoxStream<'static, Result<Letter, KeeperError>>>;
 
 impl Keeper {
     async fn session(&self, shutdown: &CancellationToken) -> Result<(), KeeperError> {
@@ -85,15 +86,15 @@ impl Keeper {
     async fn keep_all(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), KeeperError> {
         let mut deliveries = consume(connection).await?;
         // A batch that was begun is finished before `shutdown` is looked at again.
-        while let Some(first) = shutdown.run_until_cancelled(deliveries.next()).await {
-            let batch = with_what_is_there(first, &mut deliveries)?;
+        while let Some(Some(first)) = shutdown.run_until_cancelled(deliveries.next()).await {
+            let batch = with_those_there(first?, &mut deliveries)?;
             self.keep(&batch).await?;
         }
         Ok(())
     }
 
     /// One transaction, then the acknowledgements.
-    async fn keep(&self, batch: &[(Source, Delivery)]) -> Result<(), KeeperError> {
+    async fn keep(&self, batch: &[Letter]) -> Result<(), KeeperError> {
         let letters: Vec<NewDeadLetter> = batch.iter().map(|(source, delivery)| letter(*source, delivery)).collect();
         dead_letter::keep(&self.pool, &letters).await?;
         for (letter, (_, delivery)) in letters.iter().zip(batch) {
@@ -112,18 +113,86 @@ impl Keeper {
 }
 
 async fn consume(connection: &Connection) -> Result<Deliveries, KeeperError> {
-    let mut consumers = Vec::new();
+    let mut deliveries = SelectAll::new();
     for source in SOURCES {
         let failed = |error| KeeperError::Consume { queue: source.queue, source: error };
         let channel = connection.create_channel().await.map_err(failed)?;
         let consumer = consumer(&channel, source).await.map_err(failed)?;
-        consumers.push(consumer.map(move |delivery| (source, delivery)).boxed());
+        let letters = consumer.map(move |delivery| Ok((source, delivery.map_err(KeeperError::Delivery)?)));
+        // The others would go on without this queue, and nobody would notice.
+        let ended = futures_util::stream::once(std::future::ready(Err(KeeperError::Ended { queue: source.queue })));
+        deliveries.push(letters.chain(ended).boxed());
     }
-    Ok(select_all(consumers))
+    Ok(deliveries)
 }
 
 async fn consumer(channel: &Channel, source: Source) -> Result<Consumer, lapin::Error> {
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let (queue, tag) = (source.queue.into(), "loyalty-keeper".into());
     channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default()).await
+}
+
+/// The first letter and those that came with it, without waiting for more.
+fn with_those_there(first: Letter, deliveries: &mut Deliveries) -> Result<Vec<Letter>, KeeperError> {
+    let mut batch = vec![first];
+    while batch.len() < usize::from(PREFETCH) {
+        match deliveries.next().now_or_never() {
+            Some(Some(letter)) => batch.push(letter?),
+            // Nothing more is there now; the end of the stream is met again by the next wait.
+            Some(None) | None => break,
+        }
+    }
+    Ok(batch)
+}
+
+fn letter(source: Source, delivery: &Delivery) -> NewDeadLetter {
+    let properties = &delivery.properties;
+    let last = last_death(properties);
+    let command = decode(&delivery.data).ok();
+    let (exchange, routing_key) = origin(delivery, last);
+    NewDeadLetter {
+        source: source.queue.to_owned(),
+        reason: source.reason,
+        error: explanation(source.reason, last),
+        member_id: command.as_ref().map(|command| command.member_id.to_string()),
+        command_id: command.as_ref().map(|command| command.command_id.uuid()),
+        command_type: command.as_ref().map(|command| command.command_type().to_string()),
+        email_id: request::decode(&delivery.data).ok().map(EmailId::uuid),
+        exchange,
+        routing_key,
+        message_id: properties.message_id().as_ref().map(ToString::to_string),
+        headers: headers::to_json(properties),
+        body: delivery.data.clone(),
+        repeated: delivery.redelivered,
+    }
+}
+
+/// The newest entry of the header in which the broker keeps why and where a message died.
+fn last_death(properties: &BasicProperties) -> Option<&FieldTable> {
+    properties.headers().as_ref()?.inner().get("x-death")?.as_array()?.as_slice().first()?.as_field_table()
+}
+
+fn explanation(reason: Reason, last: Option<&FieldTable>) -> String {
+    let field = |name| last.and_then(|death| text(death.inner().get(name)?));
+    match (field("queue"), field("reason")) {
+        (Some(queue), Some(why)) => format!("RabbitMQ gave it up on {queue}: {why}"),
+        (_, _) if reason == Reason::Unrouted => "no queue takes its exchange and routing key".to_owned(),
+        (_, _) => "RabbitMQ gave it up".to_owned(),
+    }
+}
+
+/// Where it was published to, before the broker moved it.
+fn origin(delivery: &Delivery, last: Option<&FieldTable>) -> (String, String) {
+    let exchange = last.and_then(|death| text(death.inner().get("exchange")?));
+    let key = last.and_then(|death| text(death.inner().get("routing-keys")?.as_array()?.as_slice().first()?));
+    let as_delivered = || (delivery.exchange.to_string(), delivery.routing_key.to_string());
+    exchange.zip(key).unwrap_or_else(as_delivered)
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    match (value.as_long_string(), value.as_short_string()) {
+        (Some(long), _) => Some(String::from_utf8_lossy(long.as_bytes()).into_owned()),
+        (_, Some(short)) => Some(short.to_string()),
+        (None, None) => None,
+    }
 }

@@ -8,11 +8,14 @@ pub mod batching;
 pub mod fold;
 pub mod headers;
 mod intake;
+pub mod keeper;
 mod lane;
 pub mod ledger;
 pub mod limits;
+pub mod mail;
 pub mod message;
 pub mod metrics;
+pub mod relay;
 mod supervise;
 
 use std::sync::Arc;

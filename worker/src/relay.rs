@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use lapin::BasicProperties;
 use loyalty_common::backoff;
-use loyalty_common::publisher::{Confirmed, Link, Message, PublishError, Publisher, chain};
+use loyalty_common::publisher::{Confirmed, Link, Message, PublishError, Publisher, Unconfirmed, chain};
 use loyalty_common::topology;
 use loyalty_store::outbox::{OutboxId, OutboxMessage, Taken};
 use loyalty_store::{Pool, StoreError};
@@ -35,8 +34,7 @@ const PERSISTENT: u8 = 2;
 /// Publishes the outbox until `shutdown`. `wake` is rung after a commit that left something in it.
 pub async fn run(pool: Pool, publisher: Publisher, wake: Arc<Notify>, shutdown: CancellationToken) {
     let relay = Relay { pool, publisher };
-    // What is published and not removed by then is published once more by the next relay.
-    shutdown.run_until_cancelled(relay.work(&wake)).await;
+    relay.work(&wake, &shutdown).await;
     info!(part = "relay", "Stopped");
 }
 
@@ -59,27 +57,29 @@ enum RelayError {
 enum NotPublished {
     #[error("exchange {exchange} is none of ours; was the row written by a newer release?")]
     ForeignExchange { exchange: String },
-    #[error(transparent)]
-    Refused(#[from] PublishError),
+    #[error("the broker did not take a message")]
+    Refused(#[source] PublishError),
     #[error("the broker confirmed nothing for {} seconds", HOLD_MAX.as_secs())]
     HeldTooLong,
 }
 
 impl Relay {
-    async fn work(&self, wake: &Notify) {
+    /// A batch that was begun is finished: only the waits in between are cut short.
+    async fn work(&self, wake: &Notify, shutdown: &CancellationToken) {
         let mut attempt = 0;
-        loop {
-            match self.empty().await {
+        while !shutdown.is_cancelled() {
+            match self.empty(shutdown).await {
                 Ok(()) => {
                     attempt = 0;
-                    // Either ends the wait; a wake-up that came while we worked is remembered by `Notify`.
-                    let _ = tokio::time::timeout(POLL, wake.notified()).await;
+                    // A wake-up that came while we worked is remembered, so none is missed.
+                    let rung = tokio::time::timeout(POLL, wake.notified());
+                    shutdown.run_until_cancelled(rung).await;
                 }
                 Err(error) => {
                     let wait = backoff::delay(attempt, backoff::jitter());
                     attempt = attempt.saturating_add(1);
                     warn!(error = chain(&error), wait_ms = wait.as_millis(), "The outbox waits");
-                    tokio::time::sleep(wait).await;
+                    shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
                 }
             }
         }
@@ -87,17 +87,17 @@ impl Relay {
 
     /// Publishes until the outbox is empty, or as soon as something cannot be published: all rows go to one broker,
     /// and nearly all to one queue, so the next batch would fare no better.
-    async fn empty(&self) -> Result<(), RelayError> {
-        loop {
-            self.connected().await;
+    async fn empty(&self, shutdown: &CancellationToken) -> Result<(), RelayError> {
+        while shutdown.run_until_cancelled(self.connected()).await.is_some() {
             let taken = Taken::oldest(&self.pool, BATCH_MESSAGES).await?;
             let count = taken.messages.len();
             if count == 0 {
                 return Ok(());
             }
-            self.publish(taken).await?;
+            self.relay(taken).await?;
             debug!(batch.size = count, "Published a batch of the outbox");
         }
+        Ok(())
     }
 
     /// Waits until the broker takes messages, so that no transaction is opened only to wait.
@@ -107,33 +107,41 @@ impl Relay {
         let _ = link.wait_for(|link| *link == Link::Up).await;
     }
 
-    async fn publish(&self, taken: Taken) -> Result<(), RelayError> {
-        let deadline = Instant::now() + HOLD_MAX;
-        // Polled together and in order, so that messages leave in the order of their rows and nobody waits for the
-        // confirm of another.
-        let results = join_all(taken.messages.iter().map(|message| self.publish_one(message, deadline))).await;
-        let count = results.len();
-        let (mut confirmed, mut left): (Vec<OutboxId>, Vec<NotPublished>) = (Vec::new(), Vec::new());
-        for (message, result) in taken.messages.iter().zip(results) {
-            match result {
-                Ok(Confirmed { .. }) => confirmed.push(message.outbox_id),
-                Err(error) => left.push(error),
-            }
-        }
+    async fn relay(&self, taken: Taken) -> Result<(), RelayError> {
+        let fates = self.publish(&taken.messages).await;
+        let confirmed: Vec<OutboxId> = fates.iter().filter_map(|fate| fate.as_ref().ok().copied()).collect();
         taken.settle(&confirmed).await?;
-        let left_count = left.len();
-        left.into_iter()
-            .next()
-            .map_or(Ok(()), |source| Err(RelayError::Publish { left: left_count, taken: count, source }))
+        let (count, left) = (fates.len(), fates.len() - confirmed.len());
+        match fates.into_iter().find_map(Result::err) {
+            None => Ok(()),
+            Some(source) => Err(RelayError::Publish { left, taken: count, source }),
+        }
     }
 
-    async fn publish_one(&self, message: &OutboxMessage, deadline: Instant) -> Result<Confirmed, NotPublished> {
-        let message = outgoing(message)?;
-        match timeout_at(deadline, self.publisher.publish(message)).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(NotPublished::HeldTooLong),
+    /// Hands all messages over in the order of their rows, then waits for the confirms.
+    async fn publish(&self, messages: &[OutboxMessage]) -> Vec<Result<OutboxId, NotPublished>> {
+        let deadline = Instant::now() + HOLD_MAX;
+        let mut promises = Vec::with_capacity(messages.len());
+        for message in messages {
+            promises.push((message.outbox_id, self.submit(message, deadline).await));
         }
+        let mut fates = Vec::with_capacity(messages.len());
+        for (outbox_id, promise) in promises {
+            fates.push(match promise {
+                Ok(unconfirmed) => in_time(deadline, unconfirmed.confirmed()).await.map(|Confirmed { .. }| outbox_id),
+                Err(error) => Err(error),
+            });
+        }
+        fates
     }
+
+    async fn submit(&self, message: &OutboxMessage, deadline: Instant) -> Result<Unconfirmed, NotPublished> {
+        in_time(deadline, self.publisher.submit(outgoing(message)?)).await
+    }
+}
+
+async fn in_time<T>(deadline: Instant, step: impl Future<Output = Result<T, PublishError>>) -> Result<T, NotPublished> {
+    timeout_at(deadline, step).await.map_err(|_| NotPublished::HeldTooLong)?.map_err(NotPublished::Refused)
 }
 
 fn outgoing(row: &OutboxMessage) -> Result<Message, NotPublished> {

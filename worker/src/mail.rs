@@ -1,0 +1,114 @@
+//! The mailer: sends the mails of rewards, and sees each to an end that is known or says that it is not.
+//!
+//! Read in this order: `session` takes deliveries, `delivery` brings each to its fate, `smtp` talks to the mail
+//! server and `outcome` judges what it said; `templates` writes the mail. A mail server that is slow, down or wrong
+//! must never reach the points: all that connects the two is a queue.
+
+mod delivery;
+mod ladder;
+mod metrics;
+mod outcome;
+mod pace;
+mod server;
+mod session;
+mod settings;
+mod smtp;
+mod templates;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loyalty_common::publisher::Publisher;
+use loyalty_common::secret::SecretUrl;
+use loyalty_store::Pool;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+pub use ladder::Ladder;
+pub use metrics::MailMetrics;
+pub use server::ServerError;
+pub use settings::{MailSettings, OnUnknown};
+pub use templates::TemplatesError;
+
+use crate::supervise::supervise;
+use delivery::Office;
+use pace::Pace;
+use server::Server;
+use session::Session;
+use smtp::Smtp;
+use templates::Templates;
+
+/// Deliveries in hand for each connection to the mail server: one that is being sent, one that is ready when it is.
+const PREFETCH_PER_CONNECTION: u16 = 2;
+
+/// How long a stopping mailer may finish what it is sending. A mail that takes longer is of unknown fate.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Sends mails. Made once a process.
+pub struct Mailer {
+    /// None: no mail server is set.
+    office: Option<Arc<Office>>,
+    prefetch: u16,
+}
+
+/// Why there can be no mailer with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum MailerError {
+    /// The mail server's address.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The sender or the templates.
+    #[error(transparent)]
+    Templates(#[from] TemplatesError),
+}
+
+impl Mailer {
+    /// Checks the settings, templates included. Connects to nothing.
+    pub fn new(
+        settings: &MailSettings,
+        pool: Pool,
+        publisher: Publisher,
+        metrics: MailMetrics,
+    ) -> Result<Self, MailerError> {
+        let templates = Templates::new(settings)?;
+        let prefetch = u16::from(settings.connections.get()) * PREFETCH_PER_CONNECTION;
+        let Some(url) = &settings.smtp else {
+            return Ok(Self { office: None, prefetch });
+        };
+        let office = Office {
+            pool,
+            publisher,
+            smtp: Smtp::new(Server::parse(url)?, settings.answer),
+            templates,
+            ladder: settings.ladder.clone(),
+            pace: Pace::new(settings.connections, settings.per_second),
+            on_unknown: settings.on_unknown,
+            metrics,
+        };
+        Ok(Self { office: Some(Arc::new(office)), prefetch })
+    }
+
+    /// Sends mails until `shutdown`, then finishes those that are being sent.
+    pub async fn run(self, amqp: SecretUrl, shutdown: CancellationToken) {
+        let Some(office) = &self.office else {
+            warn!("No mail server is set; mails wait in their queue");
+            return;
+        };
+        let at_work = TaskTracker::new();
+        let session = Session { amqp: &amqp, office, prefetch: self.prefetch, at_work: &at_work };
+        let work = async {
+            supervise("mailer", &shutdown, || session.run(&shutdown)).await;
+            at_work.close();
+            at_work.wait().await;
+        };
+        let overdue = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = overdue => warn!(mails = at_work.len(), "Mails were not finished in time; their fate is unknown"),
+        }
+    }
+}

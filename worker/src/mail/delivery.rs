@@ -1,0 +1,256 @@
+//! One request for a mail, from its delivery to its fate.
+//!
+//! A mail is claimed before it is sent and settled after; what was claimed is never given up half way, whatever
+//! becomes of the session that delivered it. Which attempt it is, and so which rung comes next, is read from the
+//! mail's row and never from the message: of a message there may be two.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable};
+use loyalty_common::backoff;
+use loyalty_common::publisher::{Message, PublishError, Publisher, chain};
+use loyalty_common::topology::{self, Rung};
+use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
+use loyalty_store::email::{self, Attempt, Claim, EmailId, Mail, request};
+use loyalty_store::{Pool, StoreError};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::ladder::Ladder;
+use super::metrics::MailMetrics;
+use super::outcome::{Note, Outcome};
+use super::pace::Pace;
+use super::settings::OnUnknown;
+use super::smtp::Smtp;
+use super::templates::{ComposeError, Templates};
+use crate::headers;
+
+/// What a delivery is handled with. Shared by all sessions, so that its bounds hold for all of them together.
+pub(crate) struct Office {
+    pub(crate) pool: Pool,
+    pub(crate) publisher: Publisher,
+    pub(crate) smtp: Smtp,
+    pub(crate) templates: Templates,
+    pub(crate) ladder: Ladder,
+    pub(crate) pace: Pace,
+    pub(crate) on_unknown: OnUnknown,
+    pub(crate) metrics: MailMetrics,
+}
+
+/// Whether the broker may forget a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// It may: its fate is in the database, or it travels on under another message.
+    Done,
+    /// It may not: the session ended before its turn came.
+    Left,
+}
+
+/// Why a delivery could not be brought to its end. It comes again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeliveryError {
+    #[error("could not read or write a mail's state")]
+    Store(#[from] StoreError),
+    #[error("could not put a mail on its retry rung")]
+    Publish(#[from] PublishError),
+}
+
+/// A claim lasts as long as an attempt may take and this much more, for writing what became of it.
+const LEASE_MARGIN: Duration = Duration::from_secs(60);
+
+/// How often the outcome of an attempt is written while the database is away: with growing waits, about half a
+/// minute, as long as a restart takes. What is not written by then is a mail of unknown fate.
+const WRITE_TRIES: u32 = 8;
+
+/// The attempts made when the message was published; for people who look at a queue.
+const ATTEMPT_HEADER: &str = "x-loyalty-attempt";
+
+/// AMQP's number for a message that must survive a restart.
+const PERSISTENT: u8 = 2;
+
+impl Office {
+    /// Brings one delivery to its fate. `leave` ends the wait for a turn, and nothing after it.
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        delivery: Delivery,
+        leave: CancellationToken,
+    ) -> Result<Handled, DeliveryError> {
+        let email_id = match request::decode(&delivery.data) {
+            Ok(email_id) => email_id,
+            Err(problem) => return self.set_aside(&delivery, None, &problem.to_string()).await,
+        };
+        let Some(turn) = leave.run_until_cancelled(self.pace.turn()).await else {
+            return Ok(Handled::Left);
+        };
+        let resend = self.on_unknown == OnUnknown::Resend;
+        match email::claim(&self.pool, email_id, self.lease(), resend).await? {
+            Claim::Ours(mail) => {
+                let outcome = self.attempt(&mail).await;
+                // The server is done with us: the next may go while this one is written down.
+                drop(turn);
+                self.metrics.attempted(&outcome);
+                self.settle(&mail, &outcome, &delivery).await
+            }
+            Claim::Later(wait) => {
+                debug!(email.id = %email_id, "A mail came before its time");
+                let attempts = headers::integer(&delivery.properties, ATTEMPT_HEADER).unwrap_or_default();
+                self.put_on(self.ladder.within(wait), email_id, attempts).await
+            }
+            Claim::Abandoned => {
+                warn!(email.id = %email_id, "A mailer ended while it was sending; nobody knows whether the mail went");
+                Ok(Handled::Done)
+            }
+            Claim::Settled(state) => {
+                debug!(email.id = %email_id, %state, "A mail that is settled was asked for again");
+                Ok(Handled::Done)
+            }
+            Claim::Missing => self.set_aside(&delivery, Some(email_id), "there is no such mail").await,
+        }
+    }
+
+    fn lease(&self) -> Duration {
+        self.smtp.longest() + LEASE_MARGIN
+    }
+
+    async fn attempt(&self, mail: &Mail) -> Outcome {
+        match self.templates.compose(mail, SystemTime::now()) {
+            Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
+            Err(error @ ComposeError::Address) => Outcome::Permanent(Note::new(&chain(&error))),
+            // The shop's own doing, which may be mended before the ladder ends.
+            Err(error @ (ComposeError::Template(_) | ComposeError::Form(_))) => {
+                Outcome::Passing(Note::new(&chain(&error)))
+            }
+        }
+    }
+
+    /// Every outcome, and what follows from it.
+    async fn settle(&self, mail: &Mail, outcome: &Outcome, delivery: &Delivery) -> Result<Handled, DeliveryError> {
+        let (pool, attempt) = (&self.pool, mail.attempt);
+        let (id, number) = (attempt.email_id, attempt.number);
+        match outcome {
+            Outcome::Sent(reply) => {
+                written(|_| email::sent(pool, attempt, reply.as_str())).await?;
+                debug!(email.id = %id, attempt = number, %reply, "Sent a mail");
+                Ok(Handled::Done)
+            }
+            Outcome::Passing(why) => self.retry(attempt, why, delivery).await,
+            Outcome::Permanent(why) => self.bury(attempt, Reason::MailRejected, why, delivery).await,
+            Outcome::Unknown(why) => match self.on_unknown {
+                OnUnknown::Resend => self.retry(attempt, why, delivery).await,
+                OnUnknown::Hold => {
+                    written(|_| email::unknown(pool, attempt, why.as_str())).await?;
+                    warn!(email.id = %id, attempt = number, %why, "Nobody knows whether a mail went; it is held");
+                    Ok(Handled::Done)
+                }
+            },
+        }
+    }
+
+    /// The next rung, or the end of the ladder. First the row, then the message, then (by the caller) the
+    /// acknowledgement: whatever is lost in between, a message remains that asks for this mail.
+    async fn retry(&self, attempt: Attempt, why: &Note, delivery: &Delivery) -> Result<Handled, DeliveryError> {
+        let Some(rung) = self.ladder.after(attempt.number) else {
+            return self.bury(attempt, Reason::MailExhausted, why, delivery).await;
+        };
+        let (pool, wait) = (&self.pool, rung.wait());
+        if !written(|_| email::retry_after(pool, attempt, wait, why.as_str())).await? {
+            // Somebody began another attempt, by a message of their own, which carries the mail on.
+            return Ok(Handled::Done);
+        }
+        info!(email.id = %attempt.email_id, attempt = attempt.number, %rung, %why, "A mail waits for its next attempt");
+        self.put_on(rung, attempt.email_id, i64::from(attempt.number)).await
+    }
+
+    /// The mail will not be sent; an operator finds it among the dead letters.
+    async fn bury(
+        &self,
+        attempt: Attempt,
+        reason: Reason,
+        why: &Note,
+        delivery: &Delivery,
+    ) -> Result<Handled, DeliveryError> {
+        let letter = letter(delivery, reason, why.as_str(), Some(attempt.email_id));
+        let pool = &self.pool;
+        let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
+        written(|repeated| email::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
+        warn!(email.id = %attempt.email_id, attempt = attempt.number, %reason, %why, "A mail is a dead letter");
+        Ok(Handled::Done)
+    }
+
+    /// A request that leads to no mail.
+    async fn set_aside(
+        &self,
+        delivery: &Delivery,
+        email_id: Option<EmailId>,
+        why: &str,
+    ) -> Result<Handled, DeliveryError> {
+        let letter = letter(delivery, Reason::MailUnreadable, why, email_id);
+        dead_letter::keep(&self.pool, &[letter]).await?;
+        warn!(why, "Set a message aside that asks for no mail");
+        Ok(Handled::Done)
+    }
+
+    async fn put_on(&self, rung: Rung, email_id: EmailId, attempts: i64) -> Result<Handled, DeliveryError> {
+        self.publisher.publish(on_rung(rung, email_id, attempts)).await?;
+        Ok(Handled::Done)
+    }
+}
+
+/// Writes what an attempt found out, and tries again while the database is away: it is known here and nowhere else.
+/// `write` is told whether it may have been done before, its answer lost.
+async fn written<F>(write: impl Fn(bool) -> F) -> Result<bool, StoreError>
+where
+    F: Future<Output = Result<bool, StoreError>>,
+{
+    let mut tries = 0;
+    loop {
+        match write(tries > 0).await {
+            Err(error) if tries < WRITE_TRIES && !error.is_content_refused() => {
+                let wait = backoff::delay(tries, backoff::jitter());
+                tries += 1;
+                warn!(error = chain(&error), wait_ms = wait.as_millis(), "A mail's outcome is not written yet");
+                tokio::time::sleep(wait).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// A message of our own rather than the one that came: brokers before 4.0 read its `x-death` headers and may take a
+/// mail on its third rung for one that goes in circles, and drop it.
+fn on_rung(rung: Rung, email_id: EmailId, attempts: i64) -> Message {
+    let mut headers = FieldTable::default();
+    headers.insert(ATTEMPT_HEADER.into(), AMQPValue::LongLongInt(attempts));
+    let properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_message_id(email_id.to_string().into())
+        .with_type(request::MESSAGE_TYPE.into())
+        // Before 1970 only if this machine's clock says so.
+        .with_timestamp(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())
+        .with_app_id("loyalty".into())
+        .with_headers(headers);
+    Message { exchange: topology::EMAILS, routing_key: rung.routing_key(), properties, body: request::encode(email_id) }
+}
+
+fn letter(delivery: &Delivery, reason: Reason, error: &str, email_id: Option<EmailId>) -> NewDeadLetter {
+    NewDeadLetter {
+        source: topology::EMAILS.to_owned(),
+        reason,
+        error: error.to_owned(),
+        member_id: None,
+        command_id: None,
+        command_type: None,
+        email_id: email_id.map(EmailId::uuid),
+        exchange: delivery.exchange.to_string(),
+        routing_key: delivery.routing_key.to_string(),
+        message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
+        headers: headers::to_json(&delivery.properties),
+        body: delivery.data.clone(),
+        repeated: delivery.redelivered,
+    }
+}

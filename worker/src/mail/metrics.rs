@@ -1,0 +1,32 @@
+//! What the mailer counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use super::outcome::Outcome;
+
+/// The mailer's counters. Clones share them.
+#[derive(Clone, Debug)]
+pub struct MailMetrics {
+    attempts: Family<OutcomeLabel, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+impl MailMetrics {
+    /// Registers the counters.
+    pub fn new(registry: &mut Registry) -> Self {
+        let attempts = Family::default();
+        registry.register("loyalty_mail_attempts", "Attempts at mails by what became of them", attempts.clone());
+        Self { attempts }
+    }
+
+    pub(crate) fn attempted(&self, outcome: &Outcome) {
+        self.attempts.get_or_create(&OutcomeLabel { outcome: outcome.name() }).inc();
+    }
+}

@@ -1,0 +1,160 @@
+//! What became of an attempt at a mail, decided where the cause is known: in the dialogue with the mail server.
+//!
+//! The line that matters is the moment the mail's text is handed over. Before it, whatever breaks has sent nothing
+//! and may be tried again; after it, only an answer tells. Nothing here may contain an address.
+
+use std::fmt;
+use std::time::Duration;
+
+use loyalty_common::text::mask;
+
+/// What became of an attempt. There is nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The mail server has taken the mail.
+    Sent(Note),
+    /// It was not taken, and may be later.
+    Passing(Note),
+    /// It will never be taken.
+    Permanent(Note),
+    /// It may or may not have been taken: the answer was lost.
+    Unknown(Note),
+}
+
+impl Outcome {
+    /// The outcome's name among the figures.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Sent(_) => "sent",
+            Self::Passing(_) => "passing",
+            Self::Permanent(_) => "permanent",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// What a server said or what went wrong, fit to be stored and logged: one line, short, addresses masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note(String);
+
+/// How far the dialogue had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Finding, reaching and greeting the server, TLS and login: it does not know of the mail yet.
+    Connecting,
+    /// Sender, recipient, and leave to send the text.
+    Envelope,
+    /// The text and the answer to it.
+    Text,
+}
+
+/// Why a dialogue ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The server said no: a 4xx or 5xx.
+    Refused { code: u16, text: String },
+    /// The connection failed, or what came over it made no sense.
+    Broken(String),
+    /// The server did not answer in time.
+    TimedOut(Duration),
+    /// The mail cannot be put to this server at all.
+    Impossible(&'static str),
+}
+
+/// Refusals that are about our login (RFC 4954, 6), not about the mail, whenever they come.
+const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
+
+/// What a failure at this point means for the mail.
+pub(crate) fn judge(phase: Phase, failure: &Failure) -> Outcome {
+    let note = Note::new(&failure.to_string());
+    match (failure, phase) {
+        (Failure::Impossible(_), _) => Outcome::Permanent(note),
+        // A server that turns us away before it has heard of the mail says nothing about the mail.
+        (Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting) => {
+            Outcome::Passing(note)
+        }
+        (Failure::Refused { code, .. }, Phase::Envelope | Phase::Text) => {
+            if *code < 500 || LOGIN_CODES.contains(code) {
+                Outcome::Passing(note)
+            } else {
+                Outcome::Permanent(note)
+            }
+        }
+        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Envelope) => Outcome::Passing(note),
+        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Text) => Outcome::Unknown(note),
+    }
+}
+
+impl Note {
+    /// The longest note in bytes: a server's answer may be of any length, and its first lines say it.
+    const MAX_BYTES: usize = 500;
+
+    /// Masks, flattens and shortens a text.
+    pub(crate) fn new(text: &str) -> Self {
+        let visible = |c: char| if c.is_control() { ' ' } else { c };
+        let mut note = mask(&text.chars().map(visible).collect::<String>());
+        let end = (0..=Self::MAX_BYTES.min(note.len())).rev().find(|at| note.is_char_boundary(*at));
+        note.truncate(end.unwrap_or_default());
+        Self(note.trim().to_owned())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { code, text } => write!(f, "{code} {text}"),
+            Self::Broken(text) => write!(f, "the connection to the mail server failed: {text}"),
+            Self::TimedOut(limit) => write!(f, "the mail server did not answer within {} s", limit.as_secs_f32()),
+            Self::Impossible(why) => f.write_str(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> Failure {
+        Failure::Refused { code, text: "said the server".to_owned() }
+    }
+
+    #[test]
+    fn the_phase_and_the_answer_decide() {
+        let check = |phase: Phase, failure: &Failure, expected: &str| {
+            assert_eq!(judge(phase, failure).name(), expected, "{phase:?} {failure:?}");
+        };
+        let (broken, late) = (Failure::Broken("reset".to_owned()), Failure::TimedOut(Duration::from_secs(30)));
+        for failure in [&refused(421), &refused(535), &refused(554), &broken, &late] {
+            check(Phase::Connecting, failure, "passing");
+        }
+        for failure in [&refused(421), &refused(451), &refused(530), &broken, &late] {
+            check(Phase::Envelope, failure, "passing");
+        }
+        for failure in [&refused(550), &refused(552), &refused(501)] {
+            check(Phase::Envelope, failure, "permanent");
+            check(Phase::Text, failure, "permanent");
+        }
+        check(Phase::Text, &refused(452), "passing");
+        check(Phase::Text, &broken, "unknown");
+        check(Phase::Text, &late, "unknown");
+        check(Phase::Envelope, &Failure::Impossible("no"), "permanent");
+    }
+
+    #[test]
+    fn a_note_is_short_and_hides_addresses() {
+        let check = |text: &str, expected: &str| assert_eq!(Note::new(text).as_str(), expected);
+        check("550 5.1.1 <ann.smith@example.com>:\r\ngone\n", "550 5.1.1 <a***@example.com>:  gone");
+        check(&"é".repeat(400), &"é".repeat(250));
+        check("", "");
+    }
+}

@@ -1,0 +1,122 @@
+//! One session of the mailer with the broker: a connection, a channel, a consumer, and the deliveries in hand.
+//!
+//! Whatever breaks ends the session. Deliveries that wait for their turn go back to the broker with it; one that is
+//! being sent is finished all the same, since a dialogue that is cut short is a mail of unknown fate. It comes again,
+//! and its row says what became of it.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Acker, Connection};
+use loyalty_common::amqp::{self, ConnectError};
+use loyalty_common::secret::SecretUrl;
+use loyalty_common::topology;
+use loyalty_store::StoreError;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use super::delivery::{DeliveryError, Handled, Office};
+
+/// What a session works with.
+pub(crate) struct Session<'a> {
+    pub(crate) amqp: &'a SecretUrl,
+    pub(crate) office: &'a Arc<Office>,
+    /// Deliveries in hand, at work or waiting.
+    pub(crate) prefetch: u16,
+    /// Those at work, of this session and of broken ones.
+    pub(crate) at_work: &'a TaskTracker,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error("the database does not answer")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("could not consume {}; is the topology declared?", topology::EMAILS)]
+    Consume(#[source] lapin::Error),
+    #[error("deliveries of mails broke off")]
+    Delivery(#[source] lapin::Error),
+    #[error("the broker ended the deliveries of mails")]
+    Ended,
+    #[error("a mail could not be brought to its end")]
+    Handle(#[from] DeliveryError),
+    #[error("a mail made its task panic")]
+    Panicked(#[from] JoinError),
+    #[error("could not acknowledge a mail")]
+    Ack(#[source] lapin::Error),
+    #[error("a mail could not be acknowledged: its channel is gone")]
+    ChannelGone,
+}
+
+impl Session<'_> {
+    /// Sends mails until `shutdown`, then finishes those that are being sent.
+    pub(crate) async fn run(&self, shutdown: &CancellationToken) -> Result<(), SessionError> {
+        // Asked first: what is delivered while the database is away comes again, and each time is counted towards
+        // the limit at which the broker gives a message up.
+        self.office.pool.ping().await?;
+        let connection = amqp::connect(self.amqp, "mailer").await?;
+        let result = self.consume(&connection, shutdown).await;
+        amqp::close(&connection).await;
+        result
+    }
+
+    async fn consume(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), SessionError> {
+        let channel = connection.create_channel().await.map_err(SessionError::Consume)?;
+        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(SessionError::Consume)?;
+        let (queue, tag) = (topology::EMAILS.into(), "loyalty-mailer".into());
+        let consuming = channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default());
+        let mut deliveries = consuming.await.map_err(SessionError::Consume)?;
+        info!(prefetch = self.prefetch, "Consuming mails");
+        // However the session ends, those who wait for their turn are told.
+        let leave = CancellationToken::new();
+        let _told_at_the_end = leave.clone().drop_guard();
+        let mut in_hand = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                delivery = deliveries.next() => {
+                    let delivery = delivery.ok_or(SessionError::Ended)?.map_err(SessionError::Delivery)?;
+                    in_hand.push(self.begin(delivery, &leave));
+                }
+                Some(result) = in_hand.next() => acknowledge(result?).await?,
+            }
+        }
+        // The channel stays open until the last acknowledgement; deliveries that still come are not looked at, and go
+        // back when it closes.
+        leave.cancel();
+        while let Some(result) = in_hand.next().await {
+            acknowledge(result?).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a delivery to a task of its own, which outlives the session if need be.
+    fn begin(
+        &self,
+        delivery: Delivery,
+        leave: &CancellationToken,
+    ) -> impl Future<Output = Result<(Acker, Handled), SessionError>> + use<> {
+        let acker = delivery.acker.clone();
+        let task = self.at_work.spawn(Arc::clone(self.office).handle(delivery, leave.clone()));
+        async move { Ok((acker, task.await??)) }
+    }
+}
+
+async fn acknowledge((acker, handled): (Acker, Handled)) -> Result<(), SessionError> {
+    match handled {
+        Handled::Left => Ok(()),
+        Handled::Done => match acker.ack(BasicAckOptions::default()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SessionError::ChannelGone),
+            Err(error) => Err(SessionError::Ack(error)),
+        },
+    }
+}

@@ -1,0 +1,110 @@
+//! The mailer's settings: the table `[mail]` of `loyalty.toml`.
+
+use std::num::{NonZeroU8, NonZeroU32};
+use std::time::Duration;
+
+use loyalty_common::closed_set;
+use loyalty_common::secret::SecretUrl;
+use serde::{Deserialize, Deserializer};
+
+use super::ladder::Ladder;
+
+/// How rewards are mailed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MailSettings {
+    /// The mail server: `smtps://user:password@host` or `smtp://host:25`. Without one, mails wait in their queue.
+    #[serde(deserialize_with = "url")]
+    pub smtp: Option<SecretUrl>,
+    /// Who the mails are from: `Corner Café <rewards@cafe.example>`. Its domain is also that of the Message-IDs.
+    pub from: String,
+    /// How long a mail waits after each failed attempt: `["10s", "1m"]`. After the last it is a dead letter. Its
+    /// queues must stand on the broker, so declare the topology anew after a change.
+    pub ladder: Ladder,
+    /// Connections to the mail server at the same time. Most servers grant one client ten or twenty.
+    pub connections: NonZeroU8,
+    /// Mails per second at most; unset, as fast as the server takes them.
+    pub per_second: Option<NonZeroU32>,
+    /// What becomes of a mail whose answer was lost.
+    pub on_unknown: OnUnknown,
+    /// How long the server may take to answer after it got a mail's text, in seconds. Who gives up early has a mail
+    /// of unknown fate. RFC 5321 advises ten minutes between strangers; a shop's own server answers within seconds.
+    #[serde(rename = "answer_seconds", deserialize_with = "seconds")]
+    pub answer: Duration,
+    /// The subject. This and the texts are minijinja templates that know `name` (may be none), `title`, `points`,
+    /// `number` and `member_id`.
+    pub subject: String,
+    /// The text for programs that show no HTML.
+    pub text: String,
+    /// The HTML; values are escaped.
+    pub html: String,
+}
+
+closed_set! {
+    /// What becomes of a mail of which nobody knows whether the server has it.
+    pub enum OnUnknown {
+        /// It stays as `unknown` until an operator decides: a member may miss a mail, and none gets two.
+        Hold = "hold",
+        /// It is sent again under the same Message-ID: a member may get two, and none misses one.
+        Resend = "resend",
+    }
+}
+
+impl Default for MailSettings {
+    fn default() -> Self {
+        const CONNECTIONS: NonZeroU8 = NonZeroU8::new(4).expect("4 is not 0");
+        Self {
+            smtp: None,
+            from: "Loyalty <loyalty@localhost>".to_owned(),
+            ladder: Ladder::default(),
+            connections: CONNECTIONS,
+            per_second: None,
+            on_unknown: OnUnknown::Hold,
+            answer: Duration::from_secs(120),
+            subject: "Your reward: {{ title }}".to_owned(),
+            text: include_str!("templates/reward.txt").to_owned(),
+            html: include_str!("templates/reward.html").to_owned(),
+        }
+    }
+}
+
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretUrl>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(SecretUrl::new))
+}
+
+/// Whole seconds, one to the longest answer that keeps a delivery well below the broker's 30 minutes.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    const LONGEST_SECONDS: u64 = 600;
+    let seconds = u64::deserialize(deserializer)?;
+    if (1..=LONGEST_SECONDS).contains(&seconds) {
+        Ok(Duration::from_secs(seconds))
+    } else {
+        Err(serde::de::Error::custom("must be 1 to 600 seconds"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_default_and_a_bound() {
+        let read = |json: &str| serde_json::from_str::<MailSettings>(json);
+        assert_eq!(read("{}").expect("all defaults").ladder.rungs().len(), 5);
+        let full = r#"{"smtp":"smtp://127.0.0.1:2525","from":"a@b.example","ladder":["1s"],"connections":1,
+            "per_second":10,"on_unknown":"resend","answer_seconds":5,"subject":"s","text":"t","html":"h"}"#;
+        let full = read(full).expect("all set");
+        assert_eq!((full.on_unknown, full.answer), (OnUnknown::Resend, Duration::from_secs(5)));
+        for wrong in [
+            r#"{"conections":1}"#,
+            r#"{"connections":0}"#,
+            r#"{"per_second":0}"#,
+            r#"{"answer_seconds":0}"#,
+            r#"{"answer_seconds":601}"#,
+            r#"{"ladder":[]}"#,
+            r#"{"on_unknown":"maybe"}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! From a reward to the mail about it: the shop's templates, filled, in the form that mail servers expect.
+//!
+//! The same mail always has the same Message-ID, whoever sends it and however often. An unknown variable in a
+//! template is an error at start, not an empty place in a member's mail.
+
+use std::time::SystemTime;
+
+use lettre::Message;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use loyalty_store::email::{Attempt, EmailId, Mail, Recipient};
+use minijinja::{Environment, UndefinedBehavior, context};
+use uuid::Uuid;
+
+use super::settings::MailSettings;
+
+/// The templates of a shop, known to work.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    environment: Environment<'static>,
+    from: Mailbox,
+    subject: String,
+    text: String,
+    html: String,
+}
+
+/// The name decides what is escaped: nothing in text, everything that HTML gives a meaning in HTML.
+const SUBJECT: &str = "mail.subject.txt";
+const TEXT: &str = "mail.text.txt";
+const HTML: &str = "mail.html.html";
+
+impl Templates {
+    /// Reads the templates and fills each once, with and without a name.
+    pub(crate) fn new(settings: &MailSettings) -> Result<Self, TemplatesError> {
+        let from = settings.from.parse().map_err(TemplatesError::From)?;
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        let (subject, text, html) = (settings.subject.clone(), settings.text.clone(), settings.html.clone());
+        let templates = Self { environment, from, subject, text, html };
+        for name in [Some("Ann".to_owned()), None] {
+            templates.fill_all(&sample(name)).map_err(TemplatesError::Template)?;
+        }
+        Ok(templates)
+    }
+
+    /// The mail, dated.
+    pub(crate) fn compose(&self, mail: &Mail, now: SystemTime) -> Result<Message, ComposeError> {
+        let address = mail.recipient.expose().parse().map_err(|_| ComposeError::Address)?;
+        let (subject, text, html) = self.fill_all(mail).map_err(ComposeError::Template)?;
+        let email_id = mail.attempt.email_id;
+        // Derived, so that a mail sent twice is the same to the byte but for its date.
+        let boundary = email_id.uuid().simple().to_string();
+        let parts = MultiPart::alternative()
+            .boundary(boundary)
+            .singlepart(SinglePart::plain(text))
+            .singlepart(SinglePart::html(html));
+        Message::builder()
+            .message_id(Some(format!("<{email_id}@{}>", self.from.email.domain())))
+            .date(now)
+            .from(self.from.clone())
+            .to(Mailbox::new(mail.name.clone(), address))
+            .subject(subject)
+            // RFC 3834: nobody's holiday notice need answer this.
+            .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
+            .multipart(parts)
+            .map_err(ComposeError::Form)
+    }
+
+    fn fill_all(&self, mail: &Mail) -> Result<(String, String, String), minijinja::Error> {
+        let subject = self.fill(SUBJECT, &self.subject, mail)?;
+        // A header is one line.
+        let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok((subject, self.fill(TEXT, &self.text, mail)?, self.fill(HTML, &self.html, mail)?))
+    }
+
+    /// Parsing a page of template takes microseconds, beside a mail server's milliseconds.
+    fn fill(&self, name: &str, template: &str, mail: &Mail) -> Result<String, minijinja::Error> {
+        let Mail { name: member_name, title, points, number, member_id, .. } = mail;
+        let values = context! { name => member_name, title, points, number, member_id };
+        self.environment.render_named_str(name, template, values)
+    }
+}
+
+/// Why the settings make no mails.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplatesError {
+    /// The sender is not a mail address.
+    #[error("the sender of mails must be an address such as `Corner Café <rewards@cafe.example>`")]
+    From(#[source] lettre::address::AddressError),
+    /// A template cannot be read, or asks for something that a mail does not know.
+    #[error("a mail template cannot be filled")]
+    Template(#[source] minijinja::Error),
+}
+
+/// Why one mail could not be made. Holds no address.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ComposeError {
+    #[error("the member's address is none that mail servers know")]
+    Address,
+    #[error("a mail template cannot be filled")]
+    Template(#[source] minijinja::Error),
+    #[error("the mail could not be put into form")]
+    Form(#[source] lettre::error::Error),
+}
+
+fn sample(name: Option<String>) -> Mail {
+    Mail {
+        attempt: Attempt { email_id: EmailId::from(Uuid::nil()), number: 1 },
+        recipient: Recipient::new("ann@example.com"),
+        name,
+        member_id: "123".to_owned(),
+        title: "free coffee".to_owned(),
+        number: 1,
+        points: 1000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn templates(change: impl FnOnce(&mut MailSettings)) -> Result<Templates, TemplatesError> {
+        let mut settings =
+            MailSettings { from: "Corner Café <rewards@cafe.example>".to_owned(), ..Default::default() };
+        change(&mut settings);
+        Templates::new(&settings)
+    }
+
+    fn composed(mail: &Mail) -> String {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let message = templates(|_| ()).expect("the defaults work").compose(mail, now).expect("a mail");
+        String::from_utf8(message.formatted()).expect("mails are ASCII").replace('\r', "")
+    }
+
+    #[test]
+    fn a_mail_is_text_and_html_with_a_lasting_id() {
+        insta::assert_snapshot!(composed(&sample(Some("Ann".to_owned()))), @r#"
+        Message-ID: <00000000-0000-0000-0000-000000000000@cafe.example>
+        Date: Fri, 15 Jan 2027 08:00:00 +0000
+        From: =?utf-8?b?Q29ybmVyIENhZsOp?= <rewards@cafe.example>
+        To: Ann <ann@example.com>
+        Subject: Your reward: free coffee
+        Auto-Submitted: auto-generated
+        MIME-Version: 1.0
+        Content-Type: multipart/alternative;
+         boundary="00000000000000000000000000000000"
+
+        --00000000000000000000000000000000
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello Ann,
+
+        you have collected 1000 points with us. Thank you! That earns you:
+
+            free coffee
+
+        This is reward number 1 of your membership 123.
+        Show this mail on your next visit.
+        --00000000000000000000000000000000
+        Content-Type: text/html; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        <!doctype html>
+        <html lang="en">
+        <head><meta charset="utf-8"><title>free coffee</title></head>
+        <body>
+        <p>Hello Ann,</p>
+        <p>you have collected 1000 points with us. Thank you! That earns you:</p>
+        <p><strong>free coffee</strong></p>
+        <p>This is reward number 1 of your membership 123.
+        Show this mail on your next visit.</p>
+        </body>
+        </html>
+        --00000000000000000000000000000000--
+        "#);
+    }
+
+    #[test]
+    fn values_are_escaped_in_html_only() {
+        let mail = composed(&sample(Some("<b>Ann & Bob</b>".to_owned())));
+        assert!(mail.contains("Hello <b>Ann & Bob</b>,"), "{mail}");
+        assert!(mail.contains("Hello &lt;b&gt;Ann &amp; Bob&lt;&#x2f;b&gt;,"), "{mail}");
+    }
+
+    #[test]
+    fn a_member_without_a_name_is_greeted_all_the_same() {
+        assert!(composed(&sample(None)).contains("Hello,"));
+    }
+
+    #[test]
+    fn what_would_fail_later_fails_at_start() {
+        let check = |change: fn(&mut MailSettings)| assert!(templates(change).is_err());
+        check(|settings| settings.from = "nobody".to_owned());
+        check(|settings| settings.subject = "{{ tilte }}".to_owned());
+        check(|settings| settings.text = "{% if name %}".to_owned());
+        check(|settings| settings.html = "{{ balance }}".to_owned());
+    }
+
+    #[test]
+    fn a_subject_is_one_line() {
+        let templates = templates(|settings| settings.subject = "One\r\nBcc: all@example.com".to_owned());
+        let message = templates.expect("works").compose(&sample(None), SystemTime::UNIX_EPOCH).expect("a mail");
+        let text = String::from_utf8(message.formatted()).expect("ASCII");
+        assert!(text.contains("Subject: One Bcc: all@example.com\r\n"), "{text}");
+    }
+
+    #[test]
+    fn an_address_that_is_none_makes_no_mail_and_is_not_quoted() {
+        let mut mail = sample(None);
+        mail.recipient = Recipient::new("ann smith");
+        let error = templates(|_| ()).expect("works").compose(&mail, SystemTime::UNIX_EPOCH).expect_err("no address");
+        assert!(matches!(error, ComposeError::Address));
+        assert!(!format!("{error:?} {error}").contains("smith"));
+    }
+}
