@@ -20,6 +20,7 @@ mod supervise;
 
 use std::sync::Arc;
 
+use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_store::pool::Use;
 use loyalty_store::{Pool, StoreError};
@@ -34,6 +35,7 @@ pub use metrics::Metrics;
 
 use intake::Intake;
 use lane::Lane;
+use mail::{MailSettings, Mailer, MailerError};
 use supervise::supervise;
 
 /// What a worker needs to know.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub database: SecretUrl,
     /// The shop's rules.
     pub programme: Programme,
+    /// How rewards are mailed.
+    pub mail: MailSettings,
     /// What it may hold.
     pub limits: Limits,
 }
@@ -55,6 +59,9 @@ pub enum Error {
     /// The settings make no sense to the store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The mail settings cannot be used.
+    #[error(transparent)]
+    Mailer(#[from] MailerError),
     /// A part of the worker panicked. The process should end and be started again.
     #[error("a part of the worker panicked")]
     Panicked(#[source] JoinError),
@@ -68,18 +75,27 @@ pub async fn run(
     consuming: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let limits = settings.limits;
     let outbox = Arc::new(Notify::new());
     let lane = Lane {
-        pool: Pool::new(&settings.database, Use::Keys, settings.limits.connections)?,
-        programme: Arc::new(settings.programme.clone()),
-        batch_commands: settings.limits.batch_commands,
-        metrics,
+        pool: Pool::new(&settings.database, Use::Keys, limits.lanes)?,
+        programme: Arc::new(settings.programme),
+        batch_commands: limits.batch_commands,
+        metrics: metrics.clone(),
         outbox: Arc::clone(&outbox),
     };
-    let intake = Intake { amqp: settings.amqp.clone(), lane, limits: settings.limits, consuming };
+    // Of their own: a mailer that waits for the database must not take a connection from the points.
+    let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
+    let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
+    let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail)?;
+    let intake = Intake { amqp: settings.amqp.clone(), lane, limits, consuming };
+
     let mut parts = JoinSet::new();
     let stop = shutdown.clone();
     parts.spawn(async move { supervise("commands", &stop, || intake.session(&stop)).await });
+    parts.spawn(relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
+    parts.spawn(mailer.run(settings.amqp.clone(), shutdown.clone()));
+    parts.spawn(keeper::run(settings.amqp, pool, shutdown.clone()));
     join(parts, &shutdown).await
 }
 

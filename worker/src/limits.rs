@@ -13,14 +13,14 @@ pub struct Limits {
     pub prefetch: u16,
     /// Transactions at the same time. Each partition belongs to one lane; more lanes make smaller batches.
     pub lanes: usize,
-    /// Connections to the database.
-    pub connections: usize,
+    /// Connections to the database for mails, outbox and dead letters. The lanes have one each beside these.
+    pub mail_connections: usize,
     /// How long a stopping worker may finish what it holds. What is not acknowledged by then is delivered to another.
     pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_commands: 2_000, prefetch: 500, lanes: 1, connections: 8, drain: Duration::from_secs(20) }
+        Self { batch_commands: 2_000, prefetch: 500, lanes: 1, mail_connections: 8, drain: Duration::from_secs(20) }
     }
 }

@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::fold::Fate;
+use crate::mail::MailMetrics;
 
 /// The counters of one worker. Clones share them.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct Metrics {
     batch_seconds: Arc<Histogram>,
     retries: Counter,
     splits: Counter,
+    pub(crate) mail: MailMetrics,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -36,6 +38,7 @@ impl Metrics {
             batch_seconds: Arc::new(Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             retries: Counter::default(),
             splits: Counter::default(),
+            mail: MailMetrics::new(registry),
         };
         registry.register(
             "loyalty_worker_commands",
