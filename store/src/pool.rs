@@ -15,6 +15,17 @@ const GET_TIMEOUT: Duration = Duration::from_secs(5);
 /// broker's 30 minutes for an acknowledgement.
 const STATEMENT_TIMEOUT: &str = "30s";
 
+/// A lock that is not granted within this time is tried again later. Below [`STATEMENT_TIMEOUT`], so that waiting for
+/// a neighbour is never taken for a command that the database cannot bear.
+const LOCK_TIMEOUT: &str = "10s";
+
+/// A transaction in which nothing happens for this long belongs to a process that is gone: the server ends it, and
+/// with it the locks that others wait for.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "60s";
+
+/// A server that has vanished without a word is noticed within about this time, with something in flight or not.
+const PEER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -38,6 +49,8 @@ impl Pool {
         let mut config: Config = url.expose().parse().map_err(StoreError::Url)?;
         config.application_name("loyalty");
         config.connect_timeout(GET_TIMEOUT);
+        config.tcp_user_timeout(PEER_TIMEOUT);
+        config.keepalives_idle(PEER_TIMEOUT / 3).keepalives_interval(PEER_TIMEOUT / 3).keepalives_retries(2);
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let connections = deadpool_postgres::Pool::builder(Manager::from_config(config, NoTls, manager))
             .max_size(size)
@@ -66,7 +79,10 @@ fn prepared_for(uses: Use) -> Hook {
         Use::Keys => "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;",
         Use::Queries => "",
     };
-    let settings = format!("set statement_timeout = '{STATEMENT_TIMEOUT}'; set timezone = 'UTC'; {by_key}");
+    let settings = format!(
+        "set statement_timeout = '{STATEMENT_TIMEOUT}'; set lock_timeout = '{LOCK_TIMEOUT}';
+         set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT}'; set timezone = 'UTC'; {by_key}"
+    );
     Hook::async_fn(move |client, _| {
         let settings = settings.clone();
         Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
