@@ -1,0 +1,306 @@
+//! The mailer, the relay and the keeper against a real PostgreSQL, a real RabbitMQ and a mail server that can be told
+//! to behave badly.
+
+mod world;
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions};
+use lapin::types::FieldTable;
+use loyalty_common::topology;
+use loyalty_local::Behaviour;
+use loyalty_store::email::{self, request};
+use loyalty_worker::mail::OnUnknown;
+use world::{World, eventually};
+
+#[tokio::test]
+async fn a_mail_is_sent_once_under_its_id() {
+    let world = World::start().await;
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    let row = world.becomes(email_id, "sent").await;
+    assert_eq!((row.attempts, row.reply.as_deref()), (1, Some("250 2.0.0 kept")));
+    let mails = world.mailbox.mails();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].recipient, "ann@example.com");
+    assert_eq!(mails[0].message_id, format!("{email_id}@shop.example"));
+    assert_eq!(mails[0].header("Subject").as_deref(), Some("Your reward: free coffee"));
+    assert_eq!(world.outbox().await, 0);
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_request_that_comes_twice_sends_one_mail() {
+    let world = World::start().await;
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    for _ in 0..20 {
+        world.publish(topology::EMAILS, topology::SEND_KEY, &request::encode(email_id)).await;
+    }
+    post.wake.notify_one();
+    world.becomes(email_id, "sent").await;
+    post.stop().await;
+    assert_eq!((world.mail(email_id).await.attempts, world.mailbox.mails().len()), (1, 1));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_passing_refusal_is_tried_again_on_the_next_rung() {
+    for behaviour in [Behaviour::TransientAtRcpt, Behaviour::TransientAfterData] {
+        let world = World::start().await;
+        world.mailbox.set(behaviour).await.expect("the mailbox obeys");
+        let post = world.post();
+        let email_id = world.grant("ann", "ann@example.com").await;
+        post.wake.notify_one();
+        let row = world.becomes(email_id, "retrying").await;
+        assert!(row.reply.is_some_and(|reply| reply.starts_with("451 ")), "the server's answer is kept");
+        world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
+        let row = world.becomes(email_id, "sent").await;
+        assert!(row.attempts >= 2);
+        assert_eq!(world.mailbox.mails().len(), 1);
+        post.stop().await;
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_mail_is_set_aside_and_its_neighbours_are_sent() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::PermanentForDomain("bad.example".to_owned())).await.expect("the mailbox obeys");
+    let post = world.post();
+    let bad = world.grant("bob", "bob@bad.example").await;
+    let unusable = world.grant("cleo", "cleo at home").await;
+    let good = world.grant_all("ann", "ann@good.example", 20).await;
+    post.wake.notify_one();
+    for email_id in good {
+        world.becomes(email_id, "sent").await;
+    }
+    let row = world.becomes(bad, "dead").await;
+    assert_eq!(row.attempts, 1);
+    world.becomes(unusable, "dead").await;
+    let letters = world.letters().await;
+    assert_eq!(letters.len(), 2);
+    for letter in &letters {
+        assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("loyalty.emails", "mail_rejected"));
+        assert!(!letter.error.contains("bob") && !letter.error.contains("cleo"), "{}", letter.error);
+    }
+    let of_bob = letters.iter().find(|letter| letter.email_id == Some(bad)).expect("bob's letter");
+    assert!(of_bob.error.starts_with("550 "), "{}", of_bob.error);
+    assert_eq!(of_bob.body, request::encode(bad));
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_held_as_unknown() {
+    let mut world = World::start().await;
+    world.settings.answer = Duration::from_secs(1);
+    world.mailbox.set(Behaviour::HangAfterData).await.expect("the mailbox obeys");
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    let row = world.becomes(email_id, "unknown").await;
+    assert_eq!(row.attempts, 1);
+    // Nobody sends it again, however often it is asked for.
+    world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
+    world.publish(topology::EMAILS, topology::SEND_KEY, &request::encode(email_id)).await;
+    let next = world.grant("bob", "bob@example.com").await;
+    post.wake.notify_one();
+    world.becomes(next, "sent").await;
+    post.stop().await;
+    assert_eq!(world.mail(email_id).await, row);
+    assert_eq!(world.mailbox.mails().len(), 2);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_sent_again_under_the_same_id_if_the_shop_wants_that() {
+    let mut world = World::start().await;
+    world.settings.answer = Duration::from_secs(1);
+    world.settings.on_unknown = OnUnknown::Resend;
+    world.mailbox.set(Behaviour::HangAfterData).await.expect("the mailbox obeys");
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    world.becomes(email_id, "retrying").await;
+    world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
+    world.becomes(email_id, "sent").await;
+    let mails = world.mailbox.mails();
+    assert!(mails.len() >= 2);
+    assert!(mails.iter().all(|mail| mail.message_id == mails[0].message_id));
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_down_is_asked_once_a_rung() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::RefuseConnection).await.expect("the mailbox obeys");
+    let post = world.post();
+    let began = Instant::now();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    let row = world.becomes(email_id, "dead").await;
+    // Rungs of one, two and three seconds: four attempts, and never sooner.
+    assert_eq!(row.attempts, 4);
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+    let letters = world.letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].reason.as_str(), letters[0].email_id), ("mail_exhausted", Some(email_id)));
+    // A mail server that is back serves those who come now.
+    world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
+    let next = world.grant("bob", "bob@example.com").await;
+    post.wake.notify_one();
+    world.becomes(next, "sent").await;
+    post.stop().await;
+    world.end().await;
+}
+
+/// A mailer that dies between its claim and the settling leaves just this: a mail in `sending` with a lease.
+#[tokio::test]
+async fn a_mailer_that_died_in_the_middle_leaves_an_unknown_mail() {
+    let world = World::start().await;
+    let email_id = world.grant("ann", "ann@example.com").await;
+    let lease = Duration::from_secs(4);
+    let claim = email::claim(&world.pool, email_id, lease, false).await.expect("the database answers");
+    assert!(matches!(claim, email::Claim::Ours(_)));
+    let post = world.post();
+    // While the lease runs the other may still be at it: the request waits on the ladder.
+    eventually("the request leaves the outbox", async || (world.outbox().await == 0).then_some(())).await;
+    assert_eq!(world.mail(email_id).await.state, "sending");
+    let row = world.becomes(email_id, "unknown").await;
+    assert_eq!(row.attempts, 1);
+    assert!(world.mailbox.mails().is_empty());
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_mailer_that_died_in_the_middle_is_followed_by_another_if_the_shop_wants_that() {
+    let mut world = World::start().await;
+    world.settings.on_unknown = OnUnknown::Resend;
+    let email_id = world.grant("ann", "ann@example.com").await;
+    let lease = Duration::from_secs(2);
+    let claim = email::claim(&world.pool, email_id, lease, true).await.expect("the database answers");
+    let email::Claim::Ours(given_up) = claim else { panic!("the mail is free") };
+    let post = world.post();
+    let row = world.becomes(email_id, "sent").await;
+    assert_eq!((row.attempts, world.mailbox.mails().len()), (2, 1));
+    // What the first finds out too late no longer counts.
+    let told = email::retry_after(&world.pool, given_up.attempt, lease, "451").await.expect("the database answers");
+    assert!(!told);
+    assert_eq!(world.mail(email_id).await, row);
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_stopping_mailer_finishes_what_it_is_sending() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::Slow(Duration::from_secs(2))).await.expect("the mailbox obeys");
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    world.becomes(email_id, "sending").await;
+    post.stop().await;
+    assert_eq!(world.mail(email_id).await.state, "sent");
+    assert_eq!(world.mailbox.mails().len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_request_for_no_mail_is_set_aside() {
+    let world = World::start().await;
+    let post = world.post();
+    world.publish(topology::EMAILS, topology::SEND_KEY, b"\xff\x00 ann@example.com").await;
+    let nobodys = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse::<uuid::Uuid>().expect("a UUID");
+    world.publish(topology::EMAILS, topology::SEND_KEY, &request::encode(nobodys.into())).await;
+    let letters = world.set_aside(2).await;
+    assert!(letters.iter().all(|letter| letter.reason == "mail_unreadable"));
+    assert!(letters.iter().any(|letter| letter.body == b"\xff\x00 ann@example.com"));
+    assert!(letters.iter().any(|letter| letter.email_id == Some(nobodys.into())));
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_the_broker_gave_up_is_kept() {
+    let world = World::start().await;
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    let earn = br#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"ann","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z"}"#;
+    world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("the mailbox obeys");
+    world.publish(topology::DEAD, "command", earn).await;
+    world.publish(topology::DEAD, "email", &request::encode(email_id)).await;
+    world.publish(topology::COMMANDS, "ninety", b"\xff\xfe\x00").await;
+    let letters = world.set_aside(3).await;
+    let of = |queue: &str| letters.iter().find(|letter| letter.source == queue).expect(queue);
+    let command = of(topology::DEAD_COMMANDS);
+    assert_eq!((command.reason.as_str(), command.member_id.as_deref()), ("crashed", Some("ann")));
+    assert_eq!(command.body, earn);
+    assert_eq!(of(topology::DEAD_EMAILS).email_id, Some(email_id));
+    assert_eq!(world.mail(email_id).await.state, "dead");
+    let unrouted = of(topology::UNROUTED);
+    assert_eq!((unrouted.reason.as_str(), unrouted.body.as_slice()), ("unrouted", b"\xff\xfe\x00".as_slice()));
+    assert_eq!(unrouted.origin, "loyalty.commands ninety");
+    assert!(letters.iter().all(|letter| letter.attempts == 1));
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_outbox_loses_nothing_when_the_broker_restarts() {
+    const MAILS: i64 = 3_000;
+    let world = World::with_own_servers("relay").await;
+    let post = world.relay();
+    // Half of the rows are under way when the broker dies, half are written while it is away.
+    let first = world.grant_all("ann", "ann@example.com", MAILS / 2).await;
+    post.wake.notify_one();
+    world.servers().rabbitmq.kill().await;
+    let second = world.grant_all("bob", "bob@example.com", MAILS / 2).await;
+    post.wake.notify_one();
+    assert!(world.outbox().await >= MAILS / 2);
+    world.servers().rabbitmq.start_again().await.expect("the broker comes back");
+    let (_connection, channel) = world.channel().await;
+    let options = BasicConsumeOptions::default();
+    let mut consumer = channel
+        .basic_consume(topology::EMAILS.into(), "tests".into(), options, FieldTable::default())
+        .await
+        .expect("a consumer");
+    let mut missing: HashSet<_> = first.into_iter().chain(second).collect();
+    while !missing.is_empty() {
+        let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
+        let delivery = next.expect("all requests arrive").expect("the consumer lives").expect("a delivery");
+        missing.remove(&request::decode(&delivery.data).expect("a request"));
+        delivery.acker.ack(BasicAckOptions::default()).await.expect("acknowledged");
+    }
+    eventually("the outbox is empty", async || (world.outbox().await == 0).then_some(())).await;
+    post.stop().await;
+    world.servers().stop().await;
+}
+
+#[tokio::test]
+async fn mails_survive_restarts_of_both_servers() {
+    const MAILS: i64 = 40;
+    let world = World::with_own_servers("both").await;
+    world.mailbox.set(Behaviour::Slow(Duration::from_millis(300))).await.expect("the mailbox obeys");
+    let post = world.post();
+    let mails = world.grant_all("ann", "ann@example.com", MAILS).await;
+    post.wake.notify_one();
+    world.mailbox.wait_for(4).await;
+    world.servers().postgres.restart().await.expect("the database comes back");
+    world.mailbox.wait_for(12).await;
+    world.servers().rabbitmq.restart().await.expect("the broker comes back");
+    for email_id in mails {
+        world.becomes(email_id, "sent").await;
+    }
+    // The database was away for seconds and the mailer kept what it knew: no mail twice, none unknown.
+    let ids: HashSet<_> = world.mailbox.mails().into_iter().map(|mail| mail.message_id).collect();
+    assert_eq!((world.mailbox.mails().len(), ids.len()), (40, 40));
+    post.stop().await;
+    world.servers().stop().await;
+}

@@ -1,0 +1,268 @@
+//! One test's world: a database, a virtual host and a mailbox of its own, and the parts of the worker that see mails
+//! off. Verbs read as prose; what takes a moment is waited for, up to a deadline.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Channel, Connection};
+use loyalty_common::amqp;
+use loyalty_common::publisher::{self, Publisher};
+use loyalty_common::secret::SecretUrl;
+use loyalty_common::topology::Topology;
+use loyalty_local::{Durability, Mailbox, Servers};
+use loyalty_store::batch::{Batch, Changes};
+use loyalty_store::email::EmailId;
+use loyalty_store::pool::Use;
+use loyalty_store::rows::RewardRow;
+use loyalty_store::{Pool, migrate};
+use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer};
+use loyalty_worker::{keeper, relay};
+use prometheus_client::registry::Registry;
+use tokio::sync::{Notify, OnceCell};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything that works takes, on a machine that runs other tests as well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Rungs of different names, as short as rungs can be.
+const LADDER: [&str; 3] = ["1s", "2s", "3s"];
+
+pub(crate) struct World {
+    name: String,
+    servers: Arc<Servers>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) pool: Pool,
+    pub(crate) settings: MailSettings,
+}
+
+/// A mail as the database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MailRow {
+    pub(crate) state: String,
+    pub(crate) attempts: i32,
+    pub(crate) reply: Option<String>,
+}
+
+/// A dead letter as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Letter {
+    pub(crate) source: String,
+    pub(crate) reason: String,
+    pub(crate) error: String,
+    pub(crate) email_id: Option<EmailId>,
+    pub(crate) member_id: Option<String>,
+    pub(crate) origin: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) attempts: i32,
+}
+
+impl World {
+    /// A world on servers that all tests share.
+    pub(crate) async fn start() -> Self {
+        static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
+        let shared = SHARED.get_or_init(async || Arc::new(servers("shared", Durability::Throwaway).await)).await;
+        Self::on(Arc::clone(shared)).await
+    }
+
+    /// A world on servers of its own, which the test may stop and kill.
+    pub(crate) async fn with_own_servers(name: &str) -> Self {
+        Self::on(Arc::new(servers(name, Durability::Durable).await)).await
+    }
+
+    async fn on(servers: Arc<Servers>) -> Self {
+        static WORLDS: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("mail_{}_{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
+        servers.postgres.create_database(&name).await.expect("a database");
+        servers.rabbitmq.create_vhost(&name).await.expect("a virtual host");
+        let pool = Pool::new(&SecretUrl::new(servers.postgres.url(&name)), Use::Keys, 8).expect("the database's URL");
+        migrate::migrate(&pool).await.expect("the migrations run");
+        let mailbox = Mailbox::start(None).await.expect("a mailbox");
+        let ladder = serde_json::from_value(serde_json::json!(LADDER)).expect("a ladder");
+        let smtp = Some(SecretUrl::new(mailbox.url()));
+        let settings =
+            MailSettings { smtp, ladder, from: "Café <cafe@shop.example>".to_owned(), ..Default::default() };
+        let world = Self { name, servers, mailbox, pool, settings };
+        world.declare(&world.settings.ladder).await;
+        world
+    }
+
+    async fn declare(&self, ladder: &Ladder) {
+        let (connection, channel) = self.channel().await;
+        Topology::new(ladder.rungs()).declare(&channel).await.expect("the topology");
+        amqp::close(&connection).await;
+    }
+
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    pub(crate) fn amqp(&self) -> SecretUrl {
+        SecretUrl::new(self.servers.rabbitmq.url(&self.name))
+    }
+
+    pub(crate) async fn channel(&self) -> (Connection, Channel) {
+        let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        (connection, channel)
+    }
+
+    /// Starts the mailer, the relay and the keeper, as a worker does.
+    pub(crate) fn post(&self) -> Post {
+        let mailer = self.mailer();
+        let post = self.relay();
+        let (amqp, pool, stop) = (self.amqp(), self.pool.clone(), post.stop.clone());
+        let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, stop.clone()));
+        let mailer = tokio::spawn(mailer.run(amqp, stop));
+        post.and([keeper, mailer])
+    }
+
+    /// Starts the relay alone.
+    pub(crate) fn relay(&self) -> Post {
+        let (stop, publisher, wake) = (CancellationToken::new(), self.publisher(), Arc::new(Notify::new()));
+        let relay = tokio::spawn(relay::run(self.pool.clone(), publisher, Arc::clone(&wake), stop.clone()));
+        Post { stop, wake, parts: vec![relay] }
+    }
+
+    fn mailer(&self) -> Mailer {
+        let metrics = MailMetrics::new(&mut Registry::default());
+        Mailer::new(&self.settings, self.pool.clone(), self.publisher(), metrics).expect("settings that make sense")
+    }
+
+    fn publisher(&self) -> Publisher {
+        Publisher::start(self.amqp(), "tests", publisher::Limits::default())
+    }
+
+    /// A reward with its mail and its request, committed as a worker commits them.
+    pub(crate) async fn grant(&self, member: &str, recipient: &str) -> EmailId {
+        self.grant_all(member, recipient, 1).await[0]
+    }
+
+    pub(crate) async fn grant_all(&self, member: &str, recipient: &str, count: i64) -> Vec<EmailId> {
+        let reward = |number: i64| RewardRow {
+            member_id: member.parse().expect("a member id"),
+            epoch: 1,
+            number,
+            seq: number,
+            points: number * 1000,
+            title: "free coffee".to_owned(),
+            recipient: Some(recipient.to_owned()),
+            name: Some("Ann".to_owned()),
+        };
+        let rewards: Vec<RewardRow> = (1..=count).map(reward).collect();
+        let ids = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
+        let (batch, _) = Batch::open(&self.pool, &[]).await.expect("a batch");
+        batch.commit(&Changes { rewards, ..Changes::default() }).await.expect("the rewards are granted");
+        ids
+    }
+
+    pub(crate) async fn mail(&self, email_id: EmailId) -> MailRow {
+        let client = self.pool.get().await.expect("a connection");
+        let row = client
+            .query_one("select state, attempts, reply from email where email_id = $1", &[&email_id.uuid()])
+            .await
+            .expect("the mail's row");
+        MailRow { state: row.get(0), attempts: row.get(1), reply: row.get(2) }
+    }
+
+    /// Waits until a mail stands so.
+    pub(crate) async fn becomes(&self, email_id: EmailId, state: &str) -> MailRow {
+        eventually(&format!("the mail becomes {state}"), async || {
+            Some(self.mail(email_id).await).filter(|row| row.state == state)
+        })
+        .await
+    }
+
+    pub(crate) async fn letters(&self) -> Vec<Letter> {
+        let client = self.pool.get().await.expect("a connection");
+        let rows = client.query("select * from dead_letter order by dead_letter_id", &[]).await.expect("the letters");
+        rows.iter()
+            .map(|row| Letter {
+                source: row.get("source"),
+                reason: row.get("reason"),
+                error: row.get("error"),
+                email_id: row.get::<_, Option<uuid::Uuid>>("email_id").map(EmailId::from),
+                member_id: row.get("member_id"),
+                origin: format!("{} {}", row.get::<_, &str>("exchange"), row.get::<_, &str>("routing_key")),
+                body: row.get("body"),
+                attempts: row.get("attempts"),
+            })
+            .collect()
+    }
+
+    /// Waits until there are so many dead letters.
+    pub(crate) async fn set_aside(&self, count: usize) -> Vec<Letter> {
+        eventually(&format!("{count} dead letters"), async || {
+            Some(self.letters().await).filter(|letters| letters.len() >= count)
+        })
+        .await
+    }
+
+    pub(crate) async fn outbox(&self) -> i64 {
+        let client = self.pool.get().await.expect("a connection");
+        client.query_one("select count(*) from outbox", &[]).await.expect("a count").get(0)
+    }
+
+    /// Publishes whatever to wherever.
+    pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
+        let (connection, channel) = self.channel().await;
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        let published = channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
+        drop(published.expect("published"));
+        amqp::close(&connection).await;
+    }
+
+    /// Leaves nothing behind on servers that others use.
+    pub(crate) async fn end(self) {
+        self.servers.rabbitmq.delete_vhost(&self.name).await.expect("the virtual host goes");
+        self.servers.postgres.drop_database(&self.name).await.expect("the database goes");
+    }
+}
+
+/// The running parts.
+pub(crate) struct Post {
+    stop: CancellationToken,
+    /// What a lane rings after a commit that left something in the outbox.
+    pub(crate) wake: Arc<Notify>,
+    parts: Vec<JoinHandle<()>>,
+}
+
+impl Post {
+    fn and(mut self, parts: impl IntoIterator<Item = JoinHandle<()>>) -> Self {
+        self.parts.extend(parts);
+        self
+    }
+
+    /// Stops all parts in good order.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        for part in self.parts {
+            part.await.expect("no part panics");
+        }
+    }
+}
+
+/// Under the build's own directory: a second run finds them made.
+async fn servers(name: &str, durability: Durability) -> Servers {
+    let dir: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-mail").join(name);
+    std::fs::create_dir_all(&dir).expect("a directory for the servers");
+    Servers::start(&dir, durability).await.expect("PostgreSQL and RabbitMQ start")
+}
+
+/// Asks until there is an answer; other processes send us no signal. The only place that sleeps.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    const INTERVAL: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Some(answer) => return answer,
+            None if Instant::now() >= deadline => panic!("waited {} s in vain: {what}", PATIENCE.as_secs()),
+            None => sleep(INTERVAL).await,
+        }
+    }
+}
