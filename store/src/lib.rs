@@ -8,6 +8,7 @@ pub mod email;
 pub mod migrate;
 pub mod outbox;
 pub mod pool;
+pub mod read;
 pub mod rows;
 mod transaction;
 pub mod verify;

@@ -1,0 +1,121 @@
+//! What people and programs ask: a member, a receipt, a ledger, the fates of commands. Reads only.
+//!
+//! Every list is bounded and continues after the last key that was seen, so that a page costs the same however far
+//! down it is. Somebody who was never enrolled is no member, even if commands wait for them. No address is returned.
+
+use jiff::Timestamp;
+use loyalty_common::MemberId;
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use crate::pool::{Pool, StoreError};
+use crate::rows::MemberStatus;
+
+mod fates;
+mod receipts;
+mod rewards;
+
+pub use fates::{Fate, fates};
+pub use receipts::{ledger, receipt};
+pub use rewards::{Reward, RewardMail, rewards};
+
+/// The most rows of one page: what an answer can hold without anybody noticing its size.
+pub const PAGE_MAX: u32 = 1_000;
+
+/// A member as others may see them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// Who.
+    pub member_id: MemberId,
+    /// Active or exited.
+    pub status: MemberStatus,
+    /// Points to spend.
+    pub balance: i64,
+    /// Points earned in this membership; spending does not lower it.
+    pub lifetime: i64,
+    /// Which membership this is: 1 for the first.
+    pub epoch: i32,
+    /// Lifetime points for each reward of this membership; none: no rewards.
+    pub milestone: Option<i64>,
+    /// Whether rewards can be mailed: an address is known.
+    pub has_email: bool,
+    /// The seq of the last ledger row.
+    pub last_seq: i64,
+    /// When this membership began.
+    pub enrolled_at: Option<Timestamp>,
+    /// When a command changed anything last.
+    pub updated_at: Timestamp,
+}
+
+/// Which members to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those with at least this balance.
+    pub points_min: Option<i64>,
+    /// Only those who stand here.
+    pub status: Option<MemberStatus>,
+}
+
+const MEMBER: &str = "
+    select member_id, status, balance, lifetime, epoch, milestone, email is not null as has_email, last_seq,
+           enrolled_at, updated_at
+    from member where status <> 'unenrolled'";
+
+/// The member of that id, past members included.
+pub async fn member(pool: &Pool, member_id: &MemberId) -> Result<Option<Member>, StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(&format!("{MEMBER} and member_id = $1")).await?;
+    let row = client.query_opt(&statement, &[&member_id.as_str()]).await?;
+    row.as_ref().map(read_member).transpose()
+}
+
+/// A page of members in the order of their ids, beginning after `after`.
+pub async fn members(
+    pool: &Pool,
+    filter: &Filter,
+    after: Option<&MemberId>,
+    limit: u32,
+) -> Result<Vec<Member>, StoreError> {
+    let after = after.map_or("", MemberId::as_str); // Every id sorts after the empty text.
+    let query = format!("{MEMBER} and {FILTER} and member_id > $3 order by member_id limit $4");
+    let rows = pool.get().await?.query(&query, &[&filter.status(), &filter.points_min, &after, &page(limit)]).await?;
+    rows.iter().map(read_member).collect()
+}
+
+/// The members with the most points, most first.
+pub async fn top_members(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<Member>, StoreError> {
+    let query = format!("{MEMBER} and {FILTER} order by balance desc, member_id limit $3");
+    let rows = pool.get().await?.query(&query, &[&filter.status(), &filter.points_min, &page(limit)]).await?;
+    rows.iter().map(read_member).collect()
+}
+
+const FILTER: &str = "($1::text is null or status = $1) and ($2::bigint is null or balance >= $2)";
+
+impl Filter {
+    fn status(&self) -> Option<&'static str> {
+        self.status.map(MemberStatus::as_str)
+    }
+}
+
+fn page(limit: u32) -> i64 {
+    i64::from(limit.min(PAGE_MAX))
+}
+
+fn read_member(row: &Row) -> Result<Member, StoreError> {
+    Ok(Member {
+        member_id: member_id(row)?,
+        status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
+        balance: row.get("balance"),
+        lifetime: row.get("lifetime"),
+        epoch: row.get("epoch"),
+        milestone: row.get("milestone"),
+        has_email: row.get("has_email"),
+        last_seq: row.get("last_seq"),
+        enrolled_at: row.get("enrolled_at"),
+        updated_at: row.get("updated_at"),
+    })
+}
+
+fn member_id(row: &Row) -> Result<MemberId, StoreError> {
+    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })
+}

@@ -1,0 +1,107 @@
+//! What has become of commands, many at once: for those who wait for several and must not ask once for each.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use loyalty_common::Receipt;
+use tokio_postgres::Row;
+
+use super::receipts::{COLUMNS, read_receipt};
+use crate::dead_letter::Reason;
+use crate::pool::{Pool, StoreError};
+use crate::rows::{Content, Key};
+
+/// What has become of a command.
+#[expect(clippy::large_enum_variant, reason = "most commands are decided; a box would serve the rare ones")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the ledger, for good.
+    Decided {
+        /// The answer.
+        receipt: Receipt,
+        /// What it asked: the same id may have been used for something else.
+        content: Content,
+    },
+    /// It waits for its member's enrolment.
+    Parked,
+    /// It was set aside, and an operator decides.
+    DeadLetter {
+        /// Why.
+        reason: Reason,
+        /// What exactly was wrong.
+        error: String,
+        /// When it was set aside, last: tells the letter of an earlier sending from one of this.
+        at: Timestamp,
+    },
+}
+
+/// A row for each command, joined by key and nothing else: `limit` keeps the planner from turning a lookup into a
+/// join over the whole table.
+fn query() -> String {
+    format!(
+        "select k.place, l.*, p.parked, d.dead_reason, d.dead_error, d.dead_at
+         from unnest($1::text[], $2::uuid[]) with ordinality as k (member, command, place)
+         left join lateral (
+             select {COLUMNS}, email_sha256, name_sha256 from ledger
+             where member_id = k.member and command_id = k.command limit 1) as l on true
+         left join lateral (
+             select true as parked from parked
+             where member_id = k.member and command_id = k.command limit 1) as p on true
+         left join lateral (
+             select reason as dead_reason, error as dead_error, last_at as dead_at from dead_letter
+             where member_id = k.member and command_id = k.command order by last_at desc limit 1) as d on true"
+    )
+}
+
+/// The fates of those commands that have one, in one round trip. The ledger has the first word, then what waits, then
+/// what was set aside.
+pub async fn fates(pool: &Pool, keys: &[Key]) -> Result<HashMap<Key, Fate>, StoreError> {
+    let members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
+    let commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(&query()).await?;
+    let mut fates = HashMap::with_capacity(keys.len());
+    for row in &client.query(&statement, &[&members, &commands]).await? {
+        if let Some(fate) = read_fate(row)? {
+            fates.insert(key(row, keys)?, fate);
+        }
+    }
+    Ok(fates)
+}
+
+/// The key as the caller spelled it, by its place.
+fn key(row: &Row, keys: &[Key]) -> Result<Key, StoreError> {
+    let index = usize::try_from(row.get::<_, i64>("place") - 1).ok();
+    index.and_then(|index| keys.get(index)).cloned().ok_or(StoreError::Foreign { column: "place" })
+}
+
+fn read_fate(row: &Row) -> Result<Option<Fate>, StoreError> {
+    if row.get::<_, Option<&str>>("outcome").is_some() {
+        return read_decided(row).map(Some);
+    }
+    if row.get::<_, Option<bool>>("parked").is_some() {
+        return Ok(Some(Fate::Parked));
+    }
+    row.get::<_, Option<&str>>("dead_reason").map(|reason| read_dead_letter(row, reason)).transpose()
+}
+
+fn read_dead_letter(row: &Row, reason: &str) -> Result<Fate, StoreError> {
+    Ok(Fate::DeadLetter {
+        reason: Reason::parse(reason).ok_or(StoreError::Foreign { column: "dead_letter.reason" })?,
+        error: row.get("dead_error"),
+        at: row.get("dead_at"),
+    })
+}
+
+fn read_decided(row: &Row) -> Result<Fate, StoreError> {
+    let receipt = read_receipt(row)?;
+    let content = Content {
+        command_type: receipt.r#type,
+        points: receipt.points,
+        reason: receipt.reason.clone(),
+        source_ref: receipt.source_ref.clone(),
+        email_sha256: row.get("email_sha256"),
+        name_sha256: row.get("name_sha256"),
+    };
+    Ok(Fate::Decided { receipt, content })
+}

@@ -1,0 +1,55 @@
+//! Ledger rows as receipts.
+
+use loyalty_common::{CommandId, CommandType, MemberId, Outcome, Receipt, RefusalCode};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{member_id, page};
+use crate::pool::{Pool, StoreError};
+
+/// The columns that [`read_receipt`] reads.
+pub(super) const COLUMNS: &str = "
+    member_id, command_id, type, outcome, code, points, delta, balance_after, seq, epoch, occurred_at, recorded_at,
+    reason, source_ref";
+
+/// What was decided about a command.
+pub async fn receipt(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Option<Receipt>, StoreError> {
+    let client = pool.get().await?;
+    let query = format!("select {COLUMNS} from ledger where member_id = $1 and command_id = $2");
+    let statement = client.prepare_cached(&query).await?;
+    let row = client.query_opt(&statement, &[&member.as_str(), &command.uuid()]).await?;
+    row.as_ref().map(read_receipt).transpose()
+}
+
+/// A page of a member's ledger, oldest first, beginning after the row `after_seq`; 0 begins at the first.
+pub async fn ledger(pool: &Pool, member: &MemberId, after_seq: i64, limit: u32) -> Result<Vec<Receipt>, StoreError> {
+    let client = pool.get().await?;
+    let query = format!("select {COLUMNS} from ledger where member_id = $1 and seq > $2 order by seq limit $3");
+    let statement = client.prepare_cached(&query).await?;
+    let rows = client.query(&statement, &[&member.as_str(), &after_seq, &page(limit)]).await?;
+    rows.iter().map(read_receipt).collect()
+}
+
+pub(super) fn read_receipt(row: &Row) -> Result<Receipt, StoreError> {
+    let foreign = |column| StoreError::Foreign { column };
+    let code = match row.get::<_, Option<&str>>("code") {
+        Some(code) => Some(RefusalCode::parse(code).ok_or(foreign("ledger.code"))?),
+        None => None,
+    };
+    Ok(Receipt {
+        member_id: member_id(row)?,
+        command_id: CommandId::from(row.get::<_, Uuid>("command_id")),
+        r#type: CommandType::parse(row.get("type")).ok_or(foreign("ledger.type"))?,
+        outcome: Outcome::parse(row.get("outcome")).ok_or(foreign("ledger.outcome"))?,
+        code,
+        points: row.get("points"),
+        delta: row.get("delta"),
+        balance_after: row.get("balance_after"),
+        seq: row.get("seq"),
+        epoch: row.get("epoch"),
+        occurred_at: row.get("occurred_at"),
+        recorded_at: row.get("recorded_at"),
+        reason: row.get("reason"),
+        source_ref: row.get("source_ref"),
+    })
+}

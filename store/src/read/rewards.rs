@@ -1,0 +1,72 @@
+//! The rewards of a member, each with the state of its mail.
+
+use jiff::Timestamp;
+use loyalty_common::MemberId;
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use super::page;
+use crate::email::EmailState;
+use crate::pool::{Pool, StoreError};
+
+/// A reward that a member earned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reward {
+    /// In which membership.
+    pub epoch: i32,
+    /// The how-manyth of that membership: 1, 2, 3, ...
+    pub number: i64,
+    /// The ledger row that earned it.
+    pub seq: i64,
+    /// The lifetime sum that was crossed.
+    pub points: i64,
+    /// What the member gets.
+    pub title: String,
+    /// When it was granted.
+    pub granted_at: Timestamp,
+    /// Its mail.
+    pub mail: RewardMail,
+}
+
+/// The one mail of a reward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RewardMail {
+    /// Where it stands.
+    pub state: EmailState,
+    /// How often a mail server was asked to take it.
+    pub attempts: i32,
+    /// While it is retried: when the next attempt is due.
+    pub due_at: Option<Timestamp>,
+    /// What the mail server said last. Addresses in it are masked.
+    pub reply: Option<String>,
+}
+
+const REWARDS: &str = "
+    select r.epoch, r.number, r.seq, r.points, r.title, r.granted_at, e.state, e.attempts, e.due_at, e.reply
+    from reward as r join email as e using (member_id, epoch, number)
+    where r.member_id = $1 order by r.epoch desc, r.number desc limit $2";
+
+/// A member's latest rewards, the latest first.
+pub async fn rewards(pool: &Pool, member: &MemberId, limit: u32) -> Result<Vec<Reward>, StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(REWARDS).await?;
+    let rows = client.query(&statement, &[&member.as_str(), &page(limit)]).await?;
+    rows.iter().map(read_reward).collect()
+}
+
+fn read_reward(row: &Row) -> Result<Reward, StoreError> {
+    Ok(Reward {
+        epoch: row.get("epoch"),
+        number: row.get("number"),
+        seq: row.get("seq"),
+        points: row.get("points"),
+        title: row.get("title"),
+        granted_at: row.get("granted_at"),
+        mail: RewardMail {
+            state: EmailState::parse(row.get("state")).ok_or(StoreError::Foreign { column: "email.state" })?,
+            attempts: row.get("attempts"),
+            due_at: row.get("due_at"),
+            reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::text::mask),
+        },
+    })
+}

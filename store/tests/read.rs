@@ -1,0 +1,168 @@
+//! The reads against a real server, on the example that `verify` holds for sound, and on a large ledger for the plans.
+
+use std::collections::HashMap;
+
+use loyalty_common::secret::SecretUrl;
+use loyalty_common::{CommandId, MemberId, Outcome, RefusalCode};
+use loyalty_local::{Durability, Postgres};
+use loyalty_store::email::EmailState;
+use loyalty_store::pool::{Pool, Use};
+use loyalty_store::read::{self, Fate, Filter};
+use loyalty_store::rows::{Key, MemberStatus};
+use loyalty_store::{dead_letter, migrate};
+
+const SOUND: &str = include_str!("verify/sound.sql");
+
+fn id(text: &str) -> MemberId {
+    text.parse().expect("a member id")
+}
+
+fn names(members: &[read::Member]) -> Vec<&str> {
+    members.iter().map(|member| member.member_id.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_found_by_id_and_listed_page_by_page_and_by_points() {
+    let world = World::start(SOUND).await;
+    let pool = world.pool(Use::Queries);
+
+    let ann = read::member(&pool, &id("ann")).await.expect("a read").expect("a member");
+    assert_eq!((ann.status, ann.balance, ann.lifetime, ann.epoch), (MemberStatus::Active, 510, 1_010, 1));
+    assert!(ann.has_email);
+    let dan = read::member(&pool, &id("dan")).await.expect("a read").expect("past members stay known");
+    assert_eq!(dan.status, MemberStatus::Exited);
+    // Commands wait for carl, but he was never enrolled.
+    assert_eq!(read::member(&pool, &id("carl")).await.expect("a read"), None);
+    assert_eq!(read::member(&pool, &id("nobody")).await.expect("a read"), None);
+
+    let all = Filter::default();
+    let first = read::members(&pool, &all, None, 2).await.expect("a page");
+    assert_eq!(names(&first), ["ann", "bob"]);
+    let rest = read::members(&pool, &all, Some(&id("bob")), 10).await.expect("a page");
+    assert_eq!(names(&rest), ["dan", "eve", "fay"]);
+    let rich = Filter { points_min: Some(510), status: Some(MemberStatus::Active) };
+    assert_eq!(names(&read::members(&pool, &rich, None, 10).await.expect("a page")), ["ann", "bob", "eve"]);
+    assert_eq!(names(&read::top_members(&pool, &all, 2).await.expect("a page")), ["eve", "bob"]);
+    let unenrolled = Filter { status: Some(MemberStatus::Unenrolled), ..Filter::default() };
+    assert_eq!(names(&read::members(&pool, &unenrolled, None, 10).await.expect("a page")), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_is_read_as_receipts_and_rewards_with_their_mails() {
+    let world = World::start(SOUND).await;
+    let pool = world.pool(Use::Keys);
+
+    let first = read::ledger(&pool, &id("ann"), 0, 3).await.expect("a page");
+    let rest = read::ledger(&pool, &id("ann"), 3, 10).await.expect("a page");
+    assert_eq!(first.iter().chain(&rest).map(|row| row.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let refused = &rest[1];
+    assert_eq!((refused.outcome, refused.code), (Outcome::Refused, Some(RefusalCode::InsufficientPoints)));
+    let again = read::receipt(&pool, &id("ann"), refused.command_id).await.expect("a read");
+    assert_eq!(again.as_ref(), Some(refused));
+    // The id is scoped to the member.
+    assert_eq!(read::receipt(&pool, &id("bob"), refused.command_id).await.expect("a read"), None);
+
+    let rewards = read::rewards(&pool, &id("bob"), 10).await.expect("a page");
+    let mails: Vec<_> = rewards.iter().map(|reward| (reward.epoch, reward.number, reward.mail.state)).collect();
+    assert_eq!(mails, [(2, 1, EmailState::NoAddress), (1, 2, EmailState::Dead), (1, 1, EmailState::Sent)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_fates_come_in_one_answer() {
+    let world = World::start(SOUND).await;
+    let pool = world.pool(Use::Keys);
+    let letters = "insert into dead_letter (source, reason, error, member_id, command_id, exchange, routing_key,
+        headers, body, digest, attempts, first_at, last_at) values
+        ('loyalty.commands.03', 'failed', 'too odd', 'ann', '00000000-0000-0000-0000-00000000000a', '', '', '{}', '',
+         '', 1, now(), now() - interval '1 hour'),
+        ('loyalty.commands.03', 'crashed', 'again', 'ann', '00000000-0000-0000-0000-00000000000a', '', '', '{}', '',
+         '', 1, now(), now())";
+    pool.get().await.expect("a connection").batch_execute(letters).await.expect("letters");
+    let decided = read::ledger(&pool, &id("ann"), 0, 1).await.expect("a page").remove(0);
+    let parked = pool.get().await.expect("a connection").query_one("select command_id from parked", &[]).await;
+    let parked = CommandId::from(parked.expect("one row").get::<_, uuid::Uuid>(0));
+    let dead = "00000000-0000-0000-0000-00000000000a".parse().expect("a UUID");
+    let keys: Vec<Key> = vec![
+        (id("ann"), decided.command_id),
+        (id("carl"), parked),
+        (id("ann"), dead),
+        (id("ann"), CommandId::fresh()),
+        (id("nobody"), decided.command_id),
+    ];
+
+    let fates = read::fates(&pool, &keys).await.expect("fates");
+
+    assert_eq!(fates.len(), 3, "{fates:?}");
+    assert!(matches!(&fates[&keys[0]], Fate::Decided { receipt, .. } if *receipt == decided));
+    assert_eq!(fates[&keys[1]], Fate::Parked);
+    let newest = |fate: &Fate| matches!(fate, Fate::DeadLetter { reason: dead_letter::Reason::Crashed, .. });
+    assert!(newest(&fates[&keys[2]]), "{fates:?}");
+    assert_eq!(read::fates(&pool, &[]).await.expect("fates"), HashMap::new());
+}
+
+/// The plan is made while the tables are empty, by a connection that lives on while they grow.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
+    const ROWS: &str = "
+        insert into member (member_id, status, epoch, balance, lifetime, last_seq, updated_at)
+            select 'm' || n, 'active', 1, 0, 0, 1, now() from generate_series(1, 100000) as n;
+        insert into ledger select 'm' || n, 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, now(), now()
+            from generate_series(1, 100000) as n;
+        insert into dead_letter (source, reason, error, member_id, command_id, exchange, routing_key, headers, body,
+            digest, attempts, first_at, last_at)
+            select 'q', 'failed', '', 'm' || n, gen_random_uuid(), '', '', '{}', '', '', 1, now(), now()
+            from generate_series(1, 100000) as n;
+        insert into parked (member_id, command_id, body, parked_at)
+            select 'p' || n, gen_random_uuid(), '', now() from generate_series(1, 100000) as n;";
+    let world = World::start("").await;
+    let pool = world.pool(Use::Keys);
+    let keys: Vec<Key> = (1..=1_000).map(|n| (id(&format!("m{n}")), CommandId::fresh())).collect();
+    for _ in 0..10 {
+        // Often enough for the server to settle on one plan for all parameters.
+        read::fates(&pool, &keys).await.expect("fates");
+    }
+    world.pool(Use::Queries).get().await.expect("a connection").batch_execute(ROWS).await.expect("many rows");
+
+    let before = world.rows_scanned(&pool).await;
+    read::fates(&pool, &keys).await.expect("fates");
+    assert_eq!(world.rows_scanned(&pool).await - before, 0, "rows read in sequence");
+
+    // And a scan would have been seen.
+    let other = world.pool(Use::Queries);
+    other.get().await.expect("a connection").batch_execute("select sum(epoch) from ledger").await.expect("a scan");
+    assert_eq!(world.rows_scanned(&other).await - before, 100_000);
+}
+
+/// A private server with one database.
+struct World {
+    postgres: Postgres,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn start(content: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let postgres = Postgres::start_with(dir.path(), Durability::Throwaway).await.expect("PostgreSQL starts");
+        postgres.create_database("loyalty").await.expect("a database");
+        let world = Self { postgres, _dir: dir };
+        let pool = world.pool(Use::Queries);
+        migrate::migrate(&pool).await.expect("the tables");
+        pool.get().await.expect("a connection").batch_execute(content).await.expect("the example fits");
+        world
+    }
+
+    /// How many rows were read by scans of whole tables. A session reports its counts late unless it is told to.
+    async fn rows_scanned(&self, reporting: &Pool) -> i64 {
+        const SUM: &str = "
+            select sum(seq_tup_read)::bigint from pg_stat_user_tables
+            where relname in ('ledger', 'parked', 'dead_letter')";
+        let flush = "select pg_stat_force_next_flush()";
+        reporting.get().await.expect("a connection").batch_execute(flush).await.expect("a flush");
+        let client = self.pool(Use::Queries).get().await.expect("a connection");
+        client.query_one(SUM, &[]).await.expect("a sum").get(0)
+    }
+
+    fn pool(&self, uses: Use) -> Pool {
+        Pool::new(&SecretUrl::new(self.postgres.url("loyalty")), uses, 1).expect("a URL")
+    }
+}
