@@ -33,14 +33,25 @@ closed_set! {
     }
 }
 
+/// A message's fate with what an operator wants to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Why it is refused, if it is.
+    pub code: Option<RefusalCode>,
+    /// The member's balance before and after it, if it is a command.
+    pub balance: Option<(i64, i64)>,
+}
+
 /// How many commands may wait for one member's enrolment, which applies them all in its own transaction.
 pub const PARKED_PER_MEMBER_MAX: usize = 1_000;
 
-/// Folds a batch. The fates are in the order of the messages.
-pub fn fold(view: View, messages: &[Message], programme: &Programme) -> (Changes, Vec<Fate>) {
+/// Folds a batch. The verdicts are in the order of the messages.
+pub fn fold(view: View, messages: &[Message], programme: &Programme) -> (Changes, Vec<Verdict>) {
     let mut fold = Fold::new(view, programme);
-    let fates = messages.iter().map(|message| fold.message(message)).collect();
-    (fold.finish(), fates)
+    let verdicts = messages.iter().map(|message| fold.message(message)).collect();
+    (fold.finish(), verdicts)
 }
 
 /// The keys of the commands in a batch.
@@ -101,26 +112,35 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn message(&mut self, message: &Message) -> Fate {
+    fn message(&mut self, message: &Message) -> Verdict {
         match &message.content {
             Content::Unusable(unusable) => {
                 self.dead_letters.push(message.dead_letter(unusable.reason, unusable.error.clone()));
-                Fate::Dead
+                Verdict { fate: Fate::Dead, code: None, balance: None }
             }
-            Content::Command(command) => self.command(message, command),
+            Content::Command(command) => {
+                let balance = |fold: &mut Self| fold.member(&command.member_id).account.standing.balance;
+                let before = balance(self);
+                let (fate, code) = match self.command(message, command) {
+                    Ok(fate) => (fate, None),
+                    Err(code) => (Fate::Refused, Some(code)),
+                };
+                Verdict { fate, code, balance: Some((before, balance(self))) }
+            }
         }
     }
 
-    fn command(&mut self, message: &Message, command: &Command) -> Fate {
+    /// The fate of a command, or why it is refused.
+    fn command(&mut self, message: &Message, command: &Command) -> Result<Fate, RefusalCode> {
         let content = Known::of(command);
         if let Some(first) = self.first_of(command) {
             let differing = first.differing_fields(&content);
             if differing.is_empty() {
-                return Fate::Duplicate;
+                return Ok(Fate::Duplicate);
             }
             let error = format!("the command id was used before with another {}", differing.join(", "));
             self.dead_letters.push(message.dead_letter(Reason::Conflict, error));
-            return Fate::Conflict;
+            return Ok(Fate::Conflict);
         }
         let standing = self.member(&command.member_id).account.standing;
         match apply(&standing, command, self.now, self.programme) {
@@ -129,13 +149,13 @@ impl<'a> Fold<'a> {
                 if command.command_type() == CommandType::Enroll {
                     self.release(&command.member_id);
                 }
-                Fate::Applied
+                Ok(Fate::Applied)
             }
             Decision::Refused(code) => {
                 self.enter(command, content, Err(code));
-                Fate::Refused
+                Err(code)
             }
-            Decision::Parked => self.park(message, command),
+            Decision::Parked => Ok(self.park(message, command)),
         }
     }
 

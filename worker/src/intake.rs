@@ -72,7 +72,8 @@ impl Intake {
         &'a self,
         consumers: Vec<(Partition, Consumer)>,
         stop: &'a CancellationToken,
-    ) -> (impl Stream<Item = Result<(), SessionError>>, impl Stream<Item = Result<(), LaneError>> + Unpin + use<'a>) {
+    ) -> (impl Stream<Item = Result<(), SessionError>>, impl Stream<Item = Result<(), LaneError>> + Unpin + use<'a>)
+    {
         let lanes = FuturesUnordered::new();
         let mut senders = Vec::new();
         for _ in 0..self.limits.lanes {

@@ -91,11 +91,12 @@ impl Lane {
     async fn apply(&self, part: &[Message]) -> Result<Vec<Fate>, StoreError> {
         let began = Instant::now();
         let (batch, view) = Batch::open(&self.pool, &keys(part)).await?;
-        let (changes, fates) = fold(view, part, &self.programme);
+        let (changes, verdicts) = fold(view, part, &self.programme);
         batch.commit(&changes).await?;
         if changes.rewards.iter().any(|reward| reward.recipient.is_some()) {
             self.outbox.notify_one();
         }
+        let fates: Vec<Fate> = verdicts.into_iter().map(|verdict| verdict.fate).collect();
         self.metrics.batch_committed(&fates, began.elapsed());
         debug!(batch.size = part.len(), batch.ms = began.elapsed().as_millis(), "Committed a batch");
         Ok(fates)
