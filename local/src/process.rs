@@ -178,7 +178,7 @@ fn command(launch: Launch) -> Result<Command, ProcessError> {
     command.args(launch.account.setpriv_args()).arg("--pdeathsig").arg(launch.orphan_signal.name());
     command.args(["--", "/bin/sh", "-c", UNLESS_ORPHANED, "sh"]).arg(std::process::id().to_string());
     command.arg(launch.program).args(launch.args);
-    command.env_clear().envs(launch.env).current_dir(launch.dir);
+    command.env_clear().envs(programs::private_libraries()).envs(launch.env).current_dir(launch.dir);
     command.stdin(launch.stdin).stdout(log).stderr(log_too);
     // Its own group: Ctrl-C in the terminal is for us, and we end the servers in order.
     command.process_group(0);

@@ -4,7 +4,7 @@
 //! the root of a system; it is searched first.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
@@ -59,7 +59,7 @@ pub(crate) fn erlang(program: &'static str) -> Result<PathBuf, MissingProgram> {
         dirs.extend(versions(&dir, "erts-", "bin"));
         dirs
     });
-    let private = std::env::var_os(PRIVATE_ROOT).map(|root| PathBuf::from(root).join("bin"));
+    let private = std::env::var_os(PRIVATE_ROOT).map(|root| PathBuf::from(root).join("usr/bin"));
     private
         .into_iter()
         .map(|dir| dir.join(program))
@@ -75,9 +75,19 @@ pub(crate) fn setpriv() -> Result<PathBuf, MissingProgram> {
 }
 
 /// A `PATH` for a child that calls a few ordinary programs and those in `first`.
-pub(crate) fn child_path(first: &Path) -> std::ffi::OsString {
+pub(crate) fn child_path(first: &Path) -> OsString {
     let dirs = std::iter::once(first.to_path_buf()).chain(usual());
     std::env::join_paths(dirs).unwrap_or_else(|_| "/usr/bin:/bin".into())
+}
+
+/// Where the dynamic linker finds the libraries of privately unpacked packages; nothing if there are none.
+pub(crate) fn private_libraries() -> Option<(&'static str, OsString)> {
+    let root = PathBuf::from(std::env::var_os(PRIVATE_ROOT)?);
+    let dirs = ["usr/lib", "lib"].map(|dir| root.join(dir)).into_iter().flat_map(|dir| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("-linux-gnu"))
+    });
+    Some(("LD_LIBRARY_PATH", std::env::join_paths(dirs).ok()?))
 }
 
 fn roots() -> Vec<PathBuf> {

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use crate::{Durability, Postgres, PostgresError, RabbitMq, RabbitMqError};
+use crate::{Durability, MissingProgram, Postgres, PostgresError, RabbitMq, RabbitMqError, programs};
 
 /// Which of the servers failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServersError {
+    /// The programs of one are not installed; neither was started.
+    #[error(transparent)]
+    Missing(#[from] MissingProgram),
     /// The database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -27,6 +30,9 @@ pub struct Servers {
 impl Servers {
     /// Starts both with their data in `dir`. If one fails the other is asked to stop.
     pub async fn start(dir: &Path, durability: Durability) -> Result<Self, ServersError> {
+        programs::postgres(None)?;
+        programs::rabbitmq_server()?;
+        programs::erlang("epmd")?;
         let postgres = async { Ok::<_, ServersError>(Postgres::start_with(dir, durability).await?) };
         let rabbitmq = async { Ok::<_, ServersError>(RabbitMq::start(dir).await?) };
         let (postgres, rabbitmq) = tokio::try_join!(postgres, rabbitmq)?;

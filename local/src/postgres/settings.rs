@@ -28,8 +28,9 @@ pub(super) fn server(data: &Path, port: u16, durability: Durability) -> Vec<OsSt
         "max_connections=200",
         // Enough for the working set of a demonstration; a laptop keeps its memory.
         "shared_buffers=128MB",
-        "timezone=UTC",
-        "log_timezone=UTC",
+        // The one zone that PostgreSQL knows without the system's files, which a bare machine may not have.
+        "timezone=GMT",
+        "log_timezone=GMT",
         "log_line_prefix=%m [%p] %d ",
     ];
     if durability == Durability::Throwaway {
