@@ -4,6 +4,7 @@
 mod world;
 
 use std::collections::HashSet;
+use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -118,6 +119,20 @@ async fn a_lost_answer_is_held_as_unknown() {
 }
 
 #[tokio::test]
+async fn a_connection_lost_after_the_text_leaves_an_unknown_mail() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::HangAfterData).await.expect("the mailbox obeys");
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    world.mailbox.wait_for(1).await;
+    world.mailbox.set(Behaviour::RefuseConnection).await.expect("the mailbox obeys");
+    world.becomes(email_id, "unknown").await;
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_sent_again_under_the_same_id_if_the_shop_wants_that() {
     let mut world = World::start().await;
     world.settings.answer = Duration::from_secs(1);
@@ -144,10 +159,14 @@ async fn a_mail_server_that_is_down_is_asked_once_a_rung() {
     let began = Instant::now();
     let email_id = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();
+    // Requests for a mail whose time has not come use up none of its attempts.
+    for _ in 0..5 {
+        world.publish(topology::EMAILS, topology::SEND_KEY, &request::encode(email_id)).await;
+    }
     let row = world.becomes(email_id, "dead").await;
-    // Rungs of one, two and three seconds: four attempts, and never sooner.
+    // Rungs of one, two and three seconds, each a second early at the very most: four attempts, and never sooner.
     assert_eq!(row.attempts, 4);
-    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
     let letters = world.letters().await;
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].reason.as_str(), letters[0].email_id), ("mail_exhausted", Some(email_id)));
@@ -199,16 +218,41 @@ async fn a_mailer_that_died_in_the_middle_is_followed_by_another_if_the_shop_wan
 }
 
 #[tokio::test]
-async fn a_stopping_mailer_finishes_what_it_is_sending() {
-    let world = World::start().await;
-    world.mailbox.set(Behaviour::Slow(Duration::from_secs(2))).await.expect("the mailbox obeys");
+async fn a_stopping_mailer_finishes_what_it_is_sending_and_leaves_the_rest() {
+    let mut world = World::start().await;
+    world.settings.connections = NonZeroU8::MIN;
+    world.mailbox.set(Behaviour::Slow(Duration::from_secs(1))).await.expect("the mailbox obeys");
     let post = world.post();
-    let email_id = world.grant("ann", "ann@example.com").await;
+    let mails = world.grant_all("ann", "ann@example.com", 4).await;
     post.wake.notify_one();
-    world.becomes(email_id, "sending").await;
+    eventually("a mail is being sent", async || world.any(&mails, "sending").await).await;
     post.stop().await;
-    assert_eq!(world.mail(email_id).await.state, "sent");
-    assert_eq!(world.mailbox.mails().len(), 1);
+    // One connection, so one mail at a time.
+    let sent = world.mailbox.mails().len();
+    assert!((1..4).contains(&sent), "{sent}");
+    assert_eq!(world.any(&mails, "sending").await, None);
+    let post = world.post();
+    for email_id in &mails {
+        world.becomes(*email_id, "sent").await;
+    }
+    assert_eq!(world.mailbox.mails().len(), 4);
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn two_mailers_send_each_mail_once() {
+    let world = World::start().await;
+    let (one, other) = (world.post(), world.post());
+    let mails = world.grant_all("ann", "ann@example.com", 200).await;
+    one.wake.notify_one();
+    other.wake.notify_one();
+    for email_id in mails {
+        assert_eq!(world.becomes(email_id, "sent").await.attempts, 1);
+    }
+    assert_eq!(world.mailbox.mails().len(), 200);
+    one.stop().await;
+    other.stop().await;
     world.end().await;
 }
 

@@ -169,6 +169,16 @@ impl World {
         MailRow { state: row.get(0), attempts: row.get(1), reply: row.get(2) }
     }
 
+    /// One of the mails that stands so, if there is one.
+    pub(crate) async fn any(&self, mails: &[EmailId], state: &str) -> Option<EmailId> {
+        for email_id in mails {
+            if self.mail(*email_id).await.state == state {
+                return Some(*email_id);
+            }
+        }
+        None
+    }
+
     /// Waits until a mail stands so.
     pub(crate) async fn becomes(&self, email_id: EmailId, state: &str) -> MailRow {
         eventually(&format!("the mail becomes {state}"), async || {
