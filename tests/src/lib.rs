@@ -1,1 +1,28 @@
-//! The harness.
+//! The harness of the system tests: a [`World`] gives a test its own database, virtual host and mailbox, and verbs
+//! that read as prose.
+//!
+//! What is tested runs as in production: the built binary `loyalty` as child processes, against real servers. There
+//! is no hook in the product; what goes wrong in a test goes wrong outside of it, by a signal, a lock or a
+//! [`Proxy`]. Read [`world`] first, then [`publishing`], [`trading`], [`settling`] and [`reading`], which are its verbs.
+//!
+//! [`Proxy`]: loyalty_local::Proxy
+#![allow(clippy::missing_panics_doc, reason = "a test that cannot go on stops where it is; so does its harness")]
+
+mod binary;
+mod endpoint;
+pub mod http;
+pub mod locking;
+pub mod program;
+pub mod publishing;
+pub mod reading;
+mod servers;
+pub mod settling;
+pub mod trading;
+pub mod waiting;
+pub mod world;
+
+pub use program::Program;
+pub use publishing::{Raw, member_in, points};
+pub use trading::{Trade, trade};
+pub use waiting::{PATIENCE, eventually};
+pub use world::{Setup, World};

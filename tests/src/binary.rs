@@ -1,0 +1,34 @@
+//! Where the binary under test is, built afresh so that nobody tests yesterday's.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tokio::sync::OnceCell;
+
+/// Names a binary to test instead of the one in this work tree.
+const BINARY: &str = "LOYALTY_TEST_BINARY";
+
+/// The path of `loyalty`.
+pub(crate) async fn loyalty() -> &'static Path {
+    static PATH: OnceCell<PathBuf> = OnceCell::const_new();
+    PATH.get_or_init(|| async { std::env::var_os(BINARY).map_or_else(built, PathBuf::from) }).await
+}
+
+/// Builds the binary in the profile and directory of this test. When it is there already, Cargo needs a moment to see
+/// that.
+fn built() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    // target/debug/deps/system-0123456789abcdef
+    let profile_dir = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
+    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target_dir = profile_dir.parent().expect("a profile's directory lies in the target directory");
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", "loyalty-cli", "--bin", "loyalty", "--profile", profile]);
+    build.arg("--target-dir").arg(target_dir).current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(build.status().expect("Cargo builds the binary under test").success(), "loyalty does not build");
+    profile_dir.join("loyalty")
+}

@@ -1,0 +1,158 @@
+//! Verbs that look: what stands in the database and in the queues. Plain SQL, independent of the product's own
+//! reading, so that a mistake there cannot hide one here.
+
+use loyalty_common::amqp;
+use loyalty_common::{Command, CommandId};
+use loyalty_store::{StoreError, verify};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::settling::MARKER;
+use crate::waiting::eventually;
+use crate::world::World;
+
+/// How a member stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// unenrolled, active or exited.
+    pub status: String,
+    /// Which membership.
+    pub epoch: i32,
+    /// Points to spend.
+    pub balance: i64,
+    /// Points earned in this membership.
+    pub lifetime: i64,
+}
+
+/// A message that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The queue it came from.
+    pub source: String,
+    /// The class of its fault.
+    pub reason: String,
+    /// What exactly was wrong.
+    pub error: String,
+    /// Whom it was about, if that could be read.
+    pub member_id: Option<String>,
+    /// Byte for byte.
+    pub body: Vec<u8>,
+    /// How often it was set aside.
+    pub attempts: i32,
+}
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl World {
+    /// How a member stands. The member must be known.
+    pub async fn member(&self, member: &str) -> Member {
+        const MEMBER: &str = "select status, epoch, balance, lifetime from member where member_id = $1";
+        let rows = self.query(MEMBER, &[&member]).await;
+        let row = rows.first().unwrap_or_else(|| panic!("nobody has heard of {member}"));
+        Member { status: row.get(0), epoch: row.get(1), balance: row.get(2), lifetime: row.get(3) }
+    }
+
+    /// A member's ledger in words, oldest first: `earn 50 applied = 50`, `spend 60 insufficient_points = 50`.
+    pub async fn story(&self, member: &str) -> Vec<String> {
+        const STORY: &str = "
+            select concat_ws(' ', type, points, coalesce(code, outcome), '=', balance_after)
+            from ledger where member_id = $1 order by seq";
+        self.query(STORY, &[&member]).await.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The ids of a member's ledger, oldest first.
+    pub async fn ledger_ids(&self, member: &str) -> Vec<CommandId> {
+        let rows = self.query("select command_id from ledger where member_id = $1 order by seq", &[&member]).await;
+        rows.iter().map(|row| CommandId::from(row.get::<_, Uuid>(0))).collect()
+    }
+
+    /// How many rows the ledger has.
+    pub async fn ledger_rows(&self) -> i64 {
+        self.count(&format!("ledger where member_id not like '{MARKER}%'")).await
+    }
+
+    /// Waits until so many more rows stand in the ledger.
+    pub async fn applies(&self, rows: i64) {
+        let enough = self.ledger_rows().await + rows;
+        let what = format!("{rows} more commands are applied");
+        eventually(&what, async || (self.ledger_rows().await >= enough).then_some(())).await;
+    }
+
+    /// Whether the ledger has a row of this command.
+    pub async fn is_in_ledger(&self, command_id: CommandId) -> bool {
+        self.count(&format!("ledger where command_id = '{command_id}'")).await > 0
+    }
+
+    /// How many commands of a member wait for the enrolment.
+    pub async fn parked(&self, member: &str) -> i64 {
+        self.query("select count(*) from parked where member_id = $1", &[&member]).await[0].get(0)
+    }
+
+    /// Everything that was set aside, oldest first.
+    pub async fn dead_letters(&self) -> Vec<DeadLetter> {
+        const ALL: &str = "
+            select source, reason, error, member_id, body, attempts from dead_letter order by dead_letter_id";
+        let letter = |row: &Row| DeadLetter {
+            source: row.get(0),
+            reason: row.get(1),
+            error: row.get(2),
+            member_id: row.get(3),
+            body: row.get(4),
+            attempts: row.get(5),
+        };
+        self.query(ALL, &[]).await.iter().map(letter).collect()
+    }
+
+    /// The number of rows of a table, or of a table `where ...`.
+    pub async fn count(&self, rows: &str) -> i64 {
+        self.query(&format!("select count(*) from {rows}"), &[]).await[0].get(0)
+    }
+
+    /// Messages of a queue that no consumer holds. The broker may say 0 too early, and never too much: wait for the
+    /// number you expect.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        let declared = channel.queue_declare(queue.into(), options, lapin::types::FieldTable::default());
+        let ready = declared.await.expect("the queue stands").message_count();
+        amqp::close(&connection).await;
+        ready
+    }
+
+    /// Each member's ledger holds exactly these commands, each once, in this order.
+    pub async fn holds_in_order(&self, commands: &[Command]) {
+        let mut members: Vec<_> = commands.iter().map(|command| &command.member_id).collect();
+        members.sort();
+        members.dedup();
+        for member in members {
+            let expected: Vec<CommandId> =
+                commands.iter().filter(|it| it.member_id == *member).map(|it| it.command_id).collect();
+            assert_eq!(self.ledger_ids(member.as_str()).await, expected, "the ledger of {member}");
+        }
+    }
+
+    /// The promises hold: `loyalty verify` would find nothing.
+    pub async fn verified(&self) {
+        let report = verify::verify(&self.pool, |_| {}).await.expect("the checks run");
+        let broken: Vec<_> = report.checks.iter().filter(|finding| finding.broken > 0).collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+
+    /// Runs a query of the test's own. The database must be there.
+    pub async fn query(&self, sql: &str, parameters: Parameters<'_>) -> Vec<Row> {
+        self.try_query(sql, parameters).await.unwrap_or_else(|error| panic!("{error:?} in {sql}"))
+    }
+
+    /// Runs a statement of the test's own, and answers how the server refuses it.
+    pub async fn execute(&self, statement: &str) -> Result<(), String> {
+        let client = self.pool.get().await.expect("a connection to the database");
+        let refused = |error: tokio_postgres::Error| error.as_db_error().expect("a refusal").message().to_owned();
+        client.batch_execute(statement).await.map_err(refused)
+    }
+
+    pub(crate) async fn try_query(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, StoreError> {
+        Ok(self.pool.get().await?.query(sql, parameters).await?)
+    }
+}

@@ -1,0 +1,183 @@
+//! The servers that worlds stand on: private ones, started once for the whole test process, or those that
+//! `LOYALTY_TEST_AMQP_URL` and `LOYALTY_TEST_DATABASE_URL` name, or one of a test's own, which it may restart.
+//!
+//! Whatever ends the test process ends the private servers too, and removes their directories.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+use base64::Engine;
+use loyalty_local::{Durability, Postgres, RabbitMq, Servers};
+use loyalty_store::Pool;
+use loyalty_store::pool::Use;
+use tokio::sync::OnceCell;
+
+use crate::endpoint::Endpoint;
+use crate::http;
+
+/// Where the management API of a given broker listens, if not at the usual port of the same host.
+const MANAGEMENT_URL: &str = "LOYALTY_TEST_MANAGEMENT_URL";
+
+/// A database server.
+pub(crate) enum Database {
+    /// Private, of all worlds of this process.
+    Shared(&'static Postgres),
+    /// Private, of one world. What it commits is on disk, so that it may be killed.
+    Own(Postgres),
+    /// Somebody else's.
+    Given(Endpoint),
+}
+
+/// A broker.
+pub(crate) enum Broker {
+    /// Private, of all worlds of this process.
+    Shared(&'static RabbitMq),
+    /// Private, of one world.
+    Own(RabbitMq),
+    /// Somebody else's.
+    Given(Endpoint),
+}
+
+impl Database {
+    /// The given server, or the shared one.
+    pub(crate) async fn common() -> Self {
+        match std::env::var("LOYALTY_TEST_DATABASE_URL") {
+            Ok(url) => Self::Given(Endpoint::parse(&url, 5432)),
+            Err(_) => Self::Shared(&shared().await.postgres),
+        }
+    }
+
+    /// A server in `dir` that the test may stop and kill.
+    pub(crate) async fn own(dir: &Path) -> Self {
+        Self::Own(Postgres::start_with(dir, Durability::Durable).await.expect("a PostgreSQL of the test's own"))
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Shared(postgres) => Endpoint::parse(&postgres.url("postgres"), postgres.port()),
+            Self::Own(postgres) => Endpoint::parse(&postgres.url("postgres"), postgres.port()),
+            Self::Given(endpoint) => endpoint.clone(),
+        }
+    }
+
+    pub(crate) async fn create(&self, name: &str) {
+        self.execute(&format!("create database {name}")).await;
+    }
+
+    /// Leaves nothing of a world that is no longer needed.
+    pub(crate) async fn leave(&self, name: &str) {
+        match self {
+            Self::Shared(_) | Self::Given(_) => {
+                self.execute(&format!("drop database if exists {name} with (force)")).await;
+            }
+            Self::Own(postgres) => postgres.kill().await,
+        }
+    }
+
+    async fn execute(&self, statement: &str) {
+        let pool = Pool::new(&self.endpoint().own_url(), Use::Queries, 1).expect("the database's URL");
+        let client = pool.get().await.expect("a connection to the database");
+        client.batch_execute(statement).await.expect(statement);
+    }
+}
+
+impl Broker {
+    /// The given broker, or the shared one.
+    pub(crate) async fn common() -> Self {
+        match std::env::var("LOYALTY_TEST_AMQP_URL") {
+            Ok(url) => Self::Given(Endpoint::parse(&url, 5672)),
+            Err(_) => Self::Shared(&shared().await.rabbitmq),
+        }
+    }
+
+    /// A broker in `dir` that the test may stop and kill.
+    pub(crate) async fn own(dir: &Path) -> Self {
+        Self::Own(RabbitMq::start(dir).await.expect("a RabbitMQ of the test's own"))
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Shared(rabbitmq) => Endpoint::parse(&rabbitmq.url(""), rabbitmq.port()),
+            Self::Own(rabbitmq) => Endpoint::parse(&rabbitmq.url(""), rabbitmq.port()),
+            Self::Given(endpoint) => endpoint.clone(),
+        }
+    }
+
+    pub(crate) async fn create(&self, vhost: &str) {
+        match self {
+            Self::Shared(rabbitmq) => rabbitmq.create_vhost(vhost).await.expect("a virtual host"),
+            Self::Own(rabbitmq) => rabbitmq.create_vhost(vhost).await.expect("a virtual host"),
+            Self::Given(endpoint) => {
+                let (user, _) = endpoint.login();
+                let all = r#"{"configure":".*","write":".*","read":".*"}"#;
+                manage(endpoint, "PUT", &format!("/api/vhosts/{vhost}"), None).await;
+                manage(endpoint, "PUT", &format!("/api/permissions/{vhost}/{user}"), Some(all)).await;
+            }
+        }
+    }
+
+    /// Leaves nothing of a world that is no longer needed.
+    pub(crate) async fn leave(&self, vhost: &str) {
+        match self {
+            Self::Shared(rabbitmq) => rabbitmq.delete_vhost(vhost).await.expect("no virtual host"),
+            Self::Given(endpoint) => manage(endpoint, "DELETE", &format!("/api/vhosts/{vhost}"), None).await,
+            Self::Own(rabbitmq) => {
+                rabbitmq.kill().await;
+                rabbitmq.stop().await;
+            }
+        }
+    }
+}
+
+/// Asks the management API of a given broker.
+async fn manage(endpoint: &Endpoint, method: &str, path: &str, body: Option<&str>) {
+    let (user, password) = endpoint.login();
+    let url = std::env::var(MANAGEMENT_URL).map(|url| Endpoint::parse(&url, 15672));
+    let addr = match url {
+        Ok(url) => url.addr().await,
+        Err(_) => Endpoint::parse(&format!("http://{}:15672", endpoint.host()), 15672).addr().await,
+    };
+    let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let authorization = format!("Basic {login}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let answer = http::send(addr, method, path, &headers, body).await;
+    assert!((200..300).contains(&answer.status), "{method} {path} at RabbitMQ's management API: {}", answer.status);
+}
+
+/// The private servers of this process.
+async fn shared() -> &'static Servers {
+    static SERVERS: OnceCell<Servers> = OnceCell::const_new();
+    let start = || Servers::start(root(), Durability::Throwaway);
+    SERVERS.get_or_init(|| async { start().await.expect("private servers") }).await
+}
+
+/// The directory of everything that this process writes. The account of a database server under root can enter it.
+pub(crate) fn root() -> &'static Path {
+    static ROOT: OnceLock<(PathBuf, ChildStdin)> = OnceLock::new();
+    let (dir, _) = ROOT.get_or_init(|| {
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("loyalty-tests-").permissions(Permissions::from_mode(0o755));
+        let dir = builder.tempdir().expect("a temporary directory").keep();
+        let pipe = remove_after_us(&dir);
+        (dir, pipe)
+    });
+    dir
+}
+
+/// Removes a directory when this process has ended, however it ends, and the servers in it have too: each holds the
+/// lock of its own directory while it lives. The answer is the end of a pipe that only our death closes.
+fn remove_after_us(dir: &Path) -> ChildStdin {
+    const REMOVE: &str = r#"cat > /dev/null
+for lock in "$1"/*/lock "$1"/*/*/lock; do [ -e "$lock" ] && flock "$lock" true; done
+rm -rf -- "$1""#;
+    let mut broom = Command::new("/bin/sh");
+    broom.args(["-c", REMOVE, "sh"]).arg(dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Its own group: Ctrl-C in the terminal is for us only.
+    #[expect(clippy::zombie_processes, reason = "it ends after us")]
+    let mut broom = broom.process_group(0).spawn().expect("a shell");
+    broom.stdin.take().expect("the pipe that was asked for")
+}

@@ -1,0 +1,65 @@
+//! Waiting until every published message has its fate: a row in the ledger, a row that waits, or a dead letter.
+
+use std::fmt::Write;
+
+use loyalty_common::{Action, Partition};
+
+use crate::publishing::{Messages, command, member_in};
+use crate::waiting::{PATIENCE, within};
+use crate::world::World;
+
+/// The ids of the members who mark the ends of the queues begin so. [`World`]'s counts leave them out.
+pub(crate) const MARKER: &str = "~marker-";
+
+/// A message is known by its command's id and, if it is no command any more, by its body.
+const WITHOUT_FATE: &str = "
+    select concat_ws(' ', u.member_id, u.command_id)
+    from unnest($1::text[], $2::uuid[], $3::bytea[]) as u (member_id, command_id, body)
+    where not exists (select from ledger as l where l.member_id = u.member_id and l.command_id = u.command_id)
+      and not exists (select from parked as p where p.member_id = u.member_id and p.command_id = u.command_id)
+      and not exists (select from dead_letter as d where d.member_id = u.member_id and d.command_id = u.command_id)
+      and not exists (select from dead_letter as d where d.body = u.body)";
+
+impl World {
+    /// Waits until everything that was published has a fate.
+    ///
+    /// A marker goes to the end of each queue first: a command that repeats another one has its fate only when the
+    /// marker behind it has, since a queue is worked off in order.
+    pub async fn settled(&self) {
+        // Every queue that was ever used: what was delivered before may be delivered again.
+        let partitions = self.published().partitions.clone();
+        for partition in partitions {
+            self.publish(&command(member_in(partition, MARKER).as_str(), Action::Exit)).await;
+        }
+        let settled = async || self.without_fate().await.is_empty().then_some(());
+        if within(PATIENCE, settled).await.is_none() {
+            let report = self.unsettled().await;
+            panic!("not settled after {} seconds: {report}", PATIENCE.as_secs());
+        }
+    }
+
+    /// What was published and has no fate, in words. A database that is away knows of no fate at all.
+    async fn without_fate(&self) -> Vec<String> {
+        let Messages { members, ids, bodies } = self.published().messages.clone();
+        match self.try_query(WITHOUT_FATE, &[&members, &ids, &bodies]).await {
+            Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
+            Err(error) => vec![format!("the database is away: {error}")],
+        }
+    }
+
+    async fn unsettled(&self) -> String {
+        const SHOWN: usize = 5;
+        let missing = self.without_fate().await;
+        let mut report = format!("{} messages have no fate\n", missing.len());
+        for message in missing.iter().take(SHOWN) {
+            let _ = writeln!(report, "  {message}");
+        }
+        for partition in Partition::all() {
+            let (queue, ready) = (partition.queue(), self.ready(&partition.queue()).await);
+            if ready > 0 {
+                let _ = writeln!(report, "  {ready} are ready in {queue}");
+            }
+        }
+        report
+    }
+}

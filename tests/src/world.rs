@@ -1,0 +1,254 @@
+//! One test's world: a database, a virtual host and a mailbox of its own, and the processes that work on them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lapin::options::QueueDeleteOptions;
+use loyalty_common::amqp;
+use loyalty_common::secret::SecretUrl;
+use loyalty_common::topology::{Argument, Rung, Topology};
+use loyalty_local::{Mailbox, Postgres, Proxy, RabbitMq};
+use loyalty_producer::{Limits, Producer};
+use loyalty_store::pool::Use;
+use loyalty_store::{Pool, migrate};
+use tokio::sync::OnceCell;
+
+use crate::binary;
+use crate::program::{self, Program};
+use crate::publishing::Published;
+use crate::servers::{self, Broker, Database};
+use crate::waiting::PATIENCE;
+
+/// The rungs of the mails' retry ladder: distinct, and short enough to climb all of them.
+const LADDER: [&str; 3] = ["1s", "2s", "3s"];
+
+/// What the processes log. More than by default: what must not be logged must not be logged at any level of ours.
+const LOG_FILTER: &str = "info,lapin=off,lettre=warn,loyalty_worker=debug,loyalty_bridge=debug,loyalty_store=debug";
+
+/// Connections of the harness itself.
+const CONNECTIONS: usize = 4;
+
+/// A world before it starts: which of its servers are its own, and what `loyalty.toml` says.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    own_database: bool,
+    own_broker: bool,
+    config: String,
+}
+
+impl Setup {
+    /// A database server that the test may stop and kill. Costs two seconds.
+    #[must_use]
+    pub fn own_database(self) -> Self {
+        Self { own_database: true, ..self }
+    }
+
+    /// A broker that the test may stop and kill. Costs ten seconds.
+    #[must_use]
+    pub fn own_broker(self) -> Self {
+        Self { own_broker: true, ..self }
+    }
+
+    /// More lines for `loyalty.toml`, before its table of mail settings.
+    #[must_use]
+    pub fn config(self, lines: &str) -> Self {
+        Self { config: lines.to_owned(), ..self }
+    }
+
+    /// Starts the world.
+    pub async fn start(self) -> World {
+        static WORLDS: AtomicUsize = AtomicUsize::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("loyalty_test_{}_{number}", std::process::id());
+        let dir = servers::root().join(&name);
+        std::fs::create_dir_all(dir.join("servers")).expect("a directory for the world");
+        let own = dir.join("servers");
+        let (database, broker) = tokio::join!(
+            async { if self.own_database { Database::own(&own).await } else { Database::common().await } },
+            async { if self.own_broker { Broker::own(&own).await } else { Broker::common().await } },
+        );
+        World::prepare(name, dir, database, broker, &self.config).await
+    }
+}
+
+/// A database, a virtual host and a mailbox of one test.
+pub struct World {
+    /// The name of its database and of its virtual host.
+    name: String,
+    dir: PathBuf,
+    database: Database,
+    broker: Broker,
+    /// What a test reads of the database, independent of the product's own reading.
+    pub(crate) pool: Pool,
+    /// Where its mails arrive.
+    pub mailbox: Mailbox,
+    producer: OnceCell<Producer>,
+    /// What [`World::settled`] waits for.
+    pub(crate) published: Mutex<Published>,
+    programs: AtomicUsize,
+}
+
+impl World {
+    /// A world on the common servers.
+    pub async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    async fn prepare(name: String, dir: PathBuf, database: Database, broker: Broker, config: &str) -> Self {
+        tokio::join!(database.create(&name), broker.create(&name));
+        let pool = Pool::new(&database.endpoint().url(&name), Use::Queries, CONNECTIONS).expect("the database's URL");
+        let mailbox = Mailbox::start(None).await.expect("a mailbox");
+        let quoted = LADDER.map(|rung| format!("{rung:?}")).join(", ");
+        let config = format!("{config}\n[mail]\nladder = [{quoted}]\n");
+        std::fs::write(dir.join("loyalty.toml"), config).expect("a config file");
+        let world = Self {
+            name,
+            dir,
+            database,
+            broker,
+            pool,
+            mailbox,
+            producer: OnceCell::new(),
+            published: Mutex::default(),
+            programs: AtomicUsize::new(0),
+        };
+        let (migrated, ()) = tokio::join!(migrate::migrate(&world.pool), world.declare());
+        migrated.expect("the migrations run");
+        world
+    }
+
+    async fn declare(&self) {
+        let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        topology().declare(&channel).await.expect("the topology");
+        amqp::close(&connection).await;
+    }
+
+    /// Makes a queue of ours anew, with room for so many messages only.
+    pub async fn replace_queue(&self, name: &str, max_length: i64) {
+        let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("no queue");
+        let mut topology = topology();
+        topology.exchanges.clear();
+        topology.queues.retain(|queue| queue.name == name);
+        for (argument, value) in topology.queues.iter_mut().flat_map(|queue| &mut queue.arguments) {
+            if *argument == "x-max-length" {
+                *value = Argument::Number(max_length);
+            }
+        }
+        topology.declare(&channel).await.expect("the smaller queue");
+        amqp::close(&connection).await;
+    }
+
+    /// Starts `loyalty worker`.
+    pub async fn worker(&self) -> Program {
+        self.spawn(&["worker"], &self.amqp(), &self.database_url()).await
+    }
+
+    /// Starts `loyalty worker` with a proxy between it and the broker.
+    pub async fn worker_behind(&self, broker: &Proxy) -> Program {
+        let amqp = self.broker.endpoint().url_through(broker.addr(), &self.name);
+        self.spawn(&["worker"], &amqp, &self.database_url()).await
+    }
+
+    /// Starts `loyalty worker` with a proxy between it and the database.
+    pub async fn worker_before(&self, database: &Proxy) -> Program {
+        let database = self.database.endpoint().url_through(database.addr(), &self.name);
+        self.spawn(&["worker"], &self.amqp(), &database).await
+    }
+
+    /// Starts `loyalty` with any arguments, connected to this world by its environment.
+    pub async fn loyalty(&self, args: &[&str]) -> Program {
+        self.spawn(args, &self.amqp(), &self.database_url()).await
+    }
+
+    async fn spawn(&self, args: &[&str], amqp: &SecretUrl, database: &SecretUrl) -> Program {
+        let number = self.programs.fetch_add(1, Ordering::Relaxed);
+        let log = self.dir.join(format!("{number}-{}.log", args.first().unwrap_or(&"loyalty")));
+        let env = [
+            ("PATH", std::env::var("PATH").unwrap_or_default()),
+            ("RUST_LOG", LOG_FILTER.to_owned()),
+            ("RUST_BACKTRACE", "1".to_owned()),
+            ("NO_COLOR", "1".to_owned()),
+            ("LOYALTY_AMQP_URL", amqp.expose().to_owned()),
+            ("LOYALTY_DATABASE_URL", database.expose().to_owned()),
+            ("LOYALTY_SMTP_URL", self.mailbox.url()),
+            ("LOYALTY_CONFIG", self.dir.join("loyalty.toml").display().to_string()),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value));
+        Program::start(binary::loyalty().await, args, &env, &self.dir, log)
+    }
+
+    /// A proxy in front of the broker.
+    pub async fn broker_proxy(&self) -> Proxy {
+        Proxy::start(self.broker.endpoint().addr().await).await.expect("a proxy")
+    }
+
+    /// A proxy in front of the database.
+    pub async fn database_proxy(&self) -> Proxy {
+        Proxy::start(self.database.endpoint().addr().await).await.expect("a proxy")
+    }
+
+    /// The world's own database server, if it has one.
+    pub fn postgres(&self) -> &Postgres {
+        match &self.database {
+            Database::Own(postgres) => postgres,
+            Database::Shared(_) | Database::Given(_) => panic!("the world has no database server of its own"),
+        }
+    }
+
+    /// The world's own broker, if it has one.
+    pub fn rabbitmq(&self) -> &RabbitMq {
+        match &self.broker {
+            Broker::Own(rabbitmq) => rabbitmq,
+            Broker::Shared(_) | Broker::Given(_) => panic!("the world has no broker of its own"),
+        }
+    }
+
+    /// The world's virtual host.
+    pub fn amqp(&self) -> SecretUrl {
+        self.broker.endpoint().url(&self.name)
+    }
+
+    /// The world's database.
+    pub fn database_url(&self) -> SecretUrl {
+        self.database.endpoint().url(&self.name)
+    }
+
+    /// The world's directory, in which its programs run.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Publishes as other systems do.
+    pub async fn producer(&self) -> &Producer {
+        let limits = Limits { confirm_timeout: PATIENCE, ..Limits::default() };
+        let connect = || Producer::connect(self.amqp(), "tests", limits);
+        self.producer.get_or_init(|| async { connect().await.expect("a connection to the broker") }).await
+    }
+
+    /// Removes what the servers hold of this world, on a runtime of its own: the test's may be unwinding.
+    fn leave(&self) {
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async { tokio::join!(self.database.leave(&self.name), self.broker.leave(&self.name)) });
+        };
+        // A failure is shown and changes no test's result.
+        let _ = std::thread::scope(|scope| scope.spawn(work).join());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", program::tails(&self.dir));
+        }
+        self.leave();
+    }
+}
+
+fn topology() -> Topology {
+    Topology::new(&LADDER.map(|rung| Rung::parse(rung).expect("a rung")))
+}

@@ -1,0 +1,113 @@
+//! Messages that are no commands: each ends as one dead letter with its reason, byte for byte, and its neighbours in
+//! the same batch never notice.
+
+use loyalty_common::{Action, Command, MemberId, Partition};
+use loyalty_tests::publishing::{Raw, command};
+use loyalty_tests::{World, member_in, points};
+
+/// Stands in several of the bodies and must be in no log and no error.
+const ADDRESS: &str = "ann.smith@example.com";
+
+/// The member whose good commands stand between the bad ones.
+const NEIGHBOUR: &str = "ann";
+
+fn partition() -> Partition {
+    Partition::of(&NEIGHBOUR.parse().expect("a member id"))
+}
+
+fn earn(member: &MemberId) -> Command {
+    command(member.as_str(), Action::Earn { points: points(50) })
+}
+
+/// Every kind of bad message, each to the queue of [`NEIGHBOUR`], with the reason and a part of the error that it
+/// must get.
+fn bad_messages() -> Vec<(Raw, &'static str, &'static str)> {
+    let here = member_in(partition(), "bad-");
+    let elsewhere = member_in(Partition::all().find(|other| *other != partition()).expect("16 of them"), "bad-");
+    let good = || Raw::of(&earn(&here));
+    let with_points = |points: &str| good().with(r#""points":50"#, &format!(r#""points":{points}"#));
+    let with_member = |id: &str| good().with(&format!("{here:?}"), &format!("{id:?}"));
+    let padded = format!("{}{}", String::from_utf8_lossy(good().body()), " ".repeat(65 * 1024));
+    let enroll =
+        command(here.as_str(), Action::Enroll { email: Some(ADDRESS.parse().expect("an address")), name: None });
+    let allowed = "must be an integer from 1 to 1000000000000";
+    let id = "`member_id` must be 1 to 64 bytes";
+    vec![
+        (good().with_body(format!("{ADDRESS} is not JSON")), "malformed", "not JSON"),
+        (good().with_body(""), "malformed", "ends too early"),
+        (good().with_body(&good().body()[..20]), "malformed", "ends too early"),
+        (good().with_body("[1]"), "malformed", "must be one JSON object"),
+        (good().with_body(b"\xff\xfe\x00{}".to_vec()), "malformed", "not JSON"),
+        (good().with(r#""points":50"#, r#""points":50,"points":60"#), "malformed", "`points`"),
+        (good().with_body(padded), "too_large", "at most 65536"),
+        (good().with(r#""v":1"#, r#""v":2"#), "unknown_version", "`v` must be 1"),
+        (good().with_properties(|it| it.with_type("loyalty.command.v2".into())), "unknown_version", "`type`"),
+        (good().with(r#""earn""#, r#""earm""#), "unknown_type", "enroll, earn, spend, exit"),
+        (good().with(r#""points":50"#, &format!(r#""points":50,"email":{ADDRESS:?}"#)), "invalid_field", "`email`"),
+        (good().with(r#""points":50"#, &format!(r#""points":50,{ADDRESS:?}:1"#)), "invalid_field", "is not a field"),
+        (Raw::of(&enroll).with(ADDRESS, &format!("{ADDRESS} ")), "invalid_field", "`email` must be"),
+        (with_points("0"), "invalid_field", allowed),
+        (with_points("-5"), "invalid_field", allowed),
+        (with_points("1.5"), "invalid_field", allowed),
+        (with_points("1000000000001"), "invalid_field", allowed),
+        (with_member(""), "invalid_field", id),
+        (with_member(&"x".repeat(65)), "invalid_field", id),
+        (with_member(ADDRESS.replace('@', " ").as_str()), "invalid_field", id),
+        (Raw::of(&earn(&elsewhere)).with_key(partition().routing_key()), "misrouted", "routing key"),
+        (good().with_properties(|it| it.with_message_id("another".into())), "id_mismatch", "`message_id`"),
+    ]
+}
+
+#[tokio::test]
+async fn bad_messages_between_good_ones_become_dead_letters_and_harm_nobody() {
+    let world = World::start().await;
+    let bad_messages = bad_messages();
+    world.enroll(NEIGHBOUR).await;
+    for (bad, ..) in &bad_messages {
+        world.earn(NEIGHBOUR, 1).await;
+        world.send(bad).await;
+    }
+    // Started late, so that good and bad are one batch.
+    let worker = world.worker().await;
+    world.settled().await;
+
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.len(), bad_messages.len());
+    for (letter, (bad, reason, error)) in letters.iter().zip(&bad_messages) {
+        assert_eq!((letter.reason.as_str(), &*letter.body), (*reason, bad.body()), "{}", letter.error);
+        assert!(letter.error.contains(error), "{:?} does not say {error:?}", letter.error);
+        assert!(!letter.error.contains("smith"), "{}", letter.error);
+        assert_eq!((&letter.source, letter.attempts), (&partition().queue(), 1));
+    }
+    let neighbour = world.member(NEIGHBOUR).await;
+    assert_eq!(neighbour.balance, i64::try_from(bad_messages.len()).expect("a few"));
+    assert!(!worker.log().contains("smith"), "an address in the log:\n{}", worker.log());
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_message_that_no_queue_takes_is_kept() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let lost = Raw::of(&earn(&"bob".parse().expect("a member id"))).with_key("99");
+    world.send(&lost).await;
+    world.settled().await;
+    let letters = world.dead_letters().await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("loyalty.unrouted", "unrouted"));
+    assert_eq!((letter.member_id.as_deref(), &*letter.body), (Some("bob"), lost.body()));
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_command_may_leave_out_what_only_repeats_its_body() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    world.enroll(NEIGHBOUR).await;
+    let earn = earn(&NEIGHBOUR.parse().expect("a member id"));
+    world.send(&Raw::of(&earn).with_properties(|_| lapin::BasicProperties::default())).await;
+    world.earn(NEIGHBOUR, 1).await;
+    world.settled().await;
+    assert_eq!(world.story(NEIGHBOUR).await, ["enroll applied = 0", "earn 50 applied = 50", "earn 1 applied = 51"]);
+    world.verified().await;
+}

@@ -1,0 +1,51 @@
+//! Two workers: one is lost, or leaves, and the other takes over.
+
+use loyalty_common::Partition;
+use loyalty_tests::{World, eventually};
+
+#[tokio::test]
+async fn when_a_worker_is_killed_in_mid_stream_the_other_takes_over_in_order() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    worker.says("Consuming commands").await;
+    let successor = world.worker().await;
+    successor.says("Consuming commands").await;
+
+    let trade = world.trading(40).await;
+    world.applies(1_000).await;
+    worker.kill().await;
+    world.applies(1_000).await;
+
+    let commands = trade.close(&world).await;
+    world.settled().await;
+    world.holds_in_order(&commands).await;
+    assert_eq!(world.dead_letters().await, []);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_acknowledges_what_it_applied() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let trade = world.trading(40).await;
+    world.applies(1_000).await;
+    let ended = worker.terminate().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let commands = trade.close(&world).await;
+
+    // Each command is in one place only: applied, or still in its queue.
+    let applied = world.ledger_rows().await;
+    let all_in_one_place = async || {
+        let mut ready = 0;
+        for partition in Partition::all() {
+            ready += u64::from(world.ready(&partition.queue()).await);
+        }
+        (applied.cast_unsigned() + ready == commands.len() as u64).then_some(())
+    };
+    eventually("what was applied has left the queues, and nothing else has", all_in_one_place).await;
+
+    let _successor = world.worker().await;
+    world.settled().await;
+    world.holds_in_order(&commands).await;
+    world.verified().await;
+}
