@@ -6,6 +6,8 @@
 //! is never touched. Read in this order: [`Servers`], [`Postgres`], [`RabbitMq`], then [`Mailbox`] and [`Proxy`],
 //! which are not child processes at all.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is"))]
+
 mod account;
 mod door;
 mod elsewhere;
