@@ -10,6 +10,7 @@ pub mod outbox;
 pub mod pool;
 pub mod read;
 pub mod rows;
+pub mod standings;
 mod transaction;
 pub mod verify;
 
