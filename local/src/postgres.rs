@@ -10,6 +10,7 @@ use std::{ffi::OsString, io, path::Path, path::PathBuf, process::Stdio, time::Du
 
 use rustix::process::Signal;
 use tokio::sync::Mutex;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
@@ -140,6 +141,14 @@ impl Postgres {
     /// Makes an empty database.
     pub async fn create_database(&self, name: &str) -> Result<(), PostgresError> {
         self.execute(format!("create database {}", quoted(name))).await
+    }
+
+    /// Makes a database unless it is there already.
+    pub async fn ensure_database(&self, name: &str) -> Result<(), PostgresError> {
+        match self.create_database(name).await {
+            Err(PostgresError::Sql { source, .. }) if source.code() == Some(&SqlState::DUPLICATE_DATABASE) => Ok(()),
+            result => result,
+        }
     }
 
     /// Removes a database and ends the sessions in it. No such database is no error.
