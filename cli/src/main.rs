@@ -1,2 +1,168 @@
-//! The one binary, `loyalty`.
-fn main() {}
+//! The one binary, `loyalty`: reads the command line, calls the crates, prints the answer, and says by its exit code
+//! what the answer was. Nothing about points is decided here.
+//!
+//! One file a command. [`settings`] finds the servers, [`output`] prints, [`exit`] turns errors into exit codes.
+
+mod bench;
+mod bridge;
+mod completions;
+mod dev;
+mod exit;
+mod import;
+mod member;
+mod migrate;
+mod observe;
+mod output;
+mod publish;
+mod receipt;
+mod service;
+mod settings;
+mod topology;
+mod verify;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use loyalty_common::telemetry::{self, LogFormat, LogSource};
+
+use exit::Answer;
+use output::Output;
+use settings::Settings;
+
+/// Loyalty points that are neither lost nor doubled, on RabbitMQ and PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "loyalty", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    settings: Settings,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// How log lines look; they go to standard error
+    #[arg(long, global = true, value_enum, default_value_t, env = "LOYALTY_LOG_FORMAT", hide_short_help = true)]
+    log_format: LogStyle,
+}
+
+const EXAMPLES: &str = "\
+Begin with `loyalty dev` in one terminal and, in the next:
+  loyalty publish enroll ann --email ann@example.com --wait 5s
+  loyalty publish earn ann 1200 --reason 'order 991' --wait 5s
+  loyalty member show ann";
+
+const LONG_HELP: &str = "\
+Begin with `loyalty dev` in one terminal: it starts a private PostgreSQL and RabbitMQ, a worker, the
+HTTP bridge and a mailbox. Every other command finds them, from the same directory or one below:
+  loyalty publish enroll ann --email ann@example.com --wait 5s
+  loyalty publish earn ann 1200 --reason 'order 991' --wait 5s
+  loyalty member show ann
+  loyalty verify
+
+In production, prepare the servers once and run the two services:
+  export LOYALTY_AMQP_URL=amqp://user:password@rabbitmq:5672/loyalty
+  export LOYALTY_DATABASE_URL=postgres://user:password@postgres/loyalty
+  loyalty migrate && loyalty topology
+  loyalty worker
+  loyalty bridge --http 0.0.0.0:5000
+
+Exit codes:
+  0  done
+  1  the answer is no: refused, not found, not clean, or it could not be done
+  2  wrong usage: of the command line, of loyalty.toml or of a file's columns
+  3  a server is away or not prepared; the same call may succeed later";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::Dev),
+    Worker(worker::Worker),
+    Bridge(bridge::Bridge),
+    Migrate(migrate::Migrate),
+    Topology(topology::CheckOrDeclare),
+    Publish(publish::Publish),
+    Import(Box<import::Import>),
+    Member(member::Members),
+    Receipt(receipt::ShowReceipt),
+    Verify(verify::Verify),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum LogStyle {
+    /// For a person at a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line, for a log collector.
+    Json,
+}
+
+impl From<LogStyle> for LogFormat {
+    fn from(style: LogStyle) -> Self {
+        match style {
+            LogStyle::Text => Self::Text,
+            LogStyle::Json => Self::Json,
+        }
+    }
+}
+
+impl Command {
+    const fn log_source(&self) -> LogSource {
+        match self {
+            Self::Dev(_) | Self::Worker(_) | Self::Bridge(_) => LogSource::Service,
+            Self::Migrate(_)
+            | Self::Topology(_)
+            | Self::Publish(_)
+            | Self::Import(_)
+            | Self::Member(_)
+            | Self::Receipt(_)
+            | Self::Verify(_)
+            | Self::Bench(_)
+            | Self::Completions(_) => LogSource::Command,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::init(cli.log_format.into(), cli.command.log_source());
+    let context = Context { settings: cli.settings, output: Output::new(cli.json) };
+    exit::conclude(run(cli.command, &context).await)
+}
+
+/// What every command needs besides its own arguments.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) output: Output,
+}
+
+async fn run(command: Command, context: &Context) -> anyhow::Result<Answer> {
+    match command {
+        Command::Dev(dev) => dev.run(context).await,
+        Command::Bridge(bridge) => bridge.run(context).await,
+        Command::Worker(worker) => worker.run(context).await,
+        Command::Migrate(migrate) => migrate.run(context).await,
+        Command::Topology(topology) => topology.run(context).await,
+        Command::Publish(publish) => publish.run(context).await,
+        Command::Import(import) => import.run(context).await,
+        Command::Member(members) => members.run(context).await,
+        Command::Receipt(receipt) => receipt.run(context).await,
+        Command::Verify(verify) => verify.run(context).await,
+        Command::Bench(bench) => bench.run(context).await,
+        Command::Completions(completions) => completions.run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,51 @@
+//! `loyalty bridge`: the service that takes commands over HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use loyalty_bridge::{BridgeSettings, Limits, Metrics};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::Context;
+use crate::exit::Answer;
+use crate::service::stop_on_signal;
+
+/// Where the bridge listens unless told otherwise: for this machine only.
+pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
+
+/// Take commands over HTTP: a service for production
+///
+/// It puts each request on the queue as a command, waits up to two seconds for its receipt, and answers applied,
+/// refused, or still on its way. It has no users and no passwords: put it where only your own systems reach it. Also
+/// serves /metrics, /healthz and /readyz. SIGTERM answers what is under way and closes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  loyalty bridge --http 0.0.0.0:5000
+  curl -X POST http://localhost:5000/ann/add_points/50 -H 'Idempotency-Key: till-7-receipt-991'")]
+pub(crate) struct Bridge {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS, env = "LOYALTY_HTTP")]
+    http: SocketAddr,
+}
+
+impl Bridge {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let settings = BridgeSettings {
+            amqp: context.settings.amqp()?,
+            database: context.settings.database()?,
+            limits: Limits::default(),
+        };
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let listener =
+            TcpListener::bind(self.http).await.with_context(|| format!("could not listen on {}", self.http))?;
+        info!(http.address = %listener.local_addr().context("the listener has no address")?, "Listening");
+        loyalty_bridge::serve(settings, listener, metrics, Arc::new(registry), stop_on_signal()?).await?;
+        info!("Stopped");
+        Ok(Answer::Yes)
+    }
+}

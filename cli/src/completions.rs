@@ -1,0 +1,28 @@
+//! `loyalty completions`: what a shell needs to complete the command line.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::exit::Answer;
+
+/// Print the completions of a shell
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example, for bash:\n  loyalty completions bash > ~/.local/share/bash-completion/completions/loyalty"
+)]
+pub(crate) struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self) -> anyhow::Result<Answer> {
+        // Into memory first: the generator panics when its writer fails.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut crate::Cli::command(), "loyalty", &mut script);
+        std::io::stdout().write_all(&script)?;
+        Ok(Answer::Yes)
+    }
+}

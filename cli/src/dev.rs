@@ -1,0 +1,168 @@
+//! `loyalty dev`: everything on this machine in one process, for trying and developing.
+//!
+//! The servers are private ones unless the environment names others. Their data stays; nothing else does.
+
+mod house;
+
+use std::future::pending;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context as _, bail};
+use loyalty_bridge::BridgeSettings;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Context;
+use crate::bridge::DEFAULT_ADDRESS;
+use crate::exit::Answer;
+use crate::service::stop_on_signal;
+use crate::settings::config::Config;
+use crate::settings::running::{Lock, Running};
+use house::House;
+
+/// Start everything on this machine: servers, worker, bridge and a mailbox
+///
+/// A private PostgreSQL and RabbitMQ on free ports, with random passwords and their data in .loyalty (--data), made
+/// ready; a worker and the HTTP bridge; and a mailbox that writes each mail to .loyalty/mail. Says where everything is
+/// and then `ready http://...`; from then on every other command, in this directory or one below, finds the servers.
+/// Ctrl-C stops everything. The data stays, and the next start goes on with it.
+///
+/// With LOYALTY_AMQP_URL and LOYALTY_DATABASE_URL set it uses those servers instead, and with LOYALTY_SMTP_URL that
+/// mail server instead of the mailbox.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  loyalty dev
+and in the next terminal:
+  curl -X POST http://127.0.0.1:5000/ann
+  curl -X POST http://127.0.0.1:5000/ann/add_points/1200
+  cat .loyalty/mail/*.eml")]
+pub(crate) struct Dev {
+    /// Where the bridge listens; by default 127.0.0.1:5000, or a free port if that one is taken
+    #[arg(long, value_name = "ADDRESS", env = "LOYALTY_HTTP")]
+    http: Option<SocketAddr>,
+}
+
+impl Dev {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let stop = stop_on_signal()?;
+        let config = context.settings.config()?;
+        let lock = Lock::take(context.settings.data())?;
+        let listener = self.listen().await?;
+        say("Starting ...");
+        let opening = House::open(&context.settings, &config);
+        let Some(house) = stop.run_until_cancelled(opening).await else {
+            return Ok(Answer::Yes);
+        };
+        let house = house?;
+        let result = serve(&house, config, listener, &lock, &stop).await;
+        say("Stopping ...");
+        // Nobody should find servers that are about to go.
+        drop(lock);
+        house.close().await;
+        result.map(|()| Answer::Yes)
+    }
+
+    /// The address that was given, or the default one, or a free port beside it.
+    async fn listen(&self) -> anyhow::Result<TcpListener> {
+        if let Some(address) = self.http {
+            return TcpListener::bind(address).await.with_context(|| format!("could not listen on {address}"));
+        }
+        match TcpListener::bind(DEFAULT_ADDRESS).await {
+            Ok(listener) => Ok(listener),
+            Err(error) => {
+                say(&format!("{DEFAULT_ADDRESS} cannot be used ({error}): taking a free port"));
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("could not listen on any port of 127.0.0.1")
+            }
+        }
+    }
+}
+
+/// Runs worker and bridge until `stop`, or until something ends that should not.
+async fn serve(
+    house: &House,
+    config: Config,
+    listener: TcpListener,
+    lock: &Lock,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("the listener has no address")?;
+    let running = running(house, address);
+    let mut registry = Registry::default();
+    let (worker_metrics, bridge_metrics) =
+        (loyalty_worker::Metrics::new(&mut registry), loyalty_bridge::Metrics::new(&mut registry));
+    let (consuming, consumes) = watch::channel(false);
+    let worker = loyalty_worker::run(worker_settings(house, config), worker_metrics, consuming, stop.clone());
+    let bridge = loyalty_bridge::serve(bridge_settings(house), listener, bridge_metrics, registry.into(), stop.clone());
+    let services = async {
+        // Together: when one fails the other is given up, since half of this is of no use.
+        tokio::try_join!(async { anyhow::Ok(worker.await?) }, async { anyhow::Ok(bridge.await?) }).map(drop)
+    };
+    let mut services = std::pin::pin!(services);
+    tokio::select! {
+        ended = &mut services => ended,
+        failed = announce(house, lock, &running, consumes) => failed,
+        server = house.ended() => {
+            stop.cancel();
+            // What they can still finish they finish; the lost server is the error to tell.
+            let _ = services.await;
+            bail!("{server} has ended by itself")
+        }
+    }
+}
+
+fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
+    let mut mail = config.mail;
+    mail.smtp = Some(house.smtp.clone());
+    loyalty_worker::Settings {
+        amqp: house.amqp.clone(),
+        database: house.database.clone(),
+        programme: config.programme,
+        mail,
+        limits: loyalty_worker::Limits::default(),
+    }
+}
+
+fn bridge_settings(house: &House) -> BridgeSettings {
+    let limits = loyalty_bridge::Limits::default();
+    BridgeSettings { amqp: house.amqp.clone(), database: house.database.clone(), limits }
+}
+
+fn running(house: &House, address: SocketAddr) -> Running {
+    Running {
+        pid: std::process::id(),
+        http: format!("http://{address}"),
+        amqp_url: house.amqp.expose().to_owned(),
+        database_url: house.database.expose().to_owned(),
+        smtp_url: Some(house.smtp.expose().to_owned()),
+    }
+}
+
+/// Once commands are being applied, says where everything is: to people, and to the other commands. Returns only with
+/// an error.
+async fn announce(
+    house: &House,
+    lock: &Lock,
+    running: &Running,
+    mut consumes: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    if consumes.wait_for(|consumes| *consumes).await.is_err() {
+        return pending().await; // The worker has ended, which is told where it ran.
+    }
+    lock.announce(running).context("could not write where the servers are")?;
+    for (what, place) in &house.places {
+        say(&format!("{what:<12}{place}"));
+    }
+    say(&format!("{:<12}{}, with the passwords; the other commands find it", "settings", lock.file().display()));
+    say(&format!("ready {}", running.http));
+    pending().await
+}
+
+/// Standard output may be a closed pipe; that is no reason to stop.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}

@@ -1,0 +1,98 @@
+//! The servers that `loyalty dev` works with, made ready: private ones, or those that the environment names.
+
+use std::future::pending;
+use std::path::Path;
+
+use anyhow::Context as _;
+use loyalty_common::secret::SecretUrl;
+use loyalty_local::{Durability, Mailbox, Servers};
+use loyalty_store::pool::Use;
+use loyalty_store::{Pool, migrate};
+
+use crate::exit::Usage;
+use crate::settings::Settings;
+use crate::settings::config::Config;
+use crate::topology;
+
+/// The name of the database and of the virtual host on private servers.
+const NAME: &str = "loyalty";
+
+/// Servers that are up, with tables and queues.
+pub(super) struct House {
+    pub(super) amqp: SecretUrl,
+    pub(super) database: SecretUrl,
+    pub(super) smtp: SecretUrl,
+    /// Where everything is, for people.
+    pub(super) places: Vec<(&'static str, String)>,
+    servers: Option<Servers>,
+    /// Its port closes when it is dropped.
+    mailbox: Option<Mailbox>,
+}
+
+impl House {
+    pub(super) async fn open(settings: &Settings, config: &Config) -> anyhow::Result<Self> {
+        let data = settings.data();
+        let mut house = match (settings.given_amqp(), settings.given_database()) {
+            (None, None) => Self::private(data).await?,
+            (Some(amqp), Some(database)) => Self::given(amqp, database),
+            (Some(_), None) | (None, Some(_)) => {
+                let problem = "give both LOYALTY_AMQP_URL and LOYALTY_DATABASE_URL, or neither for private servers";
+                return Err(Usage(problem.to_owned()).into());
+            }
+        };
+        let pool = Pool::new(&house.database, Use::Queries, 1)?;
+        migrate::migrate(&pool).await?;
+        topology::declare(&house.amqp, config.mail.ladder.rungs()).await?;
+        house.take_mails(data, settings, config).await?;
+        Ok(house)
+    }
+
+    async fn private(data: &Path) -> anyhow::Result<Self> {
+        let servers = Servers::start(data, Durability::Durable).await?;
+        servers.postgres.ensure_database(NAME).await?;
+        servers.rabbitmq.create_vhost(NAME).await?;
+        let (amqp, database) = (servers.rabbitmq.url(NAME), servers.postgres.url(NAME));
+        let mut house = Self::given(SecretUrl::new(amqp), SecretUrl::new(database));
+        let management = format!("{} (user {})", servers.rabbitmq.management_url(), servers.rabbitmq.user());
+        house.places.push(("management", management));
+        house.places.push(("logs", data.join("log").display().to_string()));
+        house.servers = Some(servers);
+        Ok(house)
+    }
+
+    fn given(amqp: SecretUrl, database: SecretUrl) -> Self {
+        let places = vec![("PostgreSQL", database.to_string()), ("RabbitMQ", amqp.to_string())];
+        Self { amqp, database, smtp: SecretUrl::new(""), places, servers: None, mailbox: None }
+    }
+
+    /// The mail server that somebody named, or else a mailbox of our own.
+    async fn take_mails(&mut self, data: &Path, settings: &Settings, config: &Config) -> anyhow::Result<()> {
+        if let Some(smtp) = settings.given_smtp().or_else(|| config.mail.smtp.clone()) {
+            self.places.push(("mails", smtp.to_string()));
+            self.smtp = smtp;
+            return Ok(());
+        }
+        let mails = data.join("mail");
+        let mailbox = Mailbox::start(Some(&mails)).await.context("could not start the mailbox")?;
+        self.smtp = SecretUrl::new(mailbox.url());
+        self.places.push(("mails", mails.join("*.eml").display().to_string()));
+        self.mailbox = Some(mailbox);
+        Ok(())
+    }
+
+    /// Resolves when a private server has ended by itself, and says which.
+    pub(super) async fn ended(&self) -> &'static str {
+        match &self.servers {
+            Some(servers) => servers.ended().await,
+            None => pending().await,
+        }
+    }
+
+    /// Stops what is ours and waits until it has ended.
+    pub(super) async fn close(self) {
+        drop(self.mailbox);
+        if let Some(servers) = &self.servers {
+            servers.stop().await;
+        }
+    }
+}

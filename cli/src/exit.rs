@@ -1,0 +1,129 @@
+//! The one place where what happened becomes an exit code and an error message.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use loyalty_common::amqp;
+use loyalty_common::topology::DeclareError;
+use loyalty_producer::{ConnectError, PublishError};
+use loyalty_store::StoreError;
+use loyalty_store::migrate::MigrateError;
+
+use crate::settings::SettingsError;
+
+/// What a command that ran to its end has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Done, found, applied, clean.
+    Yes,
+    /// Refused, not found, not clean, not yet.
+    No,
+}
+
+impl From<bool> for Answer {
+    fn from(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+/// What the command line asks for makes no sense, in a way that only shows after parsing it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// The exit code, after saying on standard error what went wrong, if anything did.
+pub(crate) fn conclude(result: anyhow::Result<Answer>) -> ExitCode {
+    match result {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(NO),
+        // `loyalty member list | head`: who reads the answer has enough of it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed as well, and there is nowhere else to say so.
+            let _ = writeln!(io::stderr(), "error: {}", message(&error));
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+const NO: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const SERVER_AWAY: u8 = 3;
+
+/// The error with its causes, one a line.
+fn message(error: &anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    causes.join("\n  because: ")
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of).unwrap_or(NO)
+}
+
+/// The code of one error of a chain, if it decides.
+fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(error) = error.downcast_ref::<SettingsError>() {
+        return Some(match error {
+            SettingsError::NotGiven { .. } => SERVER_AWAY,
+            SettingsError::Read { .. } | SettingsError::Config { .. } | SettingsError::Foreign { .. } => WRONG_USAGE,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return Some(code_of_store(error));
+    }
+    if let Some(MigrateError::Store(error)) = error.downcast_ref() {
+        return Some(code_of_store(error));
+    }
+    if let Some(DeclareError { source, .. }) = error.downcast_ref() {
+        // A refusal closes the channel and is the broker's answer; anything else is its absence.
+        return Some(if matches!(source.kind(), lapin::ErrorKind::ProtocolError(_)) { NO } else { SERVER_AWAY });
+    }
+    let away = error.is::<amqp::ConnectError>() || error.is::<ConnectError>() || error.is::<PublishError>();
+    let usage = error.is::<Usage>() || error.is::<clap::Error>();
+    away.then_some(SERVER_AWAY).or(usage.then_some(WRONG_USAGE))
+}
+
+fn code_of_store(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Connect(_) => SERVER_AWAY,
+        StoreError::Url(_) => WRONG_USAGE,
+        // What the server refuses because of its state (starting, read-only, tables missing) may be mended there.
+        StoreError::Query(_) => {
+            if error.is_content_refused() {
+                NO
+            } else {
+                SERVER_AWAY
+            }
+        }
+        StoreError::Foreign { .. } => NO,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn an_exit_code_says_what_kind_of_trouble_it_was() {
+        let check = |error: anyhow::Error, expected: u8| assert_eq!(code(&error), expected, "{error:#}");
+        let not_given = || SettingsError::NotGiven { server: "RabbitMQ", flag: "amqp-url", env: "LOYALTY_AMQP_URL" };
+        check(not_given().into(), SERVER_AWAY);
+        check(anyhow::Error::from(not_given()).context("while publishing"), SERVER_AWAY);
+        check(ConnectError { reason: "refused".into() }.into(), SERVER_AWAY);
+        check(PublishError::Closed.into(), SERVER_AWAY);
+        check(Usage("no such column".into()).into(), WRONG_USAGE);
+        check(StoreError::Foreign { column: "member.status" }.into(), NO);
+        check(anyhow!("something else"), NO);
+    }
+
+    #[test]
+    fn causes_are_told_in_order() {
+        let error = anyhow!("connection refused").context("could not connect").context("could not publish");
+        assert_eq!(message(&error), "could not publish\n  because: could not connect\n  because: connection refused");
+    }
+}

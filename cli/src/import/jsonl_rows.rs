@@ -1,0 +1,164 @@
+//! Rows of a JSON Lines file: one command of the contract each. `v` and `command_id` may be left out; a missing id is
+//! made from the line, so that it is the same each time the file is imported.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+use loyalty_common::command::{BODY_MAX_BYTES, VERSION};
+use loyalty_common::decode::decode;
+use loyalty_common::{Command, CommandId};
+use serde_json::{Map, Value};
+
+use super::row_ids::RowIds;
+use super::rows::{ReadError, Row, Sighting};
+use super::template::{Place, Template};
+
+/// The rows of a JSON Lines file.
+#[derive(Debug)]
+pub(super) struct JsonlRows {
+    file: BufReader<File>,
+    line: u64,
+    bytes: u64,
+    /// The address to enrol members with. It knows the member only.
+    address: Option<Template>,
+}
+
+/// One more than a command may have tells a line that is too long from one that just fits.
+const LINE_MAX_BYTES: u64 = BODY_MAX_BYTES as u64 + 1;
+
+/// What some programs put before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl JsonlRows {
+    pub(super) fn new(file: File, address: Option<Template>) -> Self {
+        Self { file: BufReader::new(file), line: 0, bytes: 0, address }
+    }
+
+    pub(super) fn next(&mut self, ids: &mut RowIds) -> Result<Option<Row>, ReadError> {
+        loop {
+            let mut text = Vec::new();
+            let read = (&mut self.file).take(LINE_MAX_BYTES).read_until(b'\n', &mut text)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            self.bytes += read as u64;
+            if read as u64 == LINE_MAX_BYTES && text.last() != Some(&b'\n') {
+                self.bytes += self.skip_line()?;
+            }
+            let text = text.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.line == 1).unwrap_or(&text).trim_ascii();
+            if !text.is_empty() {
+                return Ok(Some(self.row(text, ids)));
+            }
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads past the rest of a line that is too long, without keeping it.
+    fn skip_line(&mut self) -> Result<u64, ReadError> {
+        Ok(self.file.skip_until(b'\n')? as u64)
+    }
+
+    fn row(&self, text: &[u8], ids: &mut RowIds) -> Row {
+        let row_id = ids.of_row([text]);
+        let command = decode(&completed(text, row_id)).map_err(|error| error.to_string());
+        let sighting = command.as_ref().ok().map(|command| self.sighting(command));
+        let keyed = command.as_ref().is_ok_and(|command| command.command_id != row_id);
+        Row { line: self.line, sighting, command, keyed }
+    }
+
+    fn sighting(&self, command: &Command) -> Sighting {
+        let filled = |template: &Template| {
+            template.fill::<std::convert::Infallible>(|place| match place {
+                Place::Member => Ok(command.member_id.as_str()),
+                Place::Column(_) => Ok(""), // A file without columns has no such places.
+            })
+        };
+        let address = self.address.as_ref().map(|template| match filled(template) {
+            Ok(address) => address,
+        });
+        Sighting { member_id: command.member_id.clone(), occurred_at: command.occurred_at, address }
+    }
+}
+
+/// The object with `v` and `command_id`, if they are missing. Put in as text, so that a field that stands twice still
+/// does when it is decoded.
+fn completed(text: &[u8], row_id: CommandId) -> Vec<u8> {
+    let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(text) else {
+        return text.to_vec(); // Decoding will say what is wrong with it.
+    };
+    let version = (!fields.contains_key("v")).then(|| format!(r#""v":{VERSION}"#));
+    let id = (!fields.contains_key("command_id")).then(|| format!(r#""command_id":"{row_id}""#));
+    let rest = text.strip_prefix(b"{").unwrap_or(text).trim_ascii_start();
+    let mut completed = b"{".to_vec();
+    for missing in [version, id].into_iter().flatten() {
+        completed.extend(missing.as_bytes());
+        completed.push(b',');
+    }
+    if rest.starts_with(b"}") {
+        completed.pop(); // An empty object has no field that the last comma could precede.
+    }
+    completed.extend(rest);
+    completed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, Write};
+
+    fn rows(text: &[u8]) -> Vec<Row> {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(text).expect("written");
+        file.rewind().expect("rewound");
+        let address = Template::compile("{member}@example.com", |_| Some(Place::Member)).expect("a template");
+        let mut rows = JsonlRows::new(file, Some(address));
+        let mut ids = RowIds::new("test");
+        std::iter::from_fn(|| rows.next(&mut ids).expect("readable")).collect()
+    }
+
+    const EARN: &str = r#"{"member_id":"ann","type":"earn","points":5,"occurred_at":"2026-11-22T10:00:00Z"}"#;
+
+    #[test]
+    fn what_is_left_out_is_filled_in_the_same_way_each_time() {
+        let text = format!("\u{feff}{EARN}\r\n\n{EARN}\n");
+        let (first, again) = (rows(text.as_bytes()), rows(text.as_bytes()));
+        let ids = |rows: &[Row]| {
+            rows.iter()
+                .map(|row| row.command.as_ref().map(|it| it.command_id))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()
+                .expect("commands")
+        };
+        assert_eq!(ids(&first), ids(&again));
+        assert_ne!(ids(&first)[0], ids(&first)[1], "two equal lines are two commands");
+        assert_eq!(first.iter().map(|row| row.line).collect::<Vec<_>>(), [1, 3]);
+        let sighting = first[0].sighting.as_ref().expect("a member");
+        assert_eq!(sighting.address.as_deref(), Some("ann@example.com"));
+    }
+
+    #[test]
+    fn an_id_that_is_given_is_kept() {
+        let id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11";
+        let text = EARN.replacen('{', &format!(r#"{{"v":1,"command_id":"{id}","#), 1);
+        assert_eq!(rows(text.as_bytes())[0].command.as_ref().expect("a command").command_id.to_string(), id);
+    }
+
+    #[test]
+    fn a_bad_line_is_told_and_the_next_one_is_read() {
+        let long = format!("{{\"reason\":\"{}\"}}", "x".repeat(100_000));
+        let bad = ["{}", "[]", "nonsense", "{\"command_id\":null}", "{\"points\":1,\"points\":2}", &long];
+        for bad in bad {
+            let text = [bad, EARN].join("\n");
+            let rows = rows(text.as_bytes());
+            assert!(rows[0].command.is_err(), "{bad:.40}");
+            assert!(rows[1].command.is_ok(), "{bad:.40}");
+            assert_eq!(rows[1].line, 2, "{bad:.40}");
+        }
+        assert!(rows(b"\xff\xfe\n")[0].command.is_err());
+    }
+}

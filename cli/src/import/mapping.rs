@@ -1,0 +1,92 @@
+//! Which column of a CSV file means what.
+
+use super::amount::Decimal;
+use super::template::{Place, Template};
+use crate::exit::Usage;
+
+/// The flags that say it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Columns of a CSV file")]
+pub(super) struct Mapping {
+    /// The column with the member's id
+    #[arg(long, value_name = "COLUMN")]
+    member: Option<String>,
+    /// The column with the amount: plain digits with at most one decimal point
+    #[arg(long, value_name = "COLUMN")]
+    amount: Option<String>,
+    /// Points for each unit of the amount, such as 10 or 0.5. Points are computed exactly and rounded down
+    #[arg(long, value_name = "N")]
+    rate: Option<Decimal>,
+    /// The column with the date (its midnight in UTC) or the RFC 3339 time; without it, the time of the import
+    #[arg(long, value_name = "COLUMN")]
+    at: Option<String>,
+    /// A column that is unique for each row of a member, such as an order's number: ids are then made from it instead
+    /// of the row's content, so that an edited row is not a new one
+    #[arg(long, value_name = "COLUMN")]
+    id: Option<String>,
+    /// The reason of each command: text with {COLUMN} and {member} filled in
+    #[arg(long, value_name = "TEMPLATE")]
+    reason: Option<String>,
+}
+
+/// The columns that were found.
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// All names of the header.
+    pub(super) names: Vec<String>,
+    pub(super) member: usize,
+    pub(super) amount: usize,
+    pub(super) rate: Decimal,
+    pub(super) at: Option<usize>,
+    pub(super) key: Option<usize>,
+    pub(super) reason: Option<Template>,
+    pub(super) address: Option<Template>,
+}
+
+impl Mapping {
+    /// Refuses flags that mean nothing for a file without columns.
+    pub(super) fn refuse_any(&self) -> Result<(), Usage> {
+        let Self { member, amount, rate, at, id, reason } = self;
+        let given = [member, amount, at, id, reason].iter().any(|flag| flag.is_some()) || rate.is_some();
+        if given {
+            let flags = "--member, --amount, --rate, --at, --id and --reason";
+            return Err(Usage(format!("{flags} are for CSV files; a JSON line says all that itself")));
+        }
+        Ok(())
+    }
+
+    /// Finds the columns in a header.
+    pub(super) fn columns(&self, names: Vec<String>, address: Option<&str>) -> Result<Columns, Usage> {
+        let found = |flag: &str, name: &Option<String>| match name {
+            None => Err(Usage(format!("a CSV file needs --{flag}; its columns are {}", names.join(", ")))),
+            Some(name) => find(&names, flag, name),
+        };
+        let found_if_given =
+            |flag: &str, name: &Option<String>| name.as_ref().map(|name| find(&names, flag, name)).transpose();
+        let template = |text: &str| {
+            Template::compile(text, |name| match name {
+                "member" => Some(Place::Member),
+                _ => names.iter().position(|it| it == name).map(Place::Column),
+            })
+        };
+        Ok(Columns {
+            member: found("member", &self.member)?,
+            amount: found("amount", &self.amount)?,
+            rate: self.rate.ok_or_else(|| Usage("a CSV file needs --rate, the points for each unit".to_owned()))?,
+            at: found_if_given("at", &self.at)?,
+            key: found_if_given("id", &self.id)?,
+            reason: self.reason.as_deref().map(template).transpose()?,
+            address: address.map(template).transpose()?,
+            names,
+        })
+    }
+}
+
+fn find(names: &[String], flag: &str, name: &str) -> Result<usize, Usage> {
+    let mut places = names.iter().enumerate().filter(|(_, it)| *it == name).map(|(place, _)| place);
+    match (places.next(), places.next()) {
+        (Some(place), None) => Ok(place),
+        (Some(_), Some(_)) => Err(Usage(format!("--{flag}: the header has several columns `{name}`"))),
+        (None, _) => Err(Usage(format!("--{flag}: there is no column `{name}`; there are {}", names.join(", ")))),
+    }
+}

@@ -1,0 +1,132 @@
+//! Publishes the commands of a file, chunk by chunk: what the database knows already is left out, the rest is
+//! confirmed by the broker before the next chunk is taken.
+//!
+//! So an import can be stopped between any two commands and repeated: the ids are the same, and nothing is doubled.
+
+use std::collections::HashMap;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use loyalty_common::{Action, MemberId};
+use loyalty_producer::{Producer, PublishError};
+use loyalty_store::read::{Fate, fates};
+use loyalty_store::rows::{Content, MemberStatus};
+use loyalty_store::standings::statuses;
+use loyalty_store::{Pool, StoreError};
+use tokio::sync::mpsc;
+
+use super::reader::{Chunk, Item, key};
+use super::rows::Problem;
+
+/// Where an import's commands go.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) pool: Pool,
+    pub(super) producer: Producer,
+    /// Where published chunks are followed, if somebody waits.
+    pub(super) follower: Option<mpsc::Sender<Vec<Item>>>,
+}
+
+/// What was done with one chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Commands that the broker confirmed.
+    pub(super) published: u64,
+    /// Commands that were decided before this import began.
+    pub(super) duplicates: u64,
+    /// Enrolments of members who are enrolled already, or have left.
+    pub(super) known_members: u64,
+}
+
+impl Sender {
+    /// Publishes what is new in a chunk and counts it, also when it fails halfway. What differs from an earlier import
+    /// becomes a remark on the chunk.
+    pub(super) async fn send(&self, chunk: &mut Chunk, sent: &mut Sent) -> anyhow::Result<()> {
+        let items = std::mem::take(&mut chunk.items);
+        let items = self.without_duplicates(items, &mut chunk.remarks, sent).await?;
+        let mut items = self.without_known_members(items, sent).await?;
+        let (published, failure) = self.publish(&items).await;
+        sent.published += published as u64;
+        if let Some(follower) = &self.follower {
+            items.truncate(published);
+            // It only goes away with an error of its own, which is told when it is waited for.
+            let _ = follower.send(items).await;
+        }
+        failure.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// How many were confirmed from the beginning on, and what happened to the one after them. The first failure ends
+    /// the import; what comes after it is sent by the next run.
+    async fn publish(&self, items: &[Item]) -> (usize, Option<PublishError>) {
+        let commands = stream::iter(items.iter().map(|item| item.command.clone()));
+        let mut published = std::pin::pin!(self.producer.publish_all(commands));
+        let mut confirmed = 0;
+        while let Some(published) = published.next().await {
+            match published.result {
+                Ok(_) => confirmed += 1,
+                Err(failure) => return (confirmed, Some(failure)),
+            }
+        }
+        (confirmed, None)
+    }
+
+    async fn without_duplicates(
+        &self,
+        items: Vec<Item>,
+        remarks: &mut Vec<Problem>,
+        sent: &mut Sent,
+    ) -> Result<Vec<Item>, StoreError> {
+        let keys: Vec<_> = items.iter().map(key).collect();
+        let known = fates(&self.pool, &keys).await?;
+        let mut fresh = Vec::with_capacity(items.len());
+        for item in items {
+            // What waits or was set aside before may be sent again: it is recognised.
+            let Some(Fate::Decided { content, .. }) = known.get(&key(&item)) else {
+                fresh.push(item);
+                continue;
+            };
+            sent.duplicates += 1;
+            let differing = content.differing_fields(&Content::of(&item.command));
+            if !differing.is_empty() {
+                let text = format!("was imported before with other {}; that stands", differing.join(" and "));
+                remarks.push(Problem { line: item.line, text });
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Whoever is a member need not be enrolled, and whoever has left must not be enrolled again by a file of old
+    /// purchases.
+    async fn without_known_members(&self, items: Vec<Item>, sent: &mut Sent) -> Result<Vec<Item>, StoreError> {
+        let members: Vec<MemberId> =
+            items.iter().filter(|item| item.enrols).map(|item| item.command.member_id.clone()).collect();
+        let statuses = if members.is_empty() { HashMap::new() } else { statuses(&self.pool, &members).await? };
+        let is_known = |item: &Item| match statuses.get(&item.command.member_id) {
+            None | Some(MemberStatus::Unenrolled) => false,
+            Some(MemberStatus::Active | MemberStatus::Exited) => item.enrols,
+        };
+        let (known, fresh): (Vec<_>, Vec<_>) = items.into_iter().partition(is_known);
+        sent.known_members += known.len() as u64;
+        Ok(fresh)
+    }
+}
+
+/// What a file asks for, whether or not it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) commands: u64,
+    pub(super) enrolments: u64,
+    /// Points to be earned.
+    pub(super) points: u64,
+}
+
+impl Asked {
+    pub(super) fn count(&mut self, item: &Item) {
+        self.commands += 1;
+        match &item.command.action {
+            Action::Enroll { .. } => self.enrolments += 1,
+            Action::Earn { points } => self.points = self.points.saturating_add(points.get().unsigned_abs()),
+            Action::Spend { .. } | Action::Exit => {}
+        }
+    }
+}

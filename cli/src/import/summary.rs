@@ -1,0 +1,106 @@
+//! What an import did, as it is printed.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::follow::Fates;
+use super::sending::{Asked, Sent};
+use crate::output::{Column, grouped, table};
+
+/// The sums of an import. What nobody waited for is unknown: null.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Summary {
+    rows: u64,
+    published: u64,
+    skipped: u64,
+    applied: Option<u64>,
+    refused: Option<u64>,
+    duplicates: u64,
+    parked: Option<u64>,
+    seconds: f64,
+    dead: Option<u64>,
+    known_members: u64,
+    commands: u64,
+    enrolments: u64,
+    points: u64,
+}
+
+/// What `loyalty import --help` says about them.
+pub(super) const LEGEND: &str = "\
+What the summary counts (one JSON object with --json):
+  rows           rows of the file, without its header and empty lines
+  skipped        rows that cannot be used, each with its line on standard error
+  published      commands that the broker confirmed in this run, enrolments among them
+  duplicates     commands decided before this run, or repeated in the file under the same id; not published
+  applied, refused, parked, dead
+                 what became of the published commands; null without --wait
+  known_members  enrolments left out because the member is enrolled already, or has left
+  commands, enrolments, points
+                 what the file asks for in all: its commands, how many of them enrol, the points they earn
+  seconds        how long it took";
+
+impl Summary {
+    pub(super) fn add_rows(&mut self, rows: u64, skipped: u64, repeated: u64) {
+        self.rows += rows;
+        self.skipped += skipped;
+        self.duplicates += repeated;
+        self.commands += repeated;
+    }
+
+    pub(super) fn add_asked(&mut self, asked: Asked) {
+        self.commands += asked.commands;
+        self.enrolments += asked.enrolments;
+        self.points = self.points.saturating_add(asked.points);
+    }
+
+    pub(super) fn add_sent(&mut self, sent: Sent) {
+        self.published += sent.published;
+        self.duplicates += sent.duplicates;
+        self.known_members += sent.known_members;
+    }
+
+    pub(super) fn set_fates(&mut self, fates: Fates) {
+        let Fates { applied, refused, parked, dead } = fates;
+        (self.applied, self.refused) = (Some(applied), Some(refused));
+        (self.parked, self.dead) = (Some(parked), Some(dead));
+    }
+
+    pub(super) fn set_time(&mut self, took: Duration) {
+        // Three digits: what follows is noise.
+        self.seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
+    }
+
+    pub(super) const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) const fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Commands that became dead letters; an operator has to look.
+    pub(super) fn dead(&self) -> u64 {
+        self.dead.unwrap_or_default()
+    }
+
+    pub(super) fn text(&self) -> String {
+        let count = |count: u64| grouped(i64::try_from(count).unwrap_or(i64::MAX));
+        let known = |known: Option<u64>| known.map_or("?".to_owned(), count);
+        let rows = [
+            ["rows", &count(self.rows), "in the file"],
+            ["skipped", &count(self.skipped), "rows that cannot be used"],
+            ["published", &count(self.published), "commands, enrolments among them"],
+            ["applied", &known(self.applied), ""],
+            ["refused", &known(self.refused), ""],
+            ["parked", &known(self.parked), "wait for their member's enrolment"],
+            ["dead", &known(self.dead), "set aside for an operator"],
+            ["duplicates", &count(self.duplicates), "decided before; changed nothing"],
+            ["known members", &count(self.known_members), "not enrolled again"],
+            ["points", &count(self.points), "earned by the file in all"],
+        ];
+        let seconds = format!("{:.1} s", self.seconds);
+        let columns = [Column::Text("import"), Column::Number(&seconds), Column::Text("")];
+        table(columns, rows.map(|row| row.map(str::to_owned)))
+    }
+}

@@ -1,0 +1,191 @@
+//! `loyalty member`: one member with what happened last, or many in a list. No address is ever shown.
+
+use loyalty_common::{MemberId, Receipt};
+use loyalty_store::pool::Use;
+use loyalty_store::read::{self, Filter, Member, PAGE_MAX, Reward};
+use loyalty_store::rows::MemberStatus;
+use loyalty_store::{Pool, StoreError};
+use serde::Serialize;
+
+use crate::Context;
+use crate::exit::{Answer, Usage};
+use crate::output::{Column, grouped, table};
+
+/// Show members
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  loyalty member show ann
+  loyalty member list --top --limit 10
+  loyalty member list --points-min 1000 --json | jq -r '.[].member_id'")]
+pub(crate) struct Members {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// One member: the balance, the latest rewards with their mails, and the end of the ledger
+    ///
+    /// Exit code 1 if there is no such member. Whoever has left is still shown.
+    Show {
+        member: MemberId,
+        /// How many rows of the ledger, and rewards, to show at most
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=i64::from(PAGE_MAX)))]
+        limit: u32,
+    },
+    /// Members in the order of their ids, or those with the most points
+    List(List),
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Only those with at least so many points
+    #[arg(long, value_name = "N")]
+    points_min: Option<i64>,
+    /// Only those who are active, or who have exited
+    #[arg(long, value_parser = ["active", "exited"])]
+    status: Option<String>,
+    /// Those with the most points, most first
+    #[arg(long)]
+    top: bool,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: u32,
+}
+
+impl Members {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let pool = |uses| anyhow::Ok(Pool::new(&context.settings.database()?, uses, 1)?);
+        match self.what {
+            What::Show { member, limit } => show(&pool(Use::Keys)?, &member, limit, context).await,
+            What::List(list) => list.run(&pool(Use::Queries)?, context).await,
+        }
+    }
+}
+
+/// A member with what happened last.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    member: Member,
+    /// The latest first.
+    rewards: Vec<Reward>,
+    /// The end of the ledger, the latest last.
+    ledger: Vec<Receipt>,
+}
+
+async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) -> anyhow::Result<Answer> {
+    let shown = match read::member(pool, member_id).await? {
+        None => None,
+        Some(member) => Some(Shown {
+            rewards: read::rewards(pool, member_id, limit).await?,
+            ledger: read::ledger(pool, member_id, member.last_seq.saturating_sub(limit.into()), limit).await?,
+            member,
+        }),
+    };
+    context.output.answer(&shown, |shown| match shown {
+        Some(shown) => shown.text(),
+        None => format!("There is no member {member_id}"),
+    })?;
+    Ok(shown.is_some().into())
+}
+
+impl Shown {
+    fn text(&self) -> String {
+        let Member { member_id, status, balance, lifetime, epoch, enrolled_at, has_email, .. } = &self.member;
+        let since = enrolled_at.map(|at| format!(" since {at:.0}")).unwrap_or_default();
+        let mail = if *has_email { "mails go to the known address" } else { "no address is known" };
+        let head = format!(
+            "{member_id}: {} points, {} earned in membership {epoch}; {status}{since}; {mail}",
+            grouped(*balance),
+            grouped(*lifetime)
+        );
+        let parts = match self.rewards.as_slice() {
+            [] => vec![head, ledger(&self.ledger)],
+            all => vec![head, rewards(all), ledger(&self.ledger)],
+        };
+        parts.join("\n\n")
+    }
+}
+
+fn rewards(rewards: &[Reward]) -> String {
+    let columns = [Column::Text("reward"), Column::Number("at points"), Column::Text("granted"), Column::Text("mail")];
+    let rows = rewards.iter().map(|reward| {
+        let title = format!("{}, number {}", reward.title, reward.number);
+        [title, grouped(reward.points), format!("{:.0}", reward.granted_at), reward.mail.state.to_string()]
+    });
+    table(columns, rows)
+}
+
+fn ledger(receipts: &[Receipt]) -> String {
+    let columns = [
+        Column::Number("place"),
+        Column::Text("command"),
+        Column::Text("outcome"),
+        Column::Number("change"),
+        Column::Number("balance"),
+        Column::Text("happened"),
+        Column::Text("reason"),
+    ];
+    let rows = receipts.iter().map(|receipt| {
+        let outcome = receipt.code.map_or(receipt.outcome.to_string(), |code| format!("{}: {code}", receipt.outcome));
+        [
+            receipt.seq.to_string(),
+            receipt.r#type.to_string(),
+            outcome,
+            grouped(receipt.delta),
+            grouped(receipt.balance_after),
+            format!("{:.0}", receipt.occurred_at),
+            receipt.reason.clone().unwrap_or_default(),
+        ]
+    });
+    table(columns, rows)
+}
+
+impl List {
+    async fn run(self, pool: &Pool, context: &Context) -> anyhow::Result<Answer> {
+        let status = self.status.as_deref().and_then(MemberStatus::parse);
+        let filter = Filter { points_min: self.points_min, status };
+        let members = match (self.top, self.limit) {
+            (true, ..=PAGE_MAX) => read::top_members(pool, &filter, self.limit).await?,
+            (true, _) => return Err(Usage(format!("--top shows at most {PAGE_MAX}")).into()),
+            (false, limit) => all(pool, &filter, limit).await?,
+        };
+        context.output.answer(&members, |members| list(members))?;
+        Ok(Answer::Yes)
+    }
+}
+
+/// Page after page, up to the limit.
+async fn all(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<Member>, StoreError> {
+    let mut members: Vec<Member> = Vec::new();
+    loop {
+        let left = limit.saturating_sub(u32::try_from(members.len()).unwrap_or(u32::MAX)).min(PAGE_MAX);
+        let after = members.last().map(|member| &member.member_id);
+        let page = if left == 0 { Vec::new() } else { read::members(pool, filter, after, left).await? };
+        if page.is_empty() {
+            return Ok(members);
+        }
+        members.extend(page);
+    }
+}
+
+fn list(members: &[Member]) -> String {
+    if members.is_empty() {
+        return "No members".to_owned();
+    }
+    let columns = [
+        Column::Text("member"),
+        Column::Number("points"),
+        Column::Number("earned"),
+        Column::Text("status"),
+        Column::Text("enrolled"),
+    ];
+    let rows = members.iter().map(|member| {
+        let enrolled = member.enrolled_at.map(|at| format!("{at:.0}")).unwrap_or_default();
+        let (points, earned) = (grouped(member.balance), grouped(member.lifetime));
+        [member.member_id.to_string(), points, earned, member.status.to_string(), enrolled]
+    });
+    table(columns, rows)
+}

@@ -1,0 +1,48 @@
+//! `loyalty migrate`: brings the database's tables up to this release.
+
+use loyalty_store::pool::Use;
+use loyalty_store::{Pool, migrate};
+use serde::Serialize;
+
+use crate::Context;
+use crate::exit::Answer;
+
+/// Bring the database's tables up to this release
+///
+/// Runs what has not run yet, all in one transaction, and names it. Running it again changes nothing. Two at once wait
+/// for each other.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  loyalty migrate --database-url postgres://loyalty:password@localhost/loyalty")]
+pub(crate) struct Migrate {
+    /// Only name what would run; exit 1 if there is anything
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Serialize)]
+struct Migrations {
+    /// What ran before this command, or would run.
+    migrations: Vec<&'static str>,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        if self.check {
+            let pending = Migrations { migrations: migrate::pending(&pool).await? };
+            let clean = pending.migrations.is_empty();
+            context.output.answer(&pending, |it| told(it, "to run"))?;
+            return Ok(clean.into());
+        }
+        let applied = Migrations { migrations: migrate::migrate(&pool).await? };
+        context.output.answer(&applied, |it| told(it, "ran"))?;
+        Ok(Answer::Yes)
+    }
+}
+
+fn told(migrations: &Migrations, what: &str) -> String {
+    match migrations.migrations.as_slice() {
+        [] => "The tables are up to date.".to_owned(),
+        names => names.iter().map(|name| format!("{what}: {name}")).collect::<Vec<_>>().join("\n"),
+    }
+}

@@ -1,0 +1,97 @@
+//! Answers on standard output: text for people, or one JSON value for programs.
+//!
+//! Nothing here panics when the reader goes away, as `println!` would.
+
+use std::io::{self, Write};
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Writes an answer: as one line of JSON, or as `text` makes it.
+    pub(crate) fn answer<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let text = if self.json { serde_json::to_string(value)? } else { text(value) };
+        writeln!(stdout, "{}", text.trim_end())?;
+        stdout.flush()
+    }
+}
+
+/// One column of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Column<'a> {
+    /// Words, to the left.
+    Text(&'a str),
+    /// Amounts, to the right.
+    Number(&'a str),
+}
+
+/// A table without borders: easy on the eye, and on `awk`.
+pub(crate) fn table<const N: usize>(columns: [Column<'_>; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.map(|column| match column {
+        Column::Text(name) | Column::Number(name) => name,
+    }));
+    for row in rows {
+        table.add_row(row);
+    }
+    for (index, column) in columns.iter().enumerate() {
+        let alignment = match column {
+            Column::Text(_) => CellAlignment::Left,
+            Column::Number(_) => CellAlignment::Right,
+        };
+        let column = table.column_mut(index).expect("the header has made every column");
+        column.set_cell_alignment(alignment);
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// A count with its thousands apart: 1,234,567.
+pub(crate) fn grouped(count: i64) -> String {
+    let digits = count.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if count < 0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_and_has_no_trailing_spaces() {
+        let rows = [["ann".to_owned(), "5".to_owned()], ["bob".to_owned(), "1200".to_owned()]];
+        insta::assert_snapshot!(table([Column::Text("member"), Column::Number("points")], rows), @r"
+        member  points
+        ann          5
+        bob       1200
+        ");
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        let check = |count: i64, text: &str| assert_eq!(grouped(count), text);
+        check(0, "0");
+        check(999, "999");
+        check(1_000, "1,000");
+        check(-1_234_567, "-1,234,567");
+        check(i64::MIN, "-9,223,372,036,854,775,808");
+    }
+}

@@ -1,0 +1,94 @@
+//! `loyalty receipt`: what was decided about a command.
+
+use loyalty_common::{CommandId, MemberId, Outcome, Receipt};
+use loyalty_store::pool::Use;
+use loyalty_store::{Pool, read};
+
+use crate::Context;
+use crate::exit::Answer;
+use crate::output::grouped;
+
+/// Show what was decided about a command
+///
+/// Every command that was applied or refused has a receipt for as long as the ledger is kept. Exit code 1 if there is
+/// none: the command is still on its way, waits for the member's enrolment, or was set aside.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  loyalty receipt ann 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11 --json | jq .balance_after"
+)]
+pub(crate) struct ShowReceipt {
+    member: MemberId,
+    command_id: CommandId,
+}
+
+impl ShowReceipt {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let receipt = read::receipt(&pool, &self.member, self.command_id).await?;
+        context.output.answer(&receipt, |receipt| match receipt {
+            Some(receipt) => sentence(receipt),
+            None => format!("There is no receipt for command {} of {}", self.command_id, self.member),
+        })?;
+        Ok(receipt.is_some().into())
+    }
+}
+
+/// A receipt in words.
+pub(crate) fn sentence(receipt: &Receipt) -> String {
+    let Receipt { member_id, r#type, outcome, balance_after, seq, command_id, recorded_at, .. } = receipt;
+    let points = receipt.points.map(|points| format!(" {}", grouped(points))).unwrap_or_default();
+    let what = match outcome {
+        Outcome::Applied => String::new(),
+        Outcome::Refused => receipt.code.map(|code| format!(", {code}: {}", code.message())).unwrap_or_default(),
+    };
+    let balance = grouped(*balance_after);
+    let decided = format!("{outcome}: {type} {member_id}{points}{what}\n");
+    let reason = receipt.reason.as_ref().map(|reason| format!("reason {reason}\n")).unwrap_or_default();
+    format!("{decided}balance {balance}, at place {seq} of the ledger, {recorded_at:.0}\n{reason}command {command_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loyalty_common::{CommandType, RefusalCode};
+
+    #[test]
+    fn a_receipt_reads_as_a_sentence() {
+        let at = "2026-11-22T10:00:00.123456Z".parse().expect("a time");
+        let applied = Receipt {
+            member_id: "ann".parse().expect("a member id"),
+            command_id: "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID"),
+            r#type: CommandType::Earn,
+            outcome: Outcome::Applied,
+            code: None,
+            points: Some(1_200),
+            delta: 1_200,
+            balance_after: 1_450,
+            seq: 7,
+            epoch: 1,
+            occurred_at: at,
+            recorded_at: at,
+            reason: Some("order 991".to_owned()),
+            source_ref: None,
+        };
+        insta::assert_snapshot!(sentence(&applied), @r"
+        applied: earn ann 1,200
+        balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
+        reason order 991
+        command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        ");
+        let refused = Receipt {
+            r#type: CommandType::Spend,
+            outcome: Outcome::Refused,
+            code: Some(RefusalCode::InsufficientPoints),
+            delta: 0,
+            reason: None,
+            ..applied
+        };
+        insta::assert_snapshot!(sentence(&refused), @r"
+        refused: spend ann 1,200, insufficient_points: the balance is smaller than the points to spend
+        balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
+        command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        ");
+    }
+}

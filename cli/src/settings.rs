@@ -1,0 +1,213 @@
+//! Where the servers are and what the programme is: from the flags, else the environment, else what a running
+//! `loyalty dev` left, else a clear error. A password must never show in help, errors or logs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use loyalty_common::secret::SecretUrl;
+
+pub(crate) mod config;
+pub(crate) mod running;
+
+use config::Config;
+use running::Running;
+
+/// The flags of every command that needs servers or the programme.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Servers and settings")]
+pub(crate) struct Settings {
+    /// RabbitMQ, such as amqp://user:password@host:5672/vhost. Better given by the environment, where `ps` does not
+    /// show it
+    #[arg(long, global = true, value_name = "URL", env = "LOYALTY_AMQP_URL", hide_env_values = true)]
+    #[arg(hide_short_help = true)]
+    amqp_url: Option<SecretUrl>,
+    /// PostgreSQL, such as postgres://user:password@host/database
+    #[arg(long, global = true, value_name = "URL", env = "LOYALTY_DATABASE_URL", hide_env_values = true)]
+    #[arg(hide_short_help = true)]
+    database_url: Option<SecretUrl>,
+    /// The mail server, such as smtps://user:password@host or smtp://host:25
+    #[arg(long, global = true, value_name = "URL", env = "LOYALTY_SMTP_URL", hide_env_values = true)]
+    #[arg(hide_short_help = true)]
+    smtp_url: Option<SecretUrl>,
+    /// The programme; without it ./loyalty.toml, if there is one, else the defaults
+    #[arg(long, global = true, value_name = "FILE", env = "LOYALTY_CONFIG", hide_short_help = true)]
+    config: Option<PathBuf>,
+    /// The directory of `loyalty dev`; the other commands look for .loyalty here and in the directories above
+    #[arg(long, global = true, value_name = "DIR", env = "LOYALTY_DATA", hide_short_help = true)]
+    data: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Where RabbitMQ is.
+    pub(crate) fn amqp(&self) -> Result<SecretUrl, SettingsError> {
+        let left = |running: Running| Some(SecretUrl::new(running.amqp_url));
+        let missing = SettingsError::NotGiven { server: "RabbitMQ", flag: "amqp-url", env: "LOYALTY_AMQP_URL" };
+        self.given_or_left(self.given_amqp(), left)?.ok_or(missing)
+    }
+
+    /// Where PostgreSQL is.
+    pub(crate) fn database(&self) -> Result<SecretUrl, SettingsError> {
+        let left = |running: Running| Some(SecretUrl::new(running.database_url));
+        let missing =
+            SettingsError::NotGiven { server: "PostgreSQL", flag: "database-url", env: "LOYALTY_DATABASE_URL" };
+        self.given_or_left(self.given_database(), left)?.ok_or(missing)
+    }
+
+    /// Where the mail server is, if anything says so. The programme's file comes between the environment and what a
+    /// `loyalty dev` left.
+    pub(crate) fn smtp(&self, config: &Config) -> Result<Option<SecretUrl>, SettingsError> {
+        let given = self.given_smtp().or_else(|| config.mail.smtp.clone());
+        self.given_or_left(given, |running| running.smtp_url.map(SecretUrl::new))
+    }
+
+    /// RabbitMQ as the flags or the environment give it.
+    pub(crate) fn given_amqp(&self) -> Option<SecretUrl> {
+        given(self.amqp_url.as_ref())
+    }
+
+    /// PostgreSQL as the flags or the environment give it.
+    pub(crate) fn given_database(&self) -> Option<SecretUrl> {
+        given(self.database_url.as_ref())
+    }
+
+    /// The mail server as the flags or the environment give it.
+    pub(crate) fn given_smtp(&self) -> Option<SecretUrl> {
+        given(self.smtp_url.as_ref())
+    }
+
+    /// The directory of `loyalty dev`, as given or by default.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new(running::DIRECTORY))
+    }
+
+    /// The programme.
+    pub(crate) fn config(&self) -> Result<Config, SettingsError> {
+        Config::read(self.config.as_deref().filter(|path| !path.as_os_str().is_empty()))
+    }
+
+    fn given_or_left(
+        &self,
+        given: Option<SecretUrl>,
+        left: impl FnOnce(Running) -> Option<SecretUrl>,
+    ) -> Result<Option<SecretUrl>, SettingsError> {
+        match given {
+            Some(url) => Ok(Some(url)),
+            None => Ok(self.running()?.and_then(left)),
+        }
+    }
+
+    /// What a running `loyalty dev` left: in the directory given, or in the nearest one upwards.
+    fn running(&self) -> Result<Option<Running>, SettingsError> {
+        if let Some(data) = &self.data {
+            return Running::read(data);
+        }
+        let here = std::env::current_dir().map_err(|source| SettingsError::Read { path: ".".into(), source })?;
+        for directory in here.ancestors() {
+            if let Some(running) = Running::read(&directory.join(running::DIRECTORY))? {
+                return Ok(Some(running));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A variable that is set to nothing, as in an `.env` file that was not filled in, gives nothing.
+fn given(url: Option<&SecretUrl>) -> Option<SecretUrl> {
+    url.filter(|url| !url.expose().is_empty()).cloned()
+}
+
+/// Why a setting is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// Nobody said where a server is.
+    #[error("where is {server}? Run `loyalty dev` in this directory or one above it, or give --{flag} or {env}")]
+    NotGiven {
+        /// Which server.
+        server: &'static str,
+        /// The flag that would say.
+        flag: &'static str,
+        /// The variable that would say.
+        env: &'static str,
+    },
+    /// A file could not be read.
+    #[error("could not read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is not what it should be. Its text is not quoted, since it may hold a password.
+    #[error("{}: {problem}", path.display())]
+    Config {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and in which line.
+        problem: String,
+    },
+    /// Somebody else could have written the file and sent us to servers of theirs.
+    #[error("{} belongs to another user or is open to others, so it is not believed", path.display())]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(data: &Path) -> Settings {
+        Settings { data: Some(data.to_path_buf()), ..Settings::default() }
+    }
+
+    fn running() -> Running {
+        Running {
+            pid: std::process::id(),
+            http: "http://127.0.0.1:5000".into(),
+            amqp_url: "amqp://left".into(),
+            database_url: "postgres://left".into(),
+            smtp_url: None,
+        }
+    }
+
+    #[test]
+    fn what_is_given_wins_over_what_a_running_dev_left() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
+        lock.announce(&running()).expect("the file is written");
+        let mut settings = settings(dir.path());
+        assert_eq!(settings.amqp().expect("left").expose(), "amqp://left");
+        settings.amqp_url = Some(SecretUrl::new("amqp://given"));
+        assert_eq!(settings.amqp().expect("given").expose(), "amqp://given");
+        settings.amqp_url = Some(SecretUrl::new(""));
+        assert_eq!(settings.amqp().expect("an empty variable is none").expose(), "amqp://left");
+    }
+
+    #[test]
+    fn what_a_dev_left_that_ended_is_not_believed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
+        lock.announce(&running()).expect("the file is written");
+        drop(lock);
+        let error = settings(dir.path()).database().expect_err("nothing runs");
+        insta::assert_snapshot!(error, @"where is PostgreSQL? Run `loyalty dev` in this directory or one above it, or give --database-url or LOYALTY_DATABASE_URL");
+    }
+
+    #[test]
+    fn the_mail_server_of_the_programme_comes_before_the_mailbox_of_dev() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
+        lock.announce(&Running { smtp_url: Some("smtp://left".into()), ..running() }).expect("the file is written");
+        let mut config = Config::default();
+        let smtp = |settings: &Settings, config: &Config| {
+            settings.smtp(config).expect("readable").map(|url| url.expose().to_owned())
+        };
+        let mut settings = settings(dir.path());
+        assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://left"));
+        config.mail.smtp = Some(SecretUrl::new("smtp://programme"));
+        assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://programme"));
+        settings.smtp_url = Some(SecretUrl::new("smtp://given"));
+        assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://given"));
+    }
+}

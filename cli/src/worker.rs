@@ -1,0 +1,65 @@
+//! `loyalty worker`: the service that applies commands and sends the rewards' mails.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use loyalty_worker::{Limits, Metrics};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::Context;
+use crate::exit::Answer;
+use crate::observe;
+use crate::service::stop_on_signal;
+
+/// Apply commands and send the rewards' mails: a service for production
+///
+/// Start as many as you like, on as many machines: each member's commands are applied in order by one of them, and
+/// another takes over when it ends. A server that is away is waited for. SIGTERM drains: what is in hand is finished,
+/// committed and acknowledged within 20 seconds. Run `loyalty migrate` and `loyalty topology` before the first start
+/// and after each update. Without a mail server (LOYALTY_SMTP_URL) the mails wait in their queue.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  LOYALTY_LOG_FORMAT=json loyalty worker --metrics 0.0.0.0:9090")]
+pub(crate) struct Worker {
+    /// Serve /metrics (for Prometheus), /healthz and /readyz here; by default nowhere
+    #[arg(long, value_name = "ADDRESS", env = "LOYALTY_METRICS")]
+    metrics: Option<SocketAddr>,
+}
+
+impl Worker {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let settings = settings(context)?;
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let (consuming, consumes) = watch::channel(false);
+        let stop = stop_on_signal()?;
+        // Ends with the process: while the worker drains, its metrics are still of interest.
+        let observed = CancellationToken::new();
+        let _ends = observed.clone().drop_guard();
+        if let Some(address) = self.metrics {
+            let listener = TcpListener::bind(address).await;
+            let listener = listener.with_context(|| format!("could not listen on {address}"))?;
+            tokio::spawn(observe::serve(listener, registry, consumes, observed));
+        }
+        loyalty_worker::run(settings, metrics, consuming, stop).await?;
+        info!("Stopped");
+        Ok(Answer::Yes)
+    }
+}
+
+/// What a worker is run with.
+fn settings(context: &Context) -> anyhow::Result<loyalty_worker::Settings> {
+    let config = context.settings.config()?;
+    let mut mail = config.mail.clone();
+    mail.smtp = context.settings.smtp(&config)?;
+    Ok(loyalty_worker::Settings {
+        amqp: context.settings.amqp()?,
+        database: context.settings.database()?,
+        programme: config.programme,
+        mail,
+        limits: Limits::default(),
+    })
+}
