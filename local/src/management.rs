@@ -38,7 +38,6 @@ pub enum ManagementError {
 }
 
 /// The API of one node.
-#[derive(Debug)]
 pub(crate) struct Management {
     port: u16,
     authorization: String,

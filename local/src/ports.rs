@@ -4,10 +4,11 @@
 //! is stopped and started again on its own port would otherwise now and then find a client sitting there.
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{BTreeSet, hash_map::RandomState},
     hash::BuildHasher,
     io,
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    sync::{Mutex, PoisonError},
 };
 
 /// Below 32768, where Linux begins to hand out ports to outgoing connections, and above the well-known servers.
@@ -27,8 +28,14 @@ pub(crate) fn free(preferred: Option<u16>) -> io::Result<u16> {
         .map(|attempt| (start + u64::from(attempt) * 61) % width)
         .filter_map(|offset| u16::try_from(offset).ok())
         .map(|offset| RANGE.start + offset)
-        .find(|port| is_free(*port))
+        .find(|port| is_free(*port) && is_first_asked(*port))
         .ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no free port on 127.0.0.1"))
+}
+
+/// Whether this process has not given the port to anybody: who got it may not listen there yet.
+fn is_first_asked(port: u16) -> bool {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port)
 }
 
 fn is_free(port: u16) -> bool {

@@ -3,10 +3,11 @@
 //! It runs in the foreground as our child, on 127.0.0.1 only, with passwords (SCRAM) and no Unix socket. What is
 //! committed is on disk unless [`Durability::Throwaway`] was asked for.
 
+mod error;
 mod sessions;
 mod settings;
 
-use std::{ffi::OsString, io, path::Path, path::PathBuf, process::Stdio, time::Duration};
+use std::{ffi::OsString, fmt, path::Path, path::PathBuf, process::Stdio, time::Duration};
 
 use rustix::process::Signal;
 use tokio::sync::Mutex;
@@ -14,12 +15,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
-    home::{Home, HomeError},
-    lock::LockError,
-    process::{EndSignal, Launch, Process, ProcessError},
-    programs::{self, MissingProgram},
-    wait,
+    home::Home,
+    process::{EndSignal, Launch, Process},
+    programs, wait,
 };
+pub use error::PostgresError;
 
 /// The superuser of the private server.
 const USER: &str = "loyalty";
@@ -48,57 +48,7 @@ pub enum Durability {
     Throwaway,
 }
 
-/// What can go wrong with the private server.
-#[derive(Debug, thiserror::Error)]
-pub enum PostgresError {
-    /// Its programs are not installed.
-    #[error(transparent)]
-    Missing(#[from] MissingProgram),
-    /// Its directory.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// Its lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A child process.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// `initdb` failed.
-    #[error("PostgreSQL could not prepare its directory; the end of {}:\n{tail}", log.display())]
-    Init {
-        /// Where the whole story is.
-        log: PathBuf,
-        /// Its last lines.
-        tail: String,
-    },
-    /// The new cluster could not be moved to its place.
-    #[error("cannot put the new database at {}", path.display())]
-    Place {
-        /// The data directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It ended, or did not answer in time.
-    #[error("PostgreSQL did not start; the end of {}:\n{tail}", log.display())]
-    Start {
-        /// Where the whole story is.
-        log: PathBuf,
-        /// Its last lines.
-        tail: String,
-    },
-    /// A database could not be made or removed.
-    #[error("PostgreSQL refused: {statement}")]
-    Sql {
-        /// What was asked.
-        statement: String,
-        /// What it answered.
-        source: tokio_postgres::Error,
-    },
-}
-
 /// A private server. Dropping it asks the server to stop, and does not wait; [`Postgres::stop`] waits.
-#[derive(Debug)]
 pub struct Postgres {
     home: Home,
     programs: PathBuf,
@@ -106,6 +56,13 @@ pub struct Postgres {
     password: String,
     durability: Durability,
     process: Mutex<Option<Process>>,
+}
+
+impl fmt::Debug for Postgres {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("port", &self.port).finish_non_exhaustive()
+    }
 }
 
 impl Postgres {

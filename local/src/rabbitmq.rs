@@ -6,6 +6,7 @@
 mod settings;
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -73,13 +74,19 @@ pub enum RabbitMqError {
 }
 
 /// A private node. Dropping it asks the node to stop, and does not wait; [`RabbitMq::stop`] waits.
-#[derive(Debug)]
 pub struct RabbitMq {
     home: Home,
     ports: Ports,
     password: String,
     management: Management,
     processes: Mutex<Processes>,
+}
+
+impl fmt::Debug for RabbitMq {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitMq").field("ports", &self.ports).finish_non_exhaustive()
+    }
 }
 
 /// The port mapper outlives the node: a killed node comes back to it.
