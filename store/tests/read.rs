@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::{CommandId, MemberId, Outcome, RefusalCode};
+use loyalty_common::{Action, Command, CommandId, MemberId, Outcome, Points, RefusalCode};
 use loyalty_local::{Durability, Postgres};
 use loyalty_store::email::EmailState;
 use loyalty_store::pool::{Pool, Use};
 use loyalty_store::read::{self, Fate, Filter};
-use loyalty_store::rows::{Key, MemberStatus};
+use loyalty_store::rows::{Content, Key, MemberStatus};
 use loyalty_store::{dead_letter, migrate};
+use tokio_postgres::types::ToSql;
 
 const SOUND: &str = include_str!("verify/sound.sql");
 
@@ -79,12 +80,14 @@ async fn many_fates_come_in_one_answer() {
          '', 1, now(), now())";
     pool.get().await.expect("a connection").batch_execute(letters).await.expect("letters");
     let decided = read::ledger(&pool, &id("ann"), 0, 1).await.expect("a page").remove(0);
-    let parked = pool.get().await.expect("a connection").query_one("select command_id from parked", &[]).await;
-    let parked = CommandId::from(parked.expect("one row").get::<_, uuid::Uuid>(0));
+    let waiting = Command::new(id("carl"), Action::Earn { points: Points::try_new(5).expect("points") });
+    let park = "insert into parked (member_id, command_id, body, parked_at) values ('carl', $1, $2, now())";
+    let parameters: [&(dyn ToSql + Sync); 2] = [&waiting.command_id.uuid(), &waiting.encode()];
+    pool.get().await.expect("a connection").execute(park, &parameters).await.expect("a parked command");
     let dead = "00000000-0000-0000-0000-00000000000a".parse().expect("a UUID");
     let keys: Vec<Key> = vec![
         (id("ann"), decided.command_id),
-        (id("carl"), parked),
+        (id("carl"), waiting.command_id),
         (id("ann"), dead),
         (id("ann"), CommandId::fresh()),
         (id("nobody"), decided.command_id),
@@ -94,7 +97,7 @@ async fn many_fates_come_in_one_answer() {
 
     assert_eq!(fates.len(), 3, "{fates:?}");
     assert!(matches!(&fates[&keys[0]], Fate::Decided { receipt, .. } if *receipt == decided));
-    assert_eq!(fates[&keys[1]], Fate::Parked);
+    assert_eq!(fates[&keys[1]], Fate::Parked { content: Some(Content::of(&waiting)) });
     let newest = |fate: &Fate| matches!(fate, Fate::DeadLetter { reason: dead_letter::Reason::Crashed, .. });
     assert!(newest(&fates[&keys[2]]), "{fates:?}");
     assert_eq!(read::fates(&pool, &[]).await.expect("fates"), HashMap::new());

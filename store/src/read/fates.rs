@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use loyalty_common::Receipt;
+use loyalty_common::decode::decode;
 use tokio_postgres::Row;
 
 use super::receipts::{COLUMNS, read_receipt};
@@ -23,7 +24,10 @@ pub enum Fate {
         content: Content,
     },
     /// It waits for its member's enrolment.
-    Parked,
+    Parked {
+        /// What it asked; none, if this release cannot read what waits.
+        content: Option<Content>,
+    },
     /// It was set aside, and an operator decides.
     DeadLetter {
         /// Why.
@@ -39,13 +43,13 @@ pub enum Fate {
 /// join over the whole table.
 fn query() -> String {
     format!(
-        "select k.place, l.*, p.parked, d.dead_reason, d.dead_error, d.dead_at
+        "select k.place, l.*, p.parked_body, d.dead_reason, d.dead_error, d.dead_at
          from unnest($1::text[], $2::uuid[]) with ordinality as k (member, command, place)
          left join lateral (
              select {COLUMNS}, email_sha256, name_sha256 from ledger
              where member_id = k.member and command_id = k.command limit 1) as l on true
          left join lateral (
-             select true as parked from parked
+             select body as parked_body from parked
              where member_id = k.member and command_id = k.command limit 1) as p on true
          left join lateral (
              select reason as dead_reason, error as dead_error, last_at as dead_at from dead_letter
@@ -79,8 +83,9 @@ fn read_fate(row: &Row) -> Result<Option<Fate>, StoreError> {
     if row.get::<_, Option<&str>>("outcome").is_some() {
         return read_decided(row).map(Some);
     }
-    if row.get::<_, Option<bool>>("parked").is_some() {
-        return Ok(Some(Fate::Parked));
+    if let Some(body) = row.get::<_, Option<&[u8]>>("parked_body") {
+        let content = decode(body).ok().as_ref().map(Content::of);
+        return Ok(Some(Fate::Parked { content }));
     }
     row.get::<_, Option<&str>>("dead_reason").map(|reason| read_dead_letter(row, reason)).transpose()
 }

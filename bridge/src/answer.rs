@@ -1,0 +1,265 @@
+//! What is said of a command. The messages are those that the users of this interface know, to the letter; what is
+//! ours stands beside them.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use loyalty_common::{Action, Command, CommandId, Outcome, Receipt, RefusalCode, closed_set};
+use loyalty_store::read::Fate;
+use loyalty_store::rows::Content;
+use serde::Serialize;
+
+use crate::asked::percent_encoded;
+use crate::problem::{Code, Problem};
+
+/// Says that the same request was answered before, and that nothing was published for this one.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+closed_set! {
+    /// Where a command stands that is not decided.
+    pub enum Pending {
+        /// It is safe in its queue.
+        Accepted = "accepted",
+        /// It waits for the member's enrolment.
+        Parked = "parked",
+        /// It could not be used, and an operator decides.
+        SetAside = "set_aside",
+        /// The broker did not say whether it has it.
+        Unconfirmed = "unconfirmed",
+    }
+}
+
+/// What a client is told of its command.
+#[derive(Debug, Serialize)]
+pub(crate) struct Told {
+    /// For people.
+    pub(crate) message: String,
+    command_id: CommandId,
+    /// The balance after it, once it is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    told: Told,
+    status: &'static str,
+}
+
+/// The answer to a command whose fate is known.
+pub(crate) fn of_fate(command: &Command, fate: Fate) -> Response {
+    match fate {
+        Fate::Decided { content, receipt } => {
+            if let Some(conflict) = conflict(command, &content, Some(&receipt)) {
+                return conflict.into_response();
+            }
+            match receipt.outcome {
+                Outcome::Applied => applied(command, receipt),
+                Outcome::Refused => refused(command, receipt).into_response(),
+            }
+        }
+        Fate::Parked { content } => match content.and_then(|content| conflict(command, &content, None)) {
+            Some(conflict) => conflict.into_response(),
+            None => pending(command, Pending::Parked),
+        },
+        Fate::DeadLetter { .. } => pending(command, Pending::SetAside),
+    }
+}
+
+/// The answer to a command that is not decided yet: what is known, and where to ask again.
+pub(crate) fn pending(command: &Command, pending: Pending) -> Response {
+    let message = match pending {
+        Pending::Accepted => "The command is accepted and not applied yet.",
+        Pending::Parked => "The member is not enrolled; the command waits for the enrolment.",
+        Pending::SetAside => "The command could not be used and was set aside for an operator.",
+        Pending::Unconfirmed => {
+            "The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key."
+        }
+    };
+    let told = Told { message: message.to_owned(), command_id: command.command_id, points: None, receipt: None };
+    let member = percent_encoded(command.member_id.as_str());
+    let location = [(header::LOCATION, format!("/{member}/commands/{}", command.command_id))];
+    (StatusCode::ACCEPTED, location, Json(Answer { told, status: pending.as_str() })).into_response()
+}
+
+/// Marks an answer as one that was given before.
+pub(crate) fn replayed(mut answer: Response) -> Response {
+    // A conflict repeats nothing.
+    if answer.status() != Code::IdempotencyKeyReused.status() {
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+fn applied(command: &Command, receipt: Receipt) -> Response {
+    let member = &command.member_id;
+    let (status, message) = match &command.action {
+        Action::Enroll { .. } => (StatusCode::CREATED, format!("Resource created successfully for user ID: {member}")),
+        Action::Earn { points } => (StatusCode::OK, format!("{points} added to user id: {member}")),
+        Action::Spend { points } => (StatusCode::OK, format!("{points} spent from user id: {member}")),
+        Action::Exit => (StatusCode::OK, format!("User id: {member} exited the program.")),
+    };
+    let told = told(message, command, Some(receipt));
+    (status, Json(Answer { told, status: Outcome::Applied.as_str() })).into_response()
+}
+
+fn refused(command: &Command, receipt: Receipt) -> Problem {
+    let code = receipt.code.map_or("refused", RefusalCode::as_str);
+    let reason = receipt.code.map_or("the rules refuse it", RefusalCode::message);
+    let message = format!("Refused for user id: {}: {reason}", command.member_id);
+    Problem::of_command(code, StatusCode::CONFLICT, told(message, command, Some(receipt)))
+}
+
+/// Whether the id was used for something else, which then stands.
+fn conflict(command: &Command, content: &Content, receipt: Option<&Receipt>) -> Option<Problem> {
+    let differing = Content::of(command).differing_fields(content);
+    let code = Code::IdempotencyKeyReused;
+    let message = format!("The key was used before with another {}; the first request stands.", differing.join(", "));
+    let told = told(message, command, receipt.cloned());
+    (!differing.is_empty()).then(|| Problem::of_command(code.as_str(), code.status(), told))
+}
+
+fn told(message: String, command: &Command, receipt: Option<Receipt>) -> Told {
+    let points = receipt.as_ref().map(|receipt| receipt.balance_after);
+    Told { message, command_id: command.command_id, points, receipt }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use loyalty_common::{MemberId, Points};
+    use loyalty_store::dead_letter::Reason;
+
+    use super::*;
+
+    fn command(action: Action) -> Command {
+        let member_id = MemberId::parse("123").expect("a member id");
+        let command_id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID");
+        Command { command_id, ..Command::new(member_id, action) }
+    }
+
+    fn spend() -> Command {
+        command(Action::Spend { points: Points::try_new(10).expect("points") })
+    }
+
+    /// What the ledger has of a command.
+    fn decided(command: &Command, code: Option<RefusalCode>) -> Fate {
+        let at = "2026-11-22T10:00:00Z".parse().expect("a time");
+        let receipt = Receipt {
+            member_id: command.member_id.clone(),
+            command_id: command.command_id,
+            r#type: command.command_type(),
+            outcome: if code.is_some() { Outcome::Refused } else { Outcome::Applied },
+            code,
+            points: command.action.points().map(Points::get),
+            delta: 0,
+            balance_after: 990,
+            seq: 3,
+            epoch: 1,
+            occurred_at: at,
+            recorded_at: at,
+            reason: None,
+            source_ref: None,
+        };
+        Fate::Decided { receipt, content: Content::of(command) }
+    }
+
+    async fn said(response: Response) -> String {
+        let status = response.status().as_u16();
+        let mut said = vec![status.to_string()];
+        for name in ["content-type", "location", "idempotent-replayed"] {
+            let value = response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+            said.extend(value.map(|value| format!("{name}: {value}")));
+        }
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        said.push(String::from_utf8(body.to_vec()).expect("text"));
+        said.join("\n")
+    }
+
+    /// The words that existing users match on.
+    #[tokio::test]
+    async fn what_was_applied_is_told_in_the_words_that_users_know() {
+        let points = Points::try_new(1_000).expect("points");
+        let enroll = command(Action::Enroll { email: None, name: None });
+        insta::assert_snapshot!(said(of_fate(&enroll, decided(&enroll, None))).await, @r#"
+        201
+        content-type: application/json
+        {"message":"Resource created successfully for user ID: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"enroll","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        "#);
+        let earn = command(Action::Earn { points });
+        insta::assert_snapshot!(said(of_fate(&earn, decided(&earn, None))).await, @r#"
+        200
+        content-type: application/json
+        {"message":"1000 added to user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        "#);
+        insta::assert_snapshot!(said(of_fate(&spend(), decided(&spend(), None))).await, @r#"
+        200
+        content-type: application/json
+        {"message":"10 spent from user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"applied","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        "#);
+        let exit = command(Action::Exit);
+        insta::assert_snapshot!(said(replayed(of_fate(&exit, decided(&exit, None)))).await, @r#"
+        200
+        content-type: application/json
+        idempotent-replayed: true
+        {"message":"User id: 123 exited the program.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"exit","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        "#);
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_told_with_its_code_and_the_balance() {
+        let fate = decided(&spend(), Some(RefusalCode::InsufficientPoints));
+        insta::assert_snapshot!(said(of_fate(&spend(), fate)).await, @r#"
+        409
+        content-type: application/problem+json
+        {"type":"about:blank","title":"Conflict","status":409,"code":"insufficient_points","detail":"Refused for user id: 123: the balance is smaller than the points to spend","message":"Refused for user id: 123: the balance is smaller than the points to spend","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"refused","code":"insufficient_points","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
+        "#);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_decided_says_where_to_ask() {
+        insta::assert_snapshot!(said(pending(&spend(), Pending::Accepted)).await, @r#"
+        202
+        content-type: application/json
+        location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        {"message":"The command is accepted and not applied yet.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"accepted"}
+        "#);
+        insta::assert_snapshot!(said(pending(&spend(), Pending::Unconfirmed)).await, @r#"
+        202
+        content-type: application/json
+        location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        {"message":"The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"unconfirmed"}
+        "#);
+        let parked = Fate::Parked { content: Some(Content::of(&spend())) };
+        insta::assert_snapshot!(said(of_fate(&spend(), parked)).await, @r#"
+        202
+        content-type: application/json
+        location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        {"message":"The member is not enrolled; the command waits for the enrolment.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"parked"}
+        "#);
+        let at = "2026-11-22T10:00:00Z".parse().expect("a time");
+        let letter = Fate::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
+        insta::assert_snapshot!(said(of_fate(&spend(), letter)).await, @r#"
+        202
+        content-type: application/json
+        location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        {"message":"The command could not be used and was set aside for an operator.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"set_aside"}
+        "#);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_used_for_something_else_is_a_conflict() {
+        let earn = command(Action::Earn { points: Points::try_new(1_000).expect("points") });
+        insta::assert_snapshot!(said(replayed(of_fate(&spend(), decided(&earn, None)))).await, @r#"
+        422
+        content-type: application/problem+json
+        {"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"idempotency_key_reused","detail":"The key was used before with another type, points; the first request stands.","message":"The key was used before with another type, points; the first request stands.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
+        "#);
+        let parked = Fate::Parked { content: Some(Content::of(&earn)) };
+        let answer = said(of_fate(&spend(), parked)).await;
+        assert!(answer.starts_with("422\n") && answer.contains("another type, points"), "{answer}");
+    }
+}

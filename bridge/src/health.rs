@@ -1,0 +1,58 @@
+//! For those who watch over the bridge: whether it lives, whether it can serve, and what it counted.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use loyalty_common::publisher::chain;
+use loyalty_producer::Link;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::App;
+
+/// The content type of the text format of `OpenMetrics`.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /healthz`: the process lives and answers. It asks nobody, so that an outage elsewhere restarts nothing here.
+pub(crate) async fn alive() -> Response {
+    Json(json!({"status": "alive"})).into_response()
+}
+
+/// `GET /readyz`: commands can be published and members read. If not, it names what is missing.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let missing: Vec<String> = [app.broker_missing(), app.database_missing().await].into_iter().flatten().collect();
+    if missing.is_empty() {
+        return Json(json!({"status": "ready"})).into_response();
+    }
+    let body = json!({"status": "not ready", "missing": missing});
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+}
+
+/// `GET /metrics`: for Prometheus.
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &app.registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl App {
+    fn broker_missing(&self) -> Option<String> {
+        match &*self.producer.link().borrow() {
+            Link::Up => None,
+            link @ (Link::Down(_) | Link::Blocked(_)) => Some(format!("RabbitMQ: {link}")),
+        }
+    }
+
+    async fn database_missing(&self) -> Option<String> {
+        match timeout(self.limits.read_timeout, self.pool.ping()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("PostgreSQL: {}", chain(&error))),
+            Err(_) => Some("PostgreSQL: no answer in time".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What the bridge counts, for Prometheus. Labels have few values: no member and no path of a client is among them.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use loyalty_producer::{Confirmed, PublishError};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The counters of one bridge. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram>,
+    published: Family<PublishLabels, Counter>,
+    waiting: Gauge,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RouteLabels {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PublishLabels {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// Registers the counters.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            // 1 ms to 8 s.
+            seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))),
+            published: Family::default(),
+            waiting: Gauge::default(),
+        };
+        registry.register("loyalty_bridge_requests", "Requests by route and answer", metrics.requests.clone());
+        registry.register_with_unit(
+            "loyalty_bridge_request",
+            "From the head of a request to its answer",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "loyalty_bridge_published",
+            "Commands by what the broker said of them",
+            metrics.published.clone(),
+        );
+        registry.register("loyalty_bridge_waiting", "Requests that wait for a receipt now", metrics.waiting.clone());
+        metrics
+    }
+
+    pub(crate) fn answered(&self, method: &'static str, route: String, status: StatusCode, took: Duration) {
+        let labels = RouteLabels { method, route: route.clone() };
+        self.seconds.get_or_create(&labels).observe(took.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { method, route, status: status.as_u16() }).inc();
+    }
+
+    pub(crate) fn published(&self, published: &Result<Confirmed, PublishError>) {
+        let outcome = match published {
+            Ok(_) => "confirmed",
+            Err(PublishError::Unroutable { .. }) => "unroutable",
+            Err(PublishError::QueueFull { .. }) => "queue_full",
+            Err(PublishError::Blocked { .. }) => "blocked",
+            Err(PublishError::Disconnected { .. }) => "disconnected",
+            Err(PublishError::Overloaded) => "overloaded",
+            Err(PublishError::TimedOut { .. }) => "timed_out",
+            Err(PublishError::Closed) => "closed",
+        };
+        self.published.get_or_create(&PublishLabels { outcome }).inc();
+    }
+
+    /// Counts somebody as waiting for as long as the value lives, however the wait ends.
+    pub(crate) fn waiting(&self) -> Counted {
+        self.waiting.inc();
+        Counted(self.waiting.clone())
+    }
+}
+
+/// One who is counted.
+pub(crate) struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

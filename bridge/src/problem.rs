@@ -1,0 +1,156 @@
+//! What went wrong with a request, as RFC 9457 spells it: `application/problem+json`.
+//!
+//! The texts say what is allowed and never quote what was sent.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use loyalty_common::closed_set;
+use loyalty_common::text::Invalid;
+use serde::Serialize;
+
+use crate::answer::Told;
+
+/// When to come back to a bridge whose servers are away or busy: a restart takes several seconds, and asking this
+/// often burdens nobody.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+closed_set! {
+    /// What went wrong. Stable: clients match on it. The codes of refusals stand beside these.
+    pub enum Code {
+        /// A part of the path, a header or a field of the body is not allowed.
+        Invalid = "invalid",
+        /// The body is over its bound.
+        TooLarge = "too_large",
+        /// The body did not arrive in time.
+        TooSlow = "too_slow",
+        /// The body is not JSON by its own account.
+        NotJson = "not_json",
+        /// Nothing is served there.
+        NoSuchRoute = "no_such_route",
+        /// Not in this way.
+        MethodNotAllowed = "method_not_allowed",
+        /// Nobody of that id was ever enrolled.
+        NoSuchMember = "no_such_member",
+        /// Nothing is known of the command; it may still be on its way.
+        NoSuchCommand = "no_such_command",
+        /// The key was used for something else.
+        IdempotencyKeyReused = "idempotency_key_reused",
+        /// Too much is under way here.
+        Busy = "busy",
+        /// The broker cannot be reached.
+        BrokerAway = "broker_away",
+        /// The broker is short of memory or disk.
+        BrokerBlocked = "broker_blocked",
+        /// The command's queue is full: the workers are far behind.
+        QueueFull = "queue_full",
+        /// The queues are not declared.
+        NoTopology = "no_topology",
+        /// The database cannot be reached.
+        DatabaseAway = "database_away",
+        /// A mistake of ours.
+        Internal = "internal",
+    }
+}
+
+impl Code {
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NoSuchRoute | Self::NoSuchMember | Self::NoSuchCommand => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy
+            | Self::BrokerAway
+            | Self::BrokerBlocked
+            | Self::QueueFull
+            | Self::NoTopology
+            | Self::DatabaseAway => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A problem on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    // In a box, since most requests have none.
+    body: Box<Body>,
+}
+
+#[derive(Debug, Serialize)]
+struct Body {
+    /// There are no pages about problems; their codes tell them apart.
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    /// What of the request is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// What it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<String>,
+    /// What is known of the command, if the problem is about one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    told: Option<Told>,
+}
+
+impl Problem {
+    /// A problem in words.
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self::with(code.status(), code.as_str(), detail.into())
+    }
+
+    /// A part of the request that is not allowed.
+    pub(crate) fn invalid(field: &str, allowed: &str) -> Self {
+        let mut problem = Self::new(Code::Invalid, format!("`{field}` {allowed}"));
+        problem.body.field = Some(field.to_owned());
+        problem.body.allowed = allowed.strip_prefix("must be ").map(str::to_owned);
+        problem
+    }
+
+    /// The same, with the contract's words for what is allowed.
+    pub(crate) fn not_allowed(field: &str, why: &Invalid) -> Self {
+        Self::invalid(field, &why.to_string())
+    }
+
+    /// The same, in more words.
+    pub(crate) fn adding(mut self, words: &str) -> Self {
+        self.body.detail.push_str(words);
+        self
+    }
+
+    /// A command that the rules refused, or that met another one under its key.
+    pub(crate) fn of_command(code: &'static str, status: StatusCode, told: Told) -> Self {
+        let mut problem = Self::with(status, code, told.message.clone());
+        problem.body.told = Some(told);
+        problem
+    }
+
+    fn with(status: StatusCode, code: &'static str, detail: String) -> Self {
+        let title = status.canonical_reason().unwrap_or_default();
+        let (r#type, number) = ("about:blank", status.as_u16());
+        let body = Body { r#type, title, status: number, code, detail, field: None, allowed: None, told: None };
+        Self { status, body: Box::new(body) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.body).expect("strings and numbers always serialize");
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+        }
+        response
+    }
+}

@@ -1,0 +1,85 @@
+//! Which path leads where, and what holds for all of them.
+//!
+//! Member ids stand at the first place of the path, as the users of this interface know it. Three names at that place
+//! are ours, so no member can be reached under them: see [`RESERVED`].
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::error;
+
+use crate::problem::{Code, Problem};
+use crate::{App, carry, health, show};
+
+/// Paths of our own, and therefore no member ids.
+pub(crate) const RESERVED: [&str; 3] = ["healthz", "readyz", "metrics"];
+
+/// Every route of the bridge.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let members = Router::new()
+        .route("/{member_id}", post(carry::enroll).get(show::member))
+        .route("/{member_id}/add_points/{points}", post(carry::earn))
+        .route("/{member_id}/spend_points/{points}", post(carry::spend))
+        .route("/{member_id}/exit", delete(carry::exit))
+        .route("/{member_id}/commands/{command_id}", get(show::command))
+        .route_layer(from_fn_with_state(Arc::clone(&app), bounded));
+    // Not bounded: an overloaded bridge must still be able to say so.
+    let own = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    members
+        .merge(own)
+        .fallback(async || Problem::new(Code::NoSuchRoute, "nothing is served at this path"))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "see the header Allow"))
+        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(&app), observed))
+        .with_state(app)
+}
+
+/// Turns a request away that would be one too many.
+async fn bounded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.requests.try_acquire() {
+        Ok(_place) => next.run(request).await,
+        Err(_) => Problem::new(Code::Busy, "too many requests are under way; nothing was done").into_response(),
+    }
+}
+
+/// Counts and times a request. Balances must not be answered from a cache, so none may keep them.
+async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = known_method(request.method());
+    // The pattern, not the path: members are many, and no business of whoever reads metrics.
+    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    app.metrics.answered(method, route, response.status(), began.elapsed());
+    response
+}
+
+/// A client can make up methods; each would become a series of its own.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    error!(panic = text.unwrap_or("not a text"), "A request panicked");
+    Problem::new(Code::Internal, "the bridge failed; what was asked may have been done").into_response()
+}

@@ -1,0 +1,125 @@
+//! What the tests stand on: private servers shared by all, a database and a virtual host for each.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use loyalty_bridge::{BridgeSettings, Limits, Metrics};
+use loyalty_common::amqp;
+use loyalty_common::secret::SecretUrl;
+use loyalty_common::topology::{Rung, Topology};
+use loyalty_local::{Durability, Postgres, RabbitMq, Servers};
+use loyalty_store::migrate;
+use loyalty_store::pool::{Pool, Use};
+use loyalty_worker::mail::MailSettings;
+use loyalty_worker::{Programme, Settings};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Starting them takes longer than most tests, so they are shared and their directory kept.
+static SERVERS: OnceCell<Servers> = OnceCell::const_new();
+
+/// Tests that stop a server have them alone.
+static TURN: RwLock<()> = RwLock::const_new(());
+
+/// A database and a virtual host, ready for use.
+pub(crate) struct World {
+    servers: &'static Servers,
+    amqp: SecretUrl,
+    database: SecretUrl,
+    _turn: Turn,
+}
+
+enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+/// A part that runs until it is dropped.
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+impl World {
+    /// A world beside those of other tests.
+    pub(crate) async fn start(name: &str) -> Self {
+        Self::with(name, Turn::Shared { _guard: TURN.read().await }).await
+    }
+
+    /// As `start`, while no other test uses the servers.
+    pub(crate) async fn start_alone(name: &str) -> Self {
+        Self::with(name, Turn::Alone { _guard: TURN.write().await }).await
+    }
+
+    async fn with(name: &str, turn: Turn) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bridge");
+        let start = async || Servers::start(&dir, Durability::Throwaway).await.unwrap();
+        let servers = SERVERS.get_or_init(start).await;
+        servers.rabbitmq.start_again().await.unwrap();
+        servers.postgres.start_again().await.unwrap();
+        // What an earlier run left. There is none the first time.
+        let _ = servers.rabbitmq.delete_vhost(name).await;
+        servers.rabbitmq.create_vhost(name).await.unwrap();
+        servers.postgres.drop_database(name).await.unwrap();
+        servers.postgres.create_database(name).await.unwrap();
+        let amqp = SecretUrl::new(servers.rabbitmq.url(name));
+        let database = SecretUrl::new(servers.postgres.url(name));
+        migrate::migrate(&Pool::new(&database, Use::Queries, 1).unwrap()).await.unwrap();
+        let connection = amqp::connect(&amqp, "test").await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        Topology::new(&Rung::default_ladder()).declare(&channel).await.unwrap();
+        Self { servers, amqp, database, _turn: turn }
+    }
+
+    pub(crate) fn rabbitmq(&self) -> &RabbitMq {
+        &self.servers.rabbitmq
+    }
+
+    pub(crate) fn postgres(&self) -> &Postgres {
+        &self.servers.postgres
+    }
+
+    /// A bridge that can publish.
+    pub(crate) async fn bridge(&self, limits: Limits) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let settings = BridgeSettings { amqp: self.amqp.clone(), database: self.database.clone(), limits };
+        let shutdown = CancellationToken::new();
+        let serving = loyalty_bridge::serve(settings, listener, metrics, Arc::new(registry), shutdown.clone());
+        let task = tokio::spawn(async move { serving.await.unwrap() });
+        crate::http::eventually(addr, "/readyz", 200).await;
+        Running { addr, shutdown, task }
+    }
+
+    /// A worker that takes commands.
+    pub(crate) async fn worker(&self) -> Running {
+        let settings = Settings {
+            amqp: self.amqp.clone(),
+            database: self.database.clone(),
+            programme: Programme::default(),
+            mail: MailSettings::default(),
+            limits: loyalty_worker::Limits::default(),
+        };
+        let metrics = loyalty_worker::Metrics::new(&mut Registry::default());
+        let (consuming, mut is_consuming) = watch::channel(false);
+        let shutdown = CancellationToken::new();
+        let working = loyalty_worker::run(settings, metrics, consuming, shutdown.clone());
+        let task = tokio::spawn(async move { working.await.unwrap() });
+        is_consuming.wait_for(|consuming| *consuming).await.unwrap();
+        Running { addr: ([127, 0, 0, 1], 0).into(), shutdown, task }
+    }
+}
