@@ -44,14 +44,14 @@ pub fn to_json(properties: &BasicProperties) -> Value {
     ];
     for (name, text) in texts {
         if let Some(text) = text {
-            all.insert(name.to_owned(), printable(text.as_str()));
+            all.insert(name.to_owned(), json!(storable(text.as_str())));
         }
     }
     if let Some(timestamp) = properties.timestamp() {
         all.insert("timestamp".to_owned(), json!(timestamp));
     }
     if let Some(headers) = properties.headers() {
-        let headers = headers.inner().iter().map(|(name, value)| (name.to_string(), value_to_json(value)));
+        let headers = headers.inner().iter().map(|(name, value)| (storable(name.as_str()), value_to_json(value)));
         all.insert("headers".to_owned(), Value::Object(headers.collect()));
     }
     Value::Object(all)
@@ -70,20 +70,20 @@ fn value_to_json(value: &AMQPValue) -> Value {
         AMQPValue::Float(number) => json!(number),
         AMQPValue::Double(number) => json!(number),
         AMQPValue::DecimalValue(number) => json!({"scale": number.scale, "value": number.value}),
-        AMQPValue::ShortString(text) => printable(text.as_str()),
-        AMQPValue::LongString(text) => printable(&String::from_utf8_lossy(text.as_bytes())),
+        AMQPValue::ShortString(text) => json!(storable(text.as_str())),
+        AMQPValue::LongString(text) => json!(storable(&String::from_utf8_lossy(text.as_bytes()))),
         AMQPValue::FieldArray(values) => values.as_slice().iter().map(value_to_json).collect(),
         AMQPValue::Timestamp(seconds) => json!(seconds),
         AMQPValue::FieldTable(table) => {
-            let fields = table.inner().iter().map(|(name, value)| (name.to_string(), value_to_json(value)));
+            let fields = table.inner().iter().map(|(name, value)| (storable(name.as_str()), value_to_json(value)));
             Value::Object(fields.collect())
         }
-        AMQPValue::ByteArray(bytes) => printable(&String::from_utf8_lossy(bytes.as_slice())),
+        AMQPValue::ByteArray(bytes) => json!(storable(&String::from_utf8_lossy(bytes.as_slice()))),
         AMQPValue::Void => Value::Null,
     }
 }
 
-/// PostgreSQL's jsonb has no place for U+0000.
-fn printable(text: &str) -> Value {
-    Value::String(text.replace('\0', "\u{fffd}"))
+/// A text as the database can keep it: it has no place for U+0000, in texts as well as in JSON.
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }

@@ -20,7 +20,8 @@ use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::headers;
+use crate::headers::storable;
+use crate::letter::letter;
 use crate::supervise::supervise;
 
 /// Messages in hand, and so the most of one transaction. Letters are rare, and an unrouted one may be as large as the
@@ -95,7 +96,7 @@ impl Keeper {
 
     /// One transaction, then the acknowledgements.
     async fn keep(&self, batch: &[Letter]) -> Result<(), KeeperError> {
-        let letters: Vec<NewDeadLetter> = batch.iter().map(|(source, delivery)| letter(*source, delivery)).collect();
+        let letters: Vec<NewDeadLetter> = batch.iter().map(|(source, delivery)| kept(*source, delivery)).collect();
         dead_letter::keep(&self.pool, &letters).await?;
         for (letter, (_, delivery)) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
@@ -145,25 +146,18 @@ fn with_those_there(first: Letter, deliveries: &mut Deliveries) -> Result<Vec<Le
     Ok(batch)
 }
 
-fn letter(source: Source, delivery: &Delivery) -> NewDeadLetter {
-    let properties = &delivery.properties;
-    let last = last_death(properties);
+fn kept(source: Source, delivery: &Delivery) -> NewDeadLetter {
+    let last = last_death(&delivery.properties);
     let command = decode(&delivery.data).ok();
     let (exchange, routing_key) = origin(delivery, last);
     NewDeadLetter {
-        source: source.queue.to_owned(),
-        reason: source.reason,
-        error: explanation(source.reason, last),
         member_id: command.as_ref().map(|command| command.member_id.to_string()),
         command_id: command.as_ref().map(|command| command.command_id.uuid()),
         command_type: command.as_ref().map(|command| command.command_type().to_string()),
         email_id: request::decode(&delivery.data).ok().map(EmailId::uuid),
         exchange,
         routing_key,
-        message_id: properties.message_id().as_ref().map(ToString::to_string),
-        headers: headers::to_json(properties),
-        body: delivery.data.clone(),
-        repeated: delivery.redelivered,
+        ..letter(delivery, source.queue.to_owned(), source.reason, explanation(source.reason, last))
     }
 }
 
@@ -185,14 +179,14 @@ fn explanation(reason: Reason, last: Option<&FieldTable>) -> String {
 fn origin(delivery: &Delivery, last: Option<&FieldTable>) -> (String, String) {
     let exchange = last.and_then(|death| text(death.inner().get("exchange")?));
     let key = last.and_then(|death| text(death.inner().get("routing-keys")?.as_array()?.as_slice().first()?));
-    let as_delivered = || (delivery.exchange.to_string(), delivery.routing_key.to_string());
+    let as_delivered = || (storable(delivery.exchange.as_str()), storable(delivery.routing_key.as_str()));
     exchange.zip(key).unwrap_or_else(as_delivered)
 }
 
 fn text(value: &AMQPValue) -> Option<String> {
     match (value.as_long_string(), value.as_short_string()) {
-        (Some(long), _) => Some(String::from_utf8_lossy(long.as_bytes()).into_owned()),
-        (_, Some(short)) => Some(short.to_string()),
+        (Some(long), _) => Some(storable(&String::from_utf8_lossy(long.as_bytes()))),
+        (_, Some(short)) => Some(storable(short.as_str())),
         (None, None) => None,
     }
 }

@@ -8,6 +8,7 @@ use loyalty_common::{Command, Partition, command};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 
 use crate::headers;
+use crate::letter::letter;
 
 /// One delivery on its way through the worker.
 #[derive(Debug)]
@@ -57,25 +58,18 @@ impl Message {
 
     /// The message as a dead letter.
     pub fn dead_letter(&self, reason: Reason, error: String) -> NewDeadLetter {
+        // What cannot be used may still say whom it is about: it came astray, or the database refused it.
         let command = match &self.content {
-            Content::Command(command) => Some(command),
-            Content::Unusable(_) => None,
+            Content::Command(command) => Some(command.clone()),
+            Content::Unusable(_) => decode(&self.delivery.data).ok(),
         };
-        let properties = &self.delivery.properties;
+        let command = command.as_ref();
         NewDeadLetter {
-            source: self.partition.queue(),
-            reason,
-            error,
             member_id: command.map(|command| command.member_id.to_string()),
             command_id: command.map(|command| command.command_id.uuid()),
             command_type: command.map(|command| command.command_type().to_string()),
-            email_id: None,
-            exchange: self.delivery.exchange.to_string(),
-            routing_key: self.delivery.routing_key.to_string(),
-            message_id: properties.message_id().as_ref().map(ToString::to_string),
-            headers: headers::to_json(properties),
-            body: self.delivery.data.clone(),
             repeated: self.repeated,
+            ..letter(&self.delivery, self.partition.queue(), reason, error)
         }
     }
 }

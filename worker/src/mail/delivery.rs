@@ -28,6 +28,7 @@ use super::settings::OnUnknown;
 use super::smtp::Smtp;
 use super::templates::{ComposeError, Templates};
 use crate::headers;
+use crate::letter::letter;
 
 /// What a delivery is handled with. Shared by all sessions, so that its bounds hold for all of them together.
 pub(crate) struct Office {
@@ -173,7 +174,7 @@ impl Office {
         why: &Note,
         delivery: &Delivery,
     ) -> Result<Handled, DeliveryError> {
-        let letter = letter(delivery, reason, why.as_str(), Some(attempt.email_id));
+        let letter = about(Some(attempt.email_id), delivery, reason, why.as_str());
         let pool = &self.pool;
         let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
         written(|repeated| email::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
@@ -188,7 +189,7 @@ impl Office {
         email_id: Option<EmailId>,
         why: &str,
     ) -> Result<Handled, DeliveryError> {
-        let letter = letter(delivery, Reason::MailUnreadable, why, email_id);
+        let letter = about(email_id, delivery, Reason::MailUnreadable, why);
         dead_letter::keep(&self.pool, &[letter]).await?;
         warn!(why, "Set a message aside that asks for no mail");
         Ok(Handled::Done)
@@ -237,20 +238,7 @@ fn on_rung(rung: Rung, email_id: EmailId, attempts: i64) -> Message {
     Message { exchange: topology::EMAILS, routing_key: rung.routing_key(), properties, body: request::encode(email_id) }
 }
 
-fn letter(delivery: &Delivery, reason: Reason, error: &str, email_id: Option<EmailId>) -> NewDeadLetter {
-    NewDeadLetter {
-        source: topology::EMAILS.to_owned(),
-        reason,
-        error: error.to_owned(),
-        member_id: None,
-        command_id: None,
-        command_type: None,
-        email_id: email_id.map(EmailId::uuid),
-        exchange: delivery.exchange.to_string(),
-        routing_key: delivery.routing_key.to_string(),
-        message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
-        headers: headers::to_json(&delivery.properties),
-        body: delivery.data.clone(),
-        repeated: delivery.redelivered,
-    }
+fn about(email_id: Option<EmailId>, delivery: &Delivery, reason: Reason, why: &str) -> NewDeadLetter {
+    let email_id = email_id.map(EmailId::uuid);
+    NewDeadLetter { email_id, ..letter(delivery, topology::EMAILS.to_owned(), reason, why.to_owned()) }
 }

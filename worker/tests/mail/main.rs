@@ -295,6 +295,20 @@ async fn what_the_broker_gave_up_is_kept() {
     world.end().await;
 }
 
+/// PostgreSQL's texts have no place for U+0000, which AMQP's may hold. One such message must not end the keeping.
+#[tokio::test]
+async fn a_letter_with_zero_bytes_is_kept_like_any_other() {
+    let world = World::start().await;
+    let post = world.post();
+    world.publish(topology::COMMANDS, "nine\0ty", b"\0").await;
+    world.publish(topology::COMMANDS, "ninety", b"next").await;
+    let letters = world.set_aside(2).await;
+    assert_eq!(letters[0].origin, "loyalty.commands nine\u{fffd}ty");
+    assert_eq!(letters[0].body, b"\0");
+    post.stop().await;
+    world.end().await;
+}
+
 #[tokio::test]
 async fn the_outbox_loses_nothing_when_the_broker_restarts() {
     const MAILS: i64 = 3_000;

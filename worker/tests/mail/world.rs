@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 use loyalty_common::amqp;
 use loyalty_common::publisher::{self, Publisher};
@@ -217,10 +218,12 @@ impl World {
         client.query_one("select count(*) from outbox", &[]).await.expect("a count").get(0)
     }
 
-    /// Publishes whatever to wherever.
+    /// Publishes whatever to wherever, with a header that nobody expects.
     pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
         let (connection, channel) = self.channel().await;
-        let properties = BasicProperties::default().with_delivery_mode(2);
+        let mut headers = FieldTable::default();
+        headers.insert("x-\0".into(), AMQPValue::LongString("\0".into()));
+        let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
         let options = BasicPublishOptions::default();
         let published = channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
         drop(published.expect("published"));
