@@ -1,0 +1,133 @@
+//! `loyalty bench`: how near the whole system comes to its broker and its database, in one run on one machine.
+//!
+//! Ratios are the result, absolute figures are context. It always starts private servers of its own, with commits on
+//! disk, and removes them afterwards: a benchmark must never fill anybody's ledger.
+
+mod database_only;
+mod pass_through;
+mod report;
+mod traffic;
+mod whole;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use loyalty_common::Partition;
+use loyalty_common::secret::SecretUrl;
+use loyalty_local::{Durability, Servers};
+
+use crate::Context;
+use crate::exit::Answer;
+use report::Report;
+
+/// Measure how near the whole comes to its broker and its database
+///
+/// Starts private servers of its own, with commits on disk, and removes them afterwards. Ratios are the result; the
+/// figures beside them only tell how fast the machine is. Exit code 1 if the tables are not clean afterwards.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  loyalty bench --commands 50000 --json")]
+pub(crate) struct Bench {
+    /// Commands of each measurement; the backlog has three times as many
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=5_000_000))]
+    commands: u32,
+    /// Members that the commands are spread over
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    members: u32,
+    /// Where the private servers keep their data while it runs
+    #[arg(long, default_value = ".loyalty/bench")]
+    scratch: PathBuf,
+}
+
+/// The size of one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    commands: u32,
+    members: u32,
+}
+
+/// How much larger the backlog is than a measurement: the worker's memory must not follow it.
+const BACKLOG_FACTOR: u32 = 3;
+
+impl Bench {
+    pub(crate) async fn run(self, context: &Context) -> Result<Answer> {
+        let _ = std::fs::remove_dir_all(&self.scratch);
+        let servers =
+            Servers::start(&self.scratch, Durability::Durable).await.context("could not start the servers")?;
+        let measured = self.measure(&servers).await;
+        servers.stop().await;
+        let _ = std::fs::remove_dir_all(&self.scratch);
+        let report = measured?;
+        context.output.answer(&report, ToString::to_string)?;
+        Ok(report.verified.into())
+    }
+
+    async fn measure(&self, servers: &Servers) -> Result<Report> {
+        let load = Load { commands: self.commands, members: self.members };
+        let step = |text: &str| tracing::info!("Measuring {text}");
+
+        step("pass-through: publish, confirm, consume, acknowledge; no database");
+        let amqp = prepare_vhost(servers, "pass_through").await?;
+        let pass_through = pass_through::run(&amqp, load).await?;
+
+        step("end to end: published, applied, acknowledged");
+        let amqp = prepare_vhost(servers, "whole").await?;
+        let database = prepare_database(servers, "whole", load).await?;
+        let whole = whole::Whole::new(amqp, database.clone(), &self.scratch);
+        let end_to_end = whole.end_to_end(load).await?;
+
+        step("latency: one command on an idle system");
+        let latency_ms = whole.latency().await?;
+
+        step("backlog: published first, then drained");
+        let backlog = Load { commands: load.commands * BACKLOG_FACTOR, ..load };
+        let drain = whole.drain(backlog).await?;
+        let clean = whole.verify().await?;
+
+        step("database only: the same batches, no broker");
+        let database = prepare_database(servers, "database_only", load).await?;
+        let database_only = database_only::run(&database, load).await?;
+
+        Ok(Report {
+            pass_through,
+            end_to_end: end_to_end.per_second,
+            drain: drain.per_second,
+            database_only,
+            latency_ms,
+            worker_rss_mb: drain.worker_rss_mb,
+            worker_rss_mb_without_backlog: end_to_end.worker_rss_mb,
+            end_to_end_of_pass_through: end_to_end.per_second / pass_through,
+            drain_of_database_only: drain.per_second / database_only,
+            commands: load.commands,
+            backlog: backlog.commands,
+            members: load.members,
+            partitions: Partition::all().count(),
+            verified: clean,
+        })
+    }
+}
+
+/// A virtual host with the topology of the product.
+async fn prepare_vhost(servers: &Servers, name: &str) -> Result<SecretUrl> {
+    servers.rabbitmq.create_vhost(name).await?;
+    let url = SecretUrl::new(servers.rabbitmq.url(name));
+    let connection = loyalty_common::amqp::connect(&url, "bench").await?;
+    let channel = connection.create_channel().await?;
+    let ladder = loyalty_common::topology::Rung::default_ladder();
+    loyalty_common::topology::Topology::new(&ladder).declare(&channel).await?;
+    loyalty_common::amqp::close(&connection).await;
+    Ok(url)
+}
+
+/// A database with the tables of the product and the members enrolled.
+async fn prepare_database(servers: &Servers, name: &str, load: Load) -> Result<SecretUrl> {
+    servers.postgres.create_database(name).await?;
+    let url = SecretUrl::new(servers.postgres.url(name));
+    database_only::enroll(&url, load).await?;
+    Ok(url)
+}
+
+/// Commands a second.
+fn rate(commands: u32, took: Duration) -> f64 {
+    f64::from(commands) / took.as_secs_f64()
+}

@@ -1,0 +1,52 @@
+//! What the benchmark found.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// All figures of one run. Rates are commands a second.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) pass_through: f64,
+    pub(crate) end_to_end: f64,
+    pub(crate) drain: f64,
+    pub(crate) database_only: f64,
+    pub(crate) latency_ms: Latency,
+    pub(crate) worker_rss_mb: f64,
+    pub(crate) worker_rss_mb_without_backlog: f64,
+    pub(crate) end_to_end_of_pass_through: f64,
+    pub(crate) drain_of_database_only: f64,
+    pub(crate) commands: u32,
+    pub(crate) backlog: u32,
+    pub(crate) members: u32,
+    pub(crate) partitions: usize,
+    pub(crate) verified: bool,
+}
+
+/// From handing a command to the publisher to its row in the ledger, in milliseconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { commands, backlog, members, partitions, .. } = self;
+        writeln!(f, "{commands} commands of {members} members on {partitions} partitions\n")?;
+        writeln!(f, "pass-through    {:>9.0} commands/s  publish, confirm, consume, acknowledge", self.pass_through)?;
+        writeln!(f, "end to end      {:>9.0} commands/s  published, applied, acknowledged", self.end_to_end)?;
+        writeln!(f, "drain           {:>9.0} commands/s  a backlog of {backlog}", self.drain)?;
+        writeln!(f, "database only   {:>9.0} commands/s  the same batches, no broker\n", self.database_only)?;
+        writeln!(f, "end to end / pass-through   {:.2}", self.end_to_end_of_pass_through)?;
+        writeln!(f, "drain / database only       {:.2}", self.drain_of_database_only)?;
+        writeln!(
+            f,
+            "one command, idle system    p50 {:.1} ms, p99 {:.1} ms",
+            self.latency_ms.p50, self.latency_ms.p99
+        )?;
+        let (with, without) = (self.worker_rss_mb, self.worker_rss_mb_without_backlog);
+        writeln!(f, "worker's peak memory        {with:.0} MB draining the backlog, {without:.0} MB without one")?;
+        writeln!(f, "verify                      {}", if self.verified { "clean" } else { "BROKEN" })
+    }
+}
