@@ -1,6 +1,6 @@
 //! A delivery as a dead letter: what every one of them keeps of the message, whoever sets it aside.
 //!
-//! The body stays byte for byte. PostgreSQL's texts have no place for U+0000, which AMQP's may hold: a letter that
+//! The body stays byte for byte. The database's texts have no place for U+0000, which AMQP's may hold: a letter that
 //! could not be stored for that would stop all that come after it.
 
 use lapin::message::Delivery;

@@ -1,0 +1,120 @@
+//! That nothing is lost on the way to the mailer or after it: the outbox, the dead letters, and restarts.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions};
+use lapin::types::FieldTable;
+use loyalty_common::topology;
+use loyalty_local::Behaviour;
+use loyalty_store::email::request;
+
+use crate::world::{World, eventually};
+
+#[tokio::test]
+async fn a_request_for_no_mail_is_set_aside() {
+    let world = World::start().await;
+    let post = world.post();
+    world.publish(topology::EMAILS, topology::SEND_KEY, b"\xff\x00 ann@example.com").await;
+    let nobodys = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse::<uuid::Uuid>().expect("a UUID");
+    world.publish(topology::EMAILS, topology::SEND_KEY, &request::encode(nobodys.into())).await;
+    let letters = world.set_aside(2).await;
+    assert!(letters.iter().all(|letter| letter.reason == "mail_unreadable"));
+    assert!(letters.iter().any(|letter| letter.body == b"\xff\x00 ann@example.com"));
+    assert!(letters.iter().any(|letter| letter.email_id == Some(nobodys.into())));
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_the_broker_gave_up_is_kept() {
+    let world = World::start().await;
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    let earn = br#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"ann","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z"}"#;
+    world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("the mailbox obeys");
+    world.publish(topology::DEAD, "command", earn).await;
+    world.publish(topology::DEAD, "email", &request::encode(email_id)).await;
+    world.publish(topology::COMMANDS, "ninety", b"\xff\xfe\x00").await;
+    let letters = world.set_aside(3).await;
+    let of = |queue: &str| letters.iter().find(|letter| letter.source == queue).expect(queue);
+    let command = of(topology::DEAD_COMMANDS);
+    assert_eq!((command.reason.as_str(), command.member_id.as_deref()), ("crashed", Some("ann")));
+    assert_eq!(command.body, earn);
+    assert_eq!(of(topology::DEAD_EMAILS).email_id, Some(email_id));
+    assert_eq!(world.mail(email_id).await.state, "dead");
+    let unrouted = of(topology::UNROUTED);
+    assert_eq!((unrouted.reason.as_str(), unrouted.body.as_slice()), ("unrouted", b"\xff\xfe\x00".as_slice()));
+    assert_eq!(unrouted.origin, "loyalty.commands ninety");
+    assert!(letters.iter().all(|letter| letter.attempts == 1));
+    post.stop().await;
+    world.end().await;
+}
+
+/// The database's texts have no place for U+0000, which AMQP's may hold. One such message must not end the keeping.
+#[tokio::test]
+async fn a_letter_with_zero_bytes_is_kept_like_any_other() {
+    let world = World::start().await;
+    let post = world.post();
+    world.publish(topology::COMMANDS, "nine\0ty", b"\0").await;
+    world.publish(topology::COMMANDS, "ninety", b"next").await;
+    let letters = world.set_aside(2).await;
+    assert_eq!(letters[0].origin, "loyalty.commands nine\u{fffd}ty");
+    assert_eq!(letters[0].body, b"\0");
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_outbox_loses_nothing_when_the_broker_restarts() {
+    const MAILS: i64 = 3_000;
+    let world = World::with_own_servers("relay").await;
+    let post = world.relay();
+    // Half of the rows are under way when the broker dies, half are written while it is away.
+    let first = world.grant_all("ann", "ann@example.com", MAILS / 2).await;
+    post.wake.notify_one();
+    world.servers().rabbitmq.kill().await;
+    let second = world.grant_all("bob", "bob@example.com", MAILS / 2).await;
+    post.wake.notify_one();
+    assert!(world.outbox().await >= MAILS / 2);
+    world.servers().rabbitmq.start_again().await.expect("the broker comes back");
+    let (_connection, channel) = world.channel().await;
+    let options = BasicConsumeOptions::default();
+    let mut consumer = channel
+        .basic_consume(topology::EMAILS.into(), "tests".into(), options, FieldTable::default())
+        .await
+        .expect("a consumer");
+    let mut missing: HashSet<_> = first.into_iter().chain(second).collect();
+    while !missing.is_empty() {
+        let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
+        let delivery = next.expect("all requests arrive").expect("the consumer lives").expect("a delivery");
+        missing.remove(&request::decode(&delivery.data).expect("a request"));
+        delivery.acker.ack(BasicAckOptions::default()).await.expect("acknowledged");
+    }
+    eventually("the outbox is empty", async || (world.outbox().await == 0).then_some(())).await;
+    post.stop().await;
+    world.servers().stop().await;
+}
+
+#[tokio::test]
+async fn mails_survive_restarts_of_both_servers() {
+    const MAILS: i64 = 40;
+    let world = World::with_own_servers("both").await;
+    world.mailbox.set(Behaviour::Slow(Duration::from_millis(300))).await.expect("the mailbox obeys");
+    let post = world.post();
+    let mails = world.grant_all("ann", "ann@example.com", MAILS).await;
+    post.wake.notify_one();
+    world.mailbox.wait_for(4).await;
+    world.servers().postgres.restart().await.expect("the database comes back");
+    world.mailbox.wait_for(12).await;
+    world.servers().rabbitmq.restart().await.expect("the broker comes back");
+    for email_id in mails {
+        world.becomes(email_id, "sent").await;
+    }
+    // The database was away for seconds and the mailer kept what it knew: no mail twice, none unknown.
+    let ids: HashSet<_> = world.mailbox.mails().into_iter().map(|mail| mail.message_id).collect();
+    assert_eq!((world.mailbox.mails().len(), ids.len()), (40, 40));
+    post.stop().await;
+    world.servers().stop().await;
+}
