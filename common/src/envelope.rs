@@ -38,6 +38,19 @@ pub fn message(command: &Command, app_id: &str, trace: Option<&TraceContext>, se
     }
 }
 
+/// The header by which a message says that it is a dead letter sent again; its value is the letter's number. What
+/// becomes a dead letter once more is known by it, and belongs to the old one.
+pub const REPLAY_OF_HEADER: &str = "x-loyalty-replay-of";
+
+/// The message that carries the command of a dead letter once more.
+pub fn replay(command: &Command, dead_letter_id: i64, sent_at: SystemTime) -> Message {
+    let mut message = message(command, "loyalty-replay", None, sent_at);
+    let mut headers = FieldTable::default();
+    headers.insert(REPLAY_OF_HEADER.into(), AMQPValue::LongLongInt(dead_letter_id));
+    message.properties = message.properties.with_headers(headers);
+    message
+}
+
 /// Seconds since 1970, which is what AMQP counts. A clock before that is as good as none.
 fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -90,6 +90,14 @@ impl Batch {
         Ok(())
     }
 
+    /// Has the database check the changes as [`commit`](Self::commit) would, and takes them all back. What it refuses
+    /// here it would refuse there.
+    pub async fn rehearse(self, changes: &Changes) -> Result<(), StoreError> {
+        write::write_and_roll_back(&self.0, changes).await?;
+        self.0.committed();
+        Ok(())
+    }
+
     async fn read(&self, keys: &[Key]) -> Result<View, StoreError> {
         let client = &self.0;
         let key_members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();

@@ -2,7 +2,7 @@
 
 use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
-use loyalty_common::closed_set;
+use loyalty_common::{closed_set, envelope};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -32,6 +32,8 @@ closed_set! {
         Conflict = "conflict",
         /// More commands wait for the member's enrolment than are kept.
         ParkedTooMany = "parked_too_many",
+        /// It waited for the member's enrolment for longer than commands do.
+        ParkedTooLong = "parked_too_long",
         /// The database refuses the command, alone as well as in a batch.
         Failed = "failed",
         /// It killed its worker again and again.
@@ -80,16 +82,29 @@ pub struct NewDeadLetter {
 }
 
 impl NewDeadLetter {
-    /// What recognises the letter when it comes again.
+    /// What recognises the letter when it comes again. A replay is another message than the one that it repeats.
     fn digest(&self) -> Vec<u8> {
         let message_id = self.message_id.as_deref().unwrap_or_default();
+        let replay_of = self.replay_of().map(ToString::to_string);
+        let parts = [self.source.as_bytes(), message_id.as_bytes(), &self.body];
         let mut hash = Sha256::new();
-        for part in [self.source.as_bytes(), message_id.as_bytes(), &self.body] {
+        for part in parts.into_iter().chain(replay_of.as_deref().map(str::as_bytes)) {
             // With its length, so that no two different lists of parts hash alike.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         hash.finalize().to_vec()
+    }
+
+    /// The letter that was sent again and came to this one.
+    fn replay_of(&self) -> Option<&Value> {
+        self.headers.get("headers")?.get(envelope::REPLAY_OF_HEADER)
+    }
+
+    /// A replay that was interrupted and is repeated sends a letter twice, and both may come to the same end: that is
+    /// one letter, whether the broker says that it delivers again or not.
+    fn may_stand_already(&self) -> bool {
+        self.repeated || self.replay_of().is_some()
     }
 }
 
@@ -127,7 +142,7 @@ pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), St
             .execute(
                 statement,
                 &[
-                    &letter.repeated,
+                    &letter.may_stand_already(),
                     &letter.digest(),
                     &letter.source,
                     &reason,

@@ -1,12 +1,17 @@
 //! Everything that knows SQL. Functions are named by what their callers intend; rows go in and out as plain types.
 //!
-//! [`batch`] is the one place where balances change. The others read, or carry mails and dead letters.
+//! [`batch`] is the one place where balances change. The others read, or carry mails and dead letters;
+//! [`letters`] and [`mails`] are the operator's side of these.
 
 pub mod batch;
 pub mod dead_letter;
 pub mod email;
+pub mod letters;
+pub mod mails;
 pub mod migrate;
 pub mod outbox;
+pub mod parked;
+pub mod permission;
 pub mod pool;
 pub mod read;
 pub mod rows;

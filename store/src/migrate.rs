@@ -7,7 +7,10 @@ use sha2::{Digest, Sha256};
 use crate::pool::{Pool, StoreError};
 
 /// Every migration, in order.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_ledger", include_str!("../migrations/0001_ledger.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
+    ("0002_operator", include_str!("../migrations/0002_operator.sql")),
+];
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".
 const LOCK_KEY: i64 = 0x006c_6f79_616c_7479;

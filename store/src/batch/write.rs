@@ -57,6 +57,15 @@ const DELETE_PARKED: &str = "
 /// Sends every change and the commit in one flight and waits for all answers. When one fails, the server answers
 /// the commit with a rollback, and that one's error is returned.
 pub(super) async fn write_and_commit(client: &Object, changes: &Changes) -> Result<(), StoreError> {
+    write_and(client, changes, "commit").await
+}
+
+/// As [`write_and_commit`], and in the end nothing was written.
+pub(super) async fn write_and_roll_back(client: &Object, changes: &Changes) -> Result<(), StoreError> {
+    write_and(client, changes, "rollback").await
+}
+
+async fn write_and(client: &Object, changes: &Changes, end: &str) -> Result<(), StoreError> {
     // Rare, and many statements: in a flight of their own.
     dead_letter::record(client, &changes.dead_letters).await?;
     // The plans first: a statement that had to be prepared in between would be sent after the commit.
@@ -68,7 +77,7 @@ pub(super) async fn write_and_commit(client: &Object, changes: &Changes) -> Resu
         insert_rewards(client, &plans, &changes.rewards),
         insert_parked(client, &plans, &changes.parked),
         delete_parked(client, &plans, &changes.released),
-        client.batch_execute("commit"),
+        client.batch_execute(end),
     )?;
     Ok(())
 }

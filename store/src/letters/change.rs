@@ -1,0 +1,117 @@
+//! What an operator does to a letter itself: writes another body, or decides not to send it.
+
+use loyalty_common::Command;
+use loyalty_common::decode::{DecodeError, decode};
+
+use super::replayable::Subject;
+use super::{LetterId, LetterState, known, numbers};
+use crate::permission::Permission;
+use crate::pool::{Pool, StoreError};
+use crate::transaction::Transaction;
+
+/// A body that an operator wrote, and that says a command.
+#[derive(Clone, Debug)]
+pub struct EditedBody {
+    body: Vec<u8>,
+    command: Command,
+}
+
+impl EditedBody {
+    /// The body, if it is a command: one that is still broken would only become a dead letter again.
+    pub fn parse(body: Vec<u8>) -> Result<Self, DecodeError> {
+        let command = decode(&body)?;
+        Ok(Self { body, command })
+    }
+
+    /// What it says.
+    pub const fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// As it was written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Why a letter was not edited.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// There is no such letter.
+    #[error("there is no dead letter {0}")]
+    Missing(LetterId),
+    /// It is being replayed, was replayed or was discarded.
+    #[error("dead letter {id} is {state}; only an open one can be edited")]
+    NotOpen {
+        /// Which.
+        id: LetterId,
+        /// How it stands.
+        state: LetterState,
+    },
+    /// It came from the mails, whose requests are our own: what is wrong with one is mended elsewhere.
+    #[error("dead letter {0} is about a mail; there is nothing in it to edit")]
+    Mail(LetterId),
+    /// The database could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was not known of the letter is now known from the new body; what was known stays, since receipts and lists
+/// know the letter by it.
+const EDIT: &str = "
+    update dead_letter set edited_body = $2, edited_at = now(), member_id = coalesce(member_id, $3),
+                           command_id = coalesce(command_id, $4), command_type = coalesce(command_type, $5)
+    where dead_letter_id = $1";
+
+/// Keeps another body beside a letter's own, for its replay.
+pub async fn edit(pool: &Pool, id: LetterId, edited: &EditedBody, permission: &Permission) -> Result<(), EditError> {
+    let transaction = Transaction::begin(pool).await?;
+    let query = "select state, source, email_id from dead_letter where dead_letter_id = $1 for update";
+    let row = transaction.query_opt(query, &[&id.get()]).await.map_err(StoreError::from)?;
+    let row = row.ok_or(EditError::Missing(id))?;
+    match known(&row, "state", LetterState::parse, "dead_letter.state")? {
+        LetterState::Open => {}
+        state @ (LetterState::Replaying | LetterState::Replayed | LetterState::Discarded) => {
+            return Err(EditError::NotOpen { id, state });
+        }
+    }
+    if let Subject::Mail(_) = Subject::of(&row) {
+        return Err(EditError::Mail(id));
+    }
+    let (member, command_id) = (edited.command.member_id.as_str(), edited.command.command_id.uuid());
+    let command_type = edited.command.command_type().as_str();
+    let written = transaction.execute(EDIT, &[&id.get(), &edited.body, &member, &command_id, &command_type]).await;
+    written.map_err(StoreError::from)?;
+    let (ids, action) = (numbers(&[id]), super::Action::Edited.as_str());
+    let noted = transaction.execute(NOTE, &[&ids, &permission.actor(), &action, &permission.note()]).await;
+    noted.map_err(StoreError::from)?;
+    Ok(transaction.commit().await?)
+}
+
+const NOTE: &str = "
+    insert into operator_event (dead_letter_id, email_id, at, actor, action, note)
+    select dead_letter_id, email_id, now(), $2, $3, $4
+    from dead_letter where dead_letter_id = any($1) order by dead_letter_id";
+
+const DISCARD: &str = "
+    with open as (
+        select dead_letter_id from dead_letter
+        where dead_letter_id = any($1) and (state = 'open' or state = 'replaying' and claimed_until <= now())
+        order by dead_letter_id for update)
+    update dead_letter as d set state = 'discarded', replay_id = null, claimed_by = null, claimed_at = null,
+                                claimed_until = null
+    from open where d.dead_letter_id = open.dead_letter_id returning d.dead_letter_id";
+
+/// Decides that letters will not be sent again. Returns those that this was done to: open ones, and those left by a
+/// replay that is gone.
+pub async fn discard(pool: &Pool, ids: &[LetterId], permission: &Permission) -> Result<Vec<LetterId>, StoreError> {
+    let transaction = Transaction::begin(pool).await?;
+    let rows = transaction.query(DISCARD, &[&numbers(ids)]).await?;
+    let mut discarded: Vec<LetterId> = rows.iter().map(|row| LetterId(row.get(0))).collect();
+    discarded.sort_unstable();
+    let action = super::Action::Discarded.as_str();
+    let noted = numbers(&discarded);
+    transaction.execute(NOTE, &[&noted, &permission.actor(), &action, &permission.note()]).await?;
+    transaction.commit().await?;
+    Ok(discarded)
+}
