@@ -17,10 +17,21 @@ pub struct Limits {
     pub mail_connections: usize,
     /// How long a stopping worker may finish what it holds. What is not acknowledged by then is delivered to another.
     pub drain: Duration,
+    /// How long a command may wait for its member's enrolment. Then it is a dead letter: a sender whose members never
+    /// come is noticed by somebody, and the table does not grow for ever.
+    pub parked_keep: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_commands: 2_000, prefetch: 500, lanes: 1, mail_connections: 8, drain: Duration::from_secs(20) }
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            batch_commands: 2_000,
+            prefetch: 500,
+            lanes: 1,
+            mail_connections: 8,
+            drain: Duration::from_secs(20),
+            parked_keep: DAY * 30,
+        }
     }
 }

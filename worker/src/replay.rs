@@ -1,0 +1,347 @@
+//! The replay: sends dead letters again, in the order of their arrival, and records what each of them came to.
+//!
+//! A letter is claimed before it is sent, and concluded when the ledger, the commands that wait or a new letter says
+//! what became of it. What was claimed and not sent is open again at the end. However a replay is cut short, repeating
+//! it doubles nothing: the command ids decide, as for live traffic. It never goes past the gate that a publisher
+//! would take.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use loyalty_common::publisher::{PublishError, Publisher};
+use loyalty_common::{Command, MemberId};
+use loyalty_store::email::EmailId;
+use loyalty_store::letters::{self, Claimed, Concluded, Held, LetterId, LetterState, Replay, Replayable};
+use loyalty_store::permission::Permission;
+use loyalty_store::rows::Key;
+use loyalty_store::{Pool, StoreError, mails};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+mod pace;
+pub(crate) mod sendable;
+mod waiting;
+
+pub use pace::{Canary, Pace};
+
+use sendable::{Sendable, message};
+
+/// Sends dead letters again.
+#[derive(Debug)]
+pub struct Replayer {
+    /// Lookups by key.
+    pub pool: Pool,
+    /// Where commands go. Mails go by the outbox.
+    pub publisher: Publisher,
+    /// How fast, and when to stop.
+    pub pace: Pace,
+}
+
+/// What a replay did.
+#[derive(Debug)]
+pub struct Report {
+    /// Letters whose end is known.
+    pub concluded: Vec<(LetterId, Concluded)>,
+    /// Letters that were sent and have no answer yet. Whoever replays or sweeps next records it.
+    pub unanswered: Vec<LetterId>,
+    /// Letters that were claimed and not sent. They are open again.
+    pub released: Vec<LetterId>,
+    /// Letters that another replay holds, or that come after one of these.
+    pub held: Vec<Held>,
+    /// Letters that were replayed or discarded before.
+    pub done: Vec<(LetterId, LetterState)>,
+    /// Numbers of no letter.
+    pub missing: Vec<LetterId>,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+/// Why a replay ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was sent.
+    Finished,
+    /// It was told to stop.
+    Stopped,
+    /// Of the first letters too many came to a bad end.
+    CanaryFailed {
+        /// How many did.
+        failed: usize,
+        /// How many were sent.
+        of: usize,
+    },
+    /// The first letters got no answer in time, so nobody knows how they fare. Does a worker run?
+    CanaryUnanswered,
+    /// The broker did not take a command.
+    Broker(PublishError),
+    /// It slept for longer than its hold on the letters, and another replay took them.
+    Overtaken,
+}
+
+/// Letters sent before their confirms are awaited. Each belongs to another member, so that none can overtake one of
+/// its own; a broker confirms as many in the time of a few.
+const WAVE_LETTERS: usize = 100;
+
+/// How often the hold on the letters is renewed, at least: several times before it ends.
+const RENEW: Duration = Duration::from_secs(20);
+
+/// How long answers are awaited after the replay was told to stop, or could not go on. What has not been answered by
+/// then is recorded later.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+impl Replayer {
+    /// Replays those of the letters that can be claimed. `told` hears how many are sent and concluded.
+    ///
+    /// An error is the database's. What this replay held then is free for others within two minutes.
+    pub async fn run(
+        &self,
+        ids: &[LetterId],
+        permission: &Permission,
+        stop: &CancellationToken,
+        told: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Report, StoreError> {
+        // First what earlier replays left: a letter whose answer is known need not be sent again.
+        letters::settle_abandoned(&self.pool).await?;
+        let claimed = letters::claim(&self.pool, ids, permission).await?;
+        let mut run = Run::new(self, claimed, told);
+        run.report.ended = run.send_all(stop).await?;
+        run.finish(stop).await?;
+        Ok(run.report)
+    }
+}
+
+/// How far a replay has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Letters that were claimed.
+    pub claimed: usize,
+    /// Letters that were sent.
+    pub sent: usize,
+    /// Letters whose end is known.
+    pub concluded: usize,
+}
+
+/// A replay under way.
+struct Run<'a> {
+    replayer: &'a Replayer,
+    replay: Replay,
+    /// Not sent yet, in the order of arrival.
+    waiting: VecDeque<Item>,
+    /// Sent, and without an answer yet, in the order of sending.
+    unanswered: Vec<(LetterId, Command)>,
+    /// The command ids that letters of this replay used up.
+    used: HashSet<Key>,
+    renewed_at: Instant,
+    next_wave_at: Instant,
+    progress: Progress,
+    told: &'a mut (dyn FnMut(Progress) + Send),
+    report: Report,
+}
+
+/// A letter and what there is to send.
+struct Item {
+    id: LetterId,
+    sendable: Sendable,
+}
+
+impl Item {
+    fn member(&self) -> Option<&MemberId> {
+        match &self.sendable {
+            Sendable::Command(command) => Some(&command.member_id),
+            Sendable::Mail(_) | Sendable::Broken(_) => None,
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(replayer: &'a Replayer, claimed: Claimed, told: &'a mut (dyn FnMut(Progress) + Send)) -> Self {
+        let item = |letter: &Replayable| Item { id: letter.dead_letter_id, sendable: Sendable::of(letter) };
+        let waiting: VecDeque<Item> = claimed.letters.iter().map(item).collect();
+        let report = Report {
+            concluded: Vec::new(),
+            unanswered: Vec::new(),
+            released: Vec::new(),
+            held: claimed.held,
+            done: claimed.done,
+            missing: claimed.missing,
+            ended: Ended::Finished,
+        };
+        Self {
+            replayer,
+            replay: claimed.replay,
+            progress: Progress { claimed: waiting.len(), sent: 0, concluded: 0 },
+            waiting,
+            unanswered: Vec::new(),
+            used: HashSet::new(),
+            renewed_at: Instant::now(),
+            next_wave_at: Instant::now(),
+            told,
+            report,
+        }
+    }
+
+    /// Sends everything, the canary first, and says why it ended.
+    async fn send_all(&mut self, stop: &CancellationToken) -> Result<Ended, StoreError> {
+        if let Some(canary) = self.replayer.pace.canary {
+            let ended = self.send(canary.letters.get(), stop).await?;
+            if ended != Ended::Finished || self.waiting.is_empty() {
+                return Ok(ended);
+            }
+            self.await_answers(self.replayer.pace.patience, Some(stop)).await?;
+            if !self.unanswered.is_empty() {
+                return Ok(if stop.is_cancelled() { Ended::Stopped } else { Ended::CanaryUnanswered });
+            }
+            if let Some((failed, of)) = canary.failed(&self.report.concluded) {
+                return Ok(Ended::CanaryFailed { failed, of });
+            }
+        }
+        self.send(usize::MAX, stop).await
+    }
+
+    /// Sends the next letters, at most so many, wave after wave, and records answers in between.
+    async fn send(&mut self, mut most: usize, stop: &CancellationToken) -> Result<Ended, StoreError> {
+        while most > 0 && !self.waiting.is_empty() {
+            if stop.run_until_cancelled(tokio::time::sleep_until(self.next_wave_at)).await.is_none() {
+                return Ok(Ended::Stopped);
+            }
+            if !self.renewed().await? {
+                return Ok(Ended::Overtaken);
+            }
+            let wave = self.next_wave(most.min(self.replayer.pace.wave(WAVE_LETTERS)));
+            most = most.saturating_sub(wave.len());
+            self.next_wave_at = self.replayer.pace.after(Instant::now(), wave.len());
+            if let Err(failure) = self.send_wave(wave).await? {
+                return Ok(Ended::Broker(failure));
+            }
+            self.settle().await?;
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// The next letters of as many members.
+    fn next_wave(&mut self, most: usize) -> Vec<Item> {
+        let mut members = HashSet::new();
+        let mut wave = Vec::new();
+        while wave.len() < most
+            && self.waiting.front().is_some_and(|item| item.member().is_none_or(|id| members.insert(id.clone())))
+        {
+            wave.extend(self.waiting.pop_front());
+        }
+        wave
+    }
+
+    /// Sends a wave. What was certainly not sent waits again, to be released.
+    async fn send_wave(&mut self, wave: Vec<Item>) -> Result<Result<(), PublishError>, StoreError> {
+        let (mut commands, mut requests) = (Vec::new(), Vec::new());
+        for Item { id, sendable } in wave {
+            match sendable {
+                Sendable::Command(command) => commands.push((id, command)),
+                Sendable::Mail(email_id) => requests.push((id, email_id)),
+                Sendable::Broken(unusable) => self.release(&[id], &unusable.error).await?,
+            }
+        }
+        self.send_mails(&requests).await?;
+        Ok(self.send_commands(commands).await)
+    }
+
+    async fn send_mails(&mut self, requests: &[(LetterId, EmailId)]) -> Result<(), StoreError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let concluded = mails::requeue_letters(&self.replayer.pool, &self.replay, requests).await?;
+        let known: HashSet<LetterId> = concluded.iter().map(|(id, _)| *id).collect();
+        let left: Vec<LetterId> = requests.iter().map(|(id, _)| *id).filter(|id| !known.contains(id)).collect();
+        self.progress.sent += concluded.len();
+        self.conclude(concluded);
+        self.release(&left, "its mail may have gone already: see `loyalty mails resend-unknown`").await
+    }
+
+    /// Hands all commands over, then waits for the confirms.
+    async fn send_commands(&mut self, commands: Vec<(LetterId, Command)>) -> Result<(), PublishError> {
+        let mut promises = Vec::with_capacity(commands.len());
+        for (id, command) in commands {
+            let promise = self.replayer.publisher.submit(message(id, &command)).await;
+            promises.push((id, command, promise));
+        }
+        let mut failure = None;
+        for (id, command, promise) in promises {
+            let confirmed = match promise {
+                Ok(unconfirmed) => unconfirmed.confirmed().await,
+                Err(error) => Err(error),
+            };
+            match confirmed {
+                Ok(_) => self.sent(id, command),
+                Err(error) => {
+                    // What may arrive is as good as sent: its answer tells.
+                    if error.may_arrive() {
+                        self.sent(id, command);
+                    } else {
+                        self.waiting.push_back(Item { id, sendable: Sendable::Command(command) });
+                    }
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn sent(&mut self, id: LetterId, command: Command) {
+        self.unanswered.push((id, command));
+        self.progress.sent += 1;
+        (self.told)(self.progress);
+    }
+
+    fn conclude(&mut self, concluded: Vec<(LetterId, Concluded)>) {
+        self.progress.concluded += concluded.len();
+        self.report.concluded.extend(concluded);
+        (self.told)(self.progress);
+    }
+
+    /// Lets go of letters that were not sent.
+    async fn release(&mut self, ids: &[LetterId], why: &str) -> Result<(), StoreError> {
+        if !ids.is_empty() {
+            letters::release(&self.replayer.pool, &self.replay, ids, why).await?;
+            self.report.released.extend(ids);
+        }
+        Ok(())
+    }
+
+    /// Lets go of what was not sent, waits for the last answers, and leaves what has none.
+    async fn finish(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        let rest: Vec<LetterId> = self.waiting.drain(..).map(|item| item.id).collect();
+        let why = self.report.ended.to_string();
+        self.release(&rest, &why).await?;
+        let (patience, stop) = match self.report.ended {
+            Ended::Finished => (self.replayer.pace.patience, Some(stop)),
+            Ended::Stopped
+            | Ended::CanaryFailed { .. }
+            | Ended::CanaryUnanswered
+            | Ended::Broker(_)
+            | Ended::Overtaken => (LAST_ANSWERS.min(self.replayer.pace.patience), None),
+        };
+        self.await_answers(patience, stop).await?;
+        if !self.unanswered.is_empty() {
+            letters::leave(&self.replayer.pool, &self.replay).await?;
+        }
+        self.report.unanswered = self.unanswered.iter().map(|(id, _)| *id).collect();
+        self.report.released.sort_unstable();
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Finished => f.write_str("everything was sent"),
+            Self::Stopped => f.write_str("the replay was stopped"),
+            Self::CanaryFailed { failed, of } => {
+                write!(f, "the replay stopped itself: {failed} of the first {of} letters came to a bad end")
+            }
+            Self::CanaryUnanswered => {
+                f.write_str("the replay stopped itself: its first letters have no answer; does a worker run?")
+            }
+            Self::Broker(error) => write!(f, "the replay could not go on: {error}"),
+            Self::Overtaken => f.write_str("the replay slept too long, and another one took its letters"),
+        }
+    }
+}
