@@ -24,15 +24,17 @@ pub(super) const CHECKS: &[Check] = &[
         promise: "each mail has what its state says: attempts, a time that it is due, a dead letter",
         examined: "select count(*) from email",
         broken: "
+            with letter as (
+                select email_id, count(*) as letters from dead_letter where email_id is not null group by email_id)
             select format('mail %s of member %s', email_id, member_id),
                    format('is %s with %s attempts, %s and %s dead letters', state, attempts,
                           case when due_at is null then 'no time' else 'a time that it is due' end,
-                          (select count(*) from dead_letter where dead_letter.email_id = email.email_id))
-            from email
+                          coalesce(letters, 0))
+            from email left join letter using (email_id)
             where state in ('sent', 'sending', 'retrying', 'unknown') and attempts = 0
                 or state = 'no_address' and attempts > 0
                 or (state in ('sending', 'retrying')) <> (due_at is not null)
-                or state = 'dead' and email_id not in (select email_id from dead_letter where email_id is not null)",
+                or state = 'dead' and letters is null",
     },
     Check {
         name: "outbox",
