@@ -9,6 +9,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on stops where it is; so does its harness")]
 
 mod binary;
+pub mod bridge;
 mod endpoint;
 pub mod http;
 pub mod locking;
@@ -21,8 +22,10 @@ pub mod trading;
 pub mod waiting;
 pub mod world;
 
+pub use bridge::Bridge;
 pub use program::Program;
 pub use publishing::{Raw, member_in, points};
+pub use servers::scratch;
 pub use trading::{Trade, trade};
 pub use waiting::{PATIENCE, eventually};
-pub use world::{Setup, World};
+pub use world::{Setup, Way, World};

@@ -3,15 +3,20 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+use crate::binary;
 use crate::waiting::eventually;
 
 /// How long a process may take to end when it is asked to: its own deadline to drain, and a slow machine.
 const END_LIMIT: Duration = Duration::from_secs(40);
+
+/// What the processes log. More than by default: what must not be logged must not be logged at any level of ours.
+const LOG_FILTER: &str = "info,lapin=off,lettre=warn,loyalty_worker=debug,loyalty_bridge=debug,loyalty_store=debug";
 
 /// Lines of a log that a failing test shows.
 const TAIL_LINES: usize = 60;
@@ -19,7 +24,8 @@ const TAIL_LINES: usize = 60;
 /// A running `loyalty`.
 #[derive(Debug)]
 pub struct Program {
-    child: Child,
+    /// Locked only to look at it: waiting takes it out.
+    child: Mutex<Child>,
     log: PathBuf,
 }
 
@@ -35,23 +41,31 @@ pub struct Ended {
 }
 
 impl Program {
-    /// Starts `loyalty` with `args`. Standard output goes to `log`.out, standard error to `log`.
-    pub(crate) fn start(binary: &Path, args: &[&str], env: &[(String, String)], dir: &Path, log: PathBuf) -> Self {
+    /// Starts `loyalty` in `dir`. Standard error goes to `log`, standard output beside it.
+    pub(crate) async fn start(args: &[&str], env: &[(&str, String)], dir: &Path, log: PathBuf) -> Self {
         let file = |path: &Path| std::fs::File::create(path).expect("a log file");
         // The kernel kills the child when the thread ends that started it, which is the test's own: even when the
         // whole test process is killed, nothing stays behind.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(binary).args(args);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(binary::loyalty().await).args(args);
         command.env_clear().envs(env.iter().cloned()).current_dir(dir).stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("RUST_LOG", LOG_FILTER).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
         command.stderr(file(&log)).stdout(file(&log.with_extension("out")));
         // Its own group: Ctrl-C in the terminal is for the tests only.
         let child = command.process_group(0).kill_on_drop(true).spawn().expect("setpriv, of util-linux");
-        Self { child, log }
+        Self { child: Mutex::new(child), log }
+    }
+
+    /// Starts `loyalty` in `dir` and tells it nothing of any server.
+    pub async fn alone(args: &[&str], dir: &Path) -> Self {
+        let log = dir.join(format!("{}.log", args.first().unwrap_or(&"loyalty")));
+        Self::start(args, &[], dir, log).await
     }
 
     /// SIGKILL: the end without a word.
-    pub async fn kill(mut self) {
-        self.child.kill().await.expect("the process is ours to kill");
+    pub async fn kill(self) {
+        self.into_child().kill().await.expect("the process is ours to kill");
     }
 
     /// SIGTERM, and what comes of it.
@@ -67,12 +81,13 @@ impl Program {
     }
 
     /// Waits for its end.
-    pub async fn end(mut self) -> Ended {
-        let Ok(status) = tokio::time::timeout(END_LIMIT, self.child.wait()).await else {
-            panic!("it does not end within {} seconds:\n{}", END_LIMIT.as_secs(), tail(&self.log))
+    pub async fn end(self) -> Ended {
+        let (log, output) = (self.log.clone(), self.log.with_extension("out"));
+        let Ok(status) = tokio::time::timeout(END_LIMIT, self.into_child().wait()).await else {
+            panic!("it does not end within {} seconds:\n{}", END_LIMIT.as_secs(), tail(&log))
         };
         let code = status.expect("a child's end can be waited for").code();
-        Ended { code, output: self.output(), log: self.log() }
+        Ended { code, output: read(&output), log: read(&log) }
     }
 
     /// What it wrote to standard error so far.
@@ -87,29 +102,54 @@ impl Program {
 
     /// Waits until it has logged `text`.
     pub async fn says(&self, text: &str) {
-        eventually(&format!("the log says {text:?}"), async || self.log().contains(text).then_some(())).await;
+        self.until(&format!("the log says {text:?}"), || self.log().contains(text).then_some(())).await;
     }
 
-    /// Waits until a line of standard output begins with `start`, and answers the rest of that line.
+    /// Waits until it has logged a word that begins with `start`, and answers the rest of that word.
+    pub async fn tells(&self, start: &str) -> String {
+        self.until(&format!("the log tells {start:?}"), || word(&self.log(), start)).await
+    }
+
+    /// The same for standard output.
     pub async fn prints(&self, start: &str) -> String {
-        let rest = async || {
-            let output = self.output();
-            // Whole lines only: the last may be half written.
-            let whole = &output[..output.rfind('\n').unwrap_or(0)];
-            whole.lines().find_map(|line| line.strip_prefix(start)).map(|rest| rest.trim().to_owned())
+        self.until(&format!("it prints {start:?}"), || word(&self.output(), start)).await
+    }
+
+    /// Waits for what a process that has ended will never do.
+    async fn until<T>(&self, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+        let ask = async || {
+            let ended = self.child().try_wait().expect("a child can be looked at").is_some();
+            let done = done();
+            assert!(done.is_some() || !ended, "it ended before {what}:\n{}", tail(&self.log));
+            done
         };
-        eventually(&format!("it prints {start:?}"), rest).await
+        eventually(what, ask).await
     }
 
     /// Its number.
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it has not been waited for")
+        self.child().id().expect("it has not been waited for")
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().expect("nobody panics while holding it")
+    }
+
+    fn into_child(self) -> Child {
+        self.child.into_inner().expect("nobody panics while holding it")
     }
 
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process has a number");
         kill_process(pid, signal).expect("it runs, or has not been waited for yet");
     }
+}
+
+/// What follows `start` up to the next white space, which must be there already: the last line may be half written.
+fn word(text: &str, start: &str) -> Option<String> {
+    let (_, rest) = text.split_once(start)?;
+    let (word, _) = rest.split_once(char::is_whitespace)?;
+    Some(word.to_owned())
 }
 
 /// The ends of all logs in a directory, for a test that fails.

@@ -89,6 +89,22 @@ impl World {
         self.query("select count(*) from parked where member_id = $1", &[&member]).await[0].get(0)
     }
 
+    /// A member's rewards in words, oldest first: `1 at 1000: sent`.
+    pub async fn rewards(&self, member: &str) -> Vec<String> {
+        const REWARDS: &str = "
+            select format('%s at %s: %s', number, points, coalesce(state, 'no mail at all'))
+            from reward left join email using (member_id, epoch, number)
+            where member_id = $1 order by epoch, number";
+        self.query(REWARDS, &[&member]).await.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Waits until every mail is sent, or will not be.
+    pub async fn mailed(&self) {
+        const ON_ITS_WAY: &str = "email where state in ('queued', 'sending', 'retrying')";
+        let all = async || (self.count(ON_ITS_WAY).await + self.count("outbox").await == 0).then_some(());
+        eventually("every mail is sent or set aside", all).await;
+    }
+
     /// Everything that was set aside, oldest first.
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
         const ALL: &str = "

@@ -168,6 +168,13 @@ pub(crate) fn root() -> &'static Path {
     dir
 }
 
+/// A directory for what has no world. It is removed with everything else.
+pub fn scratch(name: &str) -> PathBuf {
+    let dir = root().join(name);
+    std::fs::create_dir_all(&dir).expect("a directory");
+    dir
+}
+
 /// Removes a directory when this process has ended, however it ends, and the servers in it have too: each holds the
 /// lock of its own directory while it lives. The answer is the end of a pipe that only our death closes.
 fn remove_after_us(dir: &Path) -> ChildStdin {

@@ -14,7 +14,8 @@ use loyalty_store::pool::Use;
 use loyalty_store::{Pool, migrate};
 use tokio::sync::OnceCell;
 
-use crate::binary;
+use crate::bridge::Bridge;
+use crate::endpoint::Endpoint;
 use crate::program::{self, Program};
 use crate::publishing::Published;
 use crate::servers::{self, Broker, Database};
@@ -22,9 +23,6 @@ use crate::waiting::PATIENCE;
 
 /// The rungs of the mails' retry ladder: distinct, and short enough to climb all of them.
 const LADDER: [&str; 3] = ["1s", "2s", "3s"];
-
-/// What the processes log. More than by default: what must not be logged must not be logged at any level of ours.
-const LOG_FILTER: &str = "info,lapin=off,lettre=warn,loyalty_worker=debug,loyalty_bridge=debug,loyalty_store=debug";
 
 /// Connections of the harness itself.
 const CONNECTIONS: usize = 4;
@@ -34,7 +32,7 @@ const CONNECTIONS: usize = 4;
 pub struct Setup {
     own_database: bool,
     own_broker: bool,
-    config: String,
+    mail: String,
 }
 
 impl Setup {
@@ -50,10 +48,10 @@ impl Setup {
         Self { own_broker: true, ..self }
     }
 
-    /// More lines for `loyalty.toml`, before its table of mail settings.
+    /// More lines for the table `mail` of `loyalty.toml`.
     #[must_use]
-    pub fn config(self, lines: &str) -> Self {
-        Self { config: lines.to_owned(), ..self }
+    pub fn mail(self, lines: &str) -> Self {
+        Self { mail: lines.to_owned(), ..self }
     }
 
     /// Starts the world.
@@ -68,7 +66,28 @@ impl Setup {
             async { if self.own_database { Database::own(&own).await } else { Database::common().await } },
             async { if self.own_broker { Broker::own(&own).await } else { Broker::common().await } },
         );
-        World::prepare(name, dir, database, broker, &self.config).await
+        World::prepare(name, dir, database, broker, &self.mail).await
+    }
+}
+
+/// How a process reaches the servers: directly, unless a proxy is named.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way<'a> {
+    /// Between it and the broker.
+    pub broker: Option<&'a Proxy>,
+    /// Between it and the database.
+    pub database: Option<&'a Proxy>,
+}
+
+impl<'a> Way<'a> {
+    /// Through this proxy to the broker.
+    pub fn to_broker(proxy: &'a Proxy) -> Self {
+        Self { broker: Some(proxy), database: None }
+    }
+
+    /// Through this proxy to the database.
+    pub fn to_database(proxy: &'a Proxy) -> Self {
+        Self { broker: None, database: Some(proxy) }
     }
 }
 
@@ -95,12 +114,12 @@ impl World {
         Setup::default().start().await
     }
 
-    async fn prepare(name: String, dir: PathBuf, database: Database, broker: Broker, config: &str) -> Self {
+    async fn prepare(name: String, dir: PathBuf, database: Database, broker: Broker, mail: &str) -> Self {
         tokio::join!(database.create(&name), broker.create(&name));
         let pool = Pool::new(&database.endpoint().url(&name), Use::Queries, CONNECTIONS).expect("the database's URL");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
         let quoted = LADDER.map(|rung| format!("{rung:?}")).join(", ");
-        let config = format!("{config}\n[mail]\nladder = [{quoted}]\n");
+        let config = format!("[mail]\nladder = [{quoted}]\n{mail}\n");
         std::fs::write(dir.join("loyalty.toml"), config).expect("a config file");
         let world = Self {
             name,
@@ -144,41 +163,43 @@ impl World {
 
     /// Starts `loyalty worker`.
     pub async fn worker(&self) -> Program {
-        self.spawn(&["worker"], &self.amqp(), &self.database_url()).await
+        self.worker_through(Way::default()).await
     }
 
-    /// Starts `loyalty worker` with a proxy between it and the broker.
-    pub async fn worker_behind(&self, broker: &Proxy) -> Program {
-        let amqp = self.broker.endpoint().url_through(broker.addr(), &self.name);
-        self.spawn(&["worker"], &amqp, &self.database_url()).await
+    /// Starts `loyalty worker` with a proxy between it and a server.
+    pub async fn worker_through(&self, way: Way<'_>) -> Program {
+        self.spawn(&["worker"], way).await
     }
 
-    /// Starts `loyalty worker` with a proxy between it and the database.
-    pub async fn worker_before(&self, database: &Proxy) -> Program {
-        let database = self.database.endpoint().url_through(database.addr(), &self.name);
-        self.spawn(&["worker"], &self.amqp(), &database).await
+    /// Starts `loyalty bridge` on a free port.
+    pub async fn bridge(&self) -> Bridge {
+        self.bridge_through(Way::default()).await
+    }
+
+    /// Starts `loyalty bridge` with a proxy between it and a server.
+    pub async fn bridge_through(&self, way: Way<'_>) -> Bridge {
+        Bridge::listening(self.spawn(&["bridge", "--http", "127.0.0.1:0"], way).await).await
     }
 
     /// Starts `loyalty` with any arguments, connected to this world by its environment.
     pub async fn loyalty(&self, args: &[&str]) -> Program {
-        self.spawn(args, &self.amqp(), &self.database_url()).await
+        self.spawn(args, Way::default()).await
     }
 
-    async fn spawn(&self, args: &[&str], amqp: &SecretUrl, database: &SecretUrl) -> Program {
+    async fn spawn(&self, args: &[&str], way: Way<'_>) -> Program {
         let number = self.programs.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.join(format!("{number}-{}.log", args.first().unwrap_or(&"loyalty")));
+        let through = |endpoint: Endpoint, proxy: Option<&Proxy>| match proxy {
+            Some(proxy) => endpoint.url_through(proxy.addr(), &self.name),
+            None => endpoint.url(&self.name),
+        };
         let env = [
-            ("PATH", std::env::var("PATH").unwrap_or_default()),
-            ("RUST_LOG", LOG_FILTER.to_owned()),
-            ("RUST_BACKTRACE", "1".to_owned()),
-            ("NO_COLOR", "1".to_owned()),
-            ("LOYALTY_AMQP_URL", amqp.expose().to_owned()),
-            ("LOYALTY_DATABASE_URL", database.expose().to_owned()),
+            ("LOYALTY_AMQP_URL", through(self.broker.endpoint(), way.broker).expose().to_owned()),
+            ("LOYALTY_DATABASE_URL", through(self.database.endpoint(), way.database).expose().to_owned()),
             ("LOYALTY_SMTP_URL", self.mailbox.url()),
             ("LOYALTY_CONFIG", self.dir.join("loyalty.toml").display().to_string()),
         ];
-        let env = env.map(|(name, value)| (name.to_owned(), value));
-        Program::start(binary::loyalty().await, args, &env, &self.dir, log)
+        Program::start(args, &env, &self.dir, log).await
     }
 
     /// A proxy in front of the broker.

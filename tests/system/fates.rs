@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use loyalty_common::{Action, Command};
 use loyalty_tests::publishing::command;
-use loyalty_tests::{World, points};
+use loyalty_tests::{Way, World, points};
 
 #[tokio::test]
 async fn what_the_rules_allow_is_applied() {
@@ -184,7 +184,7 @@ async fn what_came_before_the_enrolment_waits_and_is_then_applied_in_its_order()
 async fn while_the_database_is_away_commands_are_kept_and_applied_when_it_is_back() {
     let world = World::start().await;
     let proxy = world.database_proxy().await;
-    let worker = world.worker_before(&proxy).await;
+    let worker = world.worker_through(Way::to_database(&proxy)).await;
     world.enroll("ann").await;
     world.settled().await;
     proxy.refuse().await.expect("a closed port");
@@ -202,7 +202,7 @@ async fn while_the_database_is_away_commands_are_kept_and_applied_when_it_is_bac
 async fn while_the_database_is_away_nothing_is_acknowledged() {
     let world = World::start().await;
     let proxy = world.database_proxy().await;
-    let worker = world.worker_before(&proxy).await;
+    let worker = world.worker_through(Way::to_database(&proxy)).await;
     world.enroll("ann").await;
     world.settled().await;
     proxy.refuse().await.expect("a closed port");

@@ -1,8 +1,8 @@
 //! Messages that come twice, because their worker was lost between taking them and saying so.
 
 use loyalty_common::Action;
-use loyalty_tests::World;
 use loyalty_tests::publishing::{Raw, command};
+use loyalty_tests::{Way, World};
 
 /// Rows of the ledger can be read but none written: a transaction stands still with its decisions made.
 const NO_COMMITS: &str = "lock table ledger in share row exclusive mode";
@@ -11,7 +11,7 @@ const NO_COMMITS: &str = "lock table ledger in share row exclusive mode";
 async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_behind(&proxy).await;
+    let worker = world.worker_through(Way::to_broker(&proxy)).await;
     world.enroll("ann").await;
     world.settled().await;
 
@@ -65,7 +65,7 @@ async fn a_worker_killed_before_its_commit_loses_nothing() {
 async fn a_worker_cut_off_before_its_commit_and_its_successor_do_not_collide() {
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_behind(&proxy).await;
+    let worker = world.worker_through(Way::to_broker(&proxy)).await;
     world.enroll("ann").await;
     world.settled().await;
     let successor = world.worker().await;

@@ -1,0 +1,161 @@
+//! Rewards and their mails: each multiple of the milestone once, each by exactly one mail, and a bad mail server is
+//! nobody else's trouble.
+
+use std::collections::HashSet;
+
+use loyalty_common::Action;
+use loyalty_local::Behaviour;
+use loyalty_tests::publishing::command;
+use loyalty_tests::{Setup, Way, World, eventually, points, trade};
+
+#[tokio::test]
+async fn each_thousand_earned_is_rewarded_once_by_one_mail() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    world.enroll_with_email("ann", "ann@example.com").await;
+    world.earn("ann", 990).await;
+    world.earn("ann", 20).await;
+    world.spend("ann", 1_010).await;
+    let two_at_once = command("ann", Action::Earn { points: points(1_990) });
+    world.publish(&two_at_once).await;
+    world.publish(&two_at_once).await;
+    world.spend("ann", 990).await;
+    world.settled().await;
+    world.mailed().await;
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: sent", "2 at 2000: sent", "3 at 3000: sent"]);
+    let mails = world.mailbox.mails();
+    assert_eq!(mails.len(), 3);
+    assert!(mails.iter().all(|mail| mail.recipient == "ann@example.com"));
+    let ids: HashSet<&str> = mails.iter().map(|mail| mail.message_id.as_str()).collect();
+    assert_eq!(ids.len(), 3, "each mail has an id of its own");
+    assert!(mails.iter().all(|mail| mail.text().contains("free coffee")));
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn who_gave_no_address_is_rewarded_without_a_mail() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    world.enroll("ann").await;
+    world.earn("ann", 1_000).await;
+    world.settled().await;
+    world.mailed().await;
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address"]);
+    assert_eq!(world.mailbox.mails(), []);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn who_returns_after_an_exit_earns_the_first_reward_again() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    for _ in 0..2 {
+        world.enroll_with_email("ann", "ann@example.com").await;
+        world.earn("ann", 1_500).await;
+        world.exit("ann").await;
+    }
+    world.settled().await;
+    world.mailed().await;
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: sent", "1 at 1000: sent"]);
+    assert_eq!(world.mailbox.mails().len(), 2);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_down_and_comes_back_gets_each_mail_once() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::RefuseConnection).await.expect("a closed port");
+    let worker = world.worker().await;
+    reward_members(&world, 5).await;
+    eventually("a mail failed", async || (world.count("email where state = 'retrying'").await > 0).then_some(())).await;
+    world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
+    eventually("a mail failed twice", async || (world.count("email where attempts > 1").await > 0).then_some(())).await;
+    world.mailbox.set(Behaviour::Accept).await.expect("an open port");
+    world.mailed().await;
+    assert_eq!(world.count("email where state = 'sent'").await, 5);
+    let mails = world.mailbox.mails();
+    let recipients: HashSet<&str> = mails.iter().map(|mail| mail.recipient.as_str()).collect();
+    assert_eq!((mails.len(), recipients.len()), (5, 5));
+    assert!(!worker.log().contains("member-0@"), "an address in the log:\n{}", worker.log());
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_is_refused_for_good_becomes_a_dead_letter_and_delays_no_other() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::PermanentForDomain("example.org".to_owned())).await.expect("an open port");
+    let worker = world.worker().await;
+    world.enroll_with_email("bad", "bad.address@example.org").await;
+    world.earn("bad", 1_000).await;
+    reward_members(&world, 3).await;
+    world.mailed().await;
+    assert_eq!(world.rewards("bad").await, ["1 at 1000: dead"]);
+    assert_eq!(world.mailbox.mails().len(), 3);
+    let letters = world.dead_letters().await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(letter.reason, "mail_rejected");
+    assert!(!letter.error.contains("bad.address") && !worker.log().contains("bad.address"), "{}", worker.log());
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_fails_on_every_rung_becomes_a_dead_letter() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::TransientAfterData).await.expect("an open port");
+    let _worker = world.worker().await;
+    reward_members(&world, 1).await;
+    world.mailed().await;
+    assert_eq!(world.rewards("member-0").await, ["1 at 1000: dead"]);
+    // The first attempt and one after each of the three rungs.
+    assert_eq!(world.count("email where attempts = 4").await, 1);
+    let letters = world.dead_letters().await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(letter.reason, "mail_exhausted");
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_mail_server_that_never_answers_does_not_slow_the_points() {
+    let world = Setup::default().mail("answer_seconds = 600").start().await;
+    world.mailbox.set(Behaviour::HangAfterData).await.expect("an open port");
+    let _worker = world.worker().await;
+    reward_members(&world, 20).await;
+    let hangs = async || (world.count("email where state = 'sending'").await > 0).then_some(());
+    eventually("the mail server hangs", hangs).await;
+    let commands: Vec<_> = trade(20).take(2_000).collect();
+    world.publish_all(&commands).await;
+    world.settled().await;
+    assert_eq!(world.count("email where state = 'sent'").await, 0, "the mail server still hangs");
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_mail_whose_worker_was_killed_before_publishing_it_is_sent_by_the_next() {
+    let world = World::start().await;
+    let proxy = world.broker_proxy().await;
+    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    world.enroll_with_email("ann", "ann@example.com").await;
+    world.settled().await;
+    // The relay publishes, and the broker hears nothing of it.
+    proxy.freeze_upstream();
+    world.earn("ann", 1_000).await;
+    world.settled().await;
+    assert_eq!(world.count("outbox").await, 1, "nothing leaves the outbox before its confirm");
+    worker.kill().await;
+    proxy.cut();
+    let _successor = world.worker().await;
+    world.mailed().await;
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: sent"]);
+    assert_eq!(world.mailbox.mails().len(), 1);
+    world.verified().await;
+}
+
+/// Enrols so many members and gives each the points of one reward.
+async fn reward_members(world: &World, members: usize) {
+    for number in 0..members {
+        let member = format!("member-{number}");
+        world.enroll_with_email(&member, &format!("{member}@example.com")).await;
+        world.earn(&member, 1_000).await;
+    }
+    world.settled().await;
+}
