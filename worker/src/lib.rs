@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
 //! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes; `supervise`
-//! keeps it all running. The mails leave by `relay` and `mail`; `keeper` stores what nobody could use.
+//! keeps it all running. The mails leave by `relay` and `mail`; `keeper` stores what nobody could use, and `sweep` what
+//! has waited too long. For an operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
 pub mod batching;
 pub mod fold;
@@ -16,8 +17,11 @@ pub mod limits;
 pub mod mail;
 pub mod message;
 pub mod metrics;
+pub mod rehearsal;
 pub mod relay;
+pub mod replay;
 mod supervise;
+pub mod sweep;
 
 use std::sync::Arc;
 
@@ -96,6 +100,7 @@ pub async fn run(
     parts.spawn(async move { supervise("commands", &stop, || intake.session(&stop)).await });
     parts.spawn(relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
     parts.spawn(mailer.run(settings.amqp.clone(), shutdown.clone()));
+    parts.spawn(sweep::run(pool.clone(), limits.parked_keep, Arc::default(), shutdown.clone()));
     parts.spawn(keeper::run(settings.amqp, pool, shutdown.clone()));
     join(parts, &shutdown).await
 }
