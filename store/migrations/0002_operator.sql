@@ -19,7 +19,7 @@ alter table dead_letter
         check (result in ('applied', 'refused', 'duplicate', 'parked', 'dead', 'queued')),
     -- The letter that it became when it failed again.
     add column successor_id  bigint references dead_letter,
-    add constraint dead_letter_result_check check ((state = 'replayed') = (result is not null)),
+    add constraint dead_letter_replayed_check check ((state = 'replayed') = (result is not null)),
     add constraint dead_letter_successor_check check (successor_id is null or result = 'dead');
 
 create index dead_letter_reason on dead_letter (reason, dead_letter_id);
@@ -40,9 +40,9 @@ create index email_created on email (created_at, email_id);
 
 create table operator_event (
     operator_event_id bigint generated always as identity primary key,
-    -- What it was done to: a letter, a mail, or the letter of a mail.
+    -- What it was done to: a letter, a mail, or the letter of a mail. The mail that a letter names need not exist.
     dead_letter_id    bigint references dead_letter,
-    email_id          uuid references email,
+    email_id          uuid,
     at                timestamptz not null,
     -- Who: an operator.
     actor             text not null,

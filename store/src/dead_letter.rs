@@ -108,14 +108,16 @@ impl NewDeadLetter {
     }
 }
 
+/// A letter that was replayed is done with: what comes after it is news. Whose a mail is, its row knows.
 const RECORD: &str = "
     with known as (
         update dead_letter set attempts = attempts + 1, last_at = now()
-        where $1 and dead_letter_id = (select max(dead_letter_id) from dead_letter where digest = $2)
+        where $1 and dead_letter_id = (
+            select max(dead_letter_id) from dead_letter where digest = $2 and state <> 'replayed')
         returning 1)
     insert into dead_letter (digest, source, reason, error, member_id, command_id, command_type, email_id,
                              exchange, routing_key, headers, body, attempts, first_at, last_at)
-    select $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, now(), now()
+    select $2, $3, $4, $5, coalesce($6, (select member_id from email where email_id = $9)), $7, $8, $9, $10, $11, $12, $13, 1, now(), now()
     where not exists (select 1 from known)";
 
 /// Keeps letters that the broker set aside: all of them or none. The mails among them will not be sent any more.

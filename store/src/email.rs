@@ -78,6 +78,8 @@ pub struct Attempt {
     pub email_id: EmailId,
     /// 1 for the first.
     pub number: i32,
+    /// Which attempt it is since the mail was queued, or queued anew by an operator: where it stands on the ladder.
+    pub step: i32,
 }
 
 /// The id of a mail. Derived from its reward, so that the same reward always has the same mail.
@@ -139,7 +141,7 @@ const CLAIM: &str = "
       and (e.state = 'queued'
            or e.state = 'retrying' and e.due_at <= now() + make_interval(secs => $3)
            or $4 and e.state = 'sending' and e.due_at <= now())
-    returning e.email_id, e.attempts, e.recipient, e.name, e.member_id, e.number, r.title, r.points";
+    returning e.email_id, e.attempts, e.attempts - e.attempts_before as step, e.recipient, e.name, e.member_id, e.number, r.title, r.points";
 
 const GIVE_UP: &str = "
     update email set state = 'unknown', due_at = null, updated_at = now(),
@@ -256,7 +258,7 @@ fn seconds(due_seconds: f64) -> Duration {
 
 fn mail(row: &Row) -> Mail {
     Mail {
-        attempt: Attempt { email_id: EmailId(row.get("email_id")), number: row.get("attempts") },
+        attempt: Attempt { email_id: EmailId(row.get("email_id")), number: row.get("attempts"), step: row.get("step") },
         recipient: Recipient(row.get("recipient")),
         name: row.get("name"),
         member_id: row.get("member_id"),

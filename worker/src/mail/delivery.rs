@@ -154,7 +154,7 @@ impl Office {
     /// The next rung, or the end of the ladder. First the row, then the message, then (by the caller) the
     /// acknowledgement: whatever is lost in between, a message remains that asks for this mail.
     async fn retry(&self, attempt: Attempt, why: &Note, delivery: &Delivery) -> Result<Handled, DeliveryError> {
-        let Some(rung) = self.ladder.after(attempt.number) else {
+        let Some(rung) = self.ladder.after(attempt.step) else {
             return self.bury(attempt, Reason::MailExhausted, why, delivery).await;
         };
         let (pool, wait) = (&self.pool, rung.wait());

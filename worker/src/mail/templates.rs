@@ -105,7 +105,7 @@ pub(crate) enum ComposeError {
 
 fn sample(name: Option<String>) -> Mail {
     Mail {
-        attempt: Attempt { email_id: EmailId::from(Uuid::nil()), number: 1 },
+        attempt: Attempt { email_id: EmailId::from(Uuid::nil()), number: 1, step: 1 },
         recipient: Recipient::new("ann@example.com"),
         name,
         member_id: "123".to_owned(),

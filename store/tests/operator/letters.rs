@@ -1,0 +1,121 @@
+//! Looking at letters, editing and discarding them.
+
+use loyalty_common::CommandType;
+use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::letters::{self, EditError, EditedBody, Filter, Grouping, LetterState};
+
+use crate::world::{World, again, day, earn, garbage, letter, operator};
+
+#[tokio::test]
+async fn letters_are_listed_page_by_page_and_filtered() {
+    let world = World::start().await;
+    world
+        .record(&[
+            letter(&earn("ann", 5), Reason::Failed),
+            garbage(b"\xff\xfe not UTF-8"),
+            letter(&earn("bob", 5), Reason::Conflict),
+            letter(&earn("ann", 6), Reason::Conflict),
+        ])
+        .await;
+    let ids = world.ids().await;
+    world.execute("update dead_letter set first_at = '2026-01-02T10:00Z' where reason = 'malformed'").await;
+    let numbers = async |filter: Filter| -> Vec<usize> {
+        let letters = world.letters(&filter).await;
+        letters.iter().map(|letter| ids.iter().position(|id| *id == letter.dead_letter_id).expect("known")).collect()
+    };
+
+    assert_eq!(numbers(Filter::default()).await, [0, 1, 2, 3]);
+    assert_eq!(
+        numbers(Filter { reasons: vec![Reason::Conflict, Reason::Failed], ..Filter::default() }).await,
+        [0, 2, 3]
+    );
+    assert_eq!(numbers(Filter { member: "ann".parse().ok(), ..Filter::default() }).await, [0, 3]);
+    assert_eq!(numbers(Filter { types: vec![CommandType::Earn], ..Filter::default() }).await, [0, 2, 3]);
+    assert_eq!(numbers(Filter { types: vec![CommandType::Exit], ..Filter::default() }).await, [0; 0]);
+    assert_eq!(numbers(Filter { until: Some(day("2026-01-03")), ..Filter::default() }).await, [1]);
+    assert_eq!(numbers(Filter { since: Some(day("2026-01-03")), ..Filter::default() }).await, [0, 2, 3]);
+    assert_eq!(numbers(Filter { states: vec![LetterState::Discarded], ..Filter::default() }).await, [0; 0]);
+
+    let first = letters::list(&world.pool, &Filter::default(), None, 3).await.expect("a page");
+    let rest = letters::list(&world.pool, &Filter::default(), Some(first[2].dead_letter_id), 3).await.expect("a page");
+    assert_eq!((first.len(), rest.len(), rest[0].dead_letter_id), (3, 1, ids[3]));
+    assert_eq!(world.open(ids[1]).await.body, b"\xff\xfe not UTF-8", "byte for byte");
+    assert!(letters::open(&world.pool, "999999".parse().expect("a number")).await.expect("a read").is_none());
+}
+
+#[tokio::test]
+async fn letters_are_counted_by_what_they_have_in_common() {
+    let world = World::start().await;
+    world
+        .record(&[
+            garbage(b"{"),
+            letter(&earn("ann", 5), Reason::Conflict),
+            letter(&earn("bob", 5), Reason::Conflict),
+            letter(&earn("ann", 6), Reason::Failed),
+        ])
+        .await;
+    let counts = async |by: Grouping| -> Vec<(Option<String>, i64)> {
+        let counts = letters::counts(&world.pool, &Filter::default(), by).await.expect("counts");
+        counts.into_iter().map(|count| (count.key, count.letters)).collect()
+    };
+    let named = |text: &str| Some(text.to_owned());
+
+    assert_eq!(counts(Grouping::Reason).await, [(named("conflict"), 2), (named("failed"), 1), (named("malformed"), 1)]);
+    assert_eq!(counts(Grouping::Type).await, [(named("earn"), 3), (None, 1)]);
+    assert_eq!(counts(Grouping::Member).await, [(named("ann"), 2), (named("bob"), 1), (None, 1)]);
+    assert_eq!(counts(Grouping::State).await, [(named("open"), 4)]);
+    assert_eq!(counts(Grouping::Day).await.len(), 1);
+    assert_eq!(counts(Grouping::Source).await.iter().map(|(_, letters)| letters).sum::<i64>(), 4);
+}
+
+#[tokio::test]
+async fn an_edit_stands_beside_the_original_and_must_be_a_command() {
+    let world = World::start().await;
+    world.record(&[garbage(b"{\"v\":1"), letter(&earn("ann", 5), Reason::Failed)]).await;
+    let ids = world.ids().await;
+    assert!(EditedBody::parse(b"{\"v\":1,".to_vec()).is_err(), "still broken");
+    let mended = earn("ann", 5);
+    let edited = EditedBody::parse(mended.encode()).expect("a command");
+    letters::edit(&world.pool, ids[0], &edited, &operator("eve")).await.expect("an edit");
+
+    let opened = world.open(ids[0]).await;
+    assert_eq!((opened.body.as_slice(), opened.edited_body), (b"{\"v\":1".as_slice(), Some(mended.encode())));
+    assert_eq!(opened.letter.member_id, Some(mended.member_id.clone()), "now it is known whose it is");
+    assert_eq!(world.story(ids[0]).await, ["edited by eve after the outage"]);
+    let again = letters::replayable(&world.pool, &ids).await.expect("letters");
+    assert_eq!(again[0].command(), Ok(mended));
+
+    letters::discard(&world.pool, &ids[1..], &operator("eve")).await.expect("a discard");
+    let refused = letters::edit(&world.pool, ids[1], &edited, &operator("eve")).await;
+    assert!(matches!(refused, Err(EditError::NotOpen { state: LetterState::Discarded, .. })), "{refused:?}");
+    let missing = letters::edit(&world.pool, "999999".parse().expect("a number"), &edited, &operator("eve")).await;
+    assert!(matches!(missing, Err(EditError::Missing(_))), "{missing:?}");
+}
+
+#[tokio::test]
+async fn what_is_discarded_is_kept_and_discarded_once() {
+    let world = World::start().await;
+    world.record(&[garbage(b"{"), garbage(b"[")]).await;
+    let ids = world.ids().await;
+    assert_eq!(letters::discard(&world.pool, &ids, &operator("eve")).await.expect("a discard"), ids);
+    assert_eq!(letters::discard(&world.pool, &ids, &operator("bob")).await.expect("a discard"), []);
+    assert_eq!(world.story(ids[0]).await, ["discarded by eve after the outage"]);
+    assert_eq!(world.open(ids[0]).await.body, b"{");
+}
+
+#[tokio::test]
+async fn a_letter_that_comes_again_is_one_letter_and_a_replay_of_it_another() {
+    let world = World::start().await;
+    let command = earn("ann", 5);
+    let first = letter(&command, Reason::Failed);
+    let redelivered = NewDeadLetter { repeated: true, ..first.clone() };
+    world.record(&[first]).await;
+    world.record(&[redelivered]).await;
+    let ids = world.ids().await;
+    assert_eq!(ids.len(), 1);
+    // The replay arrives twice, since it was interrupted and repeated; the broker calls neither a redelivery.
+    world.record(&[again(&command, Reason::Failed, ids[0])]).await;
+    world.record(&[again(&command, Reason::Failed, ids[0])]).await;
+    let attempts: Vec<_> = world.letters(&Filter::default()).await.iter().map(|letter| letter.attempts).collect();
+    assert_eq!(attempts, [2, 2]);
+}

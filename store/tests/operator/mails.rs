@@ -1,0 +1,120 @@
+//! Looking at mails and queueing them anew.
+
+use loyalty_store::batch::Changes;
+use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::email::{self, Claim, EmailId, EmailState};
+use loyalty_store::letters::{self, Concluded, LetterState};
+use loyalty_store::mails::{self, Filter, Grouping, Requeue};
+use loyalty_store::rows::RewardRow;
+
+use crate::world::{World, garbage, operator};
+
+impl World {
+    /// Rewards with their mails, each in the state of its place.
+    async fn mails(&self, states: &[EmailState]) -> Vec<EmailId> {
+        let reward = |number: i64| RewardRow {
+            member_id: "ann".parse().expect("a member id"),
+            epoch: 1,
+            number,
+            seq: number,
+            points: number * 1_000,
+            title: "free coffee".to_owned(),
+            recipient: Some("ann.smith@example.com".to_owned()),
+            name: None,
+        };
+        let rewards: Vec<RewardRow> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
+        let ids: Vec<EmailId> = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
+        self.commit(&Changes { rewards, ..Changes::default() }).await;
+        self.execute("delete from outbox").await;
+        for (id, state) in ids.iter().zip(states) {
+            let due = if *state == EmailState::Retrying { "now() + interval '6h'" } else { "null" };
+            self.execute(&format!(
+                "update email set state = '{state}', attempts = 3, due_at = {due}, reply = '550 <ann.smith@example.com>',
+                 created_at = now() + interval '1s' * number where email_id = '{id}'"
+            ))
+            .await;
+        }
+        ids
+    }
+
+    async fn set_aside(&self, id: EmailId, reason: Reason) {
+        let source = "loyalty.emails".to_owned();
+        self.record(&[NewDeadLetter { source, reason, email_id: Some(id.uuid()), ..garbage(b"{}") }]).await;
+    }
+}
+
+#[tokio::test]
+async fn mails_are_listed_counted_and_shown_without_their_addresses() {
+    use EmailState::{Dead, Sent};
+    let world = World::start().await;
+    let ids = world.mails(&[Sent, Dead, Dead]).await;
+    world.set_aside(ids[1], Reason::MailRejected).await;
+    let list = async |filter: &Filter, after: Option<EmailId>| -> Vec<EmailId> {
+        let mails = mails::list(&world.pool, filter, after, 2).await.expect("a page");
+        mails.iter().map(|mail| EmailId::from(mail.email_id)).collect()
+    };
+    assert_eq!(list(&Filter::default(), None).await, ids[..2]);
+    assert_eq!(list(&Filter::default(), Some(ids[1])).await, ids[2..]);
+    let dead = Filter { states: vec![Dead], ..Filter::default() };
+    assert_eq!(list(&dead, None).await, ids[1..]);
+    assert_eq!(mails::matching(&world.pool, &dead, 1).await.expect("ids"), ids[1..2]);
+    let bob = Filter { member: "bob".parse().ok(), ..Filter::default() };
+    assert_eq!(list(&bob, None).await, []);
+    let counts = mails::counts(&world.pool, &Filter::default(), Grouping::State).await.expect("counts");
+    assert_eq!(counts.iter().map(|it| (it.key.as_str(), it.mails)).collect::<Vec<_>>(), [("dead", 2), ("sent", 1)]);
+
+    let opened = mails::open(&world.pool, ids[1]).await.expect("a read").expect("a mail");
+    assert_eq!(opened.letters, world.ids().await);
+    assert!(!format!("{opened:?}").contains("smith"), "{opened:?}");
+    let letter = world.open(opened.letters[0]).await.letter;
+    assert_eq!(letter.member_id, "ann".parse().ok(), "a mail's letter knows whose it is");
+}
+
+#[tokio::test]
+async fn a_mail_is_queued_anew_with_its_request_and_its_letter_is_settled() {
+    use EmailState::{Dead, NoAddress, Queued, Retrying, Sent, Unknown};
+    let world = World::start().await;
+    let ids = world.mails(&[Dead, Retrying, Sent, Unknown]).await;
+    world.set_aside(ids[0], Reason::MailExhausted).await;
+    let requeued = mails::requeue(&world.pool, &ids, Requeue::Retry, &operator("eve")).await.expect("requeued");
+    assert_eq!((requeued.queued, requeued.left), (ids[..2].to_vec(), vec![(ids[2], Sent), (ids[3], Unknown)]));
+    let states = mails::states(&world.pool, &ids).await.expect("states");
+    assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Queued, Queued, Sent, Unknown]);
+    assert_eq!(world.number("select count(*) from outbox where routing_key = 'send'").await, 2);
+    let letter = world.ids().await[0];
+    assert_eq!(world.open(letter).await.letter.state, LetterState::Replayed);
+    assert_eq!(world.story(letter).await, ["retried by eve queued after the outage"]);
+
+    // The mailer takes it up at the foot of the ladder, under a number that was never used.
+    let lease = std::time::Duration::from_secs(60);
+    let Claim::Ours(mail) = email::claim(&world.pool, ids[0], lease, false).await.expect("a claim") else {
+        panic!("it is queued")
+    };
+    assert_eq!((mail.attempt.number, mail.attempt.step), (4, 1));
+
+    let unknown = mails::requeue(&world.pool, &ids, Requeue::ResendUnknown, &operator("eve")).await.expect("requeued");
+    assert_eq!(unknown.queued, ids[3..]);
+    let history = mails::open(&world.pool, ids[3]).await.expect("a read").expect("a mail").history;
+    assert_eq!(history.iter().map(|event| event.action).collect::<Vec<_>>(), [letters::Action::Resent]);
+    assert!(!Requeue::Retry.fits(NoAddress) && !Requeue::ResendUnknown.fits(Dead));
+}
+
+#[tokio::test]
+async fn a_replay_of_letters_queues_each_mail_once_and_decides_nothing_about_unknown_ones() {
+    use EmailState::{Dead, Sent, Unknown};
+    let world = World::start().await;
+    let ids = world.mails(&[Dead, Sent, Unknown]).await;
+    let missing = EmailId::from(uuid::Uuid::nil());
+    let of = [ids[0], ids[0], ids[1], ids[2], missing];
+    for (id, reason) in of.iter().zip([Reason::MailRejected, Reason::Crashed].into_iter().cycle()) {
+        world.set_aside(*id, reason).await;
+    }
+    let letters = world.ids().await;
+    let claimed = letters::claim(&world.pool, &letters, &operator("eve")).await.expect("a claim");
+    let pairs: Vec<_> = letters.iter().copied().zip(of).collect();
+    let concluded = mails::requeue_letters(&world.pool, &claimed.replay, &pairs).await.expect("requeued");
+    let ends = [Concluded::Queued, Concluded::Duplicate, Concluded::Duplicate];
+    assert_eq!(concluded, letters.iter().copied().zip(ends).collect::<Vec<_>>());
+    assert_eq!(world.number("select count(*) from outbox").await, 1);
+    assert_eq!(world.open(letters[3]).await.letter.state, LetterState::Replaying);
+}

@@ -1,0 +1,7 @@
+//! The operator's side of the store against a real server: letters, mails, and commands that wait.
+
+mod letters;
+mod mails;
+mod parked;
+mod replays;
+mod world;

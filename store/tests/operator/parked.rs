@@ -1,0 +1,62 @@
+//! Commands that wait too long.
+
+use std::time::Duration;
+
+use loyalty_store::batch::{Batch, Changes};
+use loyalty_store::dead_letter::Reason;
+use loyalty_store::letters::Filter;
+use loyalty_store::parked::{self, set_overdue_aside};
+
+use crate::world::{World, earn};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[tokio::test]
+async fn what_waits_is_listed_and_set_aside_when_it_waited_too_long() {
+    let world = World::start().await;
+    let (old, new) = (earn("ann", 5), earn("bob", 6));
+    world.park(&old).await;
+    world.park(&new).await;
+    world.execute("update parked set parked_at = now() - interval '31 days' where member_id = 'ann'").await;
+    let waiting = parked::list(&world.pool, &parked::Filter::default(), 0, 10).await.expect("a page");
+    let told: Vec<_> = waiting.iter().map(|it| (it.command_id, it.points)).collect();
+    assert_eq!(told, [(old.command_id, Some(5)), (new.command_id, Some(6))]);
+    let bobs = parked::Filter { member: Some(new.member_id.clone()), ..parked::Filter::default() };
+    assert_eq!(parked::list(&world.pool, &bobs, 0, 10).await.expect("a page").len(), 1);
+    assert_eq!(parked::list(&world.pool, &bobs, waiting[1].parked_id, 10).await.expect("a page").len(), 0);
+
+    assert_eq!(set_overdue_aside(&world.pool, DAY * 30, 100).await.expect("a sweep"), 1);
+    assert_eq!(set_overdue_aside(&world.pool, DAY * 30, 100).await.expect("a sweep"), 0);
+    assert_eq!(world.number("select count(*) from parked").await, 1);
+    let letters = world.letters(&Filter::default()).await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.command_id), (Reason::ParkedTooLong, Some(old.command_id)));
+    assert_eq!(world.open(letter.dead_letter_id).await.body, old.encode());
+}
+
+/// The enrolment has read what waits and holds its member's lock: the sweep waits for it and finds nothing left.
+#[tokio::test]
+async fn an_enrolment_and_the_sweep_never_take_the_same_command() {
+    let world = World::start().await;
+    let command = earn("ann", 5);
+    let key = (command.member_id.clone(), command.command_id);
+    world.park(&command).await;
+    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key)).await.expect("a batch");
+    assert_eq!(view.parked[&command.member_id].len(), 1);
+    let pool = world.pool.clone();
+    let sweep = tokio::spawn(async move { set_overdue_aside(&pool, Duration::ZERO, 100).await });
+    world.waits_for_a_lock().await;
+    batch.commit(&Changes { released: vec![key], ..Changes::default() }).await.expect("a commit");
+    sweep.await.expect("no panic").expect("a sweep");
+    assert_eq!(world.ids().await, []);
+}
+
+impl World {
+    async fn waits_for_a_lock(&self) {
+        let waiting =
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        while self.number(waiting).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
