@@ -16,6 +16,8 @@ mod rows;
 mod sending;
 mod summary;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

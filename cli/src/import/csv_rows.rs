@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use csv::{ByteRecord, Position};
+use csv::{ByteRecord, Terminator, Trim};
 use jiff::Timestamp;
 use loyalty_common::{Action, Command, CommandId, MemberId, Text};
 
@@ -20,7 +20,7 @@ const ROW_MAX_BYTES: u64 = 1024 * 1024;
 /// The rows of a CSV file.
 #[derive(Debug)]
 pub(super) struct CsvRows {
-    reader: csv::Reader<Bounded<File>>,
+    reader: csv::Reader<Lines<File>>,
     record: ByteRecord,
     columns: Columns,
     /// When a row happened that does not say when.
@@ -37,8 +37,11 @@ impl CsvRows {
         let mut reader = csv::ReaderBuilder::new()
             // A row with a column too few is one bad row, not the end of the import.
             .flexible(true)
-            .trim(csv::Trim::All)
-            .from_reader(Bounded { inner: file, row_bytes: 0 });
+            .trim(Trim::Headers)
+            // The parser counts lines by line feeds, and with its own idea of CRLF it counts them one row late. A
+            // carriage return is trimmed off like a space.
+            .terminator(Terminator::Any(b'\n'))
+            .from_reader(Lines { inner: file, row_bytes: 0, last: b'\n' });
         let header = reader.byte_headers().map_err(|error| read_error(error, 1))?;
         let header = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         let columns = find(header)?;
@@ -46,10 +49,18 @@ impl CsvRows {
     }
 
     pub(super) fn next(&mut self, ids: &mut RowIds) -> Result<Option<Row>, ReadError> {
-        self.reader.get_mut().row_bytes = 0;
-        let begins = self.reader.position().line();
-        let more = self.reader.read_byte_record(&mut self.record).map_err(|error| read_error(error, begins))?;
-        Ok(more.then(|| self.row(ids)))
+        loop {
+            self.reader.get_mut().row_bytes = 0;
+            let begins = self.reader.position().line();
+            if !self.reader.read_byte_record(&mut self.record).map_err(|error| read_error(error, begins))? {
+                return Ok(None);
+            }
+            // A line with nothing but spaces, or the carriage return of an empty one.
+            let is_empty = self.record.iter().all(|field| field.trim_ascii().is_empty()) && self.record.len() == 1;
+            if !is_empty {
+                return Ok(Some(self.row(ids)));
+            }
+        }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -57,9 +68,9 @@ impl CsvRows {
     }
 
     fn row(&self, ids: &mut RowIds) -> Row {
-        let line = self.record.position().map_or(0, Position::line);
+        let line = self.line();
         // Of every row, before anything else: how many equal rows came before must not depend on what is usable.
-        let row_id = ids.of_row(&self.record);
+        let row_id = ids.of_row(self.record.iter().map(<[u8]>::trim_ascii));
         let keyed = self.columns.key.is_some();
         match self.sighting() {
             Ok(sighting) => {
@@ -68,6 +79,13 @@ impl CsvRows {
             }
             Err(problem) => Row { line, sighting: None, command: Err(problem), keyed },
         }
+    }
+
+    /// The line that the row begins on. Where the parser says that it begins, there may be empty lines before it.
+    fn line(&self) -> u64 {
+        let after = self.reader.position().line();
+        let lines_of_row = self.record.as_slice().split(|byte| *byte == b'\n').count();
+        after.saturating_sub(lines_of_row as u64)
     }
 
     /// Whom the row is about, and when it happened.
@@ -121,24 +139,33 @@ impl CsvRows {
     }
 
     fn field(&self, column: usize) -> Result<&str, String> {
-        let field = self.record.get(column).unwrap_or_default();
+        let field = self.record.get(column).unwrap_or_default().trim_ascii();
         str::from_utf8(field).map_err(|_| format!("the column `{}` is not UTF-8", self.columns.names[column]))
     }
 }
 
-/// A reader that fails when one row has read too much through it.
+/// A file in which every line ends with a line feed, the last one too, and no row is endless.
 #[derive(Debug)]
-struct Bounded<R> {
+struct Lines<R> {
     inner: R,
+    /// Read since the last row began.
     row_bytes: u64,
+    last: u8,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.row_bytes > ROW_MAX_BYTES {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge));
         }
-        let bytes = self.inner.read(buffer)?;
+        let mut bytes = self.inner.read(buffer)?;
+        if let (0, Some(end)) = (bytes, buffer.first_mut().filter(|_| self.last != b'\n')) {
+            *end = b'\n';
+            bytes = 1;
+        }
+        if let Some(last) = buffer[..bytes].last() {
+            self.last = *last;
+        }
         self.row_bytes += bytes as u64;
         Ok(bytes)
     }

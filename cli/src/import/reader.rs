@@ -75,7 +75,7 @@ impl Reader {
         receiver
     }
 
-    fn chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+    pub(super) fn chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
         let mut chunk = Chunk::default();
         while chunk.rows < CHUNK_ROWS {
             let Some(row) = self.rows.next(&mut self.ids)? else { break };

@@ -1,0 +1,129 @@
+//! What a person at a terminal meets first: the list of commands, and errors that say what to do. No servers.
+
+use std::process::{Command, Output};
+
+/// Runs `loyalty` in an empty directory with an empty environment.
+fn loyalty(args: &[&str]) -> Output {
+    let dir = tempfile::tempdir().expect("a directory");
+    Command::new(env!("CARGO_BIN_EXE_loyalty"))
+        .args(args)
+        .env_clear()
+        .current_dir(dir.path())
+        .output()
+        .expect("the binary runs")
+}
+
+/// The exit code and what was said.
+fn told(args: &[&str]) -> String {
+    let Output { status, stdout, stderr } = loyalty(args);
+    let text = String::from_utf8([stdout, stderr].concat()).expect("UTF-8");
+    format!("{}\n{}", status.code().expect("it ended by itself"), text.trim_end())
+}
+
+#[test]
+fn the_help_lists_what_can_be_done() {
+    insta::assert_snapshot!(told(&["-h"]), @r"
+    0
+    Loyalty points that are neither lost nor doubled, on RabbitMQ and PostgreSQL
+
+    Usage: loyalty [OPTIONS] <COMMAND>
+
+    Commands:
+      dev          Start everything on this machine: servers, worker, bridge and a mailbox
+      worker       Apply commands and send the rewards' mails: a service for production
+      bridge       Take commands over HTTP: a service for production
+      migrate      Bring the database's tables up to this release
+      topology     Make the exchanges and queues, or check them
+      publish      Publish one command
+      import       Publish a file of purchases or commands
+      member       Show members
+      receipt      Show what was decided about a command
+      verify       Check that every promise holds for what the database holds
+      bench        Measure how near the whole comes to its broker and its database
+      completions  Print the completions of a shell
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help (see more with '--help')
+      -V, --version  Print version
+
+    Servers and settings:
+          --json  Print the answer as JSON
+
+    Begin with `loyalty dev` in one terminal and, in the next:
+      loyalty publish enroll ann --email ann@example.com --wait 5s
+      loyalty publish earn ann 1200 --reason 'order 991' --wait 5s
+      loyalty member show ann
+    ");
+}
+
+#[test]
+fn without_servers_an_error_says_how_to_give_them() {
+    insta::assert_snapshot!(told(&["member", "list"]), @r"
+    3
+    error: where is PostgreSQL? Run `loyalty dev` in this directory or one above it, or give --database-url or LOYALTY_DATABASE_URL
+    ");
+    insta::assert_snapshot!(told(&["publish", "earn", "ann", "5"]), @r"
+    3
+    error: where is RabbitMQ? Run `loyalty dev` in this directory or one above it, or give --amqp-url or LOYALTY_AMQP_URL
+    ");
+}
+
+#[test]
+fn a_server_that_is_away_is_told_without_its_password() {
+    let told = told(&["verify", "--database-url", "postgres://ann:s3cret@127.0.0.1:1/shop"]);
+    assert!(told.starts_with("3\nerror: could not connect to PostgreSQL"), "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn wrong_usage_says_what_is_allowed() {
+    insta::assert_snapshot!(told(&["publish", "earn", "ann", "0"]), @r"
+    2
+    error: invalid value '0' for '<POINTS>': must be an integer from 1 to 1000000000000
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["publish", "earn", "a b", "5"]), @r"
+    2
+    error: invalid value 'a b' for '<MEMBER>': must be 1 to 64 bytes of printable ASCII without spaces
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["publish", "earn", "ann", "5", "--wait", "soon"]), @r"
+    2
+    error: invalid value 'soon' for '--wait <TIME>': must be a time such as 5s, 500ms or 1m
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["import", "june.csv", "--email", "x"]), @r"
+    2
+    error: the following required arguments were not provided:
+      --enroll
+
+    Usage: loyalty import --enroll --email <TEMPLATE> <FILE>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["import", "june.xlsx"]), @r"
+    2
+    error: june.xlsx: the name must end in .csv or .jsonl
+    ");
+    insta::assert_snapshot!(told(&["import", "june.csv"]), @r"
+    2
+    error: june.csv: No such file or directory (os error 2)
+    ");
+    insta::assert_snapshot!(told(&["--config", "nowhere.toml", "topology"]), @r"
+    2
+    error: could not read nowhere.toml
+      because: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn completions_are_for_the_whole_command_line() {
+    let script = String::from_utf8(loyalty(&["completions", "bash"]).stdout).expect("UTF-8");
+    for command in ["dev", "worker", "bridge", "import", "verify"] {
+        assert!(script.contains(&format!("loyalty__subcmd__{command}")), "{command}");
+    }
+}
