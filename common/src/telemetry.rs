@@ -9,7 +9,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// What a service logs when `RUST_LOG` says nothing. lapin logs each lost connection at error level as well as
 /// returning it; its owner reports it once.
-const SERVICE_FILTER: &str = "info,lapin=off,lettre=warn";
+const SERVICE_FILTER: &str = "info,lapin=off,lettre=warn,tokio_postgres=warn";
 
 /// What a command logs that somebody waits for: only what they should know beside its answer.
 const COMMAND_FILTER: &str = "warn,lapin=off";
