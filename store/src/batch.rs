@@ -119,12 +119,12 @@ impl Batch {
             known: known.iter().map(known_command).collect::<Result<_, _>>()?,
             parked: HashMap::new(),
         };
-        self.introduce(&members, &mut view).await?;
+        self.introduce(keys, &members, &mut view).await?;
         Ok(view)
     }
 
     /// The rarer second flight: gives the unknown a row to lock, and reads what waits for those not enrolled.
-    async fn introduce(&self, members: &[&str], view: &mut View) -> Result<(), StoreError> {
+    async fn introduce(&self, keys: &[Key], members: &[&str], view: &mut View) -> Result<(), StoreError> {
         let client = &self.0;
         let status = |member: &str| view.accounts.get(member).map(|account| account.standing.status);
         let not_enrolled = |status: Option<MemberStatus>| status.is_none_or(|it| it == MemberStatus::Unenrolled);
@@ -133,18 +133,33 @@ impl Batch {
         if waiting.is_empty() {
             return Ok(());
         }
-        let (introduce, lock, parked) =
-            try_join!(client.prepare_cached(INTRODUCE), client.prepare_cached(LOCK), client.prepare_cached(PARKED),)?;
+        // Another transaction may have introduced them first, and we waited for it here: what it wrote of their
+        // commands was not to be seen in the first flight.
+        let of_missing = keys.iter().filter(|(member, _)| status(member.as_str()).is_none());
+        let (key_members, key_commands): (Vec<&str>, Vec<_>) =
+            of_missing.map(|(member, command)| (member.as_str(), command.uuid())).unzip();
+        let (introduce, lock, known, parked) = try_join!(
+            client.prepare_cached(INTRODUCE),
+            client.prepare_cached(LOCK),
+            client.prepare_cached(KNOWN),
+            client.prepare_cached(PARKED),
+        )?;
         let missing_parameters: Parameters<'_, 1> = [&missing];
+        let known_parameters: Parameters<'_, 2> = [&key_members, &key_commands];
         let waiting_parameters: Parameters<'_, 1> = [&waiting];
-        let (_, locked, parked) = try_join!(
+        let (_, locked, known, parked) = try_join!(
             client.execute(&introduce, &missing_parameters),
             client.query(&lock, &missing_parameters),
+            client.query(&known, &known_parameters),
             client.query(&parked, &waiting_parameters),
         )?;
         for row in &locked {
             let (member_id, account) = account(row)?;
             view.accounts.insert(member_id, account);
+        }
+        for row in &known {
+            let (key, content) = known_command(row)?;
+            view.known.insert(key, content);
         }
         for row in &parked {
             let key = key(row)?;
