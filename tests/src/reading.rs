@@ -98,6 +98,12 @@ impl World {
         self.query(REWARDS, &[&member]).await.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Waits until a mail of the member is in this state.
+    pub async fn reaches(&self, member: &str, state: &str) {
+        let mails = format!("email where member_id = '{member}' and state = '{state}'");
+        eventually(&format!("a mail is {state}"), async || (self.count(&mails).await > 0).then_some(())).await;
+    }
+
     /// Waits until every mail is sent, or will not be.
     pub async fn mailed(&self) {
         const ON_ITS_WAY: &str = "email where state in ('queued', 'sending', 'retrying')";

@@ -86,6 +86,25 @@ async fn bad_messages_between_good_ones_become_dead_letters_and_harm_nobody() {
 }
 
 #[tokio::test]
+async fn a_command_that_the_database_refuses_is_found_and_set_aside_alone() {
+    let world = World::start().await;
+    world.execute("alter table ledger add constraint hateful check (points <> 13)").await.expect("its owner can");
+    world.enroll(NEIGHBOUR).await;
+    for amount in 1..=20 {
+        world.earn(NEIGHBOUR, amount).await;
+    }
+    // Started late, so that they are one batch.
+    let _worker = world.worker().await;
+    world.settled().await;
+    let letters = world.dead_letters().await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason.as_str(), letter.member_id.as_deref()), ("failed", Some(NEIGHBOUR)));
+    assert!(String::from_utf8_lossy(&letter.body).contains(r#""points":13"#), "{letter:?}");
+    assert_eq!(world.member(NEIGHBOUR).await.balance, (1..=20).sum::<i64>() - 13);
+    world.verified().await;
+}
+
+#[tokio::test]
 async fn a_message_that_no_queue_takes_is_kept() {
     let world = World::start().await;
     let _worker = world.worker().await;

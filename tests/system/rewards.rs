@@ -2,6 +2,7 @@
 //! nobody else's trouble.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use loyalty_common::Action;
 use loyalty_local::Behaviour;
@@ -146,6 +147,26 @@ async fn a_mail_whose_worker_was_killed_before_publishing_it_is_sent_by_the_next
     let _successor = world.worker().await;
     world.mailed().await;
     assert_eq!(world.rewards("ann").await, ["1 at 1000: sent"]);
+    assert_eq!(world.mailbox.mails().len(), 1);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_mail_whose_worker_was_killed_after_sending_it_is_not_sent_again() {
+    let world = World::start().await;
+    world.mailbox.set(Behaviour::Slow(Duration::from_secs(2))).await.expect("an open port");
+    let proxy = world.broker_proxy().await;
+    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    world.enroll_with_email("ann", "ann@example.com").await;
+    world.earn("ann", 1_000).await;
+    world.reaches("ann", "sending").await;
+    // The broker never hears that the mail is done with.
+    proxy.freeze_upstream();
+    world.reaches("ann", "sent").await;
+    worker.kill().await;
+    proxy.cut();
+    let successor = world.worker().await;
+    successor.says("A mail that is settled was asked for again").await;
     assert_eq!(world.mailbox.mails().len(), 1);
     world.verified().await;
 }
