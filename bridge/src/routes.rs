@@ -14,7 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::problem::{Code, Problem};
 use crate::{App, carry, health, show};
@@ -54,7 +54,7 @@ async fn bounded(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     }
 }
 
-/// Counts and times a request. Balances must not be answered from a cache, so none may keep them.
+/// Counts, times and logs a request. Balances must not be answered from a cache, so none may keep them.
 async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = known_method(request.method());
@@ -62,7 +62,9 @@ async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
     let mut response = next.run(request).await;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    app.metrics.answered(method, route, response.status(), began.elapsed());
+    let (status, took) = (response.status(), began.elapsed());
+    debug!(http.method = method, http.route = route, http.status = status.as_u16(), ?took, "Answered");
+    app.metrics.answered(method, route, status, took);
     response
 }
 

@@ -4,7 +4,6 @@
 //! more than the commands themselves. A wait that is given up costs nothing any more.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,22 +30,23 @@ const TOGETHER: Duration = Duration::from_millis(3);
 /// The time between two questions while the database does not answer.
 const AWAY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The asking side. Clones share the task.
-#[derive(Clone, Debug)]
+/// The asking side.
+#[derive(Debug)]
 pub(crate) struct Waiting {
     waiters: mpsc::Sender<Waiter>,
-    places: Arc<Semaphore>,
+    /// One for each request that may wait.
+    places: Semaphore,
     patience: Duration,
     metrics: Metrics,
 }
 
 impl Waiting {
-    /// Starts the task. It ends when the last clone is dropped.
+    /// Starts the task, which ends when this is dropped.
     pub(crate) fn start(pool: Pool, limits: &Limits, metrics: Metrics) -> Self {
         let (waiters, inbox) = mpsc::channel(limits.waiters.max(1));
         let polling = Polling { pool, inbox, waiters: Vec::new(), read_timeout: limits.read_timeout, away: false };
         tokio::spawn(polling.run());
-        Self { waiters, places: Arc::new(Semaphore::new(limits.waiters)), patience: limits.receipt_wait, metrics }
+        Self { waiters, places: Semaphore::new(limits.waiters), patience: limits.receipt_wait, metrics }
     }
 
     /// Waits for the fate of a command. None: it has none in time, or too many wait already. A dead letter of the
@@ -148,5 +148,44 @@ impl Polling {
             waiter.postpone(AWAY_INTERVAL);
             self.waiters.push(waiter);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loyalty_common::{CommandId, MemberId};
+    use loyalty_store::dead_letter::Reason;
+
+    use super::*;
+
+    fn waiter(old_letter: Option<Timestamp>) -> Waiter {
+        let key = (MemberId::parse("ann").expect("a member id"), CommandId::fresh());
+        let (reply, _) = oneshot::channel();
+        Waiter { key, old_letter, reply, interval: FIRST_INTERVAL, due: Instant::now() }
+    }
+
+    #[tokio::test]
+    async fn the_dead_letter_of_an_earlier_try_is_no_answer_and_a_new_one_is() {
+        let old: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
+        let letter = |at| Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        assert!(!waiter(Some(old)).accepts(&letter(old)));
+        assert!(waiter(Some(old)).accepts(&letter("2026-11-22T10:00:01Z".parse().expect("a time"))));
+        assert!(waiter(None).accepts(&letter(old)));
+        assert!(waiter(Some(old)).accepts(&Fate::Parked { content: None }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_older_a_wait_the_rarer_its_questions_up_to_a_bound() {
+        let mut waiter = waiter(None);
+        let mut intervals_ms = Vec::new();
+        for _ in 0..10 {
+            waiter.postpone(FIRST_INTERVAL);
+            intervals_ms.push((waiter.due - Instant::now()).as_millis());
+        }
+        assert_eq!(intervals_ms, [7, 11, 16, 25, 37, 56, 85, 100, 100, 100]);
+        waiter.postpone(AWAY_INTERVAL);
+        assert_eq!(waiter.due - Instant::now(), AWAY_INTERVAL, "an outage is asked about less often still");
+        waiter.postpone(FIRST_INTERVAL);
+        assert_eq!(waiter.due - Instant::now(), LONGEST_INTERVAL, "and its end is found as soon as before");
     }
 }

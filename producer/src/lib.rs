@@ -93,7 +93,7 @@ impl Producer {
     }
 }
 
-/// RabbitMQ could not be reached in time.
+/// The broker could not be reached in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there was no connection to RabbitMQ within 12 seconds: {reason}")]
 pub struct ConnectError {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::send;
 use loyalty_bridge::Limits;
+use loyalty_local::Proxy;
 use serde_json::json;
 use world::World;
 
@@ -166,6 +167,26 @@ async fn while_the_broker_is_away_nothing_is_done_and_it_says_so() {
     http::eventually(bridge.addr, "/readyz", 200).await;
     let repeated = send(bridge.addr, "POST", "/ann/add_points/5", &[("Idempotency-Key", "k")], "").await;
     assert!([200, 202].contains(&repeated.status), "{}", repeated.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_confirm_it_says_neither_yes_nor_no() {
+    let world = World::start("no_confirm").await;
+    let proxy = Proxy::start(([127, 0, 0, 1], world.rabbitmq().port()).into()).await.unwrap();
+    let (confirm_timeout, receipt_wait) = (Duration::from_millis(300), Duration::from_millis(300));
+    let limits = Limits { confirm_timeout, receipt_wait, ..Limits::default() };
+    let (bridge, _worker) = (world.bridge_through(&proxy, limits).await, world.worker().await);
+    assert_eq!(send(bridge.addr, "POST", "/ann", NO_HEADERS, "").await.status, 201);
+
+    proxy.freeze_upstream();
+    let key = &[("Idempotency-Key", "k")];
+    let unsure = send(bridge.addr, "POST", "/ann/add_points/5", key, "").await;
+    assert_eq!((unsure.status, unsure.text("status")), (202, "unconfirmed"));
+
+    proxy.thaw();
+    http::eventually(bridge.addr, unsure.header("location").unwrap(), 200).await;
+    let repeated = send(bridge.addr, "POST", "/ann/add_points/5", key, "").await;
+    assert_eq!((repeated.status, &repeated.json()["points"]), (200, &json!(5)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use loyalty_bridge::{BridgeSettings, Limits, Metrics};
 use loyalty_common::amqp;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{Rung, Topology};
-use loyalty_local::{Durability, Postgres, RabbitMq, Servers};
+use loyalty_local::{Durability, Postgres, Proxy, RabbitMq, Servers};
 use loyalty_store::migrate;
 use loyalty_store::pool::{Pool, Use};
 use loyalty_worker::mail::MailSettings;
@@ -19,7 +19,7 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Starting them takes longer than most tests, so they are shared and their directory kept.
+/// Starting them takes longer than most tests, so they are shared.
 static SERVERS: OnceCell<Servers> = OnceCell::const_new();
 
 /// Tests that stop a server have them alone.
@@ -64,15 +64,10 @@ impl World {
     }
 
     async fn with(name: &str, turn: Turn) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bridge");
-        let start = async || Servers::start(&dir, Durability::Throwaway).await.unwrap();
-        let servers = SERVERS.get_or_init(start).await;
+        let servers = SERVERS.get_or_init(fresh_servers).await;
         servers.rabbitmq.start_again().await.unwrap();
         servers.postgres.start_again().await.unwrap();
-        // What an earlier run left. There is none the first time.
-        let _ = servers.rabbitmq.delete_vhost(name).await;
         servers.rabbitmq.create_vhost(name).await.unwrap();
-        servers.postgres.drop_database(name).await.unwrap();
         servers.postgres.create_database(name).await.unwrap();
         let amqp = SecretUrl::new(servers.rabbitmq.url(name));
         let database = SecretUrl::new(servers.postgres.url(name));
@@ -93,11 +88,22 @@ impl World {
 
     /// A bridge that can publish.
     pub(crate) async fn bridge(&self, limits: Limits) -> Running {
+        self.bridge_to(self.amqp.clone(), limits).await
+    }
+
+    /// A bridge whose way to the broker can be cut.
+    pub(crate) async fn bridge_through(&self, proxy: &Proxy, limits: Limits) -> Running {
+        let port = |addr: SocketAddr| format!("127.0.0.1:{}/", addr.port());
+        let direct = port(([127, 0, 0, 1], self.servers.rabbitmq.port()).into());
+        self.bridge_to(SecretUrl::new(self.amqp.expose().replace(&direct, &port(proxy.addr()))), limits).await
+    }
+
+    async fn bridge_to(&self, amqp: SecretUrl, limits: Limits) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
-        let settings = BridgeSettings { amqp: self.amqp.clone(), database: self.database.clone(), limits };
+        let settings = BridgeSettings { amqp, database: self.database.clone(), limits };
         let shutdown = CancellationToken::new();
         let serving = loyalty_bridge::serve(settings, listener, metrics, Arc::new(registry), shutdown.clone());
         let task = tokio::spawn(async move { serving.await.unwrap() });
@@ -122,4 +128,13 @@ impl World {
         is_consuming.wait_for(|consuming| *consuming).await.unwrap();
         Running { addr: ([127, 0, 0, 1], 0).into(), shutdown, task }
     }
+}
+
+/// Servers that know nothing of earlier runs: `RabbitMQ` 3.10 loses its at-least-once dead-lettering for good when such
+/// queues are deleted while their leaders are being elected, as they are after a start.
+async fn fresh_servers() -> Servers {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bridge");
+    // There is none the first time.
+    let _ = std::fs::remove_dir_all(&dir);
+    Servers::start(&dir, Durability::Throwaway).await.unwrap()
 }

@@ -14,7 +14,7 @@ use loyalty_local::RabbitMq;
 use loyalty_producer::{Command, Limits, Producer, SecretUrl};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Starting a node takes longer than all tests together, so it is shared and its directory kept.
+/// Starting a node takes longer than all tests together, so it is shared.
 static NODE: OnceCell<RabbitMq> = OnceCell::const_new();
 
 /// Tests that stop or starve the node have it alone.
@@ -44,11 +44,8 @@ impl World {
     }
 
     async fn with(name: &str, turn: Turn) -> Self {
-        let start = async || RabbitMq::start(&directory()).await.expect("a RabbitMQ starts");
-        let node = NODE.get_or_init(start).await;
+        let node = NODE.get_or_init(fresh_node).await;
         node.start_again().await.expect("it runs again, whatever the test before did to it");
-        // What an earlier run left. There is none the first time.
-        let _ = node.delete_vhost(name).await;
         node.create_vhost(name).await.expect("a virtual host");
         Self { url: SecretUrl::new(node.url(name)), node, _turn: turn }
     }
@@ -120,6 +117,13 @@ impl World {
         let channel = connection.create_channel().await.expect("a channel");
         (connection, channel)
     }
+}
+
+/// A node that knows nothing of earlier runs.
+async fn fresh_node() -> RabbitMq {
+    // There is none the first time.
+    let _ = std::fs::remove_dir_all(directory());
+    RabbitMq::start(&directory()).await.expect("a RabbitMQ starts")
 }
 
 fn directory() -> PathBuf {
