@@ -50,10 +50,15 @@ const NO: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 const SERVER_AWAY: u8 = 3;
 
-/// The error with its causes, one a line.
+/// The error with its causes, one a line. Some libraries put a cause's text into their own as well; once is enough.
 fn message(error: &anyhow::Error) -> String {
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    causes.join("\n  because: ")
+    let mut texts: Vec<String> = Vec::new();
+    for text in error.chain().map(ToString::to_string) {
+        if !texts.last().is_some_and(|last| last.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join("\n  because: ")
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -122,8 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_in_order() {
+    fn causes_are_told_in_order_and_once() {
         let error = anyhow!("connection refused").context("could not connect").context("could not publish");
+        let error = error.context("could not publish");
         assert_eq!(message(&error), "could not publish\n  because: could not connect\n  because: connection refused");
     }
 }

@@ -37,7 +37,7 @@ use crate::Context;
 use crate::exit::{Answer, Usage};
 use crate::service::stop_on_signal;
 use csv_rows::CsvRows;
-use follow::{CHUNKS_WAITING_MAX, Fates, follow};
+use follow::{CHUNKS_WAITING_MAX, Fates, Follower};
 use jsonl_rows::JsonlRows;
 use mapping::Mapping;
 use problems::Problems;
@@ -239,7 +239,7 @@ impl Following {
     fn start(pool: Pool, since: Timestamp) -> Self {
         let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (told, fates) = watch::channel(Fates::default());
-        Self { chunks, fates, task: tokio::spawn(follow(pool, since, receiver, told)) }
+        Self { chunks, fates, task: tokio::spawn(Follower::new(pool, since, told).run(receiver)) }
     }
 
     /// Waits for the rest of the fates, or until somebody presses Ctrl-C.

@@ -123,12 +123,18 @@ async fn compare(
         match declare(passive).await {
             Ok(()) => {}
             Err(error) => match error.kind() {
-                ErrorKind::ProtocolError(refusal) => return Ok(standing(failed, Some(refusal.to_string()))),
+                ErrorKind::ProtocolError(refusal) => return Ok(standing(failed, difference(&refusal.to_string()))),
                 _ => return Err(error).with_context(|| format!("could not ask for {name}")),
             },
         }
     }
     Ok(standing(State::Ok, None))
+}
+
+/// What the broker says is different: what follows the names of its error. Nothing, where nothing stands.
+fn difference(refusal: &str) -> Option<String> {
+    let (_, detail) = refusal.split_once(" - ")?;
+    detail.starts_with("inequivalent").then(|| detail.to_owned())
 }
 
 fn text(standings: &[Standing]) -> String {

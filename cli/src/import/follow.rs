@@ -1,13 +1,13 @@
 //! Waits until the commands of an import have a fate, chunk by chunk in the order of their publishing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use loyalty_common::Outcome;
+use loyalty_common::{CommandType, MemberId, Outcome};
 use loyalty_store::read::{Fate, fates};
 use loyalty_store::rows::Content;
 use loyalty_store::{Pool, StoreError};
-use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::warn;
@@ -18,14 +18,31 @@ use super::reader::{Item, key};
 /// than it is. Fifty thousand commands, some 20 MB.
 pub(super) const CHUNKS_WAITING_MAX: usize = 50;
 
+/// Parked commands that are looked at again at the end, since an enrolment further down the file may have released
+/// them. As many as the chunks above hold; more of them are many strangers, not a file in another order.
+const PARKED_MAX: usize = 50_000;
+
+/// Commands asked for at once.
+const LOOK_COMMANDS: usize = 1_000;
+
 /// Between two looks at the same chunk. A batch of a worker takes about this long.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Without any progress for this long, the reader of a terminal wants to know why.
 const STALLED: Duration = Duration::from_secs(10);
 
+/// Follows what an import publishes.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pool: Pool,
+    /// When the import began, by the database's clock.
+    since: Timestamp,
+    told: watch::Sender<Fates>,
+    parked: Vec<Item>,
+}
+
 /// What became of the commands so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fates {
     pub(super) applied: u64,
     pub(super) refused: u64,
@@ -33,66 +50,178 @@ pub(super) struct Fates {
     pub(super) dead: u64,
 }
 
+impl Follower {
+    pub(super) const fn new(pool: Pool, since: Timestamp, told: watch::Sender<Fates>) -> Self {
+        Self { pool, since, told, parked: Vec::new() }
+    }
+
+    /// Follows every chunk until all of its commands have a fate, and tells of each change.
+    pub(super) async fn run(mut self, mut chunks: mpsc::Receiver<Vec<Item>>) -> Result<(), StoreError> {
+        while let Some(mut waiting) = chunks.recv().await {
+            let mut moved_at = Instant::now();
+            while !waiting.is_empty() {
+                let before = waiting.len();
+                self.settle(&mut waiting).await?;
+                if waiting.len() < before {
+                    moved_at = Instant::now();
+                } else if moved_at.elapsed() > STALLED {
+                    warn!(waiting = waiting.len(), "Nothing was applied for 10 seconds; does a worker run?");
+                    moved_at = Instant::now();
+                }
+                if !waiting.is_empty() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+        self.look_at_parked_again().await
+    }
+
+    /// Counts those that have a fate and leaves the others.
+    async fn settle(&mut self, waiting: &mut Vec<Item>) -> Result<(), StoreError> {
+        let keys: Vec<_> = waiting.iter().map(key).collect();
+        let known = fates(&self.pool, &keys).await?;
+        let verdict = |item: &Item| verdict(known.get(&key(item)), item, self.since);
+        // What an earlier run left parked is parked before this run's enrolment is applied, and not after it.
+        let enrolling: HashSet<MemberId> = waiting
+            .iter()
+            .filter(|item| item.command.command_type() == CommandType::Enroll && verdict(item) == Verdict::Waiting)
+            .map(|item| item.command.member_id.clone())
+            .collect();
+        self.told.send_modify(|counts| {
+            waiting.retain(|item| match verdict(item) {
+                Verdict::Waiting => true,
+                Verdict::Parked if enrolling.contains(&item.command.member_id) => true,
+                Verdict::Parked => {
+                    if self.parked.len() < PARKED_MAX {
+                        self.parked.push(item.clone());
+                    }
+                    counts.count(Verdict::Parked);
+                    false
+                }
+                verdict @ (Verdict::Applied | Verdict::Refused | Verdict::Dead) => {
+                    counts.count(verdict);
+                    false
+                }
+            });
+        });
+        Ok(())
+    }
+
+    async fn look_at_parked_again(&self) -> Result<(), StoreError> {
+        for items in self.parked.chunks(LOOK_COMMANDS) {
+            let keys: Vec<_> = items.iter().map(key).collect();
+            let known = fates(&self.pool, &keys).await?;
+            self.told.send_modify(|counts| {
+                for item in items {
+                    counts.parked -= 1;
+                    // What is neither parked nor decided is being set aside: it waited for too long.
+                    match verdict(known.get(&key(item)), item, self.since) {
+                        Verdict::Waiting => counts.count(Verdict::Parked),
+                        verdict => counts.count(verdict),
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is known of one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing yet.
+    Waiting,
+    Applied,
+    Refused,
+    Parked,
+    Dead,
+}
+
+fn verdict(fate: Option<&Fate>, item: &Item, since: Timestamp) -> Verdict {
+    match fate {
+        None => Verdict::Waiting,
+        // Another command used the id before, so this one becomes a dead letter.
+        Some(Fate::Decided { content, .. } | Fate::Parked { content: Some(content) })
+            if *content != Content::of(&item.command) =>
+        {
+            Verdict::Dead
+        }
+        Some(Fate::Decided { receipt, .. }) => match receipt.outcome {
+            Outcome::Applied => Verdict::Applied,
+            Outcome::Refused => Verdict::Refused,
+        },
+        Some(Fate::Parked { .. }) => Verdict::Parked,
+        // The letter of an earlier sending: what becomes of this one is not known yet.
+        Some(Fate::DeadLetter { at, .. }) if *at < since => Verdict::Waiting,
+        Some(Fate::DeadLetter { .. }) => Verdict::Dead,
+    }
+}
+
 impl Fates {
     pub(super) const fn all(&self) -> u64 {
         self.applied + self.refused + self.parked + self.dead
     }
 
-    /// Counts a command whose fate is known. False: it has none yet.
-    fn count(&mut self, fate: Option<&Fate>, item: &Item, since: Timestamp) -> bool {
-        match fate {
-            None => return false,
-            // Another command used the id before, so this one became a dead letter.
-            Some(Fate::Decided { content, .. }) if *content != Content::of(&item.command) => self.dead += 1,
-            Some(Fate::Decided { receipt, .. }) => match receipt.outcome {
-                Outcome::Applied => self.applied += 1,
-                Outcome::Refused => self.refused += 1,
-            },
-            Some(Fate::Parked { content: Some(content) }) if *content != Content::of(&item.command) => self.dead += 1,
-            Some(Fate::Parked { .. }) => self.parked += 1,
-            // The letter of an earlier sending: what becomes of this one is not known yet.
-            Some(Fate::DeadLetter { at, .. }) if *at < since => return false,
-            Some(Fate::DeadLetter { .. }) => self.dead += 1,
+    const fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Waiting => {}
+            Verdict::Applied => self.applied += 1,
+            Verdict::Refused => self.refused += 1,
+            Verdict::Parked => self.parked += 1,
+            Verdict::Dead => self.dead += 1,
         }
-        true
     }
 }
 
-/// Follows every chunk until all of its commands have a fate, and tells of each change.
-pub(super) async fn follow(
-    pool: Pool,
-    since: Timestamp,
-    mut chunks: mpsc::Receiver<Vec<Item>>,
-    told: watch::Sender<Fates>,
-) -> Result<(), StoreError> {
-    while let Some(mut waiting) = chunks.recv().await {
-        let mut moved_at = Instant::now();
-        while !waiting.is_empty() {
-            let before = waiting.len();
-            settle(&pool, since, &mut waiting, &told).await?;
-            if waiting.len() < before {
-                moved_at = Instant::now();
-            } else if moved_at.elapsed() > STALLED {
-                warn!(waiting = waiting.len(), "Nothing was applied for 10 seconds; does a worker run?");
-                moved_at = Instant::now();
-            }
-            if !waiting.is_empty() {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loyalty_common::{Action, Command, Points, Receipt};
+    use loyalty_store::dead_letter::Reason;
+
+    fn earn(points: i64) -> Item {
+        let points = Points::try_new(points).expect("points");
+        let command = Command::new("ann".parse().expect("a member id"), Action::Earn { points });
+        Item { line: 2, command, enrols: false }
+    }
+
+    fn receipt(item: &Item, outcome: Outcome) -> Receipt {
+        let at = item.command.occurred_at;
+        Receipt {
+            member_id: item.command.member_id.clone(),
+            command_id: item.command.command_id,
+            r#type: item.command.command_type(),
+            outcome,
+            code: None,
+            points: item.command.action.points().map(Points::get),
+            delta: 0,
+            balance_after: 0,
+            seq: 1,
+            epoch: 1,
+            occurred_at: at,
+            recorded_at: at,
+            reason: None,
+            source_ref: None,
         }
     }
-    Ok(())
-}
 
-/// Counts those that have a fate and leaves the others.
-async fn settle(
-    pool: &Pool,
-    since: Timestamp,
-    waiting: &mut Vec<Item>,
-    told: &watch::Sender<Fates>,
-) -> Result<(), StoreError> {
-    let keys: Vec<_> = waiting.iter().map(key).collect();
-    let known = fates(pool, &keys).await?;
-    told.send_modify(|counts| waiting.retain(|item| !counts.count(known.get(&key(item)), item, since)));
-    Ok(())
+    #[test]
+    fn each_fate_counts_once_and_only_for_the_command_that_has_it() {
+        let (ours, other) = (earn(5), earn(6));
+        let began: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
+        let check = |fate: Option<Fate>, expected: Verdict| {
+            assert_eq!(verdict(fate.as_ref(), &ours, began), expected, "{fate:?}");
+        };
+        let content = |item: &Item| Content::of(&item.command);
+        let decided = |item: &Item, outcome| Fate::Decided { receipt: receipt(item, outcome), content: content(item) };
+        let letter = |at: Timestamp| Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        check(None, Verdict::Waiting);
+        check(Some(decided(&ours, Outcome::Applied)), Verdict::Applied);
+        check(Some(decided(&ours, Outcome::Refused)), Verdict::Refused);
+        check(Some(decided(&other, Outcome::Applied)), Verdict::Dead);
+        check(Some(Fate::Parked { content: Some(content(&ours)) }), Verdict::Parked);
+        check(Some(Fate::Parked { content: Some(content(&other)) }), Verdict::Dead);
+        check(Some(letter(began)), Verdict::Dead);
+        check(Some(letter(began - jiff::SignedDuration::from_secs(1))), Verdict::Waiting);
+    }
 }
