@@ -8,7 +8,7 @@ use std::future::pending;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use loyalty_bridge::BridgeSettings;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -105,11 +105,11 @@ async fn serve(
     tokio::select! {
         ended = &mut services => ended,
         failed = announce(house, lock, &running, consumes) => failed,
-        server = house.ended() => {
+        lost = house.ended() => {
             stop.cancel();
             // What they can still finish they finish; the lost server is the error to tell.
             let _ = services.await;
-            bail!("{server} has ended by itself")
+            Err(lost)
         }
     }
 }

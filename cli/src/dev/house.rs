@@ -1,9 +1,9 @@
 //! The servers that `loyalty dev` works with, made ready: private ones, or those that the environment names.
 
 use std::future::pending;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use loyalty_common::secret::SecretUrl;
 use loyalty_local::{Durability, Mailbox, Servers};
 use loyalty_store::pool::Use;
@@ -24,6 +24,8 @@ pub(super) struct House {
     pub(super) smtp: SecretUrl,
     /// Where everything is, for people.
     pub(super) places: Vec<(&'static str, String)>,
+    /// Where the private servers write their logs.
+    logs: PathBuf,
     servers: Option<Servers>,
     /// Its port closes when it is dropped.
     mailbox: Option<Mailbox>,
@@ -55,14 +57,15 @@ impl House {
         let mut house = Self::given(SecretUrl::new(amqp), SecretUrl::new(database));
         let management = format!("{} (user {})", servers.rabbitmq.management_url(), servers.rabbitmq.user());
         house.places.push(("management", management));
-        house.places.push(("logs", data.join("log").display().to_string()));
+        house.logs = data.join("log");
+        house.places.push(("logs", house.logs.display().to_string()));
         house.servers = Some(servers);
         Ok(house)
     }
 
     fn given(amqp: SecretUrl, database: SecretUrl) -> Self {
         let places = vec![("PostgreSQL", database.to_string()), ("RabbitMQ", amqp.to_string())];
-        Self { amqp, database, smtp: SecretUrl::new(""), places, servers: None, mailbox: None }
+        Self { amqp, database, smtp: SecretUrl::new(""), places, logs: PathBuf::new(), servers: None, mailbox: None }
     }
 
     /// The mail server that somebody named, or else a mailbox of our own.
@@ -81,9 +84,12 @@ impl House {
     }
 
     /// Resolves when a private server has ended by itself, and says which.
-    pub(super) async fn ended(&self) -> &'static str {
+    pub(super) async fn ended(&self) -> anyhow::Error {
         match &self.servers {
-            Some(servers) => servers.ended().await,
+            Some(servers) => {
+                let (server, logs) = (servers.ended().await, self.logs.display());
+                anyhow!("{server} has ended by itself; its log is in {logs}")
+            }
             None => pending().await,
         }
     }
