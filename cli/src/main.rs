@@ -3,6 +3,12 @@
 //!
 //! One file a command. [`settings`] finds the servers, [`output`] prints, [`exit`] turns errors into exit codes.
 
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "the docs of arguments are the help that a terminal shows, where Markdown is noise"
+)]
+
 mod bench;
 mod bridge;
 mod completions;

@@ -123,7 +123,7 @@ impl StoreError {
 }
 
 fn is_connection_error(error: &tokio_postgres::Error) -> bool {
-    error.is_closed() || std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
+    error.is_closed() || std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 fn blames_content(state: &SqlState) -> bool {

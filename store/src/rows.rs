@@ -63,14 +63,7 @@ pub struct Account {
 impl Account {
     /// The row of somebody whom a command named for the first time.
     pub fn unenrolled(member_id: MemberId) -> Self {
-        Self {
-            member_id,
-            standing: Standing::UNENROLLED,
-            last_seq: 0,
-            email: None,
-            name: None,
-            enrolled_at: None,
-        }
+        Self { member_id, standing: Standing::UNENROLLED, last_seq: 0, email: None, name: None, enrolled_at: None }
     }
 }
 

@@ -40,11 +40,7 @@ impl Metrics {
             splits: Counter::default(),
             mail: MailMetrics::new(registry),
         };
-        registry.register(
-            "loyalty_worker_commands",
-            "Commands by what became of them",
-            metrics.commands.clone(),
-        );
+        registry.register("loyalty_worker_commands", "Commands by what became of them", metrics.commands.clone());
         registry.register(
             "loyalty_worker_batch_commands",
             "Commands in one transaction",

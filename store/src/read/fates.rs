@@ -13,7 +13,6 @@ use crate::pool::{Pool, StoreError};
 use crate::rows::{Content, Key};
 
 /// What has become of a command.
-#[expect(clippy::large_enum_variant, reason = "most commands are decided; a box would serve the rare ones")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is in the ledger, for good.

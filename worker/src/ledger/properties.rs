@@ -27,12 +27,19 @@ struct Tables {
 
 impl Tables {
     fn view(&self, keys: &[Key]) -> View {
-        let mut view =
-            View { now: Timestamp::UNIX_EPOCH, accounts: HashMap::new(), known: HashMap::new(), parked: HashMap::new() };
+        let mut view = View {
+            now: Timestamp::UNIX_EPOCH,
+            accounts: HashMap::new(),
+            known: HashMap::new(),
+            parked: HashMap::new(),
+        };
         for (member_id, command_id) in keys {
-            let account = self.accounts.get(member_id).cloned().unwrap_or_else(|| Account::unenrolled(member_id.clone()));
+            let account =
+                self.accounts.get(member_id).cloned().unwrap_or_else(|| Account::unenrolled(member_id.clone()));
             view.accounts.insert(member_id.clone(), account);
-            if let Some(row) = self.ledger.iter().find(|row| (&row.member_id, &row.command_id) == (member_id, command_id)) {
+            if let Some(row) =
+                self.ledger.iter().find(|row| (&row.member_id, &row.command_id) == (member_id, command_id))
+            {
                 view.known.insert((member_id.clone(), *command_id), row.content.clone());
             }
             let parked = self.parked.iter().filter(|parked| parked.key.0 == *member_id).cloned().collect();
@@ -77,7 +84,8 @@ fn plain_fold(commands: &[Command]) -> (Standing, Vec<i64>, usize) {
     let (mut deltas, mut rewards) = (Vec::new(), 0);
     let first_enrolment = commands.iter().position(|command| matches!(command.action, Action::Enroll { .. }));
     let waits = |at: usize, command: &Command| {
-        at < first_enrolment.unwrap_or(usize::MAX) && matches!(command.action, Action::Earn { .. } | Action::Spend { .. })
+        at < first_enrolment.unwrap_or(usize::MAX)
+            && matches!(command.action, Action::Earn { .. } | Action::Spend { .. })
     };
     let indexed = || commands.iter().enumerate();
     let before = indexed().filter(|(at, command)| Some(*at) <= first_enrolment && !waits(*at, command));
@@ -130,7 +138,8 @@ fn with_redeliveries(commands: &[Command], breaks: &[(prop::sample::Index, u8)])
         let at = at.index(delivered.len());
         let from = at.saturating_sub(usize::from(*back));
         let again = delivered[from..=at].to_vec();
-        delivered.splice(at + 1..at + 1, again);
+        let after = at + 1;
+        delivered.splice(after..after, again);
     }
     delivered
 }
