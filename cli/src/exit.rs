@@ -58,7 +58,20 @@ fn message(error: &anyhow::Error) -> String {
             texts.push(text);
         }
     }
-    texts.join("\n  because: ")
+    texts.join("\n  because: ") + hint(error).unwrap_or_default()
+}
+
+/// What to do about an error whose text cannot know it.
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    /// PostgreSQL's code for a table that is not there.
+    const UNDEFINED_TABLE: &str = "42P01";
+    let store = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>())?;
+    match store {
+        StoreError::Query(error) if error.code().is_some_and(|code| code.code() == UNDEFINED_TABLE) => {
+            Some("\nThe tables are not there yet: run `loyalty migrate`.")
+        }
+        StoreError::Query(_) | StoreError::Connect(_) | StoreError::Url(_) | StoreError::Foreign { .. } => None,
+    }
 }
 
 fn code(error: &anyhow::Error) -> u8 {

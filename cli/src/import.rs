@@ -65,8 +65,6 @@ use template::{Place, Template};
 pub(crate) struct Import {
     /// The file: .csv, or .jsonl (also .ndjson)
     file: PathBuf,
-    #[command(flatten)]
-    mapping: Mapping,
     /// Enrol each member at first sight, at the time of that row; who is a member or has left is left alone
     #[arg(long)]
     enroll: bool,
@@ -85,6 +83,9 @@ pub(crate) struct Import {
     /// Also write the rows that cannot be used to this file, as CSV with line and problem
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
+    // Last, since its heading is that of all flags after it.
+    #[command(flatten)]
+    mapping: Mapping,
 }
 
 const EXAMPLE: &str = "\

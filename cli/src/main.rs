@@ -42,14 +42,15 @@ use settings::Settings;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    settings: Settings,
     /// Print the answer as JSON
     #[arg(long, global = true)]
     json: bool,
     /// How log lines look; they go to standard error
     #[arg(long, global = true, value_enum, default_value_t, env = "LOYALTY_LOG_FORMAT", hide_short_help = true)]
     log_format: LogStyle,
+    // Last, since its heading is that of all flags after it.
+    #[command(flatten)]
+    settings: Settings,
 }
 
 const EXAMPLES: &str = "\

@@ -44,11 +44,9 @@ fn the_help_lists_what_can_be_done() {
       help         Print this message or the help of the given subcommand(s)
 
     Options:
+          --json     Print the answer as JSON
       -h, --help     Print help (see more with '--help')
       -V, --version  Print version
-
-    Servers and settings:
-          --json  Print the answer as JSON
 
     Begin with `loyalty dev` in one terminal and, in the next:
       loyalty publish enroll ann --email ann@example.com --wait 5s
