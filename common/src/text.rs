@@ -143,7 +143,7 @@ pub fn mask(text: &str) -> String {
 }
 
 fn mask_word(word: &str) -> String {
-    match word.split_once('@') {
+    match word.rsplit_once('@') {
         Some((local, domain)) => {
             let first: String = local.chars().take(1).collect();
             format!("{first}***@{domain}")

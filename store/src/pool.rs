@@ -98,15 +98,32 @@ pub enum StoreError {
     /// There was no connection to be had.
     #[error("could not connect to PostgreSQL")]
     Connect(#[source] deadpool_postgres::PoolError),
-    /// The server refused a statement, or was lost while it ran.
-    #[error("PostgreSQL refused or lost a statement")]
-    Query(#[from] tokio_postgres::Error),
+    /// The server refused a statement, or was lost while it ran. Told in our own words and without the driver's
+    /// error as its source, because the server's details quote whole rows, names and addresses included.
+    #[error("PostgreSQL refused or lost a statement: {}", without_details(.0))]
+    Query(tokio_postgres::Error),
     /// A row holds what this release cannot have written.
     #[error("the database holds an unexpected {column}; was it written by a newer release?")]
     Foreign {
         /// Where.
         column: &'static str,
     },
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Query(error)
+    }
+}
+
+/// What went wrong, without the details that hold what was to be written.
+fn without_details(error: &tokio_postgres::Error) -> String {
+    let Some(refusal) = error.as_db_error() else {
+        let cause = std::error::Error::source(error);
+        return cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    };
+    let place = refusal.constraint().or(refusal.table()).map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("{}: {}{place}", refusal.code().code(), refusal.message())
 }
 
 impl StoreError {
@@ -120,6 +137,15 @@ impl StoreError {
             Self::Query(error) => error.code().map_or_else(|| !is_connection_error(error), blames_content),
         }
     }
+
+    /// Whether the server ended a statement before its time: it is slow just now, or somebody told it to, or what was
+    /// asked is too much at once. Smaller parts tell which.
+    pub fn is_cut_short(&self) -> bool {
+        match self {
+            Self::Query(error) => error.code() == Some(&SqlState::QUERY_CANCELED),
+            Self::Connect(_) | Self::Url(_) | Self::Foreign { .. } => false,
+        }
+    }
 }
 
 fn is_connection_error(error: &tokio_postgres::Error) -> bool {
@@ -129,8 +155,6 @@ fn is_connection_error(error: &tokio_postgres::Error) -> bool {
 fn blames_content(state: &SqlState) -> bool {
     /// By class: data exceptions, violated constraints, limits of the program, raised exceptions, internal errors.
     const CONTENT_CLASSES: [&str; 5] = ["22", "23", "54", "P0", "XX"];
-    // A statement over its time limit is also what one monstrous command causes: splitting finds it, and a server
-    // that is merely slow answers the halves.
     let class = state.code().get(..2).unwrap_or_default();
-    *state == SqlState::QUERY_CANCELED || CONTENT_CLASSES.contains(&class)
+    CONTENT_CLASSES.contains(&class)
 }
