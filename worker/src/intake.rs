@@ -4,6 +4,7 @@
 //! was not acknowledged is delivered again, and the ledger knows what it has seen.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
@@ -31,6 +32,9 @@ pub(crate) struct Intake {
     pub(crate) consuming: watch::Sender<bool>,
 }
 
+/// How long opening all channels and consumers may take. A queue without a majority of its nodes does not answer.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
@@ -38,6 +42,8 @@ pub(crate) enum SessionError {
     Connect(#[from] amqp::ConnectError),
     #[error("could not consume {queue}; is the topology declared?")]
     Consume { queue: String, source: lapin::Error },
+    #[error("RabbitMQ did not let the queues be consumed within 15 seconds")]
+    Slow,
     #[error("deliveries of {queue} broke off")]
     Delivery { queue: String, source: lapin::Error },
     #[error("the broker ended the deliveries of {queue}")]
@@ -51,10 +57,11 @@ pub(crate) enum SessionError {
 impl Intake {
     pub(crate) async fn session(&self, stop: &CancellationToken) -> Result<(), SessionError> {
         let connection = amqp::connect(&self.amqp, "worker").await?;
-        let mut consumers = Vec::new();
-        for partition in Partition::all() {
-            consumers.push((partition, self.consumer(&connection, partition).await?));
-        }
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.consumers(&connection));
+        let Some(opened) = stop.run_until_cancelled(opening).await else {
+            return Ok(());
+        };
+        let consumers = opened.map_err(|_| SessionError::Slow)??;
         let (feeds, lanes) = self.lanes(consumers, stop);
         let mut feeds = std::pin::pin!(feeds);
         info!(partitions = PARTITIONS, lanes = self.limits.lanes, "Consuming commands");
@@ -109,6 +116,14 @@ impl Intake {
                 () = &mut deadline => return Err(SessionError::DrainTimedOut),
             }
         }
+    }
+
+    async fn consumers(&self, connection: &Connection) -> Result<Vec<(Partition, Consumer)>, SessionError> {
+        let mut consumers = Vec::new();
+        for partition in Partition::all() {
+            consumers.push((partition, self.consumer(connection, partition).await?));
+        }
+        Ok(consumers)
     }
 
     async fn consumer(&self, connection: &Connection, partition: Partition) -> Result<Consumer, SessionError> {

@@ -16,7 +16,7 @@ use loyalty_store::dead_letter::Reason;
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::batching;
 use crate::fold::{Fate, fold, keys};
@@ -34,6 +34,10 @@ pub(crate) struct Lane {
     /// Rung when a commit left something in the outbox.
     pub(crate) outbox: Arc<Notify>,
 }
+
+/// How often a command alone may be cut short by the server before it is set aside. With the waits in between it
+/// takes minutes: a storage that stalls is no fault of the command.
+const CUT_SHORT_TRIES: u32 = 5;
 
 /// Why a lane gave up its session.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +75,7 @@ impl Lane {
                         attempt = 0;
                         self.settle(&part, &fates).await?;
                     }
-                    Err(error) if error.is_content_refused() => self.isolate(part, &error, &mut parts),
+                    Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
                     Err(error) => {
                         parts.push_front(part);
                         if !self.wait(&error, &mut attempt, stop).await {
@@ -129,14 +133,10 @@ impl Lane {
             return;
         }
         for message in &mut part {
-            let error = loyalty_common::text::mask(&chain(refusal));
-            match &message.content {
-                Content::Command(command) => {
-                    let (id, member) = (command.command_id, &command.member_id);
-                    warn!(command.id = %id, member.id = %member, error, "The database refuses a command; set aside");
-                }
-                // Not even the dead letter can be stored: that is our fault, and no reason to lose it.
-                Content::Unusable(_) => error!(error, "The database refuses a dead letter; trying again"),
+            let error = chain(refusal);
+            if let Content::Command(command) = &message.content {
+                let (id, member) = (command.command_id, &command.member_id);
+                warn!(command.id = %id, member.id = %member, error, "The database refuses a command; set aside");
             }
             message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
         }
@@ -153,6 +153,16 @@ impl Lane {
             () = tokio::time::sleep(wait) => true,
             () = stop.cancelled() => false,
         }
+    }
+}
+
+/// Whether a failure lies in the part itself, so that splitting it or setting it aside helps. A dead letter that cannot
+/// be stored is our fault: it is tried again and never dropped.
+fn is_to_blame(part: &[Message], error: &StoreError, attempt: u32) -> bool {
+    match part {
+        [Message { content: Content::Unusable(_), .. }] => false,
+        [_] => error.is_content_refused() || (error.is_cut_short() && attempt >= CUT_SHORT_TRIES),
+        _ => error.is_content_refused() || error.is_cut_short(),
     }
 }
 

@@ -24,6 +24,7 @@ mod supervise;
 pub mod sweep;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
@@ -32,7 +33,7 @@ use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 pub use ledger::Programme;
 pub use limits::Limits;
@@ -102,18 +103,37 @@ pub async fn run(
     parts.spawn(mailer.run(settings.amqp.clone(), shutdown.clone()));
     parts.spawn(sweep::run(pool.clone(), limits.parked_keep, Arc::default(), shutdown.clone()));
     parts.spawn(keeper::run(settings.amqp, pool, shutdown.clone()));
-    join(parts, &shutdown).await
+    join(parts, &shutdown, limits.drain + OVERDUE).await
 }
 
+/// What a part may take beyond the time to drain. Each bounds itself while its servers answer; one that was frozen
+/// never does.
+const OVERDUE: Duration = Duration::from_secs(5);
+
 /// Waits for all parts. One that panics takes the others down in good order: half a worker would look alive.
-async fn join(mut parts: JoinSet<()>, shutdown: &CancellationToken) -> Result<(), Error> {
+async fn join(mut parts: JoinSet<()>, shutdown: &CancellationToken, deadline: Duration) -> Result<(), Error> {
+    let overdue = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(deadline).await;
+    };
+    tokio::pin!(overdue);
     let mut result = Ok(());
-    while let Some(ended) = parts.join_next().await {
-        if let Err(panic) = ended {
-            error!(error = %panic, "A part of the worker panicked; stopping");
-            shutdown.cancel();
-            result = Err(Error::Panicked(panic));
+    loop {
+        let ended = tokio::select! {
+            ended = parts.join_next() => ended,
+            () = &mut overdue => {
+                warn!(parts = parts.len(), "Parts of the worker did not stop in time; they are left");
+                return result;
+            }
+        };
+        match ended {
+            None => return result,
+            Some(Ok(())) => {}
+            Some(Err(panic)) => {
+                error!(error = %panic, "A part of the worker panicked; stopping");
+                shutdown.cancel();
+                result = Err(Error::Panicked(panic));
+            }
         }
     }
-    result
 }

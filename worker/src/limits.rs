@@ -8,8 +8,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Commands of one transaction. Larger batches no longer gain speed, and hold their members' locks longer.
     pub batch_commands: usize,
-    /// Unacknowledged commands of one partition. Together with the partitions it bounds the worker's memory: 16 times
-    /// 500 commands of 64 KiB at the very most, and of 300 bytes usually.
+    /// Unacknowledged commands of one partition. Together with the partitions it bounds what the worker holds: 16 times
+    /// 500 messages, of 300 bytes usually. A larger body than the contract's 64 KiB is refused only once it is here:
+    /// the broker's own `max_message_size` is what bounds it.
     pub prefetch: u16,
     /// Transactions at the same time. Each partition belongs to one lane; more lanes make smaller batches.
     pub lanes: usize,
