@@ -53,6 +53,8 @@ pub struct Changes {
     pub dead_letters: Vec<NewDeadLetter>,
 }
 
+const NOW: &str = "select now()";
+
 const LOCK: &str = "
     select member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at
     from member where member_id = any($1) order by member_id for update";
@@ -103,13 +105,14 @@ impl Batch {
         let key_members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
         let members: Vec<&str> = key_members.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let key_commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
-        let (lock, known) = try_join!(client.prepare_cached(LOCK), client.prepare_cached(KNOWN))?;
+        let (now, lock, known) =
+            try_join!(client.prepare_cached(NOW), client.prepare_cached(LOCK), client.prepare_cached(KNOWN))?;
         // One flight: the statements are sent together, in this order, and answered together.
         let lock_parameters: Parameters<'_, 1> = [&members];
         let known_parameters: Parameters<'_, 2> = [&key_members, &key_commands];
         let ((), now, locked, known) = try_join!(
             client.batch_execute("begin"),
-            client.query_one("select now()", &[]),
+            client.query_one(&now, &[]),
             client.query(&lock, &lock_parameters),
             client.query(&known, &known_parameters),
         )?;

@@ -108,12 +108,12 @@ impl NewDeadLetter {
     }
 }
 
-/// A letter that was replayed is done with: what comes after it is news. Whose a mail is, its row knows.
+/// A letter that was replayed or discarded is done with: what comes after it is news. Whose a mail is, its row knows.
 const RECORD: &str = "
     with known as (
         update dead_letter set attempts = attempts + 1, last_at = now()
         where $1 and dead_letter_id = (
-            select max(dead_letter_id) from dead_letter where digest = $2 and state <> 'replayed')
+            select max(dead_letter_id) from dead_letter where digest = $2 and state in ('open', 'replaying'))
         returning 1)
     insert into dead_letter (digest, source, reason, error, member_id, command_id, command_type, email_id,
                              exchange, routing_key, headers, body, attempts, first_at, last_at)

@@ -25,6 +25,9 @@ const BOOKKEEPING: &str = "create table if not exists schema_migration (
 pub async fn migrate(pool: &Pool) -> Result<Vec<&'static str>, MigrateError> {
     let mut client = pool.get().await?;
     let transaction = client.transaction().await.map_err(StoreError::Query)?;
+    // A migration of large tables may take its time, and so may waiting for somebody else's.
+    let no_hurry = "set local statement_timeout = 0; set local lock_timeout = 0";
+    transaction.batch_execute(no_hurry).await.map_err(StoreError::Query)?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY]).await.map_err(StoreError::Query)?;
     transaction.batch_execute(BOOKKEEPING).await.map_err(StoreError::Query)?;
     let mut applied = Vec::new();
