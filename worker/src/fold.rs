@@ -44,8 +44,9 @@ pub struct Verdict {
     pub balance: Option<(i64, i64)>,
 }
 
-/// How many commands may wait for one member's enrolment, which applies them all in its own transaction.
-pub const PARKED_PER_MEMBER_MAX: usize = 1_000;
+/// How many commands may wait for one member's enrolment, which applies them all in its own transaction; a batch reads
+/// those of each of its members who is not enrolled.
+pub const PARKED_PER_MEMBER_MAX: usize = 100;
 
 /// Folds a batch. The verdicts are in the order of the messages.
 pub fn fold(view: View, messages: &[Message], programme: &Programme) -> (Changes, Vec<Verdict>) {

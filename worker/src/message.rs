@@ -4,7 +4,7 @@
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use loyalty_common::decode::{DecodeError, decode};
-use loyalty_common::{Command, Partition, command};
+use loyalty_common::{Command, CommandId, Partition, command};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 
 use crate::headers;
@@ -106,7 +106,7 @@ fn check_partition(command: &Command, partition: Partition) -> Result<(), Unusab
 }
 
 fn check_id(command: &Command, properties: &BasicProperties) -> Result<(), Unusable> {
-    let same = |id: &str| id.eq_ignore_ascii_case(&command.command_id.to_string());
+    let same = |id: &str| CommandId::parse(id).is_ok_and(|id| id == command.command_id);
     match properties.message_id() {
         Some(id) if !same(id.as_str()) => Err(Unusable {
             reason: Reason::IdMismatch,
