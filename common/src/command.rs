@@ -23,7 +23,7 @@ pub const BODY_MAX_BYTES: usize = 64 * 1024;
 pub const CLOCK_AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// One command about one member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Command {
     /// The idempotency key, scoped to the member.
     pub command_id: CommandId,
@@ -40,7 +40,7 @@ pub struct Command {
 }
 
 /// What a command asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Make the member one of the programme, or again one after an exit.
     Enroll {

@@ -13,7 +13,6 @@ use loyalty_common::{Command, MemberId};
 use loyalty_store::email::EmailId;
 use loyalty_store::letters::{self, Claimed, Concluded, Held, LetterId, LetterState, Replay, Replayable};
 use loyalty_store::permission::Permission;
-use loyalty_store::rows::Key;
 use loyalty_store::{Pool, StoreError, mails};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +24,7 @@ mod waiting;
 pub use pace::{Canary, Pace};
 
 use sendable::{Sendable, message};
+use waiting::Asked;
 
 /// Sends dead letters again.
 #[derive(Debug)]
@@ -129,8 +129,8 @@ struct Run<'a> {
     waiting: VecDeque<Item>,
     /// Sent, and without an answer yet, in the order of sending.
     unanswered: Vec<(LetterId, Command)>,
-    /// The command ids that letters of this replay used up.
-    used: HashSet<Key>,
+    /// The command ids that letters of this replay used up, and for what.
+    used: HashSet<Asked>,
     renewed_at: Instant,
     next_wave_at: Instant,
     progress: Progress,
@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
         wave
     }
 
-    /// Sends a wave. What was certainly not sent waits again, to be released.
+    /// Sends a wave.
     async fn send_wave(&mut self, wave: Vec<Item>) -> Result<Result<(), PublishError>, StoreError> {
         let (mut commands, mut requests) = (Vec::new(), Vec::new());
         for Item { id, sendable } in wave {
@@ -256,33 +256,43 @@ impl<'a> Run<'a> {
         self.release(&left, "its mail may have gone already: see `loyalty mails resend-unknown`").await
     }
 
-    /// Hands all commands over, then waits for the confirms.
+    /// Hands commands over until one is not taken, then waits for the confirms of the others.
     async fn send_commands(&mut self, commands: Vec<(LetterId, Command)>) -> Result<(), PublishError> {
+        let mut failure = None;
         let mut promises = Vec::with_capacity(commands.len());
         for (id, command) in commands {
-            let promise = self.replayer.publisher.submit(message(id, &command)).await;
-            promises.push((id, command, promise));
+            if failure.is_some() {
+                self.not_sent(id, command);
+                continue;
+            }
+            match self.replayer.publisher.submit(message(id, &command)).await {
+                Ok(unconfirmed) => promises.push((id, command, unconfirmed)),
+                Err(error) => {
+                    self.not_sent(id, command);
+                    failure = Some(error);
+                }
+            }
         }
-        let mut failure = None;
-        for (id, command, promise) in promises {
-            let confirmed = match promise {
-                Ok(unconfirmed) => unconfirmed.confirmed().await,
-                Err(error) => Err(error),
-            };
-            match confirmed {
+        for (id, command, unconfirmed) in promises {
+            match unconfirmed.confirmed().await {
                 Ok(_) => self.sent(id, command),
                 Err(error) => {
                     // What may arrive is as good as sent: its answer tells.
                     if error.may_arrive() {
                         self.sent(id, command);
                     } else {
-                        self.waiting.push_back(Item { id, sendable: Sendable::Command(command) });
+                        self.not_sent(id, command);
                     }
                     failure.get_or_insert(error);
                 }
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Waits again, to be released.
+    fn not_sent(&mut self, id: LetterId, command: Command) {
+        self.waiting.push_back(Item { id, sendable: Sendable::Command(command) });
     }
 
     fn sent(&mut self, id: LetterId, command: Command) {
@@ -308,7 +318,8 @@ impl<'a> Run<'a> {
 
     /// Lets go of what was not sent, waits for the last answers, and leaves what has none.
     async fn finish(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
-        let rest: Vec<LetterId> = self.waiting.drain(..).map(|item| item.id).collect();
+        let mut rest: Vec<LetterId> = self.waiting.drain(..).map(|item| item.id).collect();
+        rest.sort_unstable();
         let why = self.report.ended.to_string();
         self.release(&rest, &why).await?;
         let (patience, stop) = match self.report.ended {

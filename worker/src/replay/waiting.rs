@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use loyalty_common::{Command, CommandType, MemberId};
 use loyalty_store::StoreError;
 use loyalty_store::letters::{self, LetterId, Pending, ReplayResult};
-use loyalty_store::rows::Key;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -55,35 +55,32 @@ impl Run<'_> {
         for chunk in self.ready().chunks(LOOK_LETTERS) {
             concluded.extend(letters::settle(&self.replayer.pool, &self.replay, chunk).await?);
         }
-        let answers: HashMap<LetterId, bool> =
-            concluded.iter().map(|(id, end)| (*id, end.result() != ReplayResult::Dead)).collect();
-        self.unanswered.retain(|(id, command)| match answers.get(id) {
-            Some(used_up) => {
-                if *used_up {
-                    self.used.insert(key(command));
-                }
-                false
-            }
-            None => true,
-        });
+        let ends: HashMap<LetterId, ReplayResult> = concluded.iter().map(|(id, end)| (*id, end.result())).collect();
+        let (answered, unanswered) =
+            std::mem::take(&mut self.unanswered).into_iter().partition(|(id, _)| ends.contains_key(id));
+        self.unanswered = unanswered;
+        let used_up = |(id, _): &(LetterId, Command)| ends[id] != ReplayResult::Dead;
+        self.used.extend(Vec::into_iter(answered).filter(used_up).map(|(_, command)| Asked::by(&command)));
         let count = concluded.len();
         self.conclude(concluded);
         Ok(count)
     }
 
-    /// Letters whose answer can be told. Of several with one command id the first must have its own before the others.
+    /// Letters whose answer can be told. Of several that ask the same the first must have its own before the others.
     fn ready(&self) -> Vec<Pending> {
         let enrolments = self.enrolments_to_come();
         let mut seen = HashSet::new();
-        let firsts = self.unanswered.iter().filter(|(_, command)| seen.insert(key(command)));
-        firsts
-            .map(|(id, command)| Pending {
-                dead_letter_id: *id,
-                command: command.clone(),
-                repeats: self.used.contains(&key(command)),
-                may_be_released: enrolments.get(&command.member_id).is_some_and(|last| last > id),
-            })
-            .collect()
+        let mut ready = Vec::new();
+        for (id, command) in &self.unanswered {
+            let asked = Asked::by(command);
+            let repeats = self.used.contains(&asked);
+            if seen.insert(asked) {
+                let may_be_released = enrolments.get(&command.member_id).is_some_and(|last| last > id);
+                let command = command.clone();
+                ready.push(Pending { dead_letter_id: *id, command, repeats, may_be_released });
+            }
+        }
+        ready
     }
 
     /// The last enrolment of each member among the letters that are not sent or have no answer yet.
@@ -109,6 +106,12 @@ impl Run<'_> {
     }
 }
 
-fn key(command: &Command) -> Key {
-    (command.member_id.clone(), command.command_id)
+/// A command id with what it was used for. When it happened is no part of it, nor of a repeat.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asked(Command);
+
+impl Asked {
+    fn by(command: &Command) -> Self {
+        Self(Command { occurred_at: Timestamp::UNIX_EPOCH, ..command.clone() })
+    }
 }
