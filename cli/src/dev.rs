@@ -115,6 +115,7 @@ async fn serve(
 }
 
 fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
+    let limits = config.limits();
     let mut mail = config.mail;
     mail.smtp = Some(house.smtp.clone());
     loyalty_worker::Settings {
@@ -122,7 +123,7 @@ fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
         database: house.database.clone(),
         programme: config.programme,
         mail,
-        limits: loyalty_worker::Limits::default(),
+        limits,
     }
 }
 

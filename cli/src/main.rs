@@ -12,9 +12,12 @@
 mod bench;
 mod bridge;
 mod completions;
+mod consent;
+mod dead_letters;
 mod dev;
 mod exit;
 mod import;
+mod mails;
 mod member;
 mod migrate;
 mod observe;
@@ -25,6 +28,7 @@ mod service;
 mod settings;
 mod topology;
 mod verify;
+mod when;
 mod worker;
 
 use std::process::ExitCode;
@@ -91,6 +95,8 @@ enum Command {
     Import(Box<import::Import>),
     Member(member::Members),
     Receipt(receipt::ShowReceipt),
+    DeadLetters(Box<dead_letters::DeadLetters>),
+    Mails(mails::Mails),
     Verify(verify::Verify),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -124,6 +130,8 @@ impl Command {
             | Self::Import(_)
             | Self::Member(_)
             | Self::Receipt(_)
+            | Self::DeadLetters(_)
+            | Self::Mails(_)
             | Self::Verify(_)
             | Self::Bench(_)
             | Self::Completions(_) => LogSource::Command,
@@ -157,6 +165,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Answer> {
         Command::Import(import) => import.run(context).await,
         Command::Member(members) => members.run(context).await,
         Command::Receipt(receipt) => receipt.run(context).await,
+        Command::DeadLetters(letters) => letters.run(context).await,
+        Command::Mails(mails) => mails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Bench(bench) => bench.run(context).await,
         Command::Completions(completions) => completions.run(),

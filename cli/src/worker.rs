@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use loyalty_worker::{Limits, Metrics};
+use loyalty_worker::Metrics;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -55,11 +55,12 @@ fn settings(context: &Context) -> anyhow::Result<loyalty_worker::Settings> {
     let config = context.settings.config()?;
     let mut mail = config.mail.clone();
     mail.smtp = context.settings.smtp(&config)?;
+    let limits = config.limits();
     Ok(loyalty_worker::Settings {
         amqp: context.settings.amqp()?,
         database: context.settings.database()?,
         programme: config.programme,
         mail,
-        limits: Limits::default(),
+        limits,
     })
 }

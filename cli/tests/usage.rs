@@ -29,19 +29,21 @@ fn the_help_lists_what_can_be_done() {
     Usage: loyalty [OPTIONS] <COMMAND>
 
     Commands:
-      dev          Start everything on this machine: servers, worker, bridge and a mailbox
-      worker       Apply commands and send the rewards' mails: a service for production
-      bridge       Take commands over HTTP: a service for production
-      migrate      Bring the database's tables up to this release
-      topology     Make the exchanges and queues, or check them
-      publish      Publish one command
-      import       Publish a file of purchases or commands
-      member       Show members
-      receipt      Show what was decided about a command
-      verify       Check that every promise holds for what the database holds
-      bench        Measure how near the whole comes to its broker and its database
-      completions  Print the completions of a shell
-      help         Print this message or the help of the given subcommand(s)
+      dev           Start everything on this machine: servers, worker, bridge and a mailbox
+      worker        Apply commands and send the rewards' mails: a service for production
+      bridge        Take commands over HTTP: a service for production
+      migrate       Bring the database's tables up to this release
+      topology      Make the exchanges and queues, or check them
+      publish       Publish one command
+      import        Publish a file of purchases or commands
+      member        Show members
+      receipt       Show what was decided about a command
+      dead-letters  Look at what nobody could use, mend it, send it again, or discard it
+      mails         See where the mails of rewards stand, and send those that did not go
+      verify        Check that every promise holds for what the database holds
+      bench         Measure how near the whole comes to its broker and its database
+      completions   Print the completions of a shell
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
           --json     Print the answer as JSON

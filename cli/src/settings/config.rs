@@ -2,11 +2,13 @@
 //! mistyped milestone must not silently be the default one.
 
 use std::io;
+use std::num::NonZeroU16;
 use std::path::Path;
+use std::time::Duration;
 
 use loyalty_common::{Points, Text};
-use loyalty_worker::Programme;
 use loyalty_worker::mail::MailSettings;
+use loyalty_worker::{Limits, Programme};
 use serde::{Deserialize, Deserializer};
 
 use super::SettingsError;
@@ -21,9 +23,39 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "programme")]
     pub(crate) programme: Programme,
     pub(crate) mail: MailSettings,
+    pub(crate) parked: Parked,
+}
+
+/// The table `[parked]`: commands that wait for their member's enrolment.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Parked {
+    /// Whole days.
+    keep_days: NonZeroU16,
+}
+
+impl Parked {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// How long they wait at most.
+    pub(crate) fn keep(self) -> Duration {
+        Self::DAY * u32::from(self.keep_days.get())
+    }
+}
+
+impl Default for Parked {
+    fn default() -> Self {
+        const MONTH: NonZeroU16 = NonZeroU16::new(30).expect("30 is not 0");
+        Self { keep_days: MONTH }
+    }
 }
 
 impl Config {
+    /// What a worker may hold, with what the file says of it.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { parked_keep: self.parked.keep(), ..Limits::default() }
+    }
+
     /// The file that was named, which must exist, or else the default one, which need not.
     pub(super) fn read(named: Option<&Path>) -> Result<Self, SettingsError> {
         let path = named.unwrap_or(Path::new(DEFAULT_FILE));
@@ -87,6 +119,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_parked_is_kept_for_whole_days() {
+        let keep = |text: &str| Config::parse(text).map(|config| config.limits().parked_keep.as_secs() / 3600);
+        assert_eq!((keep(""), keep("[parked]\nkeep_days = 2")), (Ok(30 * 24), Ok(2 * 24)));
+        assert!(keep("[parked]\nkeep_days = 0").is_err());
+    }
+
+    #[test]
     fn no_milestone_is_no_rewards() {
         let config = Config::parse("[programme]\nmilestone = 0\nreward = \"tea\"").expect("valid");
         assert_eq!(config.programme, Programme { milestone: None, reward: "tea".into() });
@@ -98,7 +137,7 @@ mod tests {
     fn what_is_wrong_is_named_with_its_line_and_never_quoted() {
         let problem = |text: &str| Config::parse(text).expect_err(text);
         insta::assert_snapshot!(problem("[programme]\nmilstone = 5"), @"line 2: unknown field `milstone`, expected `milestone` or `reward`");
-        insta::assert_snapshot!(problem("[programm]\nmilestone = 5"), @"line 1: unknown field `programm`, expected `programme` or `mail`");
+        insta::assert_snapshot!(problem("[programm]\nmilestone = 5"), @"line 1: unknown field `programm`, expected one of `programme`, `mail`, `parked`");
         insta::assert_snapshot!(problem("[programme]\nmilestone = -5"), @"line 1: programme.milestone must be an integer from 1 to 1000000000000, or 0 for no rewards");
         insta::assert_snapshot!(problem("[programme]\nreward = \"\""), @"line 1: programme.reward must be 1 to 200 bytes of UTF-8 without control characters");
         insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: unknown field `smpt`, expected one of `smtp`, `from`, `ladder`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `subject`, `text`, `html`");

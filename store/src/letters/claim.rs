@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::replayable::{Replayable, columns, read_replayable};
-use super::{LetterId, LetterState, known, numbers};
+use super::{LetterId, LetterState, numbers};
 use crate::permission::Permission;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
@@ -58,7 +58,7 @@ pub struct Held {
 pub async fn claim(pool: &Pool, ids: &[LetterId], permission: &Permission) -> Result<Claimed, StoreError> {
     let transaction = Transaction::begin(pool).await?;
     let query = format!(
-        "select {}, state, claimed_by, claimed_at, claimed_until <= now() as lapsed
+        "select {}, claimed_by, claimed_at, claimed_until <= now() as lapsed
          from dead_letter where dead_letter_id = any($1) order by dead_letter_id for update",
         columns()
     );
@@ -92,7 +92,7 @@ fn sort(rows: &[Row], ids: &[LetterId]) -> Result<Claimed, StoreError> {
         let letter = read_replayable(row)?;
         let dead_letter_id = letter.dead_letter_id;
         let member = letter.member();
-        match standing(row)? {
+        match standing(row, letter.state) {
             Standing::Done(state) => claimed.done.push((dead_letter_id, state)),
             Standing::Held { by, since } => {
                 if let Some(member) = member {
@@ -118,14 +118,13 @@ enum Standing {
     Done(LetterState),
 }
 
-fn standing(row: &Row) -> Result<Standing, StoreError> {
-    let lapsed: Option<bool> = row.get("lapsed");
-    Ok(match known(row, "state", LetterState::parse, "dead_letter.state")? {
+fn standing(row: &Row, state: LetterState) -> Standing {
+    match state {
         LetterState::Open => Standing::Free,
-        LetterState::Replaying if lapsed == Some(true) => Standing::Free,
+        LetterState::Replaying if row.get("lapsed") => Standing::Free,
         LetterState::Replaying => Standing::Held { by: row.get("claimed_by"), since: row.get("claimed_at") },
-        state @ (LetterState::Replayed | LetterState::Discarded) => Standing::Done(state),
-    })
+        LetterState::Replayed | LetterState::Discarded => Standing::Done(state),
+    }
 }
 
 const HELD: &str = "

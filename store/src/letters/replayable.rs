@@ -5,7 +5,7 @@ use loyalty_common::decode::{DecodeError, decode};
 use loyalty_common::{Command, MemberId, topology};
 use tokio_postgres::Row;
 
-use super::{LetterId, known, mail_of, numbers};
+use super::{LetterId, LetterState, known, mail_of, numbers};
 use crate::dead_letter::Reason;
 use crate::email::EmailId;
 use crate::pool::{Pool, StoreError};
@@ -15,6 +15,8 @@ use crate::pool::{Pool, StoreError};
 pub struct Replayable {
     /// Which.
     pub dead_letter_id: LetterId,
+    /// What an operator has made of it.
+    pub state: LetterState,
     /// Why it is a dead letter.
     pub reason: Reason,
     /// Whether an operator has written another body.
@@ -72,7 +74,7 @@ pub async fn replayable(pool: &Pool, ids: &[LetterId]) -> Result<Vec<Replayable>
 /// The columns that [`read_replayable`] reads. A body beyond the contract's bound is left where it is.
 pub(super) fn columns() -> String {
     format!(
-        "dead_letter_id, reason, source, email_id, edited_body is not null as edited, headers ->> 'type' as message_type,
+        "dead_letter_id, state, reason, source, email_id, edited_body is not null as edited, headers ->> 'type' as message_type,
          octet_length(coalesce(edited_body, body)) as replay_bytes,
          case when octet_length(coalesce(edited_body, body)) <= {BODY_MAX_BYTES} then coalesce(edited_body, body) end
              as replay_body"
@@ -82,6 +84,7 @@ pub(super) fn columns() -> String {
 pub(super) fn read_replayable(row: &Row) -> Result<Replayable, StoreError> {
     Ok(Replayable {
         dead_letter_id: LetterId(row.get("dead_letter_id")),
+        state: known(row, "state", LetterState::parse, "dead_letter.state")?,
         reason: known(row, "reason", Reason::parse, "dead_letter.reason")?,
         edited: row.get("edited"),
         subject: Subject::of(row),

@@ -1,0 +1,84 @@
+//! Asking before anything is changed by an operator's command, and who it was.
+//!
+//! The only place that makes a [`Permission`]: without an answer of yes, or the flag that says so, nothing that asks
+//! for one can be called.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use loyalty_common::Text;
+use loyalty_store::permission::Permission;
+
+use crate::exit::Usage;
+
+/// The flags of every command that changes something by an operator's hand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Consent {
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    note: Option<Text>,
+    /// Who, for the history; by default the user who is logged in
+    #[arg(long = "as", value_name = "NAME", env = "LOYALTY_OPERATOR", hide_short_help = true)]
+    actor: Option<Text>,
+}
+
+impl Consent {
+    /// Shows what will be done, and asks. None: the answer was no.
+    pub(crate) fn ask(self, plan: &str) -> anyhow::Result<Option<Permission>> {
+        // Not locked while somebody thinks: what is logged meanwhile must not wait for them.
+        let mut stderr = io::stderr();
+        writeln!(stderr, "{}", plan.trim_end())?;
+        if !self.yes {
+            if !io::stdin().is_terminal() {
+                let text = "nothing was changed: give --yes, since there is no terminal to ask on";
+                return Err(Usage(text.to_owned()).into());
+            }
+            write!(stderr, "Go on? [y/N] ")?;
+            stderr.flush()?;
+            let mut answer = String::new();
+            io::stdin().lock().read_line(&mut answer)?;
+            if !is_yes(&answer) {
+                writeln!(stderr, "Nothing was changed")?;
+                return Ok(None);
+            }
+        }
+        let actor = self.actor.or_else(logged_in).unwrap_or_else(unknown);
+        Ok(Some(Permission::confirmed(actor, self.note)))
+    }
+
+    /// Whether a reason was given.
+    pub(crate) const fn has_note(&self) -> bool {
+        self.note.is_some()
+    }
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+/// Behind `sudo`, the person rather than root.
+fn logged_in() -> Option<Text> {
+    let named = |name| std::env::var(name).ok().and_then(|user| user.parse().ok());
+    ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(named)
+}
+
+fn unknown() -> Text {
+    "unknown".parse().expect("it is short and plain")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for yes in ["y\n", "Y", "yes", " YES \r\n"] {
+            assert!(is_yes(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n", "no", "yess", "ye", "ja"] {
+            assert!(!is_yes(no), "{no:?}");
+        }
+    }
+}

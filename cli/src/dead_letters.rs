@@ -1,0 +1,59 @@
+//! `loyalty dead-letters`: what nobody could use, for an operator to look at, rehearse, mend, send again or discard.
+//!
+//! Looking is free; what changes something shows its plan first and asks. No mail address is shown unless that is
+//! asked for.
+
+mod body;
+mod chosen;
+mod discard;
+mod edit;
+mod export;
+mod filter;
+mod list;
+mod plan;
+mod replay;
+mod report;
+mod show;
+
+pub(crate) use show::line;
+
+use crate::Context;
+use crate::exit::Answer;
+
+/// Look at what nobody could use, mend it, send it again, or discard it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A bad night, the morning after:
+  loyalty dead-letters list --by reason
+  loyalty dead-letters list --reason invalid_field --since 12h
+  loyalty dead-letters show 17
+  loyalty dead-letters edit 17
+  loyalty dead-letters replay --reason failed --dry-run
+  loyalty dead-letters replay --reason failed --canary 10 --note 'disk was full'")]
+pub(crate) struct DeadLetters {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    List(list::List),
+    Show(show::Show),
+    Replay(replay::Replay),
+    Edit(edit::Edit),
+    Discard(discard::Discard),
+    Export(export::Export),
+}
+
+impl DeadLetters {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        match self.what {
+            What::List(list) => list.run(context).await,
+            What::Show(show) => show.run(context).await,
+            What::Replay(replay) => replay.run(context).await,
+            What::Edit(edit) => edit.run(context).await,
+            What::Discard(discard) => discard.run(context).await,
+            What::Export(export) => export.run(context).await,
+        }
+    }
+}

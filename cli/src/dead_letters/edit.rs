@@ -1,0 +1,167 @@
+//! `loyalty dead-letters edit`: another body for a letter, written in an editor or taken from a file. The original
+//! stays.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+use loyalty_common::command::BODY_MAX_BYTES;
+use loyalty_store::Pool;
+use loyalty_store::letters::{self, EditError, EditedBody, LetterId, Opened};
+use loyalty_store::pool::Use;
+use loyalty_worker::rehearsal::{Prediction, rehearse};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::body::readable;
+use super::plan::words;
+use crate::Context;
+use crate::consent::Consent;
+use crate::exit::{Answer, Usage};
+
+/// Write another body for a letter, to be sent by `replay`
+///
+/// Opens the body in $VISUAL or $EDITOR, or takes it from a file. It must be a command of the contract: a body that is
+/// still broken is refused, and what you wrote is kept for another try. The original body stays beside it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  loyalty dead-letters edit 17 --note 'the partner sent euros as text'
+  loyalty dead-letters edit 17 --body mended.json --yes
+  loyalty dead-letters export - --reason invalid_field | jq ...")]
+pub(super) struct Edit {
+    /// The number of the letter
+    id: LetterId,
+    /// Take the body from this file, or from standard input (-), rather than from an editor
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Told {
+    dead_letter_id: LetterId,
+    edited: bool,
+    /// Why not, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// What a replay would do now.
+    replay: Option<Prediction>,
+}
+
+impl Edit {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
+        let id = self.id;
+        let no = |problem: String| {
+            let told = Told { dead_letter_id: id, edited: false, problem: Some(problem), replay: None };
+            context.output.answer(&told, |told| told.problem.clone().unwrap_or_default())?;
+            anyhow::Ok(Answer::No)
+        };
+        let Some(opened) = letters::open(&pool, id).await? else {
+            return no(format!("There is no dead letter {id}"));
+        };
+        let written = match &self.body {
+            Some(path) => Written { body: read(path)?, draft: None },
+            None => write(id, &opened)?,
+        };
+        if written.body.is_empty() || Some(&written.body) == opened.edited_body.as_ref() {
+            return no("Nothing was changed".to_owned());
+        }
+        let edited = match EditedBody::parse(written.body.clone()) {
+            Ok(edited) => edited,
+            Err(error) => return no(format!("Still broken, and not taken: {error}{}", written.kept())),
+        };
+        let plan = format!("dead letter {id} is to be sent as\n{}", readable(edited.as_bytes(), true));
+        let Some(permission) = self.consent.ask(&plan)? else {
+            return Ok(Answer::No);
+        };
+        match letters::edit(&pool, id, &edited, &permission).await {
+            Ok(()) => {}
+            Err(EditError::Store(error)) => return Err(error.into()),
+            Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Mail(_))) => {
+                return no(format!("{error}{}", written.kept()));
+            }
+        }
+        written.forget();
+        let letter = letters::replayable(&pool, &[id]).await?;
+        let replay = rehearse(&pool, &context.settings.config()?.programme, &letter).await?.pop();
+        let told = Told { dead_letter_id: id, edited: true, problem: None, replay };
+        context.output.answer(&told, |told| {
+            let replay = told.replay.as_ref().map(words).unwrap_or_default();
+            format!("dead letter {id} is edited; a replay now: {replay}")
+        })?;
+        Ok(Answer::Yes)
+    }
+}
+
+/// A body that an operator wrote.
+struct Written {
+    body: Vec<u8>,
+    /// The file that they wrote it in, which is kept until it is taken.
+    draft: Option<PathBuf>,
+}
+
+impl Written {
+    fn kept(&self) -> String {
+        let kept = |draft: &PathBuf| format!("\nWhat you wrote is kept: go on with --body {}", draft.display());
+        self.draft.as_ref().map(kept).unwrap_or_default()
+    }
+
+    fn forget(self) {
+        if let Some(draft) = self.draft {
+            // It is in the database now; a draft that cannot be removed harms nobody but its writer.
+            let _ = fs::remove_file(draft);
+        }
+    }
+}
+
+/// The file, up to one byte more than a command may have.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let most = BODY_MAX_BYTES as u64 + 1;
+    if path.as_os_str() == "-" {
+        io::stdin().lock().take(most).read_to_end(&mut body)?;
+        return Ok(body);
+    }
+    let named = |error: io::Error| Usage(format!("{}: {error}", path.display()));
+    File::open(path).map_err(named)?.take(most).read_to_end(&mut body).map_err(named)?;
+    Ok(body)
+}
+
+/// Has the operator write it, beginning with what there is.
+fn write(id: LetterId, opened: &Opened) -> anyhow::Result<Written> {
+    if !io::stdin().is_terminal() {
+        return Err(Usage("there is no terminal for an editor: give --body FILE".to_owned()).into());
+    }
+    let present = opened.edited_body.as_ref().unwrap_or(&opened.body);
+    let draft = std::env::temp_dir().join(format!("loyalty-dead-letter-{id}-{}.json", Uuid::now_v7().simple()));
+    // Readable for nobody else: it may hold an address.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+    let file = file.as_mut().map_err(|error| Usage(format!("{}: {error}", draft.display())))?;
+    file.write_all(&editable(present))?;
+    let editor = ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+    let editor = editor.unwrap_or_else(|| "vi".to_owned());
+    // By a shell, since the variable may hold arguments: "code --wait".
+    let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&draft).status();
+    let status = status.with_context(|| format!("could not run the editor {editor}"))?;
+    let body = read(&draft)?;
+    if !status.success() || body == editable(present) {
+        let _ = fs::remove_file(&draft);
+        return Ok(Written { body: Vec::new(), draft: None });
+    }
+    Ok(Written { body, draft: Some(draft) })
+}
+
+/// JSON with a field a line; anything else byte for byte.
+fn editable(body: &[u8]) -> Vec<u8> {
+    match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(json) => format!("{json:#}\n").into_bytes(),
+        Err(_) => body.to_vec(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The flags that say which letters.
+
+use jiff::Timestamp;
+use loyalty_common::{CommandType, MemberId};
+use loyalty_store::dead_letter::Reason;
+use loyalty_store::letters::{Filter, LetterState};
+use loyalty_store::parked;
+
+use crate::exit::Usage;
+use crate::when::when;
+
+/// Which letters.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Which letters")]
+pub(super) struct FilterArgs {
+    /// Why they are dead letters, such as malformed or failed; several with commas
+    #[arg(long, value_name = "REASON", value_delimiter = ',')]
+    reason: Vec<Reason>,
+    /// The type of the command: enroll, earn, spend, ...
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<CommandType>,
+    /// The member that they are about
+    #[arg(long)]
+    member: Option<MemberId>,
+    /// Set aside at this time or later: a day, a time, or how long ago (2h, 3d)
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    since: Option<Timestamp>,
+    /// Set aside before this time
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    until: Option<Timestamp>,
+    /// What was made of them: open, replaying, replayed, discarded, or any
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    state: Vec<StateArg>,
+}
+
+/// A state, or more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StateArg {
+    Letter(LetterState),
+    /// No letters yet: commands that wait for their member's enrolment.
+    Parked,
+    Any,
+}
+
+impl std::str::FromStr for StateArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "parked" => Ok(Self::Parked),
+            "any" => Ok(Self::Any),
+            _ => text.parse().map(Self::Letter).map_err(|error: String| format!("{error}, parked, any")),
+        }
+    }
+}
+
+impl FilterArgs {
+    /// Whether nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { reason, types, member, since, until, state } = self;
+        reason.is_empty()
+            && types.is_empty()
+            && state.is_empty()
+            && member.is_none()
+            && since.is_none()
+            && until.is_none()
+    }
+
+    /// The letters that are meant; without a word about their state, those in one of `usual`.
+    pub(super) fn letters(&self, usual: &[LetterState]) -> Result<Filter, Usage> {
+        let mut states = Vec::new();
+        for state in &self.state {
+            match state {
+                StateArg::Letter(state) => states.push(*state),
+                StateArg::Any => states.extend(LetterState::ALL),
+                StateArg::Parked => {
+                    let text =
+                        "what is parked is no dead letter: it waits for the member's enrolment, which applies it";
+                    return Err(Usage(text.to_owned()));
+                }
+            }
+        }
+        if self.state.is_empty() {
+            states.extend(usual);
+        }
+        Ok(Filter {
+            reasons: self.reason.clone(),
+            types: self.types.clone(),
+            member: self.member.clone(),
+            since: self.since,
+            until: self.until,
+            states,
+        })
+    }
+
+    /// The commands that wait, if it is those that are meant.
+    pub(super) fn parked(&self) -> Result<Option<parked::Filter>, Usage> {
+        if !self.state.contains(&StateArg::Parked) {
+            return Ok(None);
+        }
+        if self.state.len() > 1 || !self.reason.is_empty() || !self.types.is_empty() {
+            return Err(Usage("--state parked goes with --member, --since and --until alone".to_owned()));
+        }
+        Ok(Some(parked::Filter { member: self.member.clone(), since: self.since, until: self.until }))
+    }
+}

@@ -1,0 +1,166 @@
+//! `loyalty dead-letters list`: letters in a table, or counted; and commands that wait.
+
+use loyalty_store::letters::{self, Count, Filter, Grouping, Letter, LetterId, LetterState};
+use loyalty_store::parked::{self, Parked};
+use loyalty_store::pool::Use;
+use loyalty_store::read::PAGE_MAX;
+use loyalty_store::{Pool, StoreError};
+
+use super::filter::FilterArgs;
+use crate::Context;
+use crate::exit::{Answer, Usage};
+use crate::output::{Column, grouped, table};
+
+/// What needs somebody: nothing was done about it, or it is being done.
+const PRESENT: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
+
+/// List letters, the oldest first, or count them
+///
+/// Without --state, those that are open or being replayed. With --state parked, the commands that wait for their
+/// member's enrolment instead.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  loyalty dead-letters list --by reason
+  loyalty dead-letters list --member ann --state any
+  loyalty dead-letters list --limit 100 --after 4711 --json")]
+pub(super) struct List {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Count them by reason, type, member, source, day or state
+    #[arg(long, value_name = "WHAT", conflicts_with = "after")]
+    by: Option<Grouping>,
+    /// Go on after the letter of this number
+    #[arg(long, value_name = "ID")]
+    after: Option<LetterId>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+}
+
+impl List {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let parked = self.filter.parked()?;
+        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        if let Some(filter) = parked {
+            return self.parked(&filter, &pool, context).await;
+        }
+        let filter = self.filter.letters(&PRESENT)?;
+        if let Some(by) = self.by {
+            let counts = letters::counts(&pool, &filter, by).await?;
+            context.output.answer(&counts, |counts| counted(by, counts))?;
+        } else {
+            let letters = self.letters(&pool, &filter).await?;
+            context.output.answer(&letters, |letters| self.listed(letters))?;
+        }
+        Ok(Answer::Yes)
+    }
+
+    /// Page after page, up to the limit.
+    async fn letters(&self, pool: &Pool, filter: &Filter) -> Result<Vec<Letter>, StoreError> {
+        let mut letters: Vec<Letter> = Vec::new();
+        loop {
+            let after = letters.last().map(|letter| letter.dead_letter_id).or(self.after);
+            let left = self.left(letters.len());
+            let page = if left == 0 { Vec::new() } else { letters::list(pool, filter, after, left).await? };
+            if page.is_empty() {
+                return Ok(letters);
+            }
+            letters.extend(page);
+        }
+    }
+
+    /// How many more the next page may have.
+    fn left(&self, have: usize) -> u32 {
+        self.limit.saturating_sub(u32::try_from(have).unwrap_or(u32::MAX)).min(PAGE_MAX)
+    }
+
+    fn listed(&self, letters: &[Letter]) -> String {
+        let Some(last) = letters.last() else {
+            return "No dead letters match".to_owned();
+        };
+        let columns =
+            ["id", "set aside", "state", "reason", "member", "type", "tries", "error"].map(|name| match name {
+                "id" | "tries" => Column::Number(name),
+                _ => Column::Text(name),
+            });
+        let rows = letters.iter().map(|letter| {
+            [
+                letter.dead_letter_id.to_string(),
+                format!("{:.0}", letter.first_at),
+                state(letter),
+                letter.reason.to_string(),
+                letter.member_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                letter
+                    .command_type
+                    .map(|it| it.to_string())
+                    .or(letter.email_id.map(|_| "mail".into()))
+                    .unwrap_or_default(),
+                letter.attempts.to_string(),
+                letter.error.clone(),
+            ]
+        });
+        let text = table(columns, rows);
+        if self.left(letters.len()) == 0 {
+            return format!("{text}\nThere may be more: --after {}", last.dead_letter_id);
+        }
+        text
+    }
+
+    async fn parked(&self, filter: &parked::Filter, pool: &Pool, context: &Context) -> anyhow::Result<Answer> {
+        if self.by.is_some() {
+            return Err(Usage("--by counts letters, not what is parked".to_owned()).into());
+        }
+        let after = self.after.map_or(0, LetterId::get);
+        let parked = parked::list(pool, filter, after, self.limit.min(PAGE_MAX)).await?;
+        context.output.answer(&parked, |parked| waiting(parked))?;
+        Ok(Answer::Yes)
+    }
+}
+
+fn state(letter: &Letter) -> String {
+    match letter.result {
+        Some(result) => format!("{}: {result}", letter.state),
+        None if letter.edited_at.is_some() => format!("{}, edited", letter.state),
+        None => letter.state.to_string(),
+    }
+}
+
+fn counted(by: Grouping, counts: &[Count]) -> String {
+    if counts.is_empty() {
+        return "No dead letters match".to_owned();
+    }
+    let columns = [Column::Text(by.as_str()), Column::Number("letters"), Column::Text("first"), Column::Text("last")];
+    let total: i64 = counts.iter().map(|count| count.letters).sum();
+    let rows = counts.iter().map(|count| {
+        let key = count.key.clone().unwrap_or_else(|| "(not known)".to_owned());
+        [key, grouped(count.letters), format!("{:.0}", count.first_at), format!("{:.0}", count.last_at)]
+    });
+    format!("{}\n{} in all", table(columns, rows), grouped(total))
+}
+
+/// Commands that wait for their members' enrolments.
+fn waiting(parked: &[Parked]) -> String {
+    if parked.is_empty() {
+        return "Nothing is parked".to_owned();
+    }
+    let columns = [
+        Column::Number("place"),
+        Column::Text("waits since"),
+        Column::Text("member"),
+        Column::Text("type"),
+        Column::Number("points"),
+        Column::Text("command"),
+    ];
+    let rows = parked.iter().map(|it| {
+        [
+            it.parked_id.to_string(),
+            format!("{:.0}", it.parked_at),
+            it.member_id.to_string(),
+            it.command_type.map(|command_type| command_type.to_string()).unwrap_or_default(),
+            it.points.map(grouped).unwrap_or_default(),
+            it.command_id.to_string(),
+        ]
+    });
+    format!("{}\nAn enrolment of the member applies them, in this order", table(columns, rows))
+}

@@ -1,0 +1,123 @@
+//! What a replay would come to, in words.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use loyalty_store::letters::{LetterId, Replayable};
+use loyalty_worker::rehearsal::Prediction;
+use serde::Serialize;
+
+use crate::output::{Column, grouped, table};
+
+/// A letter with what its replay would come to.
+#[derive(Debug, Serialize)]
+pub(super) struct Foreseen {
+    pub(super) dead_letter_id: LetterId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) member_id: Option<String>,
+    #[serde(flatten)]
+    pub(super) prediction: Prediction,
+}
+
+impl Foreseen {
+    pub(super) fn new(letter: &Replayable, prediction: Prediction) -> Self {
+        let member_id = letter.command().ok().map(|command| command.member_id.to_string());
+        Self { dead_letter_id: letter.dead_letter_id, member_id, prediction }
+    }
+}
+
+/// A prediction as the end of a sentence.
+pub(super) fn words(prediction: &Prediction) -> String {
+    match prediction {
+        Prediction::Applied { before, after } => {
+            format!("would be applied: balance {} -> {}", grouped(*before), grouped(*after))
+        }
+        Prediction::Refused { code, balance } => {
+            format!("would be refused for good: {code}, {} (balance {})", code.message(), grouped(*balance))
+        }
+        Prediction::Duplicate => "would change nothing: it was decided before, or is on its way".to_owned(),
+        Prediction::Parked => "would wait for the member's enrolment".to_owned(),
+        Prediction::Conflict { error } => format!("would be a conflict: {error}"),
+        Prediction::Broken { reason, error } => format!("still broken: {reason}: {error}"),
+        Prediction::Queued => "its mail would be queued anew".to_owned(),
+        Prediction::UnknownMail => {
+            "its mail may have gone already; `loyalty mails resend-unknown` decides that".to_owned()
+        }
+    }
+}
+
+/// Every letter with its prediction, a line each.
+pub(super) fn each(foreseen: &[Foreseen]) -> String {
+    let rows = foreseen
+        .iter()
+        .map(|it| [it.dead_letter_id.to_string(), it.member_id.clone().unwrap_or_default(), words(&it.prediction)]);
+    table([Column::Number("id"), Column::Text("member"), Column::Text("a replay")], rows)
+}
+
+/// How many letters would come to what, those that are worth sending first.
+pub(super) fn summary(foreseen: &[Foreseen]) -> String {
+    let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    for it in foreseen {
+        let counts = if it.prediction.is_worth_sending() { &mut sent } else { &mut left };
+        *counts.entry(kind(&it.prediction)).or_default() += 1;
+    }
+    let mut text = String::new();
+    for (what, counts) in [("to be sent", &sent), ("to be left as they are", &left)] {
+        let all: usize = counts.values().sum();
+        if all > 0 {
+            let parts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            let _ = writeln!(text, "{all} {what}: {}", parts.join(", "));
+        }
+    }
+    text
+}
+
+fn kind(prediction: &Prediction) -> &'static str {
+    match prediction {
+        Prediction::Applied { .. } => "would be applied",
+        Prediction::Refused { .. } => "would be refused",
+        Prediction::Duplicate => "would change nothing",
+        Prediction::Parked => "would wait for an enrolment",
+        Prediction::Conflict { .. } => "would be a conflict",
+        Prediction::Broken { .. } => "still broken",
+        Prediction::Queued => "mails would be queued",
+        Prediction::UnknownMail => "mails of unknown fate",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loyalty_common::RefusalCode;
+    use loyalty_store::dead_letter::Reason;
+
+    #[test]
+    fn a_plan_says_what_would_become_of_each_and_of_all() {
+        let foreseen: Vec<Foreseen> = [
+            Prediction::Applied { before: 1_000, after: 1_050 },
+            Prediction::Refused { code: RefusalCode::InsufficientPoints, balance: 5 },
+            Prediction::Applied { before: 0, after: 5 },
+            Prediction::Broken { reason: Reason::InvalidField, error: "`points` is missing".to_owned() },
+        ]
+        .into_iter()
+        .zip(1..)
+        .map(|(prediction, id)| Foreseen {
+            dead_letter_id: id.to_string().parse().expect("a number"),
+            member_id: Some("ann".to_owned()),
+            prediction,
+        })
+        .collect();
+        insta::assert_snapshot!(each(&foreseen), @"
+        id  member  a replay
+         1  ann     would be applied: balance 1,000 -> 1,050
+         2  ann     would be refused for good: insufficient_points, the balance is smaller than the points to spend (balance 5)
+         3  ann     would be applied: balance 0 -> 5
+         4  ann     still broken: invalid_field: `points` is missing
+        ");
+        insta::assert_snapshot!(summary(&foreseen), @"
+        3 to be sent: 2 would be applied, 1 would be refused
+        1 to be left as they are: 1 still broken
+        ");
+    }
+}

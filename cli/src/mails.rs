@@ -1,0 +1,47 @@
+//! `loyalty mails`: where the mails of rewards stand, and those that did not go, to be queued anew.
+//!
+//! No mail address is shown unless that is asked for.
+
+mod filter;
+mod list;
+mod requeue;
+mod show;
+
+use crate::Context;
+use crate::exit::Answer;
+
+/// See where the mails of rewards stand, and send those that did not go
+///
+/// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
+/// (given to the mail server, whose answer was lost), dead (refused for good, or failed on every rung of the ladder),
+/// no_address (the member gave none).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  loyalty mails list --by state
+  loyalty mails list --state dead,unknown
+  loyalty mails retry --state dead --since 12h --note 'the mail server is back'
+  loyalty mails resend-unknown --since 12h --note 'nothing had arrived'")]
+pub(crate) struct Mails {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    List(list::List),
+    Show(show::Show),
+    Retry(requeue::Retry),
+    ResendUnknown(requeue::ResendUnknown),
+}
+
+impl Mails {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        match self.what {
+            What::List(list) => list.run(context).await,
+            What::Show(show) => show.run(context).await,
+            What::Retry(retry) => retry.run(context).await,
+            What::ResendUnknown(resend) => resend.run(context).await,
+        }
+    }
+}

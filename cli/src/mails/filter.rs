@@ -1,0 +1,46 @@
+//! The flags that say which mails.
+
+use jiff::Timestamp;
+use loyalty_common::MemberId;
+use loyalty_store::email::{EmailId, EmailState};
+use loyalty_store::mails::Filter;
+use uuid::Uuid;
+
+use crate::when::when;
+
+/// Which mails.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Which mails")]
+pub(super) struct FilterArgs {
+    /// Where they stand: no_address, queued, sending, retrying, sent, unknown, dead; several with commas
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    state: Vec<EmailState>,
+    /// Whose they are
+    #[arg(long)]
+    member: Option<MemberId>,
+    /// Of rewards granted at this time or later: a day, a time, or how long ago (2h, 3d)
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    since: Option<Timestamp>,
+    /// Of rewards granted before this time
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    until: Option<Timestamp>,
+}
+
+impl FilterArgs {
+    /// Whether nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { state, member, since, until } = self;
+        state.is_empty() && member.is_none() && since.is_none() && until.is_none()
+    }
+
+    /// The mails that are meant; without a word about their state, those in one of `usual`, or in any.
+    pub(super) fn mails(&self, usual: &[EmailState]) -> Filter {
+        let states = if self.state.is_empty() { usual.to_vec() } else { self.state.clone() };
+        Filter { states, member: self.member.clone(), since: self.since, until: self.until }
+    }
+}
+
+/// The id of a mail.
+pub(super) fn email_id(text: &str) -> Result<EmailId, String> {
+    Uuid::try_parse(text).map(EmailId::from).map_err(|_| "must be the id of a mail, a UUID".to_owned())
+}

@@ -1,0 +1,88 @@
+//! `loyalty mails show`: one mail with everything that is known of it.
+
+use std::fmt::Write as _;
+
+use loyalty_common::text::mask;
+use loyalty_store::Pool;
+use loyalty_store::email::EmailId;
+use loyalty_store::letters::{Event, LetterId};
+use loyalty_store::mails::{self, ListedMail, OpenedMail};
+use loyalty_store::pool::Use;
+use serde::Serialize;
+
+use super::filter::email_id;
+use crate::Context;
+use crate::dead_letters::line;
+use crate::exit::Answer;
+use crate::output::grouped;
+
+/// Show one mail: whose it is, where it stands, what the mail server said, and who did what to it
+///
+/// The address is hidden. Exit code 1 if there is no such mail.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  loyalty mails show 5f0c9ab4-6f0e-4b7c-9d6a-3c1e88f2b1d7 --reveal")]
+pub(super) struct Show {
+    /// The id of the mail; its Message-ID begins with it
+    #[arg(value_parser = email_id)]
+    id: EmailId,
+    /// Show the address too
+    #[arg(long)]
+    reveal: bool,
+}
+
+/// Everything, for a program.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    mail: ListedMail,
+    recipient: Option<String>,
+    dead_letters: Vec<LetterId>,
+    history: Vec<Event>,
+}
+
+impl Show {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let shown = mails::open(&pool, self.id).await?.map(|opened| self.shown(opened));
+        context.output.answer(&shown, |shown| match shown {
+            Some(shown) => shown.text(),
+            None => format!("There is no mail {}", self.id),
+        })?;
+        Ok(shown.is_some().into())
+    }
+
+    fn shown(&self, opened: OpenedMail) -> Shown {
+        let OpenedMail { mail, recipient, letters, history } = opened;
+        let address = |address: &str| if self.reveal { address.to_owned() } else { mask(address) };
+        let recipient = recipient.map(|recipient| address(recipient.expose()));
+        Shown { mail, recipient, dead_letters: letters, history }
+    }
+}
+
+impl Shown {
+    fn text(&self) -> String {
+        let ListedMail { email_id, member_id, epoch, number, title, state, attempts, .. } = &self.mail;
+        let next = self.mail.due_at.map(|at| format!(", due {at:.0}")).unwrap_or_default();
+        let mut text = format!(
+            "mail {email_id}: {state}{next}\n\
+             reward {number} of membership {epoch} of {member_id}: {title}, granted {:.0}\n\
+             to {}\n{} attempts, last change {:.0}\n",
+            self.mail.created_at,
+            self.recipient.as_deref().unwrap_or("nobody: the member gave no address"),
+            grouped(i64::from(*attempts)),
+            self.mail.updated_at,
+        );
+        if let Some(reply) = &self.mail.reply {
+            let _ = writeln!(text, "the mail server said: {reply}");
+        }
+        if !self.dead_letters.is_empty() {
+            let ids: Vec<String> = self.dead_letters.iter().map(ToString::to_string).collect();
+            let _ = writeln!(text, "dead letters: {}", ids.join(", "));
+        }
+        if !self.history.is_empty() {
+            text += "\nhistory:\n";
+        }
+        self.history.iter().for_each(|event| text += &line(event));
+        text
+    }
+}
