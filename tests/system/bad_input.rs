@@ -87,20 +87,29 @@ async fn bad_messages_between_good_ones_become_dead_letters_and_harm_nobody() {
 
 #[tokio::test]
 async fn a_command_that_the_database_refuses_is_found_and_set_aside_alone() {
+    const HATEFUL: &str = "
+        alter table ledger add constraint hateful check (points <> 13);
+        alter table member add constraint hateful check (name <> 'Ann')";
     let world = World::start().await;
-    world.execute("alter table ledger add constraint hateful check (points <> 13)").await.expect("its owner can");
+    world.execute(HATEFUL).await.expect("its owner can");
     world.enroll(NEIGHBOUR).await;
     for amount in 1..=20 {
         world.earn(NEIGHBOUR, amount).await;
     }
+    let (email, name) = (Some(ADDRESS.parse().expect("an address")), Some("Ann".parse().expect("a name")));
+    world.ask(member_in(partition(), "hateful-").as_str(), Action::Enroll { email, name }).await;
     // Started late, so that they are one batch.
-    let _worker = world.worker().await;
+    let worker = world.worker().await;
     world.settled().await;
+
     let letters = world.dead_letters().await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((letter.reason.as_str(), letter.member_id.as_deref()), ("failed", Some(NEIGHBOUR)));
-    assert!(String::from_utf8_lossy(&letter.body).contains(r#""points":13"#), "{letter:?}");
+    let [earn, enroll] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((earn.reason.as_str(), enroll.reason.as_str()), ("failed", "failed"));
+    assert!(String::from_utf8_lossy(&earn.body).contains(r#""points":13"#), "{earn:?}");
     assert_eq!(world.member(NEIGHBOUR).await.balance, (1..=20).sum::<i64>() - 13);
+    // The server quotes the row that it refuses.
+    assert!(!enroll.error.contains("smith"), "{}", enroll.error);
+    assert!(!worker.log().contains("smith"), "an address in the log:\n{}", worker.log());
     world.verified().await;
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use loyalty_common::{Action, Command};
-use loyalty_tests::publishing::command;
+use loyalty_tests::publishing::{Raw, command};
 use loyalty_tests::{Way, World, points};
 
 #[tokio::test]
@@ -208,10 +208,14 @@ async fn while_the_database_is_away_nothing_is_acknowledged() {
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
     world.earn("ann", 1).await;
+    let earn = command("ann", Action::Earn { points: points(1) });
+    world.send(&Raw::of(&earn).with_key("nowhere")).await;
+    worker.says("could not store dead letters").await;
     worker.says("The database does not take a batch").await;
     worker.kill().await;
     let _successor = world.worker().await;
     world.settled().await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 1 applied = 1"]);
+    assert_eq!(world.dead_letters().await.len(), 1);
     world.verified().await;
 }

@@ -1,4 +1,34 @@
-//! System tests.
+//! The system tests: every promise, tried from outside against real servers and the built binary.
+//!
+//! Each guard in the code has a test here that fails when the guard is taken out. All were taken out once:
+//!
+//! | guard | stands in | without it fails |
+//! |---|---|---|
+//! | a command is looked up before it is decided | `worker/fold.rs`, `first_of` | `fates::a_repeated_command_changes_nothing` |
+//! | ... again, after waiting for who introduced the member | `store/batch.rs`, `introduce` | `redelivery::a_worker_cut_off_before_it_enrols_somebody_...` |
+//! | the members of a batch are locked | `store/batch.rs`, `LOCK` | `redelivery::a_worker_cut_off_before_its_commit_...` |
+//! | acknowledged only after the commit | `worker/lane.rs`, `run` | `redelivery::a_worker_killed_before_its_commit_...` |
+//! | acknowledged although the worker is stopping | `worker/lane.rs`, `run` | `takeover::a_worker_that_is_told_to_stop_...` |
+//! | a commit whose answer was lost counts as repeated | `worker/lane.rs`, `run` | `redelivery::a_commit_whose_answer_was_lost_...` |
+//! | a server that is away blames no command | `store/pool.rs`, `is_content_refused` | `fates::while_the_database_is_away_...` |
+//! | a refused batch is split down to the culprit | `worker/lane.rs`, `isolate` | `bad_input::a_command_that_the_database_refuses_...` |
+//! | errors leave out what the server quotes | `store/pool.rs`, `without_details` | the same |
+//! | one active consumer a partition | `common/topology.rs`, `command_queue` | `takeover::when_a_worker_is_killed_...` |
+//! | what waits is applied in the order of its coming | `store/batch.rs`, `PARKED` | `fates::what_came_before_the_enrolment_...` |
+//! | the partition is checked | `worker/message.rs`, `check_partition` | `bad_input::bad_messages_between_good_ones_...` |
+//! | the body's size is bounded | `common/decode.rs` | the same |
+//! | a dead letter that comes again is the same letter | `store/dead_letter.rs`, `RECORD` | `redelivery::a_worker_killed_between_commit_and_...` |
+//! | the keeper acknowledges after its commit | `worker/keeper.rs`, `keep` | `fates::while_the_database_is_away_nothing_...` |
+//! | a worker holds a bounded number | `worker/intake.rs`, `prefetch` | `bounds::a_worker_holds_no_more_than_its_prefetch` |
+//! | a refused publish is no confirm | `common/publisher/sending.rs`, `settle` | `bounds::a_full_queue_refuses_its_publisher_...` |
+//! | what was not confirmed is sent again | `common/publisher/sending.rs`, `serve` | `broker::a_broker_that_restarts_and_dies_...` |
+//! | nothing leaves the outbox before its confirm | `worker/relay.rs`, `publish` | `rewards::a_mail_whose_worker_was_killed_before_...` |
+//! | a mail that was sent cannot be claimed | `store/email.rs`, `CLAIM` | `rewards::a_mail_whose_worker_was_killed_after_...` |
+//! | the ledger's triggers | `0001_ledger.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
+//! | a repeated request is answered from its receipt | `bridge/carry.rs`, `before` | `bridge::a_repeated_request_...` |
+//!
+//! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock
+//! (`verify::constraints`), the masking of addresses behind the errors that leave them out (`common/text.rs`).
 
 mod bad_input;
 mod bounds;

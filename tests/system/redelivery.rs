@@ -1,6 +1,6 @@
 //! Messages that come twice, because their worker was lost between taking them and saying so.
 
-use loyalty_common::Action;
+use loyalty_common::{Action, Partition};
 use loyalty_tests::publishing::{Raw, command};
 use loyalty_tests::{Way, World, eventually, points};
 
@@ -42,21 +42,39 @@ async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
 /// The worker sends its commit and hears nothing of it: it must look before it writes again.
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_not_repeated() {
+    /// A transaction that writes to ann's ledger stands still until the lock of that number is free.
+    const STOP_AT_ANN: &str = "
+        create function stop() returns trigger language plpgsql as
+            $$ begin perform pg_advisory_xact_lock(1); return new; end $$;
+        create trigger stop before insert on ledger for each row
+            when (new.member_id = 'ann') execute function stop()";
     let world = World::start().await;
-    world.enroll("ann").await;
-    world.earn("ann", 50).await;
-    world.send(&Raw::of(&command("ann", Action::Exit)).with_body("nonsense")).await;
-    let held = world.hold(NO_COMMITS).await;
     let proxy = world.database_proxy().await;
-    // Started late, so that all of it is one batch.
     let worker = world.worker_through(Way::to_database(&proxy)).await;
+    world.enroll("ann").await;
+    world.enroll("bob").await;
+    world.settled().await;
+
+    // While the worker waits for bob, a command of ann and a bad message come together for its next batch.
+    world.execute(STOP_AT_ANN).await.expect("a trigger");
+    let ann = world.hold("select pg_advisory_xact_lock(1)").await;
+    let bob = world.hold("select from member where member_id = 'bob' for update").await;
+    let first = world.earn("bob", 1).await;
     world.waiting(1).await;
+    let exit = command("ann", Action::Exit);
+    world.earn("ann", 50).await;
+    world.send(&Raw::of(&exit).with_body("nonsense")).await;
+    let queue = Partition::of(&exit.member_id).queue();
+    eventually("they are delivered", async || (world.ready(&queue).await == 0).then_some(())).await;
+    bob.release().await;
+    eventually("the batch of bob", async || world.is_in_ledger(first).await.then_some(())).await;
+    world.waiting(1).await;
+
     // The server goes on with what it was sent, the commit included.
     proxy.cut();
     worker.says("The database does not take a batch").await;
-    held.release().await;
+    ann.release().await;
     world.settled().await;
-
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 50 applied = 50"]);
     assert_eq!(world.dead_letters().await.len(), 1, "dead letters do not double");
     world.verified().await;
