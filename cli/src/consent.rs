@@ -4,6 +4,7 @@
 //! for one can be called.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 
 use loyalty_common::Text;
 use loyalty_store::permission::Permission;
@@ -61,7 +62,16 @@ fn is_yes(answer: &str) -> bool {
 /// Behind `sudo`, the person rather than root.
 fn logged_in() -> Option<Text> {
     let named = |name| std::env::var(name).ok().and_then(|user| user.parse().ok());
-    ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(named)
+    ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(named).or_else(of_this_process)
+}
+
+/// Services and containers have no such variables, but still a user.
+fn of_this_process() -> Option<Text> {
+    let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_ours = |line: &&str| line.split(':').nth(2) == Some(&uid);
+    let name = users.lines().find(is_ours).and_then(|line| line.split(':').next());
+    name.map_or_else(|| format!("user {uid}"), str::to_owned).parse().ok()
 }
 
 fn unknown() -> Text {
@@ -71,6 +81,11 @@ fn unknown() -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn somebody_is_always_known() {
+        assert!(of_this_process().is_some());
+    }
 
     #[test]
     fn only_a_yes_is_a_yes() {

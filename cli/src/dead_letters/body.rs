@@ -45,14 +45,59 @@ pub(super) fn readable(body: &[u8], reveal: bool) -> String {
     if body.is_empty() { "(empty)".to_owned() } else { format!("{text}{cut}{odd}") }
 }
 
-/// Pretty JSON spells every character out, so that no escape hides an address from the mask. Control characters would
-/// play tricks on a terminal.
-pub(super) fn plain(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(json) => format!("{json:#}"),
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
+/// The body as text. Control characters would play tricks on a terminal, and the one escape that could hide an address
+/// from the mask is spelled out.
+fn plain(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = pretty(&text).unwrap_or_else(|| text.into_owned()).replace("\\u0040", "@");
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON with a field a line, if it is JSON. Only the space between the tokens changes: a field that stands twice, or a
+/// number of a hundred digits, is what an operator looks for.
+pub(super) fn pretty(json: &str) -> Option<String> {
+    serde_json::from_str::<serde::de::IgnoredAny>(json).ok()?;
+    let (mut text, mut depth, mut quoted, mut escaped) = (String::new(), 0_usize, false, false);
+    for c in json.chars() {
+        if quoted {
+            text.push(c);
+            quoted = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+            continue;
+        }
+        match c {
+            '{' | '[' => {
+                depth += 1;
+                text.push(c);
+                break_line(&mut text, depth);
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                if text.trim_end().ends_with(['{', '[']) {
+                    text.truncate(text.trim_end().len());
+                } else {
+                    break_line(&mut text, depth);
+                }
+                text.push(c);
+            }
+            ',' => {
+                text.push(c);
+                break_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            c if c.is_whitespace() => {}
+            c => {
+                quoted = c == '"';
+                text.push(c);
+            }
+        }
+    }
+    Some(text)
+}
+
+fn break_line(text: &mut String, depth: usize) {
+    text.push('\n');
+    text.extend(std::iter::repeat_n("  ", depth));
 }
 
 #[cfg(test)]
@@ -65,12 +110,31 @@ mod tests {
     fn a_body_is_pretty_and_hides_addresses() {
         insta::assert_snapshot!(readable(ENROLMENT, false), @r#"
         {
-          "email": "a***@example.com",
           "type": "enroll",
+          "email": "a***@example.com",
           "v": 1
         }
         "#);
         assert!(readable(ENROLMENT, true).contains("ann.smith@example.com"));
+    }
+
+    #[test]
+    fn pretty_json_is_the_same_json() {
+        let json = r#"{"a":[1,{},[],"x\"},{ \\"],"n":1e400,"n":00.5}"#;
+        assert_eq!(pretty(json), None, "a number does not begin with two zeros");
+        let json = json.replace("00.5", "12345678901234567890.50");
+        insta::assert_snapshot!(pretty(&json).expect("JSON"), @r#"
+        {
+          "a": [
+            1,
+            {},
+            [],
+            "x\"},{ \\"
+          ],
+          "n": 1e400,
+          "n": 12345678901234567890.50
+        }
+        "#);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use loyalty_worker::rehearsal::{Prediction, rehearse};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::body::readable;
+use super::body::{pretty, readable};
 use super::plan::words;
 use crate::Context;
 use crate::consent::Consent;
@@ -77,8 +77,9 @@ impl Edit {
             Ok(edited) => edited,
             Err(error) => return no(format!("Still broken, and not taken: {error}{}", written.kept())),
         };
-        let plan = format!("dead letter {id} is to be sent as\n{}", readable(edited.as_bytes(), true));
+        let plan = format!("dead letter {id} is to be sent as\n{}", readable(edited.as_bytes(), false));
         let Some(permission) = self.consent.ask(&plan)? else {
+            eprint!("{}", written.kept());
             return Ok(Answer::No);
         };
         match letters::edit(&pool, id, &edited, &permission).await {
@@ -109,7 +110,7 @@ struct Written {
 
 impl Written {
     fn kept(&self) -> String {
-        let kept = |draft: &PathBuf| format!("\nWhat you wrote is kept: go on with --body {}", draft.display());
+        let kept = |draft: &PathBuf| format!("\nWhat you wrote is kept: go on with --body {}\n", draft.display());
         self.draft.as_ref().map(kept).unwrap_or_default()
     }
 
@@ -160,8 +161,6 @@ fn write(id: LetterId, opened: &Opened) -> anyhow::Result<Written> {
 
 /// JSON with a field a line; anything else byte for byte.
 fn editable(body: &[u8]) -> Vec<u8> {
-    match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(json) => format!("{json:#}\n").into_bytes(),
-        Err(_) => body.to_vec(),
-    }
+    let pretty = std::str::from_utf8(body).ok().and_then(pretty);
+    pretty.map_or_else(|| body.to_vec(), |text| (text + "\n").into_bytes())
 }

@@ -120,6 +120,10 @@ fn plan(choice: &Choice, letters: &[Replayable], foreseen: &[Foreseen]) -> Strin
     if crashed > 0 {
         let _ = writeln!(text, "{crashed} of them ended their worker before, again and again; try one of them first");
     }
+    let replaying = letters.iter().filter(|letter| letter.state == LetterState::Replaying).count();
+    if replaying > 0 {
+        let _ = writeln!(text, "{replaying} of them are being replayed by somebody, or were left by who did");
+    }
     if choice.more {
         let _ = writeln!(text, "more match than these {}; repeat the command for the rest", choice.ids.len());
     }

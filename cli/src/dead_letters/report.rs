@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use loyalty_store::letters::{Concluded, Held, LetterId, LetterState, Replayable};
-use loyalty_worker::replay::Report;
+use loyalty_worker::replay::{Ended, Report};
 use serde::Serialize;
 
 use super::chosen::Choice;
@@ -83,7 +83,7 @@ impl Told {
         self.held = report.held;
         self.done.extend(report.done.into_iter().map(|(dead_letter_id, state)| Done { dead_letter_id, state }));
         self.missing.extend(report.missing);
-        self.ended = Some(report.ended.to_string());
+        self.ended = Some(self.why(&report.ended));
         self
     }
 
@@ -104,8 +104,11 @@ impl Told {
     /// Why there is nothing to do.
     pub(super) fn nothing_to_send(&self) -> String {
         let mut text = String::new();
-        for it in &self.foreseen {
+        for it in self.foreseen.iter().take(SHOWN_MAX) {
             let _ = writeln!(text, "{}: {}", it.dead_letter_id, words(&it.prediction));
+        }
+        if self.foreseen.len() > SHOWN_MAX {
+            let _ = write!(text, "...\n{}", summary(&self.foreseen));
         }
         text += &self.leftover();
         if text.is_empty() { "No dead letters match".to_owned() } else { text + "There is nothing to send" }
@@ -145,19 +148,28 @@ impl Told {
         text + self.ended.as_deref().unwrap_or_default()
     }
 
+    /// Why it ended; not that everything was sent, if there was nothing left for it.
+    fn why(&self, ended: &Ended) -> String {
+        if *ended == Ended::Finished && self.concluded.is_empty() && self.unanswered.is_empty() {
+            return "nothing was sent".to_owned();
+        }
+        ended.to_string()
+    }
+
     /// Letters that were asked for and are not for this replay.
     fn leftover(&self) -> String {
         let mut text = String::new();
-        for held in &self.held {
-            let Held { dead_letter_id, by, since } = held;
+        for (whose, held) in grouped(&self.held, |held| format!("{} since {:.0}", held.by, held.since)) {
+            let held: Vec<_> = held.iter().map(|held| held.dead_letter_id).collect();
             let _ =
-                writeln!(text, "{dead_letter_id}: {by} replays it, or an earlier one of the member, since {since:.0}");
+                writeln!(text, "{} held by a replay of {whose}, or behind one of these: {}", held.len(), ids(&held));
         }
-        for Done { dead_letter_id, state } in &self.done {
-            let _ = writeln!(text, "{dead_letter_id}: it was {state} before");
+        for (state, done) in grouped(&self.done, |done| done.state) {
+            let done: Vec<_> = done.iter().map(|done| done.dead_letter_id).collect();
+            let _ = writeln!(text, "{} were {state} before: {}", done.len(), ids(&done));
         }
-        for id in &self.missing {
-            let _ = writeln!(text, "{id}: there is no such dead letter");
+        if !self.missing.is_empty() {
+            let _ = writeln!(text, "there are no such dead letters: {}", ids(&self.missing));
         }
         if self.more {
             text += "more match than these\n";
@@ -177,9 +189,19 @@ fn result(concluded: &Concluded) -> String {
     }
 }
 
-/// The first few numbers: a terminal is no place for thousands, and `--json` has them.
+/// Those of a kind together.
+fn grouped<T, K: Ord>(all: &[T], kind: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>> {
+    let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
+    for one in all {
+        groups.entry(kind(one)).or_default().push(one);
+    }
+    groups
+}
+
+/// A terminal is no place for thousands of letters, and `--json` has them.
+const SHOWN_MAX: usize = 10;
+
 fn ids(ids: &[LetterId]) -> String {
-    const SHOWN_MAX: usize = 10;
     let mut texts: Vec<String> = ids.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
     if ids.len() > SHOWN_MAX {
         texts.push("...".to_owned());
@@ -227,8 +249,8 @@ mod tests {
         3 failed again: failed, now dead letter 9
         1 sent and without a result yet: 4. Does a worker run? The next replay or the worker records it
         2 not sent and open again: 5, 6
-        7: fay replays it, or an earlier one of the member, since 2026-11-22T10:00:00Z
-        8: there is no such dead letter
+        1 held by a replay of fay since 2026-11-22T10:00:00Z, or behind one of these: 7
+        there are no such dead letters: 8
         the replay was stopped
         ");
     }
