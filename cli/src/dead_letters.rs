@@ -15,6 +15,7 @@ mod replay;
 mod report;
 mod show;
 
+pub(crate) use list::waiting;
 pub(crate) use show::line;
 
 use crate::Context;

@@ -1,6 +1,7 @@
 //! `loyalty member`: one member with what happened last, or many in a list. No address is ever shown.
 
 use loyalty_common::{MemberId, Receipt};
+use loyalty_store::parked::{self, Parked};
 use loyalty_store::pool::Use;
 use loyalty_store::read::{self, Filter, Member, PAGE_MAX, Reward};
 use loyalty_store::rows::MemberStatus;
@@ -8,6 +9,7 @@ use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
 use crate::Context;
+use crate::dead_letters;
 use crate::exit::{Answer, Usage};
 use crate::output::{Column, grouped, table};
 
@@ -27,7 +29,8 @@ pub(crate) struct Members {
 enum What {
     /// One member: the balance, the latest rewards with their mails, and the end of the ledger
     ///
-    /// Exit code 1 if there is no such member. Whoever has left is still shown.
+    /// Exit code 1 if there is no such member; what waits for their enrolment is shown all the same. Whoever has left
+    /// is still shown.
     Show {
         member: MemberId,
         /// How many rows of the ledger, and rewards, to show at most
@@ -75,20 +78,46 @@ struct Shown {
     ledger: Vec<Receipt>,
 }
 
+/// Somebody who is no member, though commands about them came.
+#[derive(Serialize)]
+struct Waiting {
+    member_id: MemberId,
+    status: MemberStatus,
+    /// What an enrolment would apply, in this order.
+    parked: Vec<Parked>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Found {
+    Member(Box<Shown>),
+    Waiting(Waiting),
+}
+
 async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) -> anyhow::Result<Answer> {
-    let shown = match read::member(pool, member_id).await? {
-        None => None,
-        Some(member) => Some(Shown {
+    let found = match read::member(pool, member_id).await? {
+        None => waiting(pool, member_id, limit).await?.map(Found::Waiting),
+        Some(member) => Some(Found::Member(Box::new(Shown {
             rewards: read::rewards(pool, member_id, limit).await?,
             ledger: read::ledger(pool, member_id, member.last_seq.saturating_sub(limit.into()), limit).await?,
             member,
-        }),
+        }))),
     };
-    context.output.answer(&shown, |shown| match shown {
-        Some(shown) => shown.text(),
-        None => format!("There is no member {member_id}"),
+    let nobody = || format!("There is no member {member_id}");
+    context.output.answer(&found, |found| match found {
+        Some(Found::Member(shown)) => shown.text(),
+        Some(Found::Waiting(waiting)) => format!("{}\n\n{}", nobody(), dead_letters::waiting(&waiting.parked)),
+        None => nobody(),
     })?;
-    Ok(shown.is_some().into())
+    Ok(matches!(found, Some(Found::Member(_))).into())
+}
+
+/// What waits for somebody's enrolment, if anything does.
+async fn waiting(pool: &Pool, member_id: &MemberId, limit: u32) -> Result<Option<Waiting>, StoreError> {
+    let filter = parked::Filter { member: Some(member_id.clone()), ..parked::Filter::default() };
+    let parked = parked::list(pool, &filter, 0, limit).await?;
+    let (member_id, status) = (member_id.clone(), MemberStatus::Unenrolled);
+    Ok((!parked.is_empty()).then_some(Waiting { member_id, status, parked }))
 }
 
 impl Shown {

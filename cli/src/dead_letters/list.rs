@@ -140,7 +140,7 @@ fn counted(by: Grouping, counts: &[Count]) -> String {
 }
 
 /// Commands that wait for their members' enrolments.
-fn waiting(parked: &[Parked]) -> String {
+pub(crate) fn waiting(parked: &[Parked]) -> String {
     if parked.is_empty() {
         return "Nothing is parked".to_owned();
     }

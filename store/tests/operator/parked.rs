@@ -45,18 +45,8 @@ async fn an_enrolment_and_the_sweep_never_take_the_same_command() {
     assert_eq!(view.parked[&command.member_id].len(), 1);
     let pool = world.pool.clone();
     let sweep = tokio::spawn(async move { set_overdue_aside(&pool, Duration::ZERO, 100).await });
-    world.waits_for_a_lock().await;
+    world.waiting_for_locks(1).await;
     batch.commit(&Changes { released: vec![key], ..Changes::default() }).await.expect("a commit");
     sweep.await.expect("no panic").expect("a sweep");
     assert_eq!(world.ids().await, []);
-}
-
-impl World {
-    async fn waits_for_a_lock(&self) {
-        let waiting =
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-        while self.number(waiting).await == 0 {
-            tokio::task::yield_now().await;
-        }
-    }
 }

@@ -24,8 +24,16 @@ async fn of_two_replays_one_gets_a_letter_and_the_other_is_told_whose_it_is() {
     world.record(&[letter(&earn("ann", 1), Reason::Failed), letter(&earn("bob", 2), Reason::Failed)]).await;
     let ids = world.ids().await;
     let (eve, fay) = (operator("eve"), operator("fay"));
-    let (first, second) =
-        tokio::join!(letters::claim(&world.pool, &ids, &eve), letters::claim(&world.pool, &ids, &fay));
+    // Somebody is just at the letters, so that both come to them at the same moment.
+    let mut client = world.pool.get().await.expect("a connection");
+    let busy = client.transaction().await.expect("a transaction");
+    busy.execute("select 1 from dead_letter for update", &[]).await.expect("locks");
+    let let_go = async {
+        world.waiting_for_locks(2).await;
+        busy.commit().await.expect("a commit");
+    };
+    let (first, second, ()) =
+        tokio::join!(letters::claim(&world.pool, &ids, &eve), letters::claim(&world.pool, &ids, &fay), let_go);
     let (first, second) = (first.expect("a claim"), second.expect("a claim"));
     let (winner, loser, name) = if first.letters.is_empty() { (second, first, "fay") } else { (first, second, "eve") };
     assert_eq!(numbers(&winner), ids);

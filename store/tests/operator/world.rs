@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::secret::SecretUrl;
@@ -40,6 +41,18 @@ impl World {
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.pool.get().await.expect("a connection").query_one(sql, &[]).await.expect(sql).get(0)
+    }
+
+    /// Until so many wait for others' locks.
+    pub(crate) async fn waiting_for_locks(&self, count: i64) {
+        let waiting =
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        let waits = async {
+            while self.number(waiting).await < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waits).await.expect("they wait for locks");
     }
 
     pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
