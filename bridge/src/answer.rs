@@ -101,6 +101,8 @@ fn applied(command: &Command, receipt: Receipt) -> Response {
         Action::Earn { points } => (StatusCode::OK, format!("{points} added to user id: {member}")),
         Action::Spend { points } => (StatusCode::OK, format!("{points} spent from user id: {member}")),
         Action::Exit => (StatusCode::OK, format!("User id: {member} exited the program.")),
+        // No route leads here; a key that was used for one does, by way of a receipt.
+        Action::Terminate => (StatusCode::OK, format!("User id: {member} was terminated.")),
     };
     let told = told(message, command, Some(receipt));
     (status, Json(Answer { told, status: Outcome::Applied.as_str() })).into_response()

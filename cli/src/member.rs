@@ -46,8 +46,8 @@ struct List {
     /// Only those with at least so many points
     #[arg(long, value_name = "N")]
     points_min: Option<i64>,
-    /// Only those who are active, or who have exited
-    #[arg(long, value_parser = ["active", "exited"])]
+    /// Only those who are active, who have exited, or whose membership was terminated
+    #[arg(long, value_parser = ["active", "exited", "terminated"])]
     status: Option<String>,
     /// Those with the most points, most first
     #[arg(long)]

@@ -29,7 +29,8 @@ Examples:
   loyalty publish enroll ann --email ann@example.com --name Ann
   loyalty publish earn ann 1200 --reason 'order 991' --wait 5s
   loyalty publish spend ann 500 --wait 5s --json
-  loyalty publish exit ann")]
+  loyalty publish exit ann
+  loyalty publish terminate ann --reason 'sold her points' --wait 5s")]
 pub(crate) struct Publish {
     #[command(subcommand)]
     what: What,
@@ -65,6 +66,16 @@ enum What {
     },
     /// End a membership; what is left of the balance is forfeited
     Exit {
+        member: MemberId,
+        #[command(flatten)]
+        details: Details,
+    },
+    /// End a membership for good, by an operator's hand
+    ///
+    /// What is left of the balance is forfeited, address and name are forgotten, and every later command about the
+    /// member is refused, an enrolment too. No mail is sent; one of a reward granted before still goes out.
+    #[command(mut_arg("reason", |reason| reason.required(true)))]
+    Terminate {
         member: MemberId,
         #[command(flatten)]
         details: Details,
@@ -134,6 +145,7 @@ impl What {
             Self::Earn { member, points, details } => (member, Action::Earn { points }, details),
             Self::Spend { member, points, details } => (member, Action::Spend { points }, details),
             Self::Exit { member, details } => (member, Action::Exit, details),
+            Self::Terminate { member, details } => (member, Action::Terminate, details),
         };
         let new = Command::new(member, action);
         let command = Command {

@@ -96,6 +96,15 @@ fn wrong_usage_says_what_is_allowed() {
 
     For more information, try '--help'.
     ");
+    insta::assert_snapshot!(told(&["publish", "terminate", "ann"]), @r"
+    2
+    error: the following required arguments were not provided:
+      --reason <REASON>
+
+    Usage: loyalty publish terminate --reason <REASON> <MEMBER>
+
+    For more information, try '--help'.
+    ");
     insta::assert_snapshot!(told(&["import", "june.csv", "--email", "x"]), @r"
     2
     error: the following required arguments were not provided:

@@ -61,6 +61,8 @@ pub enum Action {
     },
     /// End the membership; what is left of the balance is forfeited.
     Exit,
+    /// End the membership for good, by an operator's hand: what is left is forfeited, and nobody may enrol them again.
+    Terminate,
 }
 
 closed_set! {
@@ -74,6 +76,8 @@ closed_set! {
         Spend = "spend",
         /// [`Action::Exit`]
         Exit = "exit",
+        /// [`Action::Terminate`]
+        Terminate = "terminate",
     }
 }
 
@@ -85,6 +89,7 @@ impl Action {
             Self::Earn { .. } => CommandType::Earn,
             Self::Spend { .. } => CommandType::Spend,
             Self::Exit => CommandType::Exit,
+            Self::Terminate => CommandType::Terminate,
         }
     }
 
@@ -92,7 +97,7 @@ impl Action {
     pub const fn points(&self) -> Option<Points> {
         match self {
             Self::Earn { points } | Self::Spend { points } => Some(*points),
-            Self::Enroll { .. } | Self::Exit => None,
+            Self::Enroll { .. } | Self::Exit | Self::Terminate => None,
         }
     }
 }
@@ -119,7 +124,7 @@ impl Command {
     pub fn encode(&self) -> Vec<u8> {
         let (email, name) = match &self.action {
             Action::Enroll { email, name } => (email.as_ref(), name.as_ref()),
-            Action::Earn { .. } | Action::Spend { .. } | Action::Exit => (None, None),
+            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => (None, None),
         };
         let wire = Wire {
             v: VERSION,
@@ -198,5 +203,6 @@ mod tests {
         insta::assert_snapshot!(wire(Action::Spend { points }), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"spend","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(enroll), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"enroll","email":"ann@example.com","name":"Ann","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(Action::Exit), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"exit","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(Action::Terminate), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"terminate","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
     }
 }

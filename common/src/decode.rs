@@ -51,7 +51,7 @@ pub enum DecodeError {
     #[error("`v` must be 1")]
     UnknownVersion,
     /// A type that this release does not know.
-    #[error("`type` must be one of enroll, earn, spend, exit")]
+    #[error("`type` must be one of enroll, earn, spend, exit, terminate")]
     UnknownType,
     /// A field is missing, wrong, or unknown.
     #[error("`{field}` {problem}")]
@@ -151,6 +151,7 @@ impl Fields {
             CommandType::Earn => Action::Earn { points: self.points()? },
             CommandType::Spend => Action::Spend { points: self.points()? },
             CommandType::Exit => Action::Exit,
+            CommandType::Terminate => Action::Terminate,
         })
     }
 
@@ -231,7 +232,7 @@ mod tests {
         check("\"points\":50,", "", "`points` is missing");
         check("\"v\":1", "\"v\":2", "`v` must be 1");
         check("\"v\":1", "\"v\":\"1\"", "`v` must be 1");
-        check("earn", "earm", "`type` must be one of enroll, earn, spend, exit");
+        check("earn", "earm", "`type` must be one of enroll, earn, spend, exit, terminate");
         check("\"points\"", "\"pionts\"", "`points` is missing");
         check("\"points\":50", "\"points\":50,\"bonus\":1", "`bonus` is not a field of `earn`");
         check("\"points\":50", "\"points\":50,\"email\":\"a@b.de\"", "`email` is not a field of `earn`");

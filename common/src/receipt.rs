@@ -23,10 +23,12 @@ closed_set! {
         InsufficientPoints = "insufficient_points",
         /// An enrolment of somebody who is a member.
         AlreadyMember = "already_member",
-        /// An exit of somebody who never was a member.
+        /// An exit or a termination of somebody who never was a member.
         NotAMember = "not_a_member",
         /// Points for or from somebody who has left.
         Exited = "exited",
+        /// Anything about somebody whose membership was terminated.
+        Terminated = "terminated",
         /// `occurred_at` is more than five minutes ahead of the database's clock.
         ClockAhead = "clock_ahead",
         /// The balance or the lifetime sum would pass what the ledger can hold.
@@ -44,6 +46,7 @@ impl RefusalCode {
             Self::AlreadyMember => "the member is enrolled already",
             Self::NotAMember => "there is no such member",
             Self::Exited => "the member has left the programme",
+            Self::Terminated => "the membership was terminated",
             Self::ClockAhead => "occurred_at is more than 5 minutes ahead of the clock",
             Self::BalanceLimit => "the sum of points would pass 4000000000000000000",
             Self::TooManyRewards => "one command may cross at most 1000 milestones",

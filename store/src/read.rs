@@ -27,7 +27,7 @@ pub const PAGE_MAX: u32 = 1_000;
 pub struct Member {
     /// Who.
     pub member_id: MemberId,
-    /// Active or exited.
+    /// Active, exited or terminated.
     pub status: MemberStatus,
     /// Points to spend.
     pub balance: i64,

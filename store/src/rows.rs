@@ -19,6 +19,8 @@ closed_set! {
         Active = "active",
         /// Was a member.
         Exited = "exited",
+        /// Was a member until an operator ended it; nobody enrols them again.
+        Terminated = "terminated",
     }
 }
 
@@ -90,7 +92,7 @@ impl Content {
     pub fn of(command: &Command) -> Self {
         let (email, name) = match &command.action {
             Action::Enroll { email, name } => (email.as_ref(), name.as_ref()),
-            Action::Earn { .. } | Action::Spend { .. } | Action::Exit => (None, None),
+            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => (None, None),
         };
         Self {
             command_type: command.command_type(),

@@ -8,8 +8,8 @@ use loyalty_store::pool::{Pool, Use};
 use loyalty_store::verify::{EXAMPLES_MAX, Report, verify};
 use loyalty_store::{StoreError, migrate};
 
-/// Members whose rows show every rule: rewards, a second membership, a member without address, one who left, one
-/// whose points wait, mails in every state.
+/// Members whose rows show every rule: rewards, a second membership, a member without address, one who left, two
+/// who were terminated, one whose points wait, mails in every state.
 const SOUND: &str = include_str!("verify/sound.sql");
 
 /// Damage and the checks that must find it, by an owner who got around triggers and keys.
@@ -28,6 +28,7 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ("update member set lifetime = lifetime + 1 where member_id = 'dan'", &["lifetimes"]),
     ("update member set last_seq = last_seq - 1 where member_id = 'ann'", &["standings"]),
     ("update member set status = 'active' where member_id = 'dan'", &["standings"]),
+    ("update member set status = 'exited' where member_id = 'gus'", &["standings"]),
     ("delete from member where member_id = 'carl'", &["known_members"]),
     (
         "insert into parked (member_id, command_id, body, parked_at) values ('ann', gen_random_uuid(), '', now())",
@@ -50,6 +51,21 @@ const DAMAGES: &[(&str, &[&str])] = &[
     (
         "insert into ledger select 'fay', 2, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, now(), now();
       update member set last_seq = 2, epoch = 2 where member_id = 'fay'",
+        &["entries"],
+    ),
+    (
+        "insert into ledger select 'gus', 5, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, now(), now();
+      update member set last_seq = 5, epoch = 2, lifetime = 0 where member_id = 'gus'",
+        &["entries"],
+    ),
+    (
+        "insert into ledger select 'hal', 4, gen_random_uuid(), 1, 'terminate', 'applied', null, null, 0, 0, now(), now();
+      update member set last_seq = 4 where member_id = 'hal'",
+        &["entries"],
+    ),
+    (
+        "insert into ledger select 'carl', 1, gen_random_uuid(), 0, 'terminate', 'applied', null, null, 0, 0, now(), now();
+      delete from parked; update member set last_seq = 1 where member_id = 'carl'",
         &["entries"],
     ),
     (

@@ -116,6 +116,11 @@ impl World {
         self.ask(member, Action::Exit).await
     }
 
+    /// Ends a membership for good, as an operator.
+    pub async fn terminate(&self, member: &str) -> CommandId {
+        self.ask(member, Action::Terminate).await
+    }
+
     /// Publishes a fresh command.
     pub async fn ask(&self, member: &str, action: Action) -> CommandId {
         let command = command(member, action);

@@ -69,6 +69,47 @@ async fn what_the_rules_forbid_is_refused_with_its_code() {
 }
 
 #[tokio::test]
+async fn what_an_operator_terminates_is_over_for_good() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    world.enroll_with_email("ann", "ann@example.com").await;
+    world.earn("ann", 1_200).await;
+    world.terminate("ann").await;
+    world.enroll("ann").await;
+    world.earn("ann", 1_000).await;
+    world.spend("ann", 5).await;
+    world.exit("ann").await;
+    world.terminate("ann").await;
+    world.enroll("bob").await;
+    world.exit("bob").await;
+    world.terminate("bob").await;
+    world.enroll("bob").await;
+    world.terminate("nobody").await;
+    world.settled().await;
+    assert_eq!(
+        world.story("ann").await,
+        [
+            "enroll applied = 0",
+            "earn 1200 applied = 1200",
+            "terminate applied = 0",
+            "enroll terminated = 0",
+            "earn 1000 terminated = 0",
+            "spend 5 terminated = 0",
+            "exit terminated = 0",
+            "terminate terminated = 0",
+        ]
+    );
+    assert_eq!(world.story("bob").await[2..], ["terminate applied = 0", "enroll terminated = 0"]);
+    assert_eq!(world.story("nobody").await, ["terminate not_a_member = 0"]);
+    let ann = world.member("ann").await;
+    assert_eq!((ann.status.as_str(), ann.epoch, ann.balance, ann.lifetime), ("terminated", 1, 0, 1_200));
+    assert_eq!(world.count("member where email is not null or name is not null").await, 0, "they are forgotten");
+    world.mailed().await;
+    assert_eq!(world.mailbox.mails().len(), 1, "what was granted before still goes out, and nothing else");
+    world.verified().await;
+}
+
+#[tokio::test]
 async fn a_sum_of_points_that_would_not_fit_is_refused() {
     let world = World::start().await;
     let _worker = world.worker().await;

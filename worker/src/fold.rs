@@ -190,7 +190,7 @@ impl<'a> Fold<'a> {
                 member.account.name = name.as_ref().map(|name| name.as_str().to_owned());
                 member.account.enrolled_at = Some(now);
             }
-            Action::Exit => {
+            Action::Exit | Action::Terminate => {
                 // Who leaves is forgotten; the ledger knows them by their id only.
                 member.account.email = None;
                 member.account.name = None;

@@ -64,12 +64,14 @@ pub fn apply(standing: &Standing, command: &Command, now: Timestamp, programme: 
         Action::Earn { points } => earn(standing, *points),
         Action::Spend { points } => spend(standing, *points),
         Action::Exit => exit(standing),
+        Action::Terminate => terminate(standing),
     }
 }
 
 fn enroll(standing: &Standing, programme: &Programme) -> Decision {
     match standing.status {
         MemberStatus::Active => Decision::Refused(RefusalCode::AlreadyMember),
+        MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
         MemberStatus::Unenrolled | MemberStatus::Exited => applied(
             0,
             Standing {
@@ -87,6 +89,7 @@ fn earn(standing: &Standing, points: Points) -> Decision {
     match standing.status {
         MemberStatus::Unenrolled => return Decision::Parked,
         MemberStatus::Exited => return Decision::Refused(RefusalCode::Exited),
+        MemberStatus::Terminated => return Decision::Refused(RefusalCode::Terminated),
         MemberStatus::Active => {}
     }
     // The lifetime sum is never below the balance, so its bound holds for both; neither addition can wrap.
@@ -109,6 +112,7 @@ fn spend(standing: &Standing, points: Points) -> Decision {
     match standing.status {
         MemberStatus::Unenrolled => Decision::Parked,
         MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
+        MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
         MemberStatus::Active if standing.balance < points.get() => Decision::Refused(RefusalCode::InsufficientPoints),
         MemberStatus::Active => {
             applied(-points.get(), Standing { balance: standing.balance - points.get(), ..*standing })
@@ -120,10 +124,23 @@ fn exit(standing: &Standing) -> Decision {
     match standing.status {
         MemberStatus::Unenrolled => Decision::Refused(RefusalCode::NotAMember),
         MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
-        MemberStatus::Active => {
-            applied(-standing.balance, Standing { status: MemberStatus::Exited, balance: 0, ..*standing })
-        }
+        MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
+        MemberStatus::Active => ended(standing, MemberStatus::Exited),
     }
+}
+
+/// Who has left may be terminated too, so that they cannot come back.
+fn terminate(standing: &Standing) -> Decision {
+    match standing.status {
+        MemberStatus::Unenrolled => Decision::Refused(RefusalCode::NotAMember),
+        MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
+        MemberStatus::Active | MemberStatus::Exited => ended(standing, MemberStatus::Terminated),
+    }
+}
+
+/// The end of a membership; what is left of the balance is forfeited.
+fn ended(standing: &Standing, status: MemberStatus) -> Decision {
+    applied(-standing.balance, Standing { status, balance: 0, ..*standing })
 }
 
 fn applied(delta: i64, standing: Standing) -> Decision {
@@ -216,6 +233,28 @@ mod tests {
             panic!("who left may return")
         };
         assert_eq!(back.standing, Standing { epoch: 2, ..standing(0, 0) });
+    }
+
+    #[test]
+    fn a_terminated_member_is_refused_everything_for_good() {
+        let left = Standing { status: MemberStatus::Exited, ..standing(0, 2_500) };
+        for (before, delta) in [(standing(500, 2_500), -500), (left, 0)] {
+            let Decision::Applied(entry) = decide(&before, Action::Terminate) else { panic!("an operator may do it") };
+            let terminated = Standing { status: MemberStatus::Terminated, ..standing(0, 2_500) };
+            assert_eq!((entry.standing, entry.delta), (terminated, delta), "what is left is forfeited");
+            assert!(entry.milestones.is_empty());
+            let points = points(5);
+            for action in [
+                Action::Enroll { email: None, name: None },
+                Action::Earn { points },
+                Action::Spend { points },
+                Action::Exit,
+                Action::Terminate,
+            ] {
+                assert_eq!(decide(&terminated, action), Decision::Refused(RefusalCode::Terminated));
+            }
+        }
+        assert_eq!(decide(&Standing::UNENROLLED, Action::Terminate), Decision::Refused(RefusalCode::NotAMember));
     }
 
     #[test]

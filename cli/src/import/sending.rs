@@ -103,7 +103,7 @@ impl Sender {
         let statuses = if members.is_empty() { HashMap::new() } else { statuses(&self.pool, &members).await? };
         let is_known = |item: &Item| match statuses.get(&item.command.member_id) {
             None | Some(MemberStatus::Unenrolled) => false,
-            Some(MemberStatus::Active | MemberStatus::Exited) => item.enrols,
+            Some(MemberStatus::Active | MemberStatus::Exited | MemberStatus::Terminated) => item.enrols,
         };
         let (known, fresh): (Vec<_>, Vec<_>) = items.into_iter().partition(is_known);
         sent.known_members += known.len() as u64;
@@ -126,7 +126,7 @@ impl Asked {
         match &item.command.action {
             Action::Enroll { .. } => self.enrolments += 1,
             Action::Earn { points } => self.points = self.points.saturating_add(points.get().unsigned_abs()),
-            Action::Spend { .. } | Action::Exit => {}
+            Action::Spend { .. } | Action::Exit | Action::Terminate => {}
         }
     }
 }

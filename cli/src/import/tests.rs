@@ -145,7 +145,7 @@ fn a_member_is_enrolled_once_before_the_first_row_even_if_that_earns_nothing() {
                 let reason = item.command.reason.as_ref().map_or("", |reason| reason.as_str());
                 format!("{} earned {points}, {reason}", item.command.member_id)
             }
-            Action::Spend { .. } | Action::Exit => unreachable!("a CSV row only earns"),
+            Action::Spend { .. } | Action::Exit | Action::Terminate => unreachable!("a CSV row only earns"),
         })
         .collect();
     insta::assert_snapshot!(told.join("\n"), @r"

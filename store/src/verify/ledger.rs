@@ -39,7 +39,9 @@ pub(super) const CHECKS: &[Check] = &[
                     coalesce(lag(balance_after) over member, 0) as balance_before,
                     count(*) filter (where type = 'enroll' and outcome = 'applied') over member as enrolments,
                     count(*) filter (where type = 'enroll' and outcome = 'applied') over earlier
-                        > count(*) filter (where type = 'exit' and outcome = 'applied') over earlier as enrolled
+                        > count(*) filter (where type in ('exit', 'terminate') and outcome = 'applied') over earlier
+                        as enrolled,
+                    count(*) filter (where type = 'terminate' and outcome = 'applied') over earlier > 0 as terminated
                 from ledger
                 window member as (partition by member_id order by seq),
                     earlier as (member rows between unbounded preceding and 1 preceding)),
@@ -49,8 +51,10 @@ pub(super) const CHECKS: &[Check] = &[
                          when type = 'earn' then points
                          when type = 'spend' then -points
                          when type = 'enroll' then 0
-                         when type = 'exit' then -balance_before end as due_delta,
-                    outcome = 'refused' or enrolled = (type <> 'enroll') as timely
+                         when type in ('exit', 'terminate') then -balance_before end as due_delta,
+                    -- Who has left may be terminated too.
+                    outcome = 'refused' or not terminated and case type
+                        when 'terminate' then enrolments > 0 else enrolled = (type <> 'enroll') end as timely
                 from step)
             select format('member %s seq %s', member_id, seq),
                    case when due_delta is null then format('an applied %s without points', type)
@@ -58,6 +62,7 @@ pub(super) const CHECKS: &[Check] = &[
                             format('a %s %s changes the balance by %s, not %s', outcome, type, due_delta, delta)
                         when epoch <> enrolments then
                             format('belongs to membership %s, not %s', enrolments, epoch)
+                        when terminated then format('a %s was applied for somebody terminated', type)
                         when enrolled then 'an enrolment was applied for somebody enrolled'
                         else format('a %s was applied for somebody not enrolled', type) end
             from due

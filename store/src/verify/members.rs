@@ -35,11 +35,13 @@ pub(super) const CHECKS: &[Check] = &[
             with history as (
                 select member_id, max(seq) as last_seq,
                        count(*) filter (where type = 'enroll' and outcome = 'applied') as enrolments,
-                       count(*) filter (where type = 'exit' and outcome = 'applied') as exits
+                       count(*) filter (where type = 'exit' and outcome = 'applied') as exits,
+                       count(*) filter (where type = 'terminate' and outcome = 'applied') as terminations
                 from ledger group by member_id),
             due as (
                 select m.*, coalesce(h.last_seq, 0) as due_seq, coalesce(enrolments, 0) as due_epoch,
                        case when coalesce(enrolments, 0) = 0 then 'unenrolled'
+                            when terminations > 0 then 'terminated'
                             when enrolments > exits then 'active' else 'exited' end as due_status
                 from member as m left join history as h using (member_id))
             select format('member %s', member_id),

@@ -6,7 +6,9 @@ insert into member (member_id, status, epoch, milestone, balance, lifetime, last
     ('carl', 'unenrolled', 0, null, 0, 0, 0, null, now()),
     ('dan', 'exited', 1, 1000, 0, 0, 2, null, now()),
     ('eve', 'active', 1, null, 5000, 5000, 2, null, now()),
-    ('fay', 'active', 1, 1000, 0, 0, 1, null, now());
+    ('fay', 'active', 1, 1000, 0, 0, 1, null, now()),
+    ('gus', 'terminated', 1, 1000, 0, 300, 4, null, now()),
+    ('hal', 'terminated', 1, 1000, 0, 0, 3, null, now());
 
 insert into ledger (member_id, seq, command_id, epoch, type, outcome, code, points, delta, balance_after,
                     occurred_at, recorded_at) values
@@ -27,7 +29,15 @@ insert into ledger (member_id, seq, command_id, epoch, type, outcome, code, poin
     -- No milestone, no rewards.
     ('eve', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, now(), now()),
     ('eve', 2, gen_random_uuid(), 1, 'earn', 'applied', null, 5000, 5000, 5000, now(), now()),
-    ('fay', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, now(), now());
+    ('fay', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, now(), now()),
+    -- Ended by an operator: while a member, and after having left.
+    ('gus', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, now(), now()),
+    ('gus', 2, gen_random_uuid(), 1, 'earn', 'applied', null, 300, 300, 300, now(), now()),
+    ('gus', 3, gen_random_uuid(), 1, 'terminate', 'applied', null, null, -300, 0, now(), now()),
+    ('gus', 4, gen_random_uuid(), 1, 'enroll', 'refused', 'terminated', null, 0, 0, now(), now()),
+    ('hal', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, now(), now()),
+    ('hal', 2, gen_random_uuid(), 1, 'exit', 'applied', null, null, 0, 0, now(), now()),
+    ('hal', 3, gen_random_uuid(), 1, 'terminate', 'applied', null, null, 0, 0, now(), now());
 
 insert into parked (member_id, command_id, body, parked_at) values ('carl', gen_random_uuid(), '{}', now());
 

@@ -44,6 +44,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         4 => points.clone().prop_map(move |points| Action::Earn { points: amount(points) }),
         2 => points.prop_map(move |points| Action::Spend { points: amount(points) }),
         1 => Just(Action::Exit),
+        1 => Just(Action::Terminate),
     ];
     (0_u8..3, 0_u8..8, action).prop_map(|(member, id, action)| Asked { member, id, action })
 }
