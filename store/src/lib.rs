@@ -4,6 +4,7 @@
 //! [`letters`] and [`mails`] are the operator's side of these.
 
 pub mod batch;
+mod connection;
 pub mod dead_letter;
 pub mod email;
 pub mod letters;
@@ -19,4 +20,5 @@ pub mod standings;
 mod transaction;
 pub mod verify;
 
+pub use connection::Connection;
 pub use pool::{Pool, StoreError};

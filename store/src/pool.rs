@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime, Timeouts};
 use loyalty_common::secret::SecretUrl;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, NoTls};
+
+use crate::connection::Connection;
 
 /// How long getting a connection may take, all told. Longer than a database's restart answers refused connections,
 /// shorter than anybody waits for an answer.
@@ -13,7 +15,7 @@ const GET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A statement that runs longer is ended by the server: dropping its future would leave it running. Well under the
 /// broker's 30 minutes for an acknowledgement.
-const STATEMENT_TIMEOUT: &str = "30s";
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A lock that is not granted within this time is tried again later. Below [`STATEMENT_TIMEOUT`], so that waiting for
 /// a neighbour is never taken for a command that the database cannot bear.
@@ -46,6 +48,12 @@ impl Pool {
     /// A pool of at most `size` connections. Connects when first used, so that it can be made while the server is
     /// away.
     pub fn new(url: &SecretUrl, uses: Use, size: usize) -> Result<Self, StoreError> {
+        Self::with_patience(url, uses, size, STATEMENT_TIMEOUT)
+    }
+
+    /// As [`new`](Self::new), for callers who stop waiting after `patience`: the server ends a statement then, too,
+    /// rather than work on for nobody. To the millisecond.
+    pub fn with_patience(url: &SecretUrl, uses: Use, size: usize, patience: Duration) -> Result<Self, StoreError> {
         let mut config: Config = url.expose().parse().map_err(StoreError::Url)?;
         config.application_name("loyalty");
         config.connect_timeout(GET_TIMEOUT);
@@ -56,15 +64,15 @@ impl Pool {
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts { wait: Some(GET_TIMEOUT), create: Some(GET_TIMEOUT), recycle: Some(GET_TIMEOUT) })
-            .post_create(prepared_for(uses))
+            .post_create(prepared_for(uses, patience))
             .build()
             .expect("a runtime is given, which is all that building asks for");
         Ok(Self { connections })
     }
 
     /// A connection, for as long as the caller holds it.
-    pub async fn get(&self) -> Result<Object, StoreError> {
-        self.connections.get().await.map_err(StoreError::Connect)
+    pub async fn get(&self) -> Result<Connection, StoreError> {
+        self.connections.get().await.map(Connection::new).map_err(StoreError::Connect)
     }
 
     /// Whether the server answers.
@@ -74,13 +82,14 @@ impl Pool {
 }
 
 /// Settings by statement rather than in the connection's options, which poolers between us and the server drop.
-fn prepared_for(uses: Use) -> Hook {
+fn prepared_for(uses: Use, patience: Duration) -> Hook {
+    let patience_ms = patience.as_millis();
     let by_key = match uses {
         Use::Keys => "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;",
         Use::Queries => "",
     };
     let settings = format!(
-        "set statement_timeout = '{STATEMENT_TIMEOUT}'; set lock_timeout = '{LOCK_TIMEOUT}';
+        "set statement_timeout = '{patience_ms}ms'; set lock_timeout = '{LOCK_TIMEOUT}';
          set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT}'; set timezone = 'UTC'; {by_key}"
     );
     Hook::async_fn(move |client, _| {

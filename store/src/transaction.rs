@@ -25,7 +25,7 @@ impl Transaction {
 
     /// For a caller that sends `begin` itself, in one flight with what follows it.
     pub(crate) async fn about_to_begin(pool: &Pool) -> Result<Self, StoreError> {
-        Ok(Self { client: Some(pool.get().await?) })
+        Ok(Self { client: Some(pool.get().await?.unwatched()) })
     }
 
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
