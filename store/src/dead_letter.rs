@@ -83,7 +83,7 @@ pub struct NewDeadLetter {
 
 impl NewDeadLetter {
     /// What recognises the letter when it comes again. A replay is another message than the one that it repeats.
-    fn digest(&self) -> Vec<u8> {
+    pub(crate) fn digest(&self) -> Vec<u8> {
         let message_id = self.message_id.as_deref().unwrap_or_default();
         let replay_of = self.replay_of().map(ToString::to_string);
         let parts = [self.source.as_bytes(), message_id.as_bytes(), &self.body];

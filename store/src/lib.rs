@@ -17,6 +17,7 @@ pub mod pool;
 pub mod read;
 pub mod rows;
 pub mod standings;
+pub mod suspect;
 mod transaction;
 pub mod verify;
 

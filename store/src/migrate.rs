@@ -11,6 +11,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
     ("0002_operator", include_str!("../migrations/0002_operator.sql")),
     ("0003_terminate", include_str!("../migrations/0003_terminate.sql")),
+    ("0004_suspect", include_str!("../migrations/0004_suspect.sql")),
 ];
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".

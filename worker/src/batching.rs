@@ -1,14 +1,25 @@
-//! How deliveries are grouped into transactions. Pure.
+//! How deliveries are grouped into transactions, and when a message has killed its worker. Pure.
 
 use crate::message::Message;
 
-/// Deliveries before a message is taken alone. A message that kills the worker takes its neighbours' delivery counts
-/// up with it; alone, the innocent are acknowledged one by one and it is the only one left to count on.
+/// Deliveries before a message is taken alone. A message that kills the worker takes up the delivery counts of all that
+/// the worker holds; alone, those before it are applied and acknowledged one by one, and it is known which one it is.
 pub const SUSPECT_AFTER_DELIVERIES: i64 = 3;
+
+/// How many workers may end while they apply the same message alone. A worker also ends for reasons of its own, and
+/// the message that it had in hand is to blame for none of them, so once is not enough; and until the culprit is out
+/// of the way nobody behind it is served. Far below the broker's own limit of 200 deliveries, which would give up
+/// with the culprit all those that were delivered behind it.
+pub const LONE_WORKERS_MAX: i32 = 5;
 
 /// The transactions of a batch, in order: as few as possible, a suspect in one of its own.
 pub fn parts(messages: Vec<Message>) -> Vec<Vec<Message>> {
-    split(messages, |message| message.deliveries_before() >= SUSPECT_AFTER_DELIVERIES)
+    split(messages, is_suspect)
+}
+
+/// Whether workers may have died of this message, or of one that they held together with it.
+pub fn is_suspect(message: &Message) -> bool {
+    message.deliveries_before() >= SUSPECT_AFTER_DELIVERIES
 }
 
 fn split<T>(items: Vec<T>, alone: impl Fn(&T) -> bool) -> Vec<Vec<T>> {

@@ -2,7 +2,8 @@
 //! meanwhile. Batches form by themselves: the busier, the larger.
 //!
 //! Nothing is acknowledged before its transaction is committed. A batch that the database refuses is split until the
-//! culprit is alone; a batch that it cannot take just now is kept and tried again.
+//! culprit is alone; a batch that it cannot take just now is kept and tried again. A message that may have killed its
+//! worker is taken alone, and set aside once it has killed several.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use loyalty_common::publisher::chain;
 use loyalty_common::{Partition, backoff};
 use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::Reason;
-use loyalty_store::{Pool, StoreError};
+use loyalty_store::{Pool, StoreError, suspect};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use crate::batching;
 use crate::fold::{Fate, fold, keys};
@@ -31,6 +33,8 @@ pub(crate) struct Lane {
     pub(crate) programme: Arc<Programme>,
     pub(crate) batch_commands: usize,
     pub(crate) metrics: Metrics,
+    /// Which process this is, to tell its end from a pause in its work.
+    pub(crate) worker: Uuid,
     /// Rung when a commit left something in the outbox.
     pub(crate) outbox: Arc<Notify>,
 }
@@ -69,8 +73,8 @@ impl Lane {
             // Splitting puts the parts back at the front, so that the order stays.
             let mut parts: VecDeque<Vec<Message>> = batching::parts(std::mem::take(&mut taken)).into();
             let mut attempt = 0;
-            while let Some(part) = parts.pop_front() {
-                match self.apply(&part).await {
+            while let Some(mut part) = parts.pop_front() {
+                match self.attempt(&mut part).await {
                     Ok(fates) => {
                         attempt = 0;
                         self.settle(&part, &fates).await?;
@@ -91,7 +95,32 @@ impl Lane {
         }
     }
 
-    /// One transaction.
+    /// One transaction; before it, what must outlive this process should it die of it.
+    async fn attempt(&self, part: &mut [Message]) -> Result<Vec<Fate>, StoreError> {
+        if let [message] = part
+            && batching::is_suspect(message)
+        {
+            self.suspect(message).await?;
+        }
+        self.apply(part).await
+    }
+
+    /// Notes that a message that may have killed its worker is applied alone now, and sets it aside if that was the end
+    /// of too many.
+    async fn suspect(&self, message: &mut Message) -> Result<(), StoreError> {
+        let Content::Command(command) = &message.content else { return Ok(()) };
+        let letter = message.dead_letter(Reason::Crashed, String::new());
+        let ended = suspect::note(&self.pool, &letter, self.worker).await? - 1;
+        if ended >= batching::LONE_WORKERS_MAX {
+            let (id, member) = (command.command_id, &command.member_id);
+            warn!(command.id = %id, member.id = %member, workers = ended, "A command kills its workers; set aside");
+            let error = format!("{ended} workers ended while they applied it alone, one after the other");
+            message.content = Content::Unusable(Unusable { reason: Reason::Crashed, error });
+        }
+        Ok(())
+    }
+
+    /// The batch's own transaction.
     async fn apply(&self, part: &[Message]) -> Result<Vec<Fate>, StoreError> {
         let began = Instant::now();
         let (batch, view) = Batch::open(&self.pool, &keys(part)).await?;

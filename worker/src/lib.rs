@@ -34,6 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+use uuid::Uuid;
 
 pub use ledger::Programme;
 pub use limits::Limits;
@@ -88,6 +89,7 @@ pub async fn run(
         programme: Arc::new(settings.programme),
         batch_commands: limits.batch_commands,
         metrics: metrics.clone(),
+        worker: Uuid::now_v7(),
         outbox: Arc::clone(&outbox),
     };
     // Of their own: a mailer that waits for the database must not take a connection from the points.

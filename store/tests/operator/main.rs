@@ -4,4 +4,5 @@ mod letters;
 mod mails;
 mod parked;
 mod replays;
+mod suspects;
 mod world;
