@@ -137,6 +137,7 @@ fn running(house: &House, address: SocketAddr) -> Running {
         pid: std::process::id(),
         http: format!("http://{address}"),
         amqp_url: house.amqp.expose().to_owned(),
+        management_url: house.management.as_ref().map(|url| url.expose().to_owned()),
         database_url: house.database.expose().to_owned(),
         smtp_url: Some(house.smtp.expose().to_owned()),
     }

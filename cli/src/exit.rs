@@ -10,6 +10,7 @@ use loyalty_store::StoreError;
 use loyalty_store::migrate::MigrateError;
 
 use crate::settings::SettingsError;
+use crate::topology::ManagementError;
 
 /// What a command that ran to its end has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,9 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
         // A refusal closes the channel and is the broker's answer; anything else is its absence.
         return Some(if matches!(source.kind(), lapin::ErrorKind::ProtocolError(_)) { NO } else { SERVER_AWAY });
     }
+    if let Some(error) = error.downcast_ref::<ManagementError>() {
+        return Some(code_of_management(error));
+    }
     let away = error.is::<amqp::ConnectError>() || error.is::<ConnectError>() || error.is::<PublishError>();
     let usage = error.is::<Usage>() || error.is::<clap::Error>();
     away.then_some(SERVER_AWAY).or(usage.then_some(WRONG_USAGE))
@@ -114,6 +118,21 @@ fn code_of_store(error: &StoreError) -> u8 {
             }
         }
         StoreError::Foreign { .. } => NO,
+    }
+}
+
+fn code_of_management(error: &ManagementError) -> u8 {
+    match error {
+        ManagementError::Url | ManagementError::Amqp => WRONG_USAGE,
+        ManagementError::Away { .. } | ManagementError::TimedOut { .. } => SERVER_AWAY,
+        ManagementError::Refused { status, .. } => {
+            if status.is_server_error() {
+                SERVER_AWAY
+            } else {
+                NO
+            }
+        }
+        ManagementError::Certificates(_) | ManagementError::Foreign { .. } => NO,
     }
 }
 

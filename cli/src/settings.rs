@@ -21,6 +21,10 @@ pub(crate) struct Settings {
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_AMQP_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
     amqp_url: Option<SecretUrl>,
+    /// RabbitMQ's management API, such as http://user:password@host:15672; `topology` looks at more with it
+    #[arg(long, global = true, value_name = "URL", env = "LOYALTY_MANAGEMENT_URL", hide_env_values = true)]
+    #[arg(hide_short_help = true)]
+    management_url: Option<SecretUrl>,
     /// PostgreSQL, such as postgres://user:password@host/database
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_DATABASE_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
@@ -45,6 +49,15 @@ impl Settings {
         self.given_or_left(self.given_amqp(), left)?.ok_or(missing)
     }
 
+    /// Where RabbitMQ's management API is, if anything says so. That of a `loyalty dev` is of use only with its broker.
+    pub(crate) fn management(&self) -> Result<Option<SecretUrl>, SettingsError> {
+        match (self.given_management(), self.given_amqp()) {
+            (Some(given), _) => Ok(Some(given)),
+            (None, Some(_)) => Ok(None),
+            (None, None) => Ok(self.running()?.and_then(|running| running.management_url).map(SecretUrl::new)),
+        }
+    }
+
     /// Where PostgreSQL is.
     pub(crate) fn database(&self) -> Result<SecretUrl, SettingsError> {
         let left = |running: Running| Some(SecretUrl::new(running.database_url));
@@ -63,6 +76,11 @@ impl Settings {
     /// RabbitMQ as the flags or the environment give it.
     pub(crate) fn given_amqp(&self) -> Option<SecretUrl> {
         given(self.amqp_url.as_ref())
+    }
+
+    /// RabbitMQ's management API as the flags or the environment give it.
+    pub(crate) fn given_management(&self) -> Option<SecretUrl> {
+        given(self.management_url.as_ref())
     }
 
     /// PostgreSQL as the flags or the environment give it.
@@ -166,6 +184,7 @@ mod tests {
             pid: std::process::id(),
             http: "http://127.0.0.1:5000".into(),
             amqp_url: "amqp://left".into(),
+            management_url: Some("http://left".into()),
             database_url: "postgres://left".into(),
             smtp_url: None,
         }
@@ -182,6 +201,21 @@ mod tests {
         assert_eq!(settings.amqp().expect("given").expose(), "amqp://given");
         settings.amqp_url = Some(SecretUrl::new(""));
         assert_eq!(settings.amqp().expect("an empty variable is none").expose(), "amqp://left");
+    }
+
+    #[test]
+    fn the_management_api_of_a_dev_is_not_asked_about_another_broker() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
+        lock.announce(&running()).expect("the file is written");
+        let mut settings = settings(dir.path());
+        let management =
+            |settings: &Settings| settings.management().expect("readable").map(|url| url.expose().to_owned());
+        assert_eq!(management(&settings).as_deref(), Some("http://left"));
+        settings.amqp_url = Some(SecretUrl::new("amqp://given"));
+        assert_eq!(management(&settings), None);
+        settings.management_url = Some(SecretUrl::new("http://given"));
+        assert_eq!(management(&settings).as_deref(), Some("http://given"));
     }
 
     #[test]

@@ -1,155 +1,126 @@
 //! `loyalty topology`: makes the exchanges and queues, or says how what stands differs from what is wanted.
+//!
+//! Read in this order: `check` gathers the answer; `compare` and `policies` find the differences in what `management`
+//! and `broker` show; `faults` knows versions; `rungs` removes what the retry ladder no longer names. Nothing that
+//! stands is ever changed.
+
+mod broker;
+mod check;
+mod compare;
+mod difference;
+mod faults;
+mod management;
+mod policies;
+mod rungs;
+mod shown;
 
 use anyhow::Context as _;
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{Connection, ErrorKind};
+use lapin::Connection;
 use loyalty_common::amqp;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{Exchange, Queue, Rung, Topology, field_table};
+use loyalty_common::topology::{Rung, Topology};
 use serde::Serialize;
+
+pub(crate) use management::ManagementError;
 
 use crate::Context;
 use crate::exit::Answer;
-use crate::output::{Column, table};
+use management::Management;
 
 /// Make the exchanges and queues, or check them
 ///
 /// Repeating it changes nothing. A queue that stands with other arguments is never changed: the broker refuses, and
-/// somebody has to decide what becomes of its messages. The rungs of the mails' retry ladder come from loyalty.toml.
+/// somebody has to decide what becomes of its messages. The rungs of the mails' retry ladder come from loyalty.toml. A
+/// rung that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it is
+/// empty; that takes the management API. Restart the workers with the new ladder.
+///
+/// --check changes nothing. With the management API (--management-url) it compares every argument, binding and policy
+/// and the state of each queue, and warns of versions with known faults; without, what AMQP shows of it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  loyalty topology && loyalty topology --check")]
+#[command(after_help = "\
+Examples:
+  loyalty topology && loyalty topology --check
+  LOYALTY_MANAGEMENT_URL=http://user:password@rabbitmq:15672 loyalty topology --check")]
 pub(crate) struct CheckOrDeclare {
-    /// Change nothing; say what is missing or different, exit 1 if anything is. Bindings cannot be seen this way
+    /// Change nothing; say what is missing or different and what that breaks, exit 1 if anything is
     #[arg(long)]
     check: bool,
 }
 
-/// An exchange or queue and how it compares with what is wanted.
+/// What was made.
 #[derive(Debug, Serialize)]
-struct Standing {
-    kind: &'static str,
-    name: String,
-    state: State,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    Ok,
-    Missing,
-    Different,
+struct Made {
+    exchanges: usize,
+    queues: usize,
+    /// Abandoned rungs and what became of them.
+    retired: Vec<rungs::Retired>,
+    /// What nobody looked for.
+    not_seen: Vec<&'static str>,
 }
 
 impl CheckOrDeclare {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
         let config = context.settings.config()?;
-        let (amqp, ladder) = (context.settings.amqp()?, config.mail.ladder.rungs());
-        if self.check {
-            let connection = amqp::connect(&amqp, "topology").await?;
-            let answer = check(&connection, &Topology::new(ladder), context).await;
-            amqp::close(&connection).await;
-            return answer;
-        }
-        let Topology { exchanges, queues } = declare(&amqp, ladder).await?;
-        let made = serde_json::json!({ "exchanges": exchanges.len(), "queues": queues.len() });
-        context
-            .output
-            .answer(&made, |made| format!("{} exchanges and {} queues stand", made["exchanges"], made["queues"]))?;
-        Ok(Answer::Yes)
+        let amqp = context.settings.amqp()?;
+        let management = context.settings.management()?;
+        let management = management.map(|url| Management::new(&url, &amqp)).transpose()?;
+        let wanted = Topology::new(config.mail.ladder.rungs());
+        let connection = amqp::connect(&amqp, "topology").await?;
+        let result = if self.check {
+            check(&connection, management.as_ref(), &wanted, context).await
+        } else {
+            make(&connection, management.as_ref(), &wanted, context).await
+        };
+        amqp::close(&connection).await;
+        result
     }
+}
+
+async fn check(
+    connection: &Connection,
+    management: Option<&Management>,
+    wanted: &Topology,
+    context: &Context,
+) -> anyhow::Result<Answer> {
+    let checked = check::check(connection, management, wanted).await?;
+    context.output.answer(&checked, |checked| checked.text(wanted))?;
+    Ok(checked.differences.is_empty().into())
+}
+
+async fn make(
+    connection: &Connection,
+    management: Option<&Management>,
+    wanted: &Topology,
+    context: &Context,
+) -> anyhow::Result<Answer> {
+    declare_on(connection, wanted).await?;
+    let (retired, not_seen) = match management {
+        Some(management) => (rungs::retire(connection, management, wanted).await?, vec![]),
+        None => (vec![], vec!["retry queues that the ladder no longer names: give --management-url"]),
+    };
+    let made = Made { exchanges: wanted.exchanges.len(), queues: wanted.queues.len(), retired, not_seen };
+    context.output.answer(&made, Made::text)?;
+    Ok(Answer::Yes)
 }
 
 /// Makes whatever is missing.
-pub(crate) async fn declare(amqp: &SecretUrl, ladder: &[Rung]) -> anyhow::Result<Topology> {
-    let topology = Topology::new(ladder);
+pub(crate) async fn declare(amqp: &SecretUrl, ladder: &[Rung]) -> anyhow::Result<()> {
     let connection = amqp::connect(amqp, "topology").await?;
-    let channel = connection.create_channel().await.context("could not open a channel")?;
-    let declared = topology.declare(&channel).await;
+    let declared = declare_on(&connection, &Topology::new(ladder)).await;
     amqp::close(&connection).await;
-    declared?;
-    Ok(topology)
+    declared
 }
 
-async fn check(connection: &Connection, topology: &Topology, context: &Context) -> anyhow::Result<Answer> {
-    let mut standings = Vec::new();
-    for exchange in &topology.exchanges {
-        standings.push(check_exchange(connection, exchange).await?);
+async fn declare_on(connection: &Connection, wanted: &Topology) -> anyhow::Result<()> {
+    let channel = connection.create_channel().await.context("could not open a channel")?;
+    Ok(wanted.declare(&channel).await?)
+}
+
+impl Made {
+    fn text(&self) -> String {
+        let stand = format!("{} exchanges and {} queues stand", self.exchanges, self.queues);
+        let retired = self.retired.iter().map(ToString::to_string);
+        let not_seen = self.not_seen.iter().map(|what| format!("Not seen: {what}"));
+        std::iter::once(stand).chain(retired).chain(not_seen).collect::<Vec<_>>().join("\n")
     }
-    for queue in &topology.queues {
-        standings.push(check_queue(connection, queue).await?);
-    }
-    let right = standings.iter().all(|standing| standing.state == State::Ok);
-    context.output.answer(&standings, |standings| text(standings))?;
-    Ok(right.into())
-}
-
-async fn check_exchange(connection: &Connection, exchange: &Exchange) -> anyhow::Result<Standing> {
-    let declare = async |passive| {
-        let channel = connection.create_channel().await?;
-        let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
-        let arguments = if passive { FieldTable::default() } else { field_table(&exchange.arguments) };
-        channel.exchange_declare(exchange.name.into(), exchange.kind.clone(), options, arguments).await?;
-        channel.close(REPLY_SUCCESS, "done".into()).await
-    };
-    compare("exchange", exchange.name, declare).await
-}
-
-async fn check_queue(connection: &Connection, queue: &Queue) -> anyhow::Result<Standing> {
-    let declare = async |passive| {
-        let channel = connection.create_channel().await?;
-        let options = QueueDeclareOptions { passive, ..QueueDeclareOptions::durable() };
-        let arguments = if passive { FieldTable::default() } else { field_table(&queue.arguments) };
-        channel.queue_declare(queue.name.as_str().into(), options, arguments).await?;
-        channel.close(REPLY_SUCCESS, "done".into()).await
-    };
-    compare("queue", &queue.name, declare).await
-}
-
-/// AMQP's reply code for a close that was meant.
-const REPLY_SUCCESS: u16 = 200;
-
-/// Asks passively first, which makes nothing; declares only what stands already, which changes nothing either and
-/// makes the broker compare. Each refusal closes its channel, so each question has its own.
-async fn compare(
-    kind: &'static str,
-    name: &str,
-    declare: impl AsyncFn(bool) -> Result<(), lapin::Error>,
-) -> anyhow::Result<Standing> {
-    let standing = |state, problem| Standing { kind, name: name.to_owned(), state, problem };
-    for (passive, failed) in [(true, State::Missing), (false, State::Different)] {
-        match declare(passive).await {
-            Ok(()) => {}
-            Err(error) => match error.kind() {
-                ErrorKind::ProtocolError(refusal) => return Ok(standing(failed, difference(&refusal.to_string()))),
-                _ => return Err(error).with_context(|| format!("could not ask for {name}")),
-            },
-        }
-    }
-    Ok(standing(State::Ok, None))
-}
-
-/// What the broker says is different: what follows the names of its error. Nothing, where nothing stands.
-fn difference(refusal: &str) -> Option<String> {
-    let (_, detail) = refusal.split_once(" - ")?;
-    detail.starts_with("inequivalent").then(|| detail.to_owned())
-}
-
-fn text(standings: &[Standing]) -> String {
-    let wrong: Vec<&Standing> = standings.iter().filter(|standing| standing.state != State::Ok).collect();
-    if wrong.is_empty() {
-        return format!("All {} exchanges and queues stand as wanted", standings.len());
-    }
-    let state = |standing: &Standing| match standing.state {
-        State::Ok => "ok",
-        State::Missing => "missing",
-        State::Different => "different",
-    };
-    let rows = wrong.iter().map(|standing| {
-        let problem = standing.problem.clone().unwrap_or_default();
-        [standing.kind.to_owned(), standing.name.clone(), state(standing).to_owned(), problem]
-    });
-    table([Column::Text("kind"), Column::Text("name"), Column::Text("state"), Column::Text("problem")], rows)
 }

@@ -4,15 +4,19 @@
 //! does by default differs between its versions. RabbitMQ ignores an argument that it does not know: keep the names
 //! exact.
 
-use std::fmt;
-use std::time::Duration;
+mod argument;
+mod harm;
+mod rung;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 
+pub use argument::{Argument, Value, field_table};
+pub use harm::{Harm, LIMITS};
+pub use rung::Rung;
+
 use crate::partition::Partition;
-use crate::text::Invalid;
 
 /// Where commands are published.
 pub const COMMANDS: &str = "loyalty.commands";
@@ -39,73 +43,6 @@ pub const DELIVERY_LIMIT: i64 = 200;
 /// to go, but set, for the same reason.
 pub const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// A step of the mails' retry ladder: how long a mail waits. The queue's name carries the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rung(Duration);
-
-impl Rung {
-    /// The rung of a text such as `10s`, `5m`, `6h`: whole seconds, one second to one day.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        const DAY_SECONDS: u64 = 24 * 60 * 60;
-        let wrong = || Invalid::new("must be a time such as 10s, 5m or 6h, from 1s to 24h");
-        let unit_seconds = match text.bytes().last() {
-            Some(b's') => 1,
-            Some(b'm') => 60,
-            Some(b'h') => 3600,
-            _ => return Err(wrong()),
-        };
-        let digits = &text[..text.len() - 1];
-        let count: u64 = digits.parse().map_err(|_| wrong())?;
-        let seconds = count.checked_mul(unit_seconds).ok_or_else(wrong)?;
-        if (1..=DAY_SECONDS).contains(&seconds) { Ok(Self(Duration::from_secs(seconds))) } else { Err(wrong()) }
-    }
-
-    /// How long a mail waits on this rung.
-    pub const fn wait(self) -> Duration {
-        self.0
-    }
-
-    /// The routing key that leads to the rung.
-    pub fn routing_key(self) -> String {
-        format!("retry.{self}")
-    }
-
-    /// The rung's queue.
-    pub fn queue(self) -> String {
-        format!("{EMAILS}.retry.{self}")
-    }
-
-    /// The ladder that a fresh installation has: a hiccup, a restart, a greylist, an outage, a bad night.
-    pub fn default_ladder() -> Vec<Self> {
-        [10, 60, 600, 3600, 6 * 3600].into_iter().map(|seconds| Self(Duration::from_secs(seconds))).collect()
-    }
-}
-
-impl fmt::Display for Rung {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            s if s % 3600 == 0 => write!(f, "{}h", s / 3600),
-            s if s % 60 == 0 => write!(f, "{}m", s / 60),
-            s => write!(f, "{s}s"),
-        }
-    }
-}
-
-/// The value of a queue's or exchange's argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Argument {
-    /// Text.
-    Text(String),
-    /// A number.
-    Number(i64),
-    /// A switch.
-    Switch(bool),
-}
-
-/// The named arguments of a queue or exchange.
-pub type Arguments = Vec<(&'static str, Argument)>;
-
 /// An exchange as it should stand.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -114,7 +51,7 @@ pub struct Exchange {
     /// How it routes.
     pub kind: ExchangeKind,
     /// Its arguments.
-    pub arguments: Arguments,
+    pub arguments: Vec<Argument>,
 }
 
 /// A queue as it should stand, with the bindings that lead to it.
@@ -125,7 +62,7 @@ pub struct Queue {
     /// (exchange, routing key).
     pub bindings: Vec<(&'static str, String)>,
     /// Its arguments.
-    pub arguments: Arguments,
+    pub arguments: Vec<Argument>,
 }
 
 /// Everything that must stand on the broker.
@@ -195,10 +132,11 @@ impl Queue {
 
 fn exchanges() -> Vec<Exchange> {
     let exchange = |name, kind, arguments| Exchange { name, kind, arguments };
+    let alternate = Argument::text("alternate-exchange", UNROUTED, Harm::Unrouted);
     vec![
         exchange(UNROUTED, ExchangeKind::Fanout, vec![]),
         exchange(DEAD, ExchangeKind::Direct, vec![]),
-        exchange(COMMANDS, ExchangeKind::Direct, vec![("alternate-exchange", text(UNROUTED))]),
+        exchange(COMMANDS, ExchangeKind::Direct, vec![alternate]),
         exchange(EMAILS, ExchangeKind::Direct, vec![]),
     ]
 }
@@ -206,14 +144,14 @@ fn exchanges() -> Vec<Exchange> {
 /// One partition: a single active consumer keeps the order of its members.
 fn command_queue(partition: Partition) -> Queue {
     let mut arguments = consumed(DELIVERY_LIMIT);
-    arguments.push(("x-single-active-consumer", Argument::Switch(true)));
-    arguments.extend(dead_lettered_to(DEAD, "command"));
+    arguments.push(Argument::switch("x-single-active-consumer", true, Harm::Order));
+    arguments.extend(dead_lettered_to(DEAD, "command", Harm::DeadLetters));
     Queue { name: partition.queue(), bindings: vec![(COMMANDS, partition.routing_key())], arguments }
 }
 
 fn emails_queue() -> Queue {
     let mut arguments = consumed(DELIVERY_LIMIT);
-    arguments.extend(dead_lettered_to(DEAD, "email"));
+    arguments.extend(dead_lettered_to(DEAD, "email", Harm::DeadLetters));
     Queue { name: EMAILS.to_owned(), bindings: vec![(EMAILS, SEND_KEY.to_owned())], arguments }
 }
 
@@ -222,8 +160,8 @@ fn emails_queue() -> Queue {
 fn rung_queue(rung: Rung) -> Queue {
     let ttl_ms = i64::try_from(rung.wait().as_millis()).expect("a rung is at most a day");
     let mut arguments = bounded();
-    arguments.push(("x-message-ttl", Argument::Number(ttl_ms)));
-    arguments.extend(dead_lettered_to(EMAILS, SEND_KEY));
+    arguments.push(Argument::number("x-message-ttl", ttl_ms, Harm::Ladder));
+    arguments.extend(dead_lettered_to(EMAILS, SEND_KEY, Harm::NeverBack));
     Queue { name: rung.queue(), bindings: vec![(EMAILS, rung.routing_key())], arguments }
 }
 
@@ -236,65 +174,32 @@ fn keeping_queue(name: &str, exchange: &'static str, key: &str) -> Queue {
     }
 }
 
-fn bounded() -> Arguments {
+fn bounded() -> Vec<Argument> {
     vec![
-        ("x-queue-type", text("quorum")),
+        Argument::text("x-queue-type", "quorum", Harm::Perishable),
         // Refusing at the door is also what at-least-once dead-lettering requires of its source.
-        ("x-overflow", text("reject-publish")),
-        ("x-max-length", Argument::Number(QUEUE_MAX_MESSAGES)),
+        Argument::text("x-overflow", "reject-publish", Harm::Dropped),
+        Argument::number("x-max-length", QUEUE_MAX_MESSAGES, Harm::Bound),
     ]
 }
 
-fn consumed(delivery_limit: i64) -> Arguments {
+fn consumed(delivery_limit: i64) -> Vec<Argument> {
     let mut arguments = bounded();
-    arguments.push(("x-delivery-limit", Argument::Number(delivery_limit)));
+    arguments.push(Argument::number("x-delivery-limit", delivery_limit, Harm::DeliveryLimit));
     arguments
 }
 
-fn dead_lettered_to(exchange: &str, key: &str) -> Arguments {
-    vec![
-        ("x-dead-letter-exchange", text(exchange)),
-        ("x-dead-letter-routing-key", text(key)),
-        ("x-dead-letter-strategy", text("at-least-once")),
+fn dead_lettered_to(exchange: &str, key: &str, breaks: Harm) -> [Argument; 3] {
+    [
+        Argument::text("x-dead-letter-exchange", exchange, breaks),
+        Argument::text("x-dead-letter-routing-key", key, breaks),
+        Argument::text("x-dead-letter-strategy", "at-least-once", breaks),
     ]
-}
-
-fn text(value: &str) -> Argument {
-    Argument::Text(value.to_owned())
-}
-
-/// The arguments as lapin wants them.
-pub fn field_table(arguments: &Arguments) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in arguments {
-        let value = match value {
-            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
-            Argument::Number(number) => AMQPValue::LongLongInt(*number),
-            Argument::Switch(on) => AMQPValue::Boolean(*on),
-        };
-        table.insert((*name).into(), value);
-    }
-    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rung_is_written_as_it_is_read() {
-        let check = |text: &str, seconds: Option<u64>| {
-            let rung = Rung::parse(text).ok();
-            assert_eq!(rung.map(|rung| rung.wait().as_secs()), seconds, "{text}");
-            assert_eq!(rung.map(|rung| rung.to_string()), seconds.map(|_| text.to_owned()));
-        };
-        check("10s", Some(10));
-        check("1m", Some(60));
-        check("6h", Some(21600));
-        for wrong in ["", "s", "0s", "10", "10d", "25h", "-1s", "99999999999999999999s", "1.5h", "é"] {
-            check(wrong, None);
-        }
-    }
 
     #[test]
     fn every_queue_is_a_bounded_quorum_queue_that_refuses_when_full() {

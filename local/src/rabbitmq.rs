@@ -126,6 +126,11 @@ impl RabbitMq {
         self.management.url()
     }
 
+    /// The management API with the login in the URL, as programs take it.
+    pub fn management_login_url(&self) -> String {
+        format!("http://{USER}:{}@127.0.0.1:{}", self.password, self.ports.management)
+    }
+
     /// The user of [`RabbitMq::url`] and of the management API.
     pub fn user(&self) -> &'static str {
         USER

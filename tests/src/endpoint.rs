@@ -54,6 +54,14 @@ impl Endpoint {
         found.next().expect("the server's host has an address")
     }
 
+    /// The same door with another's login, if it has none of its own.
+    pub(crate) fn with_login_of(mut self, other: &Self) -> Self {
+        if self.login.is_empty() {
+            self.login.clone_from(&other.login);
+        }
+        self
+    }
+
     /// The user's name and password, for another door of the same server.
     pub(crate) fn login(&self) -> (&str, &str) {
         self.login.split_once(':').unwrap_or((&self.login, ""))

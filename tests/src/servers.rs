@@ -22,6 +22,9 @@ use crate::http;
 /// Where the management API of a given broker listens, if not at the usual port of the same host.
 const MANAGEMENT_URL: &str = "LOYALTY_TEST_MANAGEMENT_URL";
 
+/// The usual port of the management API.
+const MANAGEMENT_PORT: u16 = 15672;
+
 /// A database server.
 pub(crate) enum Database {
     /// Private, of all worlds of this process.
@@ -107,6 +110,20 @@ impl Broker {
         }
     }
 
+    /// The management API, login included.
+    pub(crate) fn management(&self) -> Endpoint {
+        let private = |rabbitmq: &RabbitMq| Endpoint::parse(&rabbitmq.management_login_url(), MANAGEMENT_PORT);
+        match self {
+            Self::Shared(rabbitmq) => private(rabbitmq),
+            Self::Own(rabbitmq) => private(rabbitmq),
+            Self::Given(endpoint) => {
+                let usual = || format!("http://{}:{MANAGEMENT_PORT}", endpoint.host());
+                let url = std::env::var(MANAGEMENT_URL).unwrap_or_else(|_| usual());
+                Endpoint::parse(&url, MANAGEMENT_PORT).with_login_of(endpoint)
+            }
+        }
+    }
+
     pub(crate) async fn create(&self, vhost: &str) {
         match self {
             Self::Shared(rabbitmq) => rabbitmq.create_vhost(vhost).await.expect("a virtual host"),
@@ -114,8 +131,8 @@ impl Broker {
             Self::Given(endpoint) => {
                 let (user, _) = endpoint.login();
                 let all = r#"{"configure":".*","write":".*","read":".*"}"#;
-                manage(endpoint, "PUT", &format!("/api/vhosts/{vhost}"), None).await;
-                manage(endpoint, "PUT", &format!("/api/permissions/{vhost}/{user}"), Some(all)).await;
+                self.manage("PUT", &format!("/api/vhosts/{vhost}"), None).await;
+                self.manage("PUT", &format!("/api/permissions/{vhost}/{user}"), Some(all)).await;
             }
         }
     }
@@ -124,28 +141,27 @@ impl Broker {
     pub(crate) async fn leave(&self, vhost: &str) {
         match self {
             Self::Shared(rabbitmq) => rabbitmq.delete_vhost(vhost).await.expect("no virtual host"),
-            Self::Given(endpoint) => manage(endpoint, "DELETE", &format!("/api/vhosts/{vhost}"), None).await,
+            Self::Given(_) => {
+                self.manage("DELETE", &format!("/api/vhosts/{vhost}"), None).await;
+            }
             Self::Own(rabbitmq) => {
                 rabbitmq.kill().await;
                 rabbitmq.stop().await;
             }
         }
     }
-}
 
-/// Asks the management API of a given broker.
-async fn manage(endpoint: &Endpoint, method: &str, path: &str, body: Option<&str>) {
-    let (user, password) = endpoint.login();
-    let url = std::env::var(MANAGEMENT_URL).map(|url| Endpoint::parse(&url, 15672));
-    let addr = match url {
-        Ok(url) => url.addr().await,
-        Err(_) => Endpoint::parse(&format!("http://{}:15672", endpoint.host()), 15672).addr().await,
-    };
-    let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    let authorization = format!("Basic {login}");
-    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-    let answer = http::send(addr, method, path, &headers, body).await;
-    assert!((200..300).contains(&answer.status), "{method} {path} at RabbitMQ's management API: {}", answer.status);
+    /// Asks the management API, and answers what it said.
+    pub(crate) async fn manage(&self, method: &str, path: &str, body: Option<&str>) -> http::Answer {
+        let endpoint = self.management();
+        let (user, password) = endpoint.login();
+        let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let authorization = format!("Basic {login}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let answer = http::send(endpoint.addr().await, method, path, &headers, body).await;
+        assert!((200..300).contains(&answer.status), "{method} {path} at the management API: {}", answer.status);
+        answer
+    }
 }
 
 /// The private servers of this process.

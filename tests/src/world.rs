@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{Argument, Rung, Topology};
+use loyalty_common::topology::{Rung, Topology, Value};
 use loyalty_local::{Mailbox, Postgres, Proxy, RabbitMq};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::Use;
@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 
 use crate::bridge::Bridge;
 use crate::endpoint::Endpoint;
+use crate::http;
 use crate::program::{self, Program};
 use crate::publishing::Published;
 use crate::servers::{self, Broker, Database};
@@ -152,9 +153,9 @@ impl World {
         let mut topology = topology();
         topology.exchanges.clear();
         topology.queues.retain(|queue| queue.name == name);
-        for (argument, value) in topology.queues.iter_mut().flat_map(|queue| &mut queue.arguments) {
-            if *argument == "x-max-length" {
-                *value = Argument::Number(max_length);
+        for argument in topology.queues.iter_mut().flat_map(|queue| &mut queue.arguments) {
+            if argument.name == "x-max-length" {
+                argument.value = Value::Number(max_length);
             }
         }
         topology.declare(&channel).await.expect("the smaller queue");
@@ -195,6 +196,7 @@ impl World {
         };
         let env = [
             ("LOYALTY_AMQP_URL", through(self.broker.endpoint(), way.broker).expose().to_owned()),
+            ("LOYALTY_MANAGEMENT_URL", self.management_url()),
             ("LOYALTY_DATABASE_URL", through(self.database.endpoint(), way.database).expose().to_owned()),
             ("LOYALTY_SMTP_URL", self.mailbox.url()),
             ("LOYALTY_CONFIG", self.dir.join("loyalty.toml").display().to_string()),
@@ -226,6 +228,21 @@ impl World {
             Broker::Own(rabbitmq) => rabbitmq,
             Broker::Shared(_) | Broker::Given(_) => panic!("the world has no broker of its own"),
         }
+    }
+
+    /// Asks RabbitMQ's management API about this world: `{vhost}` in the path is its virtual host.
+    pub async fn manage(&self, method: &str, path: &str, body: Option<&str>) -> http::Answer {
+        self.broker.manage(method, &path.replace("{vhost}", &self.name), body).await
+    }
+
+    /// RabbitMQ's management API, login included.
+    pub fn management_url(&self) -> String {
+        self.broker.management().url("").expose().to_owned()
+    }
+
+    /// The name of the world's virtual host.
+    pub fn vhost(&self) -> &str {
+        &self.name
     }
 
     /// The world's virtual host.

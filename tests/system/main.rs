@@ -27,6 +27,9 @@
 //! | a mail that was sent cannot be claimed | `store/email.rs`, `CLAIM` | `rewards::a_mail_whose_worker_was_killed_after_...` |
 //! | the ledger's triggers | `0001_ledger.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
 //! | a repeated request is answered from its receipt | `bridge/carry.rs`, `before` | `bridge::a_repeated_request_...` |
+//! | a rung's queue is deleted only after a second count | `cli/topology/rungs.rs`, `retire` | `topology::an_abandoned_rung_whose_mail_...` |
+//! | ... and only in the broker that was asked | `cli/topology/rungs.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
+//! | no mail is taken while a rung is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_rungs_are_missing_...` |
 //!
 //! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock
 //! (`verify::constraints`), the masking of addresses behind the errors that leave them out (`common/text.rs`).
@@ -43,4 +46,5 @@ mod import;
 mod redelivery;
 mod rewards;
 mod takeover;
+mod topology;
 mod verify;

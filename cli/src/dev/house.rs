@@ -20,6 +20,8 @@ const NAME: &str = "loyalty";
 /// Servers that are up, with tables and queues.
 pub(super) struct House {
     pub(super) amqp: SecretUrl,
+    /// RabbitMQ's management API, if it is known.
+    pub(super) management: Option<SecretUrl>,
     pub(super) database: SecretUrl,
     pub(super) smtp: SecretUrl,
     /// Where everything is, for people.
@@ -36,7 +38,7 @@ impl House {
         let data = settings.data();
         let mut house = match (settings.given_amqp(), settings.given_database()) {
             (None, None) => Self::private(data).await?,
-            (Some(amqp), Some(database)) => Self::given(amqp, database),
+            (Some(amqp), Some(database)) => Self::given(amqp, settings.given_management(), database),
             (Some(_), None) | (None, Some(_)) => {
                 let problem = "give both LOYALTY_AMQP_URL and LOYALTY_DATABASE_URL, or neither for private servers";
                 return Err(Usage(problem.to_owned()).into());
@@ -54,7 +56,8 @@ impl House {
         servers.postgres.ensure_database(NAME).await?;
         servers.rabbitmq.create_vhost(NAME).await?;
         let (amqp, database) = (servers.rabbitmq.url(NAME), servers.postgres.url(NAME));
-        let mut house = Self::given(SecretUrl::new(amqp), SecretUrl::new(database));
+        let management = Some(SecretUrl::new(servers.rabbitmq.management_login_url()));
+        let mut house = Self::given(SecretUrl::new(amqp), management, SecretUrl::new(database));
         let management = format!("{} (user {})", servers.rabbitmq.management_url(), servers.rabbitmq.user());
         house.places.push(("management", management));
         house.logs = data.join("log");
@@ -63,9 +66,10 @@ impl House {
         Ok(house)
     }
 
-    fn given(amqp: SecretUrl, database: SecretUrl) -> Self {
+    fn given(amqp: SecretUrl, management: Option<SecretUrl>, database: SecretUrl) -> Self {
         let places = vec![("PostgreSQL", database.to_string()), ("RabbitMQ", amqp.to_string())];
-        Self { amqp, database, smtp: SecretUrl::new(""), places, logs: PathBuf::new(), servers: None, mailbox: None }
+        let (smtp, logs) = (SecretUrl::new(""), PathBuf::new());
+        Self { amqp, management, database, smtp, places, logs, servers: None, mailbox: None }
     }
 
     /// The mail server that somebody named, or else a mailbox of our own.

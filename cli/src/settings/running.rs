@@ -30,6 +30,9 @@ pub(crate) struct Running {
     pub(crate) http: String,
     /// RabbitMQ.
     pub(crate) amqp_url: String,
+    /// RabbitMQ's management API, if it is known.
+    #[serde(default)]
+    pub(crate) management_url: Option<String>,
     /// PostgreSQL.
     pub(crate) database_url: String,
     /// The mail server, if it has one.
@@ -157,6 +160,7 @@ mod tests {
             pid: 1,
             http: "http://127.0.0.1:5000".into(),
             amqp_url: "amqp://host".into(),
+            management_url: None,
             database_url: "postgres://host".into(),
             smtp_url: None,
         }

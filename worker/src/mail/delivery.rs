@@ -12,7 +12,7 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use loyalty_common::backoff;
-use loyalty_common::publisher::{Message, PublishError, Publisher, chain};
+use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, chain};
 use loyalty_common::topology::{self, Rung};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{self, Attempt, Claim, EmailId, Mail, request};
@@ -195,9 +195,20 @@ impl Office {
         Ok(Handled::Done)
     }
 
+    /// A rung that was removed while we run leads nowhere. The mail then waits on a shorter one, comes too early, and
+    /// waits again.
     async fn put_on(&self, rung: Rung, email_id: EmailId, attempts: i64) -> Result<Handled, DeliveryError> {
-        self.publisher.publish(on_rung(rung, email_id, attempts)).await?;
-        Ok(Handled::Done)
+        let mut result = Ok(Handled::Done);
+        for rung in self.ladder.down_from(rung) {
+            match self.publisher.publish(on_rung(rung, email_id, attempts)).await {
+                Err(error @ PublishError::Unroutable { .. }) => {
+                    warn!(email.id = %email_id, %rung, "A rung is missing; run `loyalty topology`");
+                    result = Err(error.into());
+                }
+                published => return Ok(published.map(|Confirmed { .. }| Handled::Done)?),
+            }
+        }
+        result
     }
 }
 

@@ -41,6 +41,15 @@ impl Ladder {
         let shortest = self.0.iter().min().copied().expect("a ladder has at least one rung");
         self.0.iter().filter(|rung| rung.wait() <= wait).max().copied().unwrap_or(shortest)
     }
+
+    /// This rung and the shorter ones, the longest first.
+    pub(crate) fn down_from(&self, rung: Rung) -> Vec<Rung> {
+        let mut rungs: Vec<Rung> = self.0.iter().copied().filter(|other| *other < rung).collect();
+        rungs.push(rung);
+        rungs.sort_unstable_by(|one, other| other.cmp(one));
+        rungs.dedup();
+        rungs
+    }
 }
 
 impl Default for Ladder {
@@ -87,6 +96,17 @@ mod tests {
         check(59, "10s");
         check(60, "1m");
         check(86_400, "10m");
+    }
+
+    #[test]
+    fn a_mail_whose_rung_is_missing_tries_the_shorter_ones() {
+        let ladder = ladder(&["1m", "10s", "10m", "10s"]).expect("a ladder");
+        let check = |rung: &str, expected: &[&str]| {
+            let rungs = ladder.down_from(Rung::parse(rung).expect("a rung"));
+            assert_eq!(rungs.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{rung}");
+        };
+        check("10m", &["10m", "1m", "10s"]);
+        check("10s", &["10s"]);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
-use lapin::{Acker, Connection};
+use lapin::{Acker, Connection, ErrorKind};
 use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology;
+use loyalty_common::topology::{self, Rung};
 use loyalty_store::StoreError;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,10 @@ pub(crate) enum SessionError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("the retry queue {queue} is missing; run `loyalty topology`")]
+    MissingRung { queue: String },
+    #[error("could not ask for the retry queue {queue}")]
+    Ask { queue: String, source: lapin::Error },
     #[error("could not consume {}; is the topology declared?", topology::EMAILS)]
     Consume(#[source] lapin::Error),
     #[error("deliveries of mails broke off")]
@@ -63,9 +68,16 @@ impl Session<'_> {
         // the limit at which the broker gives a message up.
         self.office.pool.ping().await?;
         let connection = amqp::connect(self.amqp, "mailer").await?;
-        let result = self.consume(&connection, shutdown).await;
+        let result = self.work(&connection, shutdown).await;
         amqp::close(&connection).await;
         result
+    }
+
+    async fn work(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), SessionError> {
+        for rung in self.office.ladder.rungs() {
+            stands(connection, *rung).await?;
+        }
+        self.consume(connection, shutdown).await
     }
 
     async fn consume(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), SessionError> {
@@ -107,6 +119,28 @@ impl Session<'_> {
         let acker = delivery.acker.clone();
         let task = self.at_work.spawn(Arc::clone(self.office).handle(delivery, leave.clone()));
         async move { Ok((acker, task.await??)) }
+    }
+}
+
+/// A mail that failed and finds no queue to wait in could only be delivered again at once, and again: none is taken
+/// while one is missing.
+async fn stands(connection: &Connection, rung: Rung) -> Result<(), SessionError> {
+    let queue = rung.queue();
+    let asked = async {
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+        channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await
+    };
+    let Err(source) = asked.await else { return Ok(()) };
+    match source.kind() {
+        ErrorKind::ProtocolError(refusal) if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
+            Err(SessionError::MissingRung { queue })
+        }
+        // Before RabbitMQ 4.3.1 only who may make queues may ask for them; publishing will tell.
+        ErrorKind::ProtocolError(refusal) if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+            Ok(())
+        }
+        _ => Err(SessionError::Ask { queue, source }),
     }
 }
 

@@ -1,0 +1,214 @@
+//! RabbitMQ's management API: what AMQP does not show. It only reads, and a password is in no error.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::{Request, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::TokioExecutor;
+use lapin::uri::AMQPUri;
+use loyalty_common::secret::SecretUrl;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use url::Url;
+
+use super::shown::{Binding, Exchange, Overview, Policy, Queue, Shown};
+
+/// One answer. A list of some hundred queues takes a fraction of a second; a node that is short of memory, several.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// One answer's body: a queue is described in about 500 bytes, so tens of thousands of them. What is larger comes from
+/// a virtual host that is not for us alone, or from no RabbitMQ.
+const BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// What stays as it is in a part of a path: RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// How to ask for queues: what the node knows of itself rather than its statistics, which can be switched off and lag
+/// behind. The totals it counts every few seconds.
+const WITH_TOTALS: &str = "?disable_stats=true&enable_queue_totals=true";
+
+/// The API, asked about one virtual host.
+pub(super) struct Management {
+    url: SecretUrl,
+    /// Scheme, host, port and whatever path leads to the API.
+    base: String,
+    vhost: String,
+    authorization: HeaderValue,
+    client: Connection,
+}
+
+/// Over TLS the certificates of the machine are needed, which an `http` URL must not ask for.
+enum Connection {
+    Plain(Client<HttpConnector, Empty<Bytes>>),
+    Tls(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
+}
+
+/// Why the API did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ManagementError {
+    /// The address is not one.
+    #[error("the management URL is not valid; it looks like http://user:password@host:15672")]
+    Url,
+    /// RabbitMQ's own address is not one, so that the virtual host is not known.
+    #[error("the RabbitMQ URL is not valid; it looks like amqp://user:password@host:5672/vhost")]
+    Amqp,
+    /// This machine has no certificates to check the server's with.
+    #[error("could not read this machine's certificates")]
+    Certificates(#[source] std::io::Error),
+    /// It refused, could not be found, or broke off.
+    #[error("no answer from the management API at {url}")]
+    Away {
+        /// Where.
+        url: SecretUrl,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It did not answer in time.
+    #[error("the management API at {url} did not answer within {} seconds", ANSWER_LIMIT.as_secs())]
+    TimedOut {
+        /// Where.
+        url: SecretUrl,
+    },
+    /// It answered with something else than what was asked for.
+    #[error("the management API at {url} answered {status} to {path}{}", advice(*status))]
+    Refused {
+        /// Where.
+        url: SecretUrl,
+        /// What was asked for.
+        path: String,
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// It answered with what no RabbitMQ answers.
+    #[error("the management API at {url} answered to {path} with what is not RabbitMQ's")]
+    Foreign {
+        /// Where.
+        url: SecretUrl,
+        /// What was asked for.
+        path: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+fn advice(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            ": is the login right, does the user have the tag `management` and a right in the virtual host?"
+        }
+        StatusCode::NOT_FOUND => ": is it RabbitMQ's, and is the virtual host there?",
+        _ => "",
+    }
+}
+
+impl Management {
+    /// The API at `url`, asked about the virtual host of `amqp`. Connects to nothing yet.
+    pub(super) fn new(url: &SecretUrl, amqp: &SecretUrl) -> Result<Self, ManagementError> {
+        let parsed = Url::parse(url.expose()).map_err(|_| ManagementError::Url)?;
+        let is_tls = match parsed.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(ManagementError::Url),
+        };
+        let host = parsed.host_str().ok_or(ManagementError::Url)?;
+        let port = parsed.port_or_known_default().ok_or(ManagementError::Url)?;
+        let base = format!("{}://{host}:{port}{}", parsed.scheme(), parsed.path().trim_end_matches('/'));
+        let amqp: AMQPUri = amqp.expose().parse().map_err(|_| ManagementError::Amqp)?;
+        let vhost = utf8_percent_encode(&amqp.vhost, ESCAPED).to_string();
+        let client = Connection::new(is_tls)?;
+        Ok(Self { url: url.clone(), base, vhost, authorization: authorization(&parsed), client })
+    }
+
+    /// Everything that stands in the virtual host.
+    pub(super) async fn show(&self) -> Result<Shown, ManagementError> {
+        let Overview { rabbitmq_version: version } = self.ask("/api/overview").await?;
+        let vhost = &self.vhost;
+        Ok(Shown {
+            version,
+            exchanges: self.ask::<Vec<Exchange>>(&format!("/api/exchanges/{vhost}")).await?,
+            queues: self.queues().await?,
+            bindings: self.ask::<Vec<Binding>>(&format!("/api/bindings/{vhost}")).await?,
+            policies: permitted(self.ask::<Vec<Policy>>(&format!("/api/policies/{vhost}")).await)?,
+            operator_policies: permitted(self.ask::<Vec<Policy>>(&format!("/api/operator-policies/{vhost}")).await)?,
+        })
+    }
+
+    /// The queues, with what they hold.
+    pub(super) async fn queues(&self) -> Result<Vec<Queue>, ManagementError> {
+        self.ask(&format!("/api/queues/{}{WITH_TOTALS}", self.vhost)).await
+    }
+
+    /// An exchange that leads to a queue, other than the default one, if there is any.
+    pub(super) async fn leading_to(&self, queue: &str) -> Result<Option<String>, ManagementError> {
+        let queue = utf8_percent_encode(queue, ESCAPED);
+        let bindings: Vec<Binding> = self.ask(&format!("/api/queues/{}/{queue}/bindings", self.vhost)).await?;
+        Ok(bindings.into_iter().map(|binding| binding.source).find(|source| !source.is_empty()))
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementError> {
+        let answer = timeout(ANSWER_LIMIT, self.exchange(path)).await;
+        let (status, body) = answer.map_err(|_| ManagementError::TimedOut { url: self.url.clone() })??;
+        let (url, path) = (self.url.clone(), path.to_owned());
+        if status != StatusCode::OK {
+            return Err(ManagementError::Refused { url, path, status });
+        }
+        serde_json::from_slice(&body).map_err(|source| ManagementError::Foreign { url, path, source })
+    }
+
+    async fn exchange(&self, path: &str) -> Result<(StatusCode, Bytes), ManagementError> {
+        let away = |source| ManagementError::Away { url: self.url.clone(), source };
+        let request = Request::get(format!("{}{path}", self.base)).header(AUTHORIZATION, self.authorization.clone());
+        let request = request.body(Empty::new()).map_err(|_| ManagementError::Url)?;
+        let response = self.client.request(request).await.map_err(|error| away(error.into()))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), BODY_BYTES).collect().await.map_err(away)?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+impl Connection {
+    fn new(is_tls: bool) -> Result<Self, ManagementError> {
+        let builder = Client::builder(TokioExecutor::new());
+        if !is_tls {
+            return Ok(Self::Plain(builder.build(HttpConnector::new())));
+        }
+        let roots = HttpsConnectorBuilder::new().with_native_roots().map_err(ManagementError::Certificates)?;
+        Ok(Self::Tls(builder.build(roots.https_only().enable_http1().build())))
+    }
+
+    async fn request(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<hyper::Response<hyper::body::Incoming>, ClientError> {
+        match self {
+            Self::Plain(client) => client.request(request).await,
+            Self::Tls(client) => client.request(request).await,
+        }
+    }
+}
+
+/// Policies are shown to policymakers, those of operators to administrators. Who is neither does not see them.
+fn permitted<T>(answer: Result<T, ManagementError>) -> Result<Option<T>, ManagementError> {
+    match answer {
+        Ok(shown) => Ok(Some(shown)),
+        Err(ManagementError::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn authorization(url: &Url) -> HeaderValue {
+    let plain = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    let login = [plain(url.username()), b":".to_vec(), plain(url.password().unwrap_or_default())].concat();
+    let value = format!("Basic {}", STANDARD.encode(login));
+    let mut value = HeaderValue::try_from(value).expect("Base64 is printable ASCII");
+    value.set_sensitive(true);
+    value
+}
