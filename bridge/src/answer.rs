@@ -4,33 +4,20 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use loyalty_common::{Action, Command, CommandId, Outcome, Receipt, RefusalCode, closed_set};
+use loyalty_common::{Action, Command, CommandId, Outcome, Receipt, RefusalCode};
 use loyalty_store::read::Fate;
 use loyalty_store::rows::Content;
 use serde::Serialize;
 
-use crate::asked::percent_encoded;
+use crate::carry::{Carried, Pending};
+use crate::path::percent_encoded;
 use crate::problem::{Code, Problem};
 
 /// Says that the same request was answered before, and that nothing was published for this one.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
-closed_set! {
-    /// Where a command stands that is not decided.
-    pub enum Pending {
-        /// It is safe in its queue.
-        Accepted = "accepted",
-        /// It waits for the member's enrolment.
-        Parked = "parked",
-        /// It could not be used, and an operator decides.
-        SetAside = "set_aside",
-        /// The broker did not say whether it has it.
-        Unconfirmed = "unconfirmed",
-    }
-}
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// What a client is told of its command.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Told {
     /// For people.
     pub(crate) message: String,
@@ -49,8 +36,17 @@ struct Answer {
     status: &'static str,
 }
 
+/// The answer to a command that was carried.
+pub(crate) fn of(command: &Command, carried: Carried) -> Response {
+    match carried {
+        Carried::Known(fate) => replayed(of_fate(command, fate)),
+        Carried::Settled(fate) => of_fate(command, fate),
+        Carried::Open(open) => pending(command, open),
+    }
+}
+
 /// The answer to a command whose fate is known.
-pub(crate) fn of_fate(command: &Command, fate: Fate) -> Response {
+fn of_fate(command: &Command, fate: Fate) -> Response {
     match fate {
         Fate::Decided { content, receipt } => {
             if let Some(conflict) = conflict(command, &content, Some(&receipt)) {
@@ -70,23 +66,30 @@ pub(crate) fn of_fate(command: &Command, fate: Fate) -> Response {
 }
 
 /// The answer to a command that is not decided yet: what is known, and where to ask again.
-pub(crate) fn pending(command: &Command, pending: Pending) -> Response {
-    let message = match pending {
-        Pending::Accepted => "The command is accepted and not applied yet.",
-        Pending::Parked => "The member is not enrolled; the command waits for the enrolment.",
-        Pending::SetAside => "The command could not be used and was set aside for an operator.",
-        Pending::Unconfirmed => {
-            "The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key."
-        }
-    };
+fn pending(command: &Command, pending: Pending) -> Response {
+    let message = pending.message();
     let told = Told { message: message.to_owned(), command_id: command.command_id, points: None, receipt: None };
     let member = percent_encoded(command.member_id.as_str());
     let location = [(header::LOCATION, format!("/{member}/commands/{}", command.command_id))];
     (StatusCode::ACCEPTED, location, Json(Answer { told, status: pending.as_str() })).into_response()
 }
 
+impl Pending {
+    /// Where the command stands, for people.
+    pub(crate) const fn message(self) -> &'static str {
+        match self {
+            Self::Accepted => "The command is accepted and not applied yet.",
+            Self::Parked => "The member is not enrolled; the command waits for the enrolment.",
+            Self::SetAside => "The command could not be used and was set aside for an operator.",
+            Self::Unconfirmed => {
+                "The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key."
+            }
+        }
+    }
+}
+
 /// Marks an answer as one that was given before.
-pub(crate) fn replayed(mut answer: Response) -> Response {
+fn replayed(mut answer: Response) -> Response {
     // A conflict repeats nothing.
     if answer.status() != Code::IdempotencyKeyReused.status() {
         answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -108,7 +111,8 @@ fn applied(command: &Command, receipt: Receipt) -> Response {
     (status, Json(Answer { told, status: Outcome::Applied.as_str() })).into_response()
 }
 
-fn refused(command: &Command, receipt: Receipt) -> Problem {
+/// The problem that a refusal is.
+pub(crate) fn refused(command: &Command, receipt: Receipt) -> Problem {
     let code = receipt.code.map_or("refused", RefusalCode::as_str);
     let reason = receipt.code.map_or("the rules refuse it", RefusalCode::message);
     let message = format!("Refused for user id: {}: {reason}", command.member_id);
@@ -116,7 +120,7 @@ fn refused(command: &Command, receipt: Receipt) -> Problem {
 }
 
 /// Whether the id was used for something else, which then stands.
-fn conflict(command: &Command, content: &Content, receipt: Option<&Receipt>) -> Option<Problem> {
+pub(crate) fn conflict(command: &Command, content: &Content, receipt: Option<&Receipt>) -> Option<Problem> {
     let differing = Content::of(command).differing_fields(content);
     let code = Code::IdempotencyKeyReused;
     let message = format!("The key was used before with another {}; the first request stands.", differing.join(", "));
@@ -124,7 +128,8 @@ fn conflict(command: &Command, content: &Content, receipt: Option<&Receipt>) -> 
     (!differing.is_empty()).then(|| Problem::of_command(code.as_str(), code.status(), told))
 }
 
-fn told(message: String, command: &Command, receipt: Option<Receipt>) -> Told {
+/// What is told of a command, in these words.
+pub(crate) fn told(message: String, command: &Command, receipt: Option<Receipt>) -> Told {
     let points = receipt.as_ref().map(|receipt| receipt.balance_after);
     Told { message, command_id: command.command_id, points, receipt }
 }

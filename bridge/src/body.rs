@@ -6,7 +6,7 @@ use loyalty_common::text::Invalid;
 use loyalty_common::{EmailAddress, Text};
 use serde::Deserialize;
 
-use crate::problem::Problem;
+use crate::problem::{Problem, printable};
 
 /// What a body may say. Which of it a route takes is the route's business.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem 
     } else if let Some(field) = FIELDS.iter().find(twice) {
         Problem::invalid(field, "stands there twice")
     } else if words.starts_with("unknown field") {
-        Problem::invalid(&printable(&place), "is not a field of this request")
+        Problem::invalid(printable(&place, "body"), "is not a field of this request")
     } else if FIELDS.contains(&place.as_str()) {
         Problem::invalid(&place, "must be a string")
     } else {
@@ -79,11 +79,4 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem 
 fn malformed(error: &serde_json::Error) -> Problem {
     let place = format!("; it is not, at line {} column {}", error.line(), error.column());
     Problem::invalid("body", "must be one JSON object").adding(&place)
-}
-
-/// The name of an unknown field as an error may show it: short, and only if it looks like a name.
-fn printable(field: &str) -> String {
-    const NAME_MAX_BYTES: usize = 40;
-    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if field.len() <= NAME_MAX_BYTES && field.bytes().all(name) { field.to_owned() } else { "body".to_owned() }
 }

@@ -1,46 +1,58 @@
-//! Carries a command from the request to its answer: looks whether it was answered before, publishes it, waits for
-//! its receipt. Every way that can end is one of the answers below.
+//! Carries a command from its request to what is known of it: looks whether it was answered before, publishes it,
+//! waits for its receipt. Every way that can end is a [`Carried`] or a [`Problem`], and a problem means that nothing
+//! was done.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::State;
-use axum::response::Response;
 use jiff::Timestamp;
-use loyalty_common::{Action, Command};
-use loyalty_producer::{Confirmed, Link, PublishError, TraceContext};
-use loyalty_store::read::{self, Fate};
-use tracing::debug;
+use loyalty_common::{Command, closed_set};
+use loyalty_producer::{Confirmed, Link, Producer, PublishError, TraceContext};
+use loyalty_store::read::Fate;
 
 use crate::App;
-use crate::answer::{self, Pending};
-use crate::asked::Asked;
+use crate::lookup::Found;
 use crate::problem::{Code, Problem};
 
-/// `POST /{member_id}`
-pub(crate) async fn enroll(State(app): State<Arc<App>>, mut asked: Asked) -> Result<Response, Problem> {
-    let action = Action::Enroll { email: asked.body.email.take(), name: asked.body.name.take() };
-    app.carry(asked, action).await
+/// A command to carry.
+#[derive(Debug)]
+pub(crate) struct Cargo<'a> {
+    /// What is asked.
+    pub(crate) command: &'a Command,
+    /// Whether its id is the client's, so that it may have come before.
+    pub(crate) repeatable: bool,
+    /// The trace that it is part of.
+    pub(crate) trace: Option<TraceContext>,
+    /// How long to wait for its fate; none: not at all.
+    pub(crate) patience: Option<Duration>,
 }
 
-/// `POST /{member_id}/add_points/{points}`
-pub(crate) async fn earn(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let points = asked.path.points()?;
-    app.carry(asked, Action::Earn { points }).await
+/// What is known of a command that was carried.
+#[derive(Debug)]
+pub(crate) enum Carried {
+    /// It came before; nothing was published for this request.
+    Known(Fate),
+    /// It was published, and this became of it in time.
+    Settled(Fate),
+    /// It is not decided.
+    Open(Pending),
 }
 
-/// `POST /{member_id}/spend_points/{points}`
-pub(crate) async fn spend(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let points = asked.path.points()?;
-    app.carry(asked, Action::Spend { points }).await
-}
-
-/// `DELETE /{member_id}/exit`
-pub(crate) async fn exit(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    app.carry(asked, Action::Exit).await
+closed_set! {
+    /// Where a command stands that is not decided.
+    pub enum Pending {
+        /// It is safe in its queue.
+        Accepted = "accepted",
+        /// It waits for the member's enrolment.
+        Parked = "parked",
+        /// It could not be used, and an operator decides.
+        SetAside = "set_aside",
+        /// The broker did not say whether it has it.
+        Unconfirmed = "unconfirmed",
+    }
 }
 
 /// What is known of a command before it is published.
-enum Before {
+pub(crate) enum Before {
     /// It may be published; a dead letter of this time is of an earlier try and says nothing about this one.
     New { old_letter: Option<Timestamp> },
     /// It is known, and this became of it.
@@ -49,65 +61,68 @@ enum Before {
     NotAsked,
 }
 
+impl From<Found> for Before {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Fate(fate) => match fate.as_ref() {
+                // The id is not used up: whoever mended the cause may try again.
+                Fate::DeadLetter { at, .. } => Self::New { old_letter: Some(*at) },
+                Fate::Decided { .. } | Fate::Parked { .. } => Self::Known(fate),
+            },
+            Found::Nothing => Self::New { old_letter: None },
+            Found::Away => Self::NotAsked,
+        }
+    }
+}
+
 impl App {
-    async fn carry(&self, mut asked: Asked, action: Action) -> Result<Response, Problem> {
-        asked.body = asked.body.without_person()?;
-        let (repeatable, trace) = (asked.key.is_some(), asked.trace.take());
-        let command = asked.command(action);
+    /// Carries one command.
+    pub(crate) async fn carry(&self, cargo: Cargo<'_>) -> Result<Carried, Problem> {
+        let command = cargo.command;
+        let key = (command.member_id.clone(), command.command_id);
         // A fresh id cannot be known.
-        let before = if repeatable { self.before(&command).await } else { Before::New { old_letter: None } };
-        let old_letter = match before {
-            Before::Known(fate) => return Ok(answer::replayed(answer::of_fate(&command, *fate))),
+        let before = if cargo.repeatable { self.lookup.fate(key.clone()).await } else { Found::Nothing };
+        let old_letter = match before.into() {
+            Before::Known(fate) => return Ok(Carried::Known(*fate)),
             Before::New { old_letter } => Some(old_letter),
             Before::NotAsked => None,
         };
-        let pending = self.publish(&command, trace).await?;
+        let pending = self.publish(command, cargo.trace).await?;
         // Who could not be asked before will hardly answer now; the worker recognises a repeat.
-        let Some(old_letter) = old_letter else { return Ok(answer::pending(&command, pending)) };
-        match self.waiting.fate((command.member_id.clone(), command.command_id), old_letter).await {
-            Some(fate) => Ok(answer::of_fate(&command, fate)),
-            None => Ok(answer::pending(&command, pending)),
-        }
-    }
-
-    async fn before(&self, command: &Command) -> Before {
-        let key = (command.member_id.clone(), command.command_id);
-        let keys = [key];
-        match tokio::time::timeout(self.limits.read_timeout, read::fates(&self.pool, &keys)).await {
-            Ok(Ok(mut fates)) => match fates.remove(&keys[0]) {
-                None => Before::New { old_letter: None },
-                // The id is not used up: whoever mended the cause may try again.
-                Some(Fate::DeadLetter { at, .. }) => Before::New { old_letter: Some(at) },
-                Some(fate @ (Fate::Decided { .. } | Fate::Parked { .. })) => Before::Known(Box::new(fate)),
-            },
-            Ok(Err(error)) => {
-                debug!(%error, "Publishing without having asked for an earlier receipt");
-                Before::NotAsked
-            }
-            Err(_) => Before::NotAsked,
-        }
+        let (Some(old_letter), Some(patience)) = (old_letter, cargo.patience) else {
+            return Ok(Carried::Open(pending));
+        };
+        let fate = self.waiting.fate(key, old_letter, patience).await;
+        Ok(fate.map_or(Carried::Open(pending), Carried::Settled))
     }
 
     /// Publishes, and says what is known of the command then. An error means that it was not published.
     async fn publish(&self, command: &Command, trace: Option<TraceContext>) -> Result<Pending, Problem> {
         self.refuse_while_away()?;
-        let published = match trace {
-            Some(trace) => self.producer.traced(trace).publish(command).await,
-            None => self.producer.publish(command).await,
-        };
-        self.metrics.published(&published);
-        match published {
-            Ok(Confirmed { .. }) => Ok(Pending::Accepted),
-            Err(error) => not_confirmed(&error),
-        }
+        let published = self.producer_within(trace).publish(command).await;
+        self.pending(published)
+    }
+
+    /// The producer, sending as part of a trace if there is one.
+    pub(crate) fn producer_within(&self, trace: Option<TraceContext>) -> Producer {
+        trace.map_or_else(|| self.producer.clone(), |trace| self.producer.traced(trace))
     }
 
     /// Before anything is sent: a client learns of an outage at once, and not after a timeout.
-    fn refuse_while_away(&self) -> Result<(), Problem> {
+    pub(crate) fn refuse_while_away(&self) -> Result<(), Problem> {
         match &*self.producer.link().borrow() {
             Link::Up => Ok(()),
             Link::Down(_) => Err(away()),
             Link::Blocked(_) => Err(blocked()),
+        }
+    }
+
+    /// What the broker's answer says of a command, counted.
+    pub(crate) fn pending(&self, published: Result<Confirmed, PublishError>) -> Result<Pending, Problem> {
+        self.metrics.published(&published);
+        match published {
+            Ok(Confirmed { .. }) => Ok(Pending::Accepted),
+            Err(error) => not_confirmed(&error),
         }
     }
 }

@@ -1,22 +1,31 @@
 //! HTTP to queue: a request becomes a command, the command is published, and its receipt is the answer.
 //!
-//! Read in this order: [`asked`] reads a request; [`carry`] publishes its command and finds the answer; [`waiting`]
-//! asks for the fates of all commands under way at once; [`answer`] and [`problem`] are what is said; `show` and
+//! Read in this order: [`carry`] publishes a command and finds what is known of it; [`lookup`] and [`waiting`] ask for
+//! the fates of all commands under way at once. Two interfaces stand on these: [`sample`] with [`asked`] and [`answer`]
+//! is the one that its users know, [`v1`] is ours. [`problem`] is what both say when something is wrong; `show` and
 //! `health` only read. The bridge changes no balance and decides no rule: whoever publishes is treated alike.
 
 mod answer;
+mod arrival;
 mod asked;
 mod body;
 mod carry;
+mod flying;
 mod health;
+mod key;
 mod limits;
+mod lookup;
 mod metrics;
+mod path;
+mod patient;
 mod problem;
 mod routes;
+mod sample;
 mod server;
 mod show;
 #[cfg(test)]
 mod tests;
+mod v1;
 mod waiting;
 
 use std::sync::Arc;
@@ -33,6 +42,8 @@ use tokio_util::sync::CancellationToken;
 pub use limits::Limits;
 pub use metrics::Metrics;
 
+use flying::Flying;
+use lookup::Lookup;
 use waiting::Waiting;
 
 /// What a bridge needs to know.
@@ -56,17 +67,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), BridgeError> {
     let BridgeSettings { amqp, database, limits } = settings;
-    let pool = Pool::new(&database, Use::Keys, limits.database_connections)?;
     let window = Window { window: limits.requests, confirm_timeout: limits.confirm_timeout };
-    let app = Arc::new(App {
-        producer: Producer::start(amqp, "bridge", window),
-        waiting: Waiting::start(pool.clone(), &limits, metrics.clone()),
-        requests: Semaphore::new(limits.requests),
-        pool,
-        limits,
-        metrics,
-        registry,
-    });
+    let producer = Producer::start(amqp, "bridge", window);
+    let app = Arc::new(App::new(producer, &database, limits, metrics, registry)?);
     server::run(listener, routes::router(app), &limits, &shutdown).await;
     Ok(())
 }
@@ -83,11 +86,43 @@ pub enum BridgeError {
 #[derive(Debug)]
 struct App {
     producer: Producer,
+    /// For reads by key.
     pool: Pool,
+    /// For searches among the members, which take longer.
+    searches: Pool,
+    lookup: Lookup,
     waiting: Waiting,
+    flying: Flying,
     /// A place for each request that may be under way.
     requests: Semaphore,
+    /// A place for each batch among them.
+    batches: Semaphore,
     limits: Limits,
     metrics: Metrics,
     registry: Arc<Registry>,
+}
+
+impl App {
+    fn new(
+        producer: Producer,
+        database: &SecretUrl,
+        limits: Limits,
+        metrics: Metrics,
+        registry: Arc<Registry>,
+    ) -> Result<Self, StoreError> {
+        let pool = Pool::with_patience(database, Use::Keys, limits.database_connections, limits.read_timeout)?;
+        Ok(Self {
+            producer,
+            searches: Pool::with_patience(database, Use::Queries, limits.searches, limits.search_timeout)?,
+            lookup: Lookup::start(pool.clone(), &limits),
+            waiting: Waiting::start(pool.clone(), &limits, metrics.clone()),
+            flying: Flying::default(),
+            requests: Semaphore::new(limits.requests),
+            batches: Semaphore::new(limits.batches),
+            pool,
+            limits,
+            metrics,
+            registry,
+        })
+    }
 }

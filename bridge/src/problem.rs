@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use loyalty_common::closed_set;
+use loyalty_common::decode::DecodeError;
 use loyalty_common::text::Invalid;
 use serde::Serialize;
 
@@ -25,7 +26,7 @@ closed_set! {
         TooLarge = "too_large",
         /// The body did not arrive in time.
         TooSlow = "too_slow",
-        /// The body is not JSON by its own account.
+        /// The body is not of a media type that is read here.
         NotJson = "not_json",
         /// Nothing is served there.
         NoSuchRoute = "no_such_route",
@@ -37,6 +38,12 @@ closed_set! {
         NoSuchCommand = "no_such_command",
         /// The key was used for something else.
         IdempotencyKeyReused = "idempotency_key_reused",
+        /// A request under the same key, or about the same command, is under way.
+        InFlight = "in_flight",
+        /// What was to be waited for has not happened yet.
+        NotAppliedYet = "not_applied_yet",
+        /// The broker did not say whether it has the command.
+        Unconfirmed = "unconfirmed",
         /// Too much is under way here.
         Busy = "busy",
         /// The broker cannot be reached.
@@ -49,6 +56,8 @@ closed_set! {
         NoTopology = "no_topology",
         /// The database cannot be reached.
         DatabaseAway = "database_away",
+        /// The request was not done in time; what it asked may have been done.
+        TookTooLong = "took_too_long",
         /// A mistake of ours.
         Internal = "internal",
     }
@@ -65,7 +74,10 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::InFlight | Self::NotAppliedYet => StatusCode::CONFLICT,
             Self::Busy
+            | Self::Unconfirmed
+            | Self::TookTooLong
             | Self::BrokerAway
             | Self::BrokerBlocked
             | Self::QueueFull
@@ -75,15 +87,15 @@ impl Code {
     }
 }
 
-/// A problem on its way to the client.
-#[derive(Debug)]
+/// A problem on its way to the client, as an answer or as a line of one.
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     // In a box, since most requests have none.
     body: Box<Body>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Body {
     /// There are no pages about problems; their codes tell them apart.
     r#type: &'static str,
@@ -103,6 +115,11 @@ struct Body {
 }
 
 impl Problem {
+    /// What tells it from others, for machines.
+    pub(crate) fn code(&self) -> &'static str {
+        self.body.code
+    }
+
     /// A problem in words.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self::with(code.status(), code.as_str(), detail.into())
@@ -121,10 +138,36 @@ impl Problem {
         Self::invalid(field, &why.to_string())
     }
 
+    /// The database was asked in vain.
+    pub(crate) fn database_away() -> Self {
+        Self::new(Code::DatabaseAway, "the database cannot be asked at present")
+    }
+
+    /// What the contract says is wrong with a command.
+    pub(crate) fn undecodable(error: &DecodeError) -> Self {
+        match error {
+            DecodeError::TooLarge { .. } => Self::new(Code::TooLarge, error.to_string()),
+            DecodeError::Malformed { problem } => {
+                Self::invalid("body", "must be one JSON object").adding(&format!("; {problem}"))
+            }
+            DecodeError::UnknownVersion | DecodeError::UnknownType => {
+                let (field, text) = (error.field().unwrap_or("body"), error.to_string());
+                Self::invalid(field, text.split_once("` ").map_or(text.as_str(), |(_, words)| words))
+            }
+            // A name that cannot be shown is no name.
+            DecodeError::Field { field, problem } => Self::invalid(if field == "?" { "body" } else { field }, problem),
+        }
+    }
+
     /// The same, in more words.
     pub(crate) fn adding(mut self, words: &str) -> Self {
         self.body.detail.push_str(words);
         self
+    }
+
+    /// What stands in the way of a command that is known.
+    pub(crate) fn about(code: Code, told: Told) -> Self {
+        Self::of_command(code.as_str(), code.status(), told)
     }
 
     /// A command that the rules refused, or that met another one under its key.
@@ -142,15 +185,29 @@ impl Problem {
     }
 }
 
+impl Serialize for Problem {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.body.serialize(serializer)
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self.body).expect("strings and numbers always serialize");
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        let again = [Code::InFlight.as_str(), Code::NotAppliedYet.as_str()];
+        if self.status == StatusCode::SERVICE_UNAVAILABLE || again.contains(&self.body.code) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
         }
         response
     }
+}
+
+/// The name of an unknown field as a problem may show it: short, and only if it looks like a name; else `or`.
+pub(crate) fn printable<'a>(field: &'a str, or: &'a str) -> &'a str {
+    const NAME_MAX_BYTES: usize = 40;
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if !field.is_empty() && field.len() <= NAME_MAX_BYTES && field.bytes().all(name) { field } else { or }
 }

@@ -1,7 +1,7 @@
 //! Which path leads where, and what holds for all of them.
 //!
-//! Member ids stand at the first place of the path, as the users of this interface know it. Three names at that place
-//! are ours, so no member can be reached under them: see [`RESERVED`].
+//! Member ids stand at the first place of the path, as the users of the sample's interface know it. Some names at that
+//! place are ours, so no member can be reached under them there: see [`RESERVED`].
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,19 +17,23 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{debug, error};
 
 use crate::problem::{Code, Problem};
-use crate::{App, carry, health, show};
+use crate::{App, health, sample, show, v1};
 
-/// Paths of our own, and therefore no member ids.
-pub(crate) const RESERVED: [&str; 3] = ["healthz", "readyz", "metrics"];
+/// Paths of our own, and therefore no member ids where those stand first.
+pub(crate) const RESERVED: [&str; 6] = ["healthz", "readyz", "metrics", "v1", "docs", "openapi.json"];
+
+/// How the paths of our own interface begin.
+pub(crate) const V1: &str = "/v1/";
 
 /// Every route of the bridge.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let members = Router::new()
-        .route("/{member_id}", post(carry::enroll).get(show::member))
-        .route("/{member_id}/add_points/{points}", post(carry::earn))
-        .route("/{member_id}/spend_points/{points}", post(carry::spend))
-        .route("/{member_id}/exit", delete(carry::exit))
+        .route("/{member_id}", post(sample::enroll).get(show::member))
+        .route("/{member_id}/add_points/{points}", post(sample::earn))
+        .route("/{member_id}/spend_points/{points}", post(sample::spend))
+        .route("/{member_id}/exit", delete(sample::exit))
         .route("/{member_id}/commands/{command_id}", get(show::command))
+        .merge(v1::router(&app.limits))
         .route_layer(from_fn_with_state(Arc::clone(&app), bounded));
     // Not bounded: an overloaded bridge must still be able to say so.
     let own = Router::new()
@@ -46,11 +50,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Turns a request away that would be one too many.
+/// Turns a request away that would be one too many, and ends one that takes too long.
 async fn bounded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.requests.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_) => Problem::new(Code::Busy, "too many requests are under way; nothing was done").into_response(),
+    let Ok(_place) = app.requests.try_acquire() else {
+        return Problem::new(Code::Busy, "too many requests are under way; nothing was done").into_response();
+    };
+    match tokio::time::timeout(app.limits.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Problem::new(Code::TookTooLong, "it took too long; what was asked may have been done").into_response()
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::limits::Limits;
+use crate::patient::Patient;
 
 /// Headers of a request. The bridge reads six.
 const HEADERS_MAX: usize = 64;
@@ -35,7 +36,8 @@ pub(crate) async fn run(listener: TcpListener, router: Router, limits: &Limits, 
             () = shutdown.cancelled() => break,
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             let _place = place;
             if let Err(error) = connection.await {

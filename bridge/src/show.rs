@@ -1,6 +1,7 @@
 //! What can be read: a member, and what became of a command. Nothing is published here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -16,8 +17,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::App;
-use crate::answer::Pending;
-use crate::asked::PathAsked;
+use crate::carry::Pending;
+use crate::path::PathAsked;
 use crate::problem::{Code, Problem};
 
 /// The largest integer that every JSON reader takes exactly: 2^53.
@@ -67,14 +68,22 @@ pub(crate) async fn command(State(app): State<Arc<App>>, path: PathAsked) -> Res
 
 impl App {
     /// Reads, within the time that a reader gets.
-    async fn read<T>(&self, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
-        let away = || Problem::new(Code::DatabaseAway, "the database cannot be asked at present");
-        match timeout(self.limits.read_timeout, reading).await {
+    pub(crate) async fn read<T>(&self, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
+        self.read_within(self.limits.read_timeout, reading).await
+    }
+
+    /// Reads, within this time.
+    pub(crate) async fn read_within<T>(
+        &self,
+        patience: Duration,
+        reading: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Problem> {
+        match timeout(patience, reading).await {
             Ok(read) => read.map_err(|error| {
                 debug!(%error, "Could not read");
-                away()
+                Problem::database_away()
             }),
-            Err(_) => Err(away()),
+            Err(_) => Err(Problem::database_away()),
         }
     }
 }

@@ -7,13 +7,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use loyalty_common::secret::SecretUrl;
 use loyalty_producer::Producer;
-use loyalty_store::Pool;
-use loyalty_store::pool::Use;
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use crate::waiting::Waiting;
 use crate::{App, Limits, Metrics, routes};
 
 /// Nobody listens on port 1.
@@ -23,16 +19,9 @@ const DATABASE: &str = "postgres://loyalty:s3cret@127.0.0.1:1/shop";
 fn bridge_with(limits: Limits) -> Router {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let pool = Pool::new(&SecretUrl::new(DATABASE), Use::Keys, 1).expect("a URL");
-    routes::router(Arc::new(App {
-        producer: Producer::start(SecretUrl::new(AMQP), "test", loyalty_producer::Limits::default()),
-        waiting: Waiting::start(pool.clone(), &limits, metrics.clone()),
-        requests: Semaphore::new(limits.requests),
-        pool,
-        limits,
-        metrics,
-        registry: Arc::new(registry),
-    }))
+    let producer = Producer::start(SecretUrl::new(AMQP), "test", loyalty_producer::Limits::default());
+    let app = App::new(producer, &SecretUrl::new(DATABASE), limits, metrics, Arc::new(registry)).expect("a URL");
+    routes::router(Arc::new(app))
 }
 
 fn bridge() -> Router {
@@ -92,7 +81,7 @@ async fn a_wrong_member_id_is_named_with_what_is_allowed() {
     insta::assert_snapshot!(ask(&bridge, "POST", "/healthz/add_points/5", &[], "").await, @r#"
     400
     content-type: application/problem+json
-    {"type":"about:blank","title":"Bad Request","status":400,"code":"invalid","detail":"`member_id` must be none of healthz, readyz, metrics","field":"member_id","allowed":"none of healthz, readyz, metrics"}
+    {"type":"about:blank","title":"Bad Request","status":400,"code":"invalid","detail":"`member_id` must be none of healthz, readyz, metrics, v1, docs, openapi.json here","field":"member_id","allowed":"none of healthz, readyz, metrics, v1, docs, openapi.json here"}
     "#);
     // Not even text.
     insta::assert_snapshot!(ask(&bridge, "POST", "/%FF", &[], "").await, @r#"
@@ -160,7 +149,7 @@ async fn a_body_must_be_json_by_its_own_account_and_within_its_bound() {
     insta::assert_snapshot!(ask(&bridge, "POST", "/123", &[JSON], &large).await, @r#"
     413
     content-type: application/problem+json
-    {"type":"about:blank","title":"Payload Too Large","status":413,"code":"too_large","detail":"a body may have at most 65536 bytes"}
+    {"type":"about:blank","title":"Payload Too Large","status":413,"code":"too_large","detail":"a body may have at most 65536 bytes here"}
     "#);
 }
 

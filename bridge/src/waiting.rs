@@ -36,7 +36,6 @@ pub(crate) struct Waiting {
     waiters: mpsc::Sender<Waiter>,
     /// One for each request that may wait.
     places: Semaphore,
-    patience: Duration,
     metrics: Metrics,
 }
 
@@ -46,19 +45,19 @@ impl Waiting {
         let (waiters, inbox) = mpsc::channel(limits.waiters.max(1));
         let polling = Polling { pool, inbox, waiters: Vec::new(), read_timeout: limits.read_timeout, away: false };
         tokio::spawn(polling.run());
-        Self { waiters, places: Semaphore::new(limits.waiters), patience: limits.receipt_wait, metrics }
+        Self { waiters, places: Semaphore::new(limits.waiters), metrics }
     }
 
     /// Waits for the fate of a command. None: it has none in time, or too many wait already. A dead letter of the
     /// time `old_letter` was there before and does not count.
-    pub(crate) async fn fate(&self, key: Key, old_letter: Option<Timestamp>) -> Option<Fate> {
+    pub(crate) async fn fate(&self, key: Key, old_letter: Option<Timestamp>, patience: Duration) -> Option<Fate> {
         let _place = self.places.try_acquire().ok()?;
         let _counted = self.metrics.waiting();
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter { key, old_letter, reply, interval: FIRST_INTERVAL, due: Instant::now() + FIRST_INTERVAL };
         // There is room: the channel holds as many as there are places.
         self.waiters.send(waiter).await.ok()?;
-        timeout(self.patience, answer).await.ok()?.ok()
+        timeout(patience, answer).await.ok()?.ok()
     }
 }
 

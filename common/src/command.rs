@@ -142,6 +142,37 @@ impl Command {
     }
 }
 
+/// A command whose sender may leave its id and its time to whoever receives it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Draft {
+    /// The idempotency key, if the sender made it.
+    pub command_id: Option<CommandId>,
+    /// Whom it is about.
+    pub member_id: MemberId,
+    /// When it happened, if the sender says so.
+    pub occurred_at: Option<Timestamp>,
+    /// As in [`Command`].
+    pub reason: Option<Text>,
+    /// As in [`Command`].
+    pub source_ref: Option<Text>,
+    /// What is asked.
+    pub action: Action,
+}
+
+impl Draft {
+    /// The command, with this id and this time in the places that are empty.
+    pub fn completed(self, command_id: CommandId, occurred_at: Timestamp) -> Command {
+        Command {
+            command_id: self.command_id.unwrap_or(command_id),
+            member_id: self.member_id,
+            occurred_at: self.occurred_at.unwrap_or_else(|| to_microseconds(occurred_at)),
+            reason: self.reason,
+            source_ref: self.source_ref,
+            action: self.action,
+        }
+    }
+}
+
 /// What PostgreSQL keeps of a point in time: microseconds, cut off. Comparing what was sent with what was stored
 /// needs both to be this.
 pub fn to_microseconds(at: Timestamp) -> Timestamp {
@@ -171,7 +202,7 @@ struct Wire<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::decode;
+    use crate::decode::{decode, decode_draft};
 
     fn command(action: Action) -> Command {
         Command {
@@ -204,5 +235,21 @@ mod tests {
         insta::assert_snapshot!(wire(enroll), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"enroll","email":"ann@example.com","name":"Ann","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(Action::Exit), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"exit","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(Action::Terminate), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"terminate","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+    }
+
+    #[test]
+    fn a_draft_may_leave_its_id_and_its_time_to_its_receiver() {
+        let whole = command(Action::Exit);
+        let left_out = |body: &str| decode(body.as_bytes()).expect_err("it is missing").to_string();
+        let body = r#"{"v":1,"member_id":"123","type":"exit","reason":"order 991","source_ref":"order:991"}"#;
+        let draft = decode_draft(body.as_bytes()).expect("a draft");
+        assert_eq!((draft.command_id, draft.occurred_at), (None, None));
+        assert_eq!(draft.completed(whole.command_id, whole.occurred_at), whole);
+        assert_eq!(left_out(body), "`command_id` is missing");
+        let id = format!(r#"{{"command_id":"{}",{}"#, whole.command_id, &body[1..]);
+        assert_eq!(left_out(&id), "`occurred_at` is missing");
+        // What is given must be right all the same.
+        let wrong = decode_draft(id.replace("019a8f2e", "").as_bytes()).expect_err("no UUID");
+        assert_eq!(wrong.to_string(), "`command_id` must be a UUID");
     }
 }

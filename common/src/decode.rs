@@ -9,27 +9,34 @@ use jiff::Timestamp;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, VERSION, to_microseconds};
+use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, Draft, VERSION, to_microseconds};
 use crate::text::{Invalid, Points};
 
 /// The command of a body.
 pub fn decode(body: &[u8]) -> Result<Command, DecodeError> {
+    let draft = decode_draft(body)?;
+    let command_id = draft.command_id.ok_or_else(|| missing("command_id"))?;
+    let occurred_at = draft.occurred_at.ok_or_else(|| missing("occurred_at"))?;
+    Ok(draft.completed(command_id, occurred_at))
+}
+
+/// The same, for receivers who make the id and the time themselves where the sender gives none.
+pub fn decode_draft(body: &[u8]) -> Result<Draft, DecodeError> {
     if body.len() > BODY_MAX_BYTES {
         return Err(DecodeError::TooLarge { bytes: body.len() });
     }
-    let mut fields: Fields =
-        serde_json::from_slice(body).map_err(|error| DecodeError::Malformed { problem: describe(&error) })?;
+    let mut fields: Fields = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
     let command_type = fields.version_and_type()?;
-    let command = Command {
-        command_id: fields.parsed("command_id")?,
-        member_id: fields.parsed("member_id")?,
+    let draft = Draft {
+        command_id: fields.optional("command_id")?,
+        member_id: fields.optional("member_id")?.ok_or_else(|| missing("member_id"))?,
         occurred_at: fields.occurred_at()?,
         reason: fields.optional("reason")?,
         source_ref: fields.optional("source_ref")?,
         action: fields.action(command_type)?,
     };
     fields.nothing_left(command_type)?;
-    Ok(command)
+    Ok(draft)
 }
 
 /// Why a body is no command. The texts never contain what was sent.
@@ -79,20 +86,26 @@ impl DecodeError {
     }
 }
 
-/// The parser's own words with its position, without the quoted input that they may carry.
-fn describe(error: &serde_json::Error) -> String {
-    let place = format!("line {} column {}", error.line(), error.column());
-    match error.classify() {
-        serde_json::error::Category::Eof => format!("it ends too early, {place}"),
-        serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("not JSON, {place}"),
-        serde_json::error::Category::Data => {
-            let text = error.to_string();
-            if text.starts_with(REPEATED) { text } else { format!("not an object, {place}") }
-        }
-    }
+fn missing(field: &str) -> DecodeError {
+    DecodeError::field_error(field, "is missing")
 }
 
-const REPEATED: &str = "a field stands twice";
+/// The parser's own words with its position, without the quoted input that they may carry.
+fn unreadable(error: &serde_json::Error) -> DecodeError {
+    let place = format!("line {} column {}", error.line(), error.column());
+    let problem = match error.classify() {
+        serde_json::error::Category::Eof => format!("it ends too early, {place}"),
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("not JSON, {place}"),
+        serde_json::error::Category::Data => match error.to_string().strip_prefix(REPEATED) {
+            Some(rest) => return DecodeError::field_error(rest.split('`').next().unwrap_or("?"), "stands there twice"),
+            None => format!("not an object, {place}"),
+        },
+    };
+    DecodeError::Malformed { problem }
+}
+
+/// How the error of a repeated field begins, up to its name.
+const REPEATED: &str = "a field stands twice: `";
 
 /// The fields of one JSON object that have not been taken yet. A handful: a list beats a map.
 struct Fields(Vec<(String, Value)>);
@@ -122,25 +135,21 @@ impl Fields {
         }
     }
 
-    fn parsed<T: std::str::FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<T, DecodeError> {
-        self.optional(name)?.ok_or_else(|| DecodeError::field_error(name, "is missing"))
-    }
-
-    fn occurred_at(&mut self) -> Result<Timestamp, DecodeError> {
+    fn occurred_at(&mut self) -> Result<Option<Timestamp>, DecodeError> {
         const FIELD: &str = "occurred_at";
         let allowed = || DecodeError::field_error(FIELD, "must be an RFC 3339 time of the years 1900 to 9999");
         let at = match self.take(FIELD) {
-            None => return Err(DecodeError::field_error(FIELD, "is missing")),
+            None => return Ok(None),
             Some(Value::String(text)) => text.parse::<Timestamp>().map_err(|_| allowed())?,
             Some(_) => return Err(allowed()),
         };
         // PostgreSQL's calendar begins later than jiff's; nothing was sold before 1900.
-        if at.as_second() < YEAR_1900 { Err(allowed()) } else { Ok(to_microseconds(at)) }
+        if at.as_second() < YEAR_1900 { Err(allowed()) } else { Ok(Some(to_microseconds(at))) }
     }
 
     fn points(&mut self) -> Result<Points, DecodeError> {
         const FIELD: &str = "points";
-        let value = self.take(FIELD).ok_or_else(|| DecodeError::field_error(FIELD, "is missing"))?;
+        let value = self.take(FIELD).ok_or_else(|| missing(FIELD))?;
         // 1.0 and 1e3 are not integers here: who writes them may one day write 0.1.
         Points::try_new(value.as_i64().unwrap_or(0)).map_err(|error| DecodeError::field_error(FIELD, error.to_string()))
     }
@@ -200,7 +209,7 @@ impl<'de> Visitor<'de> for Collect {
                 return Err(A::Error::custom("too many fields"));
             }
             if fields.iter().any(|(field, _)| *field == name) {
-                return Err(A::Error::custom(format_args!("{REPEATED}: `{}`", printable(&name))));
+                return Err(A::Error::custom(format_args!("{REPEATED}{}`", printable(&name))));
             }
             fields.push((name, value));
         }
@@ -251,11 +260,7 @@ mod tests {
             "\"points\":50,\"reason\":\"\\u0000\"",
             "`reason` must be 1 to 200 bytes of UTF-8 without control characters",
         );
-        check(
-            "\"points\":50",
-            "\"points\":50,\"points\":60",
-            "the body must be one JSON object: a field stands twice: `points` at line 1 column 114",
-        );
+        check("\"points\":50", "\"points\":50,\"points\":60", "`points` stands there twice");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub mod telemetry;
 pub mod text;
 pub mod topology;
 
-pub use command::{Action, Command, CommandType};
+pub use command::{Action, Command, CommandType, Draft};
 pub use ids::{CommandId, MemberId};
 pub use partition::Partition;
 pub use receipt::{Outcome, Receipt, RefusalCode};

@@ -3,8 +3,11 @@
 // A test that cannot go on should stop where it stands.
 #![allow(clippy::unwrap_used)]
 
+mod batch;
 mod http;
+mod v1;
 mod world;
+mod wrong;
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +15,9 @@ use http::send;
 use loyalty_bridge::Limits;
 use loyalty_local::Proxy;
 use serde_json::json;
-use world::World;
+use world::{World, command};
 
-const NO_HEADERS: &[(&str, &str)] = &[];
+pub(crate) const NO_HEADERS: &[(&str, &str)] = &[];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_five_requests_that_users_know_get_the_answers_that_they_know() {
@@ -159,6 +162,12 @@ async fn while_the_broker_is_away_nothing_is_done_and_it_says_so() {
     let refused = send(bridge.addr, "POST", "/ann/add_points/5", &[("Idempotency-Key", "k")], "").await;
     assert_eq!((refused.status, refused.text("code")), (503, "broker_away"));
     assert_eq!(refused.header("retry-after"), Some("2"));
+    let earn = command("ann", r#""type":"earn","points":5"#);
+    for path in ["/v1/commands", "/v1/commands/batch"] {
+        let body = if path.ends_with("batch") { format!("[{earn},5]") } else { earn.clone() };
+        let refused = send(bridge.addr, "POST", path, &[v1::JSON], &body).await;
+        assert_eq!((refused.status, refused.text("code")), (503, "broker_away"), "{path}");
+    }
     assert!(began.elapsed() < Duration::from_secs(1), "at once, not after a timeout");
     // What is in the database can be read all the while.
     assert_eq!(send(bridge.addr, "GET", "/ann", NO_HEADERS, "").await.status, 200);
@@ -184,6 +193,13 @@ async fn without_a_confirm_it_says_neither_yes_nor_no() {
     let key = &[("Idempotency-Key", "k")];
     let unsure = send(bridge.addr, "POST", "/ann/add_points/5", key, "").await;
     assert_eq!((unsure.status, unsure.text("status")), (202, "unconfirmed"));
+
+    let earn = command("ann", r#""type":"earn","points":5"#);
+    let single = send(bridge.addr, "POST", "/v1/commands", &[v1::JSON], &earn).await;
+    assert_eq!((single.status, single.text("code")), (503, "unconfirmed"));
+    assert_eq!((single.header("retry-after"), single.text("command_id").len()), (Some("2"), 36));
+    let batch = send(bridge.addr, "POST", "/v1/commands/batch", &[v1::JSON], &format!("[{earn}]")).await;
+    assert_eq!((batch.status, &batch.json()[0]["code"]), (200, &json!("unconfirmed")));
 
     proxy.thaw();
     http::eventually(bridge.addr, unsure.header("location").unwrap(), 200).await;
@@ -237,4 +253,17 @@ async fn who_sends_no_end_of_a_head_is_cut_off() {
     assert_eq!(http::raw(bridge.addr, "GET /123 HTTP/1.1\r\nHost: x\r\n").await, "", "slow");
     let wide = format!("GET /123 HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
     assert!(http::raw(bridge.addr, &wide).await.starts_with("HTTP/1.1 431"), "wide");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_reads_an_answer_is_cut_off() {
+    let world = World::start("readers").await;
+    let bridge = world.bridge(Limits { write_timeout: Duration::from_millis(300), ..Limits::default() }).await;
+    let mut stream = tokio::net::TcpStream::connect(bridge.addr).await.unwrap();
+    let asking = async {
+        let requests = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        // Until the answers fill every buffer between us, and it gives up.
+        while tokio::io::AsyncWriteExt::write_all(&mut stream, requests.as_bytes()).await.is_ok() {}
+    };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("the connection is closed");
 }

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection};
 use loyalty_bridge::{BridgeSettings, Limits, Metrics};
-use loyalty_common::amqp;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{Rung, Topology};
+use loyalty_common::topology::{COMMANDS, Rung, Topology};
+use loyalty_common::{Partition, amqp};
 use loyalty_local::{Durability, Postgres, Proxy, RabbitMq, Servers};
 use loyalty_store::migrate;
 use loyalty_store::pool::{Pool, Use};
@@ -128,6 +131,62 @@ impl World {
         is_consuming.wait_for(|consuming| *consuming).await.unwrap();
         Running { addr: ([127, 0, 0, 1], 0).into(), shutdown, task }
     }
+}
+
+impl World {
+    /// Puts a queue that takes hardly anything in the place of a member's.
+    pub(crate) async fn small_queue_for(&self, member: &str, max_length: i64) {
+        let partition = Partition::of(&member.parse().unwrap());
+        let (key, small) = (partition.routing_key(), format!("small-{member}"));
+        let (_connection, channel) = self.channel().await;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(max_length));
+        channel.queue_declare(small.as_str().into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
+        let (queue, exchange) = (partition.queue(), COMMANDS);
+        let none = FieldTable::default;
+        channel.queue_unbind(queue.into(), exchange.into(), key.as_str().into(), none()).await.unwrap();
+        let options = QueueBindOptions::default();
+        channel.queue_bind(small.as_str().into(), exchange.into(), key.as_str().into(), options, none()).await.unwrap();
+    }
+
+    /// How many messages the small queue of a member holds; they are taken out.
+    pub(crate) async fn messages_of(&self, member: &str) -> usize {
+        self.take_all(&format!("small-{member}")).await
+    }
+
+    /// How many commands wait in all queues; they are taken out.
+    pub(crate) async fn waiting_commands(&self) -> usize {
+        let mut count = 0;
+        for partition in Partition::all() {
+            count += self.take_all(&partition.queue()).await;
+        }
+        count
+    }
+
+    /// A purge says exactly how many messages it took.
+    async fn take_all(&self, queue: &str) -> usize {
+        let (_connection, channel) = self.channel().await;
+        let purged = channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap();
+        usize::try_from(purged).unwrap()
+    }
+
+    async fn channel(&self) -> (Connection, Channel) {
+        let connection = amqp::connect(&self.amqp, "test").await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
+    }
+}
+
+/// A command in the contract's JSON, without an id and a time.
+pub(crate) fn command(member: &str, rest: &str) -> String {
+    format!(r#"{{"v":1,"member_id":"{member}",{rest}}}"#)
+}
+
+/// The same under an id.
+pub(crate) fn with_id(id: &str, command: &str) -> String {
+    format!(r#"{{"command_id":"{id}",{}"#, &command[1..])
 }
 
 /// Servers that know nothing of earlier runs: `RabbitMQ` 3.10 loses its at-least-once dead-lettering for good when such

@@ -1,0 +1,37 @@
+//! The body of a request and what its headers say of it.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use loyalty_producer::TraceContext;
+
+use crate::App;
+use crate::problem::{Code, Problem};
+
+/// The whole body, at most `max_bytes` of it as the route's layer has it, and within the time that bodies get.
+pub(crate) async fn read(request: Request, app: &Arc<App>, max_bytes: usize) -> Result<Bytes, Problem> {
+    let reading = tokio::time::timeout(app.limits.body_timeout, Bytes::from_request(request, app));
+    match reading.await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(Problem::new(Code::TooLarge, format!("a body may have at most {max_bytes} bytes here")))
+        }
+        // The connection broke, or its framing is wrong. Hardly anybody is left to read this.
+        Ok(Err(_)) => Err(Problem::invalid("body", "ended too early")),
+        Err(_) => Err(Problem::new(Code::TooSlow, "the body did not arrive in time")),
+    }
+}
+
+/// Whether the body is of this media type by its own account, whatever its parameters.
+pub(crate) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+}
+
+/// The trace that the request is part of.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    TraceContext::parse(text("traceparent")?, text("tracestate"))
+}

@@ -1,0 +1,85 @@
+//! Whether a command came before: one task asks for all requests at once.
+//!
+//! While one query is under way the next questions gather, and the next query takes them all: thousands of requests a
+//! second cost the database a few hundred queries. It never waits for a fate; that is [`waiting`](crate::waiting).
+
+use std::time::Duration;
+
+use loyalty_common::publisher::chain;
+use loyalty_store::Pool;
+use loyalty_store::read::{self, Fate};
+use loyalty_store::rows::Key;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::limits::Limits;
+
+/// Questions in one query: a few milliseconds of an idle database.
+const TOGETHER_MAX: usize = 512;
+
+/// The asking side.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    questions: mpsc::Sender<Question>,
+    patience: Duration,
+}
+
+/// What is known of a command.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// This became of it.
+    Fate(Box<Fate>),
+    /// It was never heard of.
+    Nothing,
+    /// The database did not answer in time.
+    Away,
+}
+
+impl Lookup {
+    /// Starts the task, which ends when this is dropped.
+    pub(crate) fn start(pool: Pool, limits: &Limits) -> Self {
+        let (questions, inbox) = mpsc::channel(limits.requests.max(1));
+        tokio::spawn(answer_all(pool, inbox, limits.read_timeout));
+        Self { questions, patience: limits.read_timeout }
+    }
+
+    /// What is known of a command.
+    pub(crate) async fn fate(&self, key: Key) -> Found {
+        let (reply, answer) = oneshot::channel();
+        let asking = async {
+            self.questions.send(Question { key, reply }).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(self.patience, asking).await {
+            Ok(Some(Some(fate))) => Found::Fate(Box::new(fate)),
+            Ok(Some(None)) => Found::Nothing,
+            Ok(None) | Err(_) => Found::Away,
+        }
+    }
+}
+
+struct Question {
+    key: Key,
+    /// Dropped when the database could not be asked.
+    reply: oneshot::Sender<Option<Fate>>,
+}
+
+async fn answer_all(pool: Pool, mut inbox: mpsc::Receiver<Question>, patience: Duration) {
+    let mut questions = Vec::new();
+    while inbox.recv_many(&mut questions, TOGETHER_MAX).await > 0 {
+        questions.retain(|question| !question.reply.is_closed());
+        let keys: Vec<Key> = questions.iter().map(|question| question.key.clone()).collect();
+        match timeout(patience, read::fates(&pool, &keys)).await {
+            Ok(Ok(fates)) => {
+                for Question { key, reply } in questions.drain(..) {
+                    // Who stopped waiting has had another answer.
+                    let _ = reply.send(fates.get(&key).cloned());
+                }
+            }
+            Ok(Err(error)) => debug!(error = chain(&error), "Could not look for earlier receipts"),
+            Err(_) => debug!("Looking for earlier receipts took too long"),
+        }
+        questions.clear();
+    }
+}

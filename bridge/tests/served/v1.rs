@@ -1,0 +1,151 @@
+//! Our own interface: commands one by one, and what can be read.
+
+use std::time::{Duration, Instant};
+
+use loyalty_bridge::Limits;
+use serde_json::json;
+
+use crate::NO_HEADERS;
+use crate::http::{self, send};
+use crate::world::{World, command, with_id};
+
+pub(crate) const JSON: (&str, &str) = ("Content-Type", "application/json");
+const WAIT: (&str, &str) = ("Prefer", "wait=5");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_accepted_and_its_receipt_will_be_where_the_answer_says() {
+    let world = World::start("v1_accepted").await;
+    let (bridge, _worker) = (world.bridge(Limits::default()).await, world.worker().await);
+
+    let enroll = command("a/b", r#""type":"enroll","email":"ann@example.com""#);
+    let accepted = send(bridge.addr, "POST", "/v1/commands", &[JSON], &enroll).await;
+    assert_eq!((accepted.status, accepted.text("state")), (202, "accepted"), "{}", accepted.body);
+    assert_eq!(accepted.header("preference-applied"), None);
+    let place = accepted.header("location").unwrap().to_owned();
+    assert_eq!(place, format!("/v1/members/a%2Fb/commands/{}", accepted.text("command_id")));
+
+    let receipt = send(bridge.addr, "GET", &format!("{place}?wait=5"), NO_HEADERS, "").await;
+    assert_eq!((receipt.status, receipt.text("outcome"), receipt.text("member_id")), (200, "applied", "a/b"));
+    // A name that is a path of ours at the first place is a member like any other here.
+    let named = send(bridge.addr, "POST", "/v1/commands", &[JSON, WAIT], &command("v1", r#""type":"enroll""#)).await;
+    assert_eq!(named.status, 200, "{}", named.body);
+    assert_eq!(send(bridge.addr, "GET", "/v1/members/v1", NO_HEADERS, "").await.text("status"), "active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_prefers_to_wait_gets_the_receipt_and_gets_it_again() {
+    let world = World::start("v1_wait").await;
+    let (bridge, _worker) = (world.bridge(Limits::default()).await, world.worker().await);
+    let post = async |headers: &[(&str, &str)], body: &str| {
+        send(bridge.addr, "POST", "/v1/commands", &[&[JSON], headers].concat(), body).await
+    };
+    let enrolled = post(&[WAIT], &command("ann", r#""type":"enroll""#)).await;
+    assert_eq!((enrolled.status, enrolled.text("outcome")), (200, "applied"));
+    assert_eq!(enrolled.header("preference-applied"), Some("wait=5"));
+
+    // By the id in the body, and by a key.
+    let id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11";
+    let earn = with_id(id, &command("ann", r#""type":"earn","points":50"#));
+    let spend = command("ann", r#""type":"spend","points":60"#);
+    let key = ("Idempotency-Key", "till 7, receipt 991");
+    let (earned, refused) = (post(&[WAIT], &earn).await, post(&[WAIT, key], &spend).await);
+    assert_eq!((earned.status, earned.text("command_id"), &earned.json()["balance_after"]), (200, id, &json!(50)));
+    assert_eq!((refused.status, refused.text("code")), (409, "insufficient_points"));
+    assert_eq!(refused.json()["receipt"]["outcome"], json!("refused"));
+
+    // Again, without a wait: they are known.
+    let (again, refused_again) = (post(&[], &earn).await, post(&[key], &spend).await);
+    assert_eq!((again.status, again.json()), (200, earned.json()));
+    assert_eq!((refused_again.status, refused_again.json()), (409, refused.json()));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(refused_again.header("idempotent-replayed"), Some("true"));
+    // And what is another command under the same name is none.
+    let other = post(&[], &earn.replace("50", "51")).await;
+    assert_eq!((other.status, other.text("code")), (422, "idempotency_key_reused"));
+    assert_eq!(other.header("idempotent-replayed"), None);
+    let other = post(&[key], &spend.replace("60", "10")).await;
+    assert_eq!((other.status, other.text("code")), (422, "idempotency_key_reused"));
+    assert_eq!(send(bridge.addr, "GET", "/v1/members/ann", NO_HEADERS, "").await.json()["points"], json!(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_while_the_first_is_under_way_is_told_so() {
+    let world = World::start("v1_in_flight").await;
+    let bridge = world.bridge(Limits::default()).await; // Nobody works, so that the first one waits.
+    let addr = bridge.addr;
+    let earn = || command("ann", r#""type":"earn","points":5"#);
+    let key = ("Idempotency-Key", "k");
+    let first = tokio::spawn(async move { send(addr, "POST", "/v1/commands", &[JSON, WAIT, key], &earn()).await });
+    http::eventually_text(addr, "/metrics", "loyalty_bridge_waiting 1").await;
+
+    let second = send(addr, "POST", "/v1/commands", &[JSON, key], &earn()).await;
+    assert_eq!((second.status, second.text("code")), (409, "in_flight"));
+    assert_eq!(second.header("retry-after"), Some("2"));
+    let line = send(addr, "POST", "/v1/commands", &[JSON, ("Idempotency-Key", "l")], &earn()).await;
+    assert_eq!(line.status, 202, "another key is another command");
+
+    let first = first.await.unwrap();
+    assert_eq!((first.status, first.header("preference-applied")), (202, Some("wait=5")));
+    let third = send(addr, "POST", "/v1/commands", &[JSON, key], &earn()).await;
+    assert_eq!((third.status, third.text("command_id")), (202, first.text("command_id")), "it is over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_just_written_reads_it_or_is_told_that_it_is_not_there_yet() {
+    let world = World::start("v1_after").await;
+    let (bridge, worker) = (world.bridge(Limits::default()).await, world.worker().await);
+    let get = async |path: &str| send(bridge.addr, "GET", path, NO_HEADERS, "").await;
+    let post = async |body: &str| send(bridge.addr, "POST", "/v1/commands", &[JSON], body).await;
+    post(&command("ann", r#""type":"enroll""#)).await;
+    let earned = post(&command("ann", r#""type":"earn","points":7"#)).await;
+
+    let member = get(&format!("/v1/members/ann?after_command={}&wait=5", earned.text("command_id"))).await;
+    assert_eq!((member.status, &member.json()["points"], &member.json()["version"]), (200, &json!(7), &json!(2)));
+    // Known already: no need to wait.
+    let ledger = get(&format!("/v1/members/ann/ledger?after_command={}&wait=0", earned.text("command_id"))).await;
+    assert_eq!(ledger.json()["items"][1]["points"], json!(7), "{}", ledger.body);
+    let parked = post(&command("bob", r#""type":"earn","points":7"#)).await;
+    let waits = get(&format!("/v1/members/bob?after_command={}&wait=5", parked.text("command_id"))).await;
+    assert_eq!((waits.status, waits.text("code")), (409, "not_applied_yet"));
+    assert!(waits.text("detail").contains("enrolment"), "{}", waits.body);
+    let parked = get(&format!("/v1/members/bob/commands/{}", parked.text("command_id"))).await;
+    assert_eq!((parked.status, parked.text("state")), (202, "parked"));
+
+    worker.stop().await;
+    let lost = post(&command("ann", r#""type":"earn","points":7"#)).await;
+    let began = Instant::now();
+    let not_yet = get(&format!("/v1/members/ann?after_command={}&wait=1", lost.text("command_id"))).await;
+    assert_eq!((not_yet.status, not_yet.text("code")), (409, "not_applied_yet"));
+    assert!(began.elapsed() >= Duration::from_secs(1), "it waited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_page_by_page() {
+    let world = World::start("v1_pages").await;
+    let (bridge, _worker) = (world.bridge(Limits::default()).await, world.worker().await);
+    let get = async |path: &str| send(bridge.addr, "GET", path, NO_HEADERS, "").await;
+    for member in ["ann", "b&b", "carl"] {
+        let lines = [r#""type":"enroll""#, r#""type":"earn","points":5"#, r#""type":"earn","points":6"#];
+        for line in lines {
+            let done = send(bridge.addr, "POST", "/v1/commands", &[JSON, WAIT], &command(member, line)).await;
+            assert_eq!(done.status, 200, "{}", done.body);
+        }
+    }
+    send(bridge.addr, "POST", "/v1/commands", &[JSON, WAIT], &command("ann", r#""type":"spend","points":3"#)).await;
+
+    let first = get("/v1/members?limit=2&status=active").await;
+    assert_eq!(first.json()["items"][0]["member_id"], json!("ann"), "{}", first.body);
+    assert_eq!(first.text("next"), "/v1/members?status=active&limit=2&after=b%26b");
+    let rest = get(first.text("next")).await;
+    assert_eq!((rest.json()["items"][0]["member_id"].clone(), rest.json().get("next")), (json!("carl"), None));
+    let rich = get("/v1/members?points_gte=11").await;
+    assert_eq!(rich.json()["items"].as_array().unwrap().len(), 2, "{}", rich.body);
+    assert_eq!(get("/v1/members?status=exited").await.json()["items"], json!([]));
+
+    let ledger = get("/v1/members/b%26b/ledger?limit=2").await;
+    assert_eq!(ledger.json()["items"][1]["seq"], json!(2));
+    let rest = get(ledger.text("next")).await;
+    assert_eq!((rest.json()["items"][0]["seq"].clone(), rest.json().get("next")), (json!(3), None));
+    assert_eq!(get("/v1/members/nobody/ledger").await.text("code"), "no_such_member");
+    assert_eq!(get("/v1/members/nobody").await.text("code"), "no_such_member");
+}
