@@ -198,7 +198,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
     insta::assert_snapshot!(ask(&bridge, "GET", "/123/commands/991", &[], "").await, @r#"
     400
     content-type: application/problem+json
-    {"type":"about:blank","title":"Bad Request","status":400,"code":"invalid","detail":"`command_id` must be a UUID","field":"command_id","allowed":"a UUID"}
+    {"type":"about:blank","title":"Bad Request","status":400,"code":"invalid","detail":"`command_id` must be a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","field":"command_id","allowed":"a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11"}
     "#);
 }
 

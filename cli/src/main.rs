@@ -24,6 +24,7 @@ mod observe;
 mod output;
 mod publish;
 mod receipt;
+mod schema;
 mod service;
 mod settings;
 mod topology;
@@ -99,6 +100,7 @@ enum Command {
     Mails(mails::Mails),
     Verify(verify::Verify),
     Bench(bench::Bench),
+    Schema(schema::Schema),
     Completions(completions::Completions),
 }
 
@@ -134,6 +136,7 @@ impl Command {
             | Self::Mails(_)
             | Self::Verify(_)
             | Self::Bench(_)
+            | Self::Schema(_)
             | Self::Completions(_) => LogSource::Command,
         }
     }
@@ -169,6 +172,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Answer> {
         Command::Mails(mails) => mails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Bench(bench) => bench.run(context).await,
+        Command::Schema(schema) => schema.run(context),
         Command::Completions(completions) => completions.run(),
     }
 }

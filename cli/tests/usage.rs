@@ -42,6 +42,7 @@ fn the_help_lists_what_can_be_done() {
       mails         See where the mails of rewards stand, and send those that did not go
       verify        Check that every promise holds for what the database holds
       bench         Measure how near the whole comes to its broker and its database
+      schema        Print the contract for other systems: JSON Schema, or AsyncAPI
       completions   Print the completions of a shell
       help          Print this message or the help of the given subcommand(s)
 

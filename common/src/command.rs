@@ -250,6 +250,6 @@ mod tests {
         assert_eq!(left_out(&id), "`occurred_at` is missing");
         // What is given must be right all the same.
         let wrong = decode_draft(id.replace("019a8f2e", "").as_bytes()).expect_err("no UUID");
-        assert_eq!(wrong.to_string(), "`command_id` must be a UUID");
+        assert_eq!(wrong.to_string(), "`command_id` must be a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11");
     }
 }

@@ -10,6 +10,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, Draft, VERSION, to_microseconds};
+use crate::moment::is_rfc_3339;
 use crate::text::{Invalid, Points};
 
 /// The command of a body.
@@ -140,7 +141,7 @@ impl Fields {
         let allowed = || DecodeError::field_error(FIELD, "must be an RFC 3339 time of the years 1900 to 9999");
         let at = match self.take(FIELD) {
             None => return Ok(None),
-            Some(Value::String(text)) => text.parse::<Timestamp>().map_err(|_| allowed())?,
+            Some(Value::String(text)) if is_rfc_3339(&text) => text.parse::<Timestamp>().map_err(|_| allowed())?,
             Some(_) => return Err(allowed()),
         };
         // PostgreSQL's calendar begins later than jiff's; nothing was sold before 1900.
@@ -248,7 +249,7 @@ mod tests {
         check("\"points\":50", "\"points\":50,\"ann@b.de\":1", "`?` is not a field of `earn`");
         check("\"123\"", "\"\"", "`member_id` must be 1 to 64 bytes of printable ASCII without spaces");
         check("\"123\"", "123", "`member_id` must be a string");
-        check("019a8f2e", "", "`command_id` must be a UUID");
+        check("019a8f2e", "", "`command_id` must be a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11");
         check("2026-11-22T10:00:00Z", "yesterday", "`occurred_at` must be an RFC 3339 time of the years 1900 to 9999");
         check(
             "2026-11-22T10:00:00Z",

@@ -13,16 +13,22 @@ use crate::publisher::Message;
 use crate::topology;
 
 /// AMQP's mark of a message that is written to disk.
-const PERSISTENT: u8 = 2;
+pub const PERSISTENT: u8 = 2;
+
+/// The property `content_type` of a command.
+pub const CONTENT_TYPE: &str = "application/json";
 
 /// The most bytes of the property `app_id`. AMQP allows 255 and ends the connection over more.
-const APP_ID_MAX_BYTES: usize = 100;
+pub const APP_ID_MAX_BYTES: usize = 100;
+
+/// The most bytes of a `tracestate`: what every participant must be able to carry (W3C Trace Context, 3.3.1.5).
+pub const TRACESTATE_MAX_BYTES: usize = 512;
 
 /// The message that carries a command. `app_id` names the sender, shortened to its first 100 bytes.
 pub fn message(command: &Command, app_id: &str, trace: Option<&TraceContext>, sent_at: SystemTime) -> Message {
     let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/json".into())
+        .with_content_type(CONTENT_TYPE.into())
         .with_message_id(command.command_id.to_string().into())
         .with_type(MESSAGE_TYPE.into())
         .with_timestamp(seconds(sent_at))
@@ -73,8 +79,6 @@ impl TraceContext {
     /// The context of the two HTTP headers. None if `traceparent` is not one, as the standard asks; a `tracestate`
     /// that is too long or not printable is left out.
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
-        /// What every participant must be able to carry (Trace Context, 3.3.1.5).
-        const TRACESTATE_MAX_BYTES: usize = 512;
         let fits = |state: &&str| {
             (1..=TRACESTATE_MAX_BYTES).contains(&state.len()) && state.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         };

@@ -12,6 +12,9 @@ use crate::text::Invalid;
 /// The longest member id in bytes. Part of the contract.
 pub const MEMBER_ID_MAX_BYTES: usize = 64;
 
+/// A UUID's 32 digits and 4 hyphens; no other form that the `uuid` crate reads has as many.
+const HYPHENATED_BYTES: usize = 36;
+
 /// A member of the programme: 1 to 64 bytes of printable ASCII without spaces.
 ///
 /// Cheap to clone: a batch names each member several times.
@@ -67,9 +70,11 @@ impl std::str::FromStr for MemberId {
 pub struct CommandId(Uuid);
 
 impl CommandId {
-    /// The id, if the text is a UUID.
+    /// The id, if the text is a UUID as RFC 9562 writes it: with hyphens, without braces or `urn:uuid:`, which not
+    /// every reader of the queue would understand.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        Uuid::try_parse(text).map(Self).map_err(|_| Invalid::new("must be a UUID"))
+        let id = if text.len() == HYPHENATED_BYTES { Uuid::try_parse(text).ok() } else { None };
+        id.map(Self).ok_or_else(|| Invalid::new("must be a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11"))
     }
 
     /// A fresh id that rises with time.
@@ -131,5 +136,14 @@ mod tests {
         check("a b", false);
         check("a\n", false);
         check("é", false);
+    }
+
+    #[test]
+    fn a_command_id_is_a_uuid_with_hyphens() {
+        let id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11";
+        assert_eq!(CommandId::parse(&id.to_uppercase()), CommandId::parse(id));
+        for wrong in ["", "123", &id.replace('-', ""), &format!("{{{id}}}"), &format!("urn:uuid:{id}"), &id[1..]] {
+            assert!(CommandId::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

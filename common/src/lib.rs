@@ -1,8 +1,8 @@
 //! The contract of `loyalty`: what both sides of the queue must agree on.
 //!
 //! Read in this order: [`command`] and [`receipt`] say what goes in and what comes back, [`partition`] and
-//! [`topology`] say where it travels, [`publisher`] gets it there with a confirm. Nothing here knows SQL or HTTP,
-//! and nothing that only one side needs belongs here.
+//! [`topology`] say where it travels, [`publisher`] gets it there with a confirm, [`schema`] tells it to other systems.
+//! Nothing here knows SQL or HTTP, and nothing that only one side needs belongs here.
 
 #[macro_use]
 mod closed_set;
@@ -13,9 +13,11 @@ pub mod command;
 pub mod decode;
 pub mod envelope;
 pub mod ids;
+mod moment;
 pub mod partition;
 pub mod publisher;
 pub mod receipt;
+pub mod schema;
 pub mod secret;
 pub mod telemetry;
 pub mod text;

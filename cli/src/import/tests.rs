@@ -170,7 +170,7 @@ fn a_json_line_may_enrol_its_member_itself() {
     let chunk = read("june.jsonl", lines, &["--enroll"]).expect("a usable file");
     let told: Vec<_> = chunk.items.iter().map(|it| (it.line, it.command.command_type().as_str(), it.enrols)).collect();
     assert_eq!(told, [(1, "enroll", false), (2, "earn", false), (3, "enroll", true), (3, "spend", false)]);
-    insta::assert_snapshot!(skipped(&chunk), @"4: `command_id` must be a UUID");
+    insta::assert_snapshot!(skipped(&chunk), @"4: `command_id` must be a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11");
 }
 
 #[test]

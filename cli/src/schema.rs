@@ -1,0 +1,41 @@
+//! `loyalty schema`: the contract as a document, for systems in other languages.
+
+use clap::ValueEnum;
+use loyalty_common::schema::Document;
+
+use crate::Context;
+use crate::exit::Answer;
+
+/// Print the contract for other systems: JSON Schema, or AsyncAPI
+///
+/// The schemas are JSON Schema 2020-12. AsyncAPI names the exchanges, queues, routing keys, headers and properties; it
+/// is YAML, or JSON with --json.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  loyalty schema command > command.json\n  loyalty schema asyncapi > asyncapi.yaml")]
+pub(crate) struct Schema {
+    /// Of what
+    #[arg(value_enum, default_value_t = What::Command)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// JSON Schema of a command, the body of a message
+    Command,
+    /// JSON Schema of a receipt, as the bridge and `loyalty receipt --json` show it
+    Receipt,
+    /// AsyncAPI of the exchanges, queues and messages
+    Asyncapi,
+}
+
+impl Schema {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Answer> {
+        let document = match self.what {
+            What::Command => Document::Command,
+            What::Receipt => Document::Receipt,
+            What::Asyncapi => Document::AsyncApi,
+        };
+        context.output.answer(&document.tree(), |_| document.text())?;
+        Ok(Answer::Yes)
+    }
+}

@@ -1,0 +1,62 @@
+//! How a time is written on the wire: RFC 3339, and nothing else. Whether the day exists is not decided here.
+
+/// Whether a text has the shape of an RFC 3339 time: `2026-11-22T10:00:00.5+01:00`. jiff reads more than that
+/// (`20261122T10Z`, `[Europe/Berlin]`), which other readers of the queue would not.
+pub(crate) fn is_rfc_3339(text: &str) -> bool {
+    /// To the nanosecond: what jiff reads.
+    const FRACTION_MAX_DIGITS: usize = 9;
+    let Some((moment, rest)) = text.split_at_checked("2026-11-22T10:00:00".len()) else { return false };
+    let (fraction, offset) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())),
+        None => ("0", rest),
+    };
+    let utc = offset.eq_ignore_ascii_case("z");
+    has_shape(moment, "0000-00-00T00:00:00")
+        && (1..=FRACTION_MAX_DIGITS).contains(&fraction.len())
+        && (utc || has_shape(offset, "+00:00"))
+}
+
+/// Whether a text is like a pattern in which `0` stands for any digit, `T` for what may part day and time, and `+` for
+/// either sign.
+fn has_shape(text: &str, pattern: &str) -> bool {
+    let fits = |(byte, like): (u8, u8)| match like {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => b"Tt ".contains(&byte),
+        b'+' => b"+-".contains(&byte),
+        other => byte == other,
+    };
+    text.len() == pattern.len() && text.bytes().zip(pattern.bytes()).all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_seconds_and_an_offset() {
+        for fits in [
+            "2026-11-22T10:00:00+01:00",
+            "2026-11-22t10:00:00.123456789z",
+            "2026-11-22 10:00:00.5-00:00",
+            "2026-02-30T25:00:00Z",
+        ] {
+            assert!(is_rfc_3339(fits), "{fits}");
+        }
+        for wrong in [
+            "2026-11-22",
+            "2026-11-22T10:00:00",
+            "2026-11-22T10:00Z",
+            "20261122T100000Z",
+            "2026-11-22T10:00:00,5Z",
+            "2026-11-22T10:00:00.Z",
+            "2026-11-22T10:00:00.1234567890Z",
+            "2026-11-22T10:00:00+01",
+            "2026-11-22T10:00:00+0100",
+            "2026-11-22T10:00:00+01:00[Europe/Berlin]",
+            "+002026-11-22T10:00:00Z",
+            "2026-11-22T10:00:0éZ",
+        ] {
+            assert!(!is_rfc_3339(wrong), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Holds the documents to the code: to what the decoder takes ([`decoder`]), to what a receipt has, and to the files
+//! of `docs/`.
+
+mod decoder;
+
+use std::path::Path;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::{Document, Tree};
+use crate::command::CommandType;
+use crate::envelope::TraceContext;
+use crate::receipt::{Outcome, Receipt, RefusalCode};
+use crate::topology::{Rung, Topology};
+use crate::{Partition, topology};
+
+fn validator(tree: &Tree) -> Validator {
+    let schema = serde_json::to_value(tree).expect("a tree is JSON");
+    jsonschema::meta::validate(&schema).expect("a schema of its dialect");
+    jsonschema::draft202012::new(&schema).expect("a schema")
+}
+
+// --- The receipt -----------------------------------------------------------------------------------------------------
+
+fn receipt() -> Receipt {
+    let at = "2026-11-22T10:00:00.123456Z".parse().expect("a time");
+    // Every field is named: a new one is noticed here.
+    Receipt {
+        member_id: "ann".parse().expect("a member id"),
+        command_id: "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID"),
+        r#type: CommandType::Spend,
+        outcome: Outcome::Refused,
+        code: Some(RefusalCode::InsufficientPoints),
+        points: Some(50),
+        delta: 0,
+        balance_after: 20,
+        seq: 7,
+        epoch: 1,
+        occurred_at: at,
+        recorded_at: at,
+        reason: Some("order 991".to_owned()),
+        source_ref: Some("order:991".to_owned()),
+    }
+}
+
+fn names(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[test]
+fn the_schema_of_a_receipt_has_the_fields_of_a_receipt() {
+    let schema = serde_json::to_value(Document::Receipt.tree()).expect("a tree is JSON");
+    let full = serde_json::to_value(receipt()).expect("a receipt is JSON");
+    assert_eq!(names(&schema["properties"]), names(&full));
+    let least =
+        Receipt { code: None, points: None, reason: None, source_ref: None, outcome: Outcome::Applied, ..receipt() };
+    let mut required: Vec<_> =
+        schema["required"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    required.sort_unstable();
+    assert_eq!(required, names(&serde_json::to_value(least).expect("a receipt is JSON")));
+}
+
+#[test]
+fn every_receipt_fits_its_schema() {
+    let schema = validator(&Document::Receipt.tree());
+    let fits = |receipt: Receipt| schema.is_valid(&serde_json::to_value(receipt).expect("a receipt is JSON"));
+    for code in RefusalCode::ALL {
+        assert!(fits(Receipt { code: Some(*code), ..receipt() }), "{code}");
+    }
+    for command_type in CommandType::ALL {
+        assert!(fits(Receipt { r#type: *command_type, code: None, outcome: Outcome::Applied, ..receipt() }));
+    }
+    assert!(!fits(Receipt { code: None, ..receipt() }), "a refused one says why");
+    assert!(!fits(Receipt { outcome: Outcome::Applied, ..receipt() }), "an applied one has no reason to");
+    assert!(!fits(Receipt { balance_after: -1, ..receipt() }));
+}
+
+// --- The rest --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_headers_are_those_that_a_trace_context_takes() {
+    let schema = validator(&super::headers::schema());
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let zeros = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+    for parent in [parent, zeros, &parent.to_uppercase(), &parent.replacen("00", "01", 1), &parent[1..], ""] {
+        let is_parent = TraceContext::parse(parent, None).is_some();
+        assert_eq!(schema.is_valid(&json!({"traceparent": parent})), is_parent, "{parent}");
+    }
+    let without = TraceContext::parse(parent, None);
+    for state in ["vendor=1", "", "a\nb", "ü", &"x".repeat(512), &"x".repeat(513)] {
+        let is_state = TraceContext::parse(parent, Some(state)) != without;
+        assert_eq!(schema.is_valid(&json!({"traceparent": parent, "tracestate": state})), is_state, "{state}");
+    }
+}
+
+/// AsyncAPI shows them as one.
+#[test]
+fn the_queues_of_the_partitions_differ_by_their_number_only() {
+    let queues = Topology::new(&Rung::default_ladder()).queues;
+    let first = queues.iter().find(|queue| queue.name == "loyalty.commands.00").expect("the first partition");
+    for partition in Partition::all() {
+        let queue = queues.iter().find(|queue| queue.name == partition.queue()).expect("a queue for each partition");
+        assert_eq!(queue.arguments, first.arguments);
+        assert_eq!(queue.bindings, [(topology::COMMANDS, partition.routing_key())]);
+    }
+}
+
+/// Set `LOYALTY_WRITE_DOCS=1` to write them instead.
+#[test]
+fn the_documents_in_docs_are_what_the_code_says() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let write = std::env::var_os("LOYALTY_WRITE_DOCS").is_some();
+    for (document, file) in
+        Document::ALL.into_iter().zip(["schema/command.json", "schema/receipt.json", "asyncapi.yaml"])
+    {
+        let path = docs.join(file);
+        if write {
+            std::fs::write(&path, document.text()).expect("a document can be written");
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        let same = published == document.text();
+        assert!(same, "docs/{file} is not what the code says: `loyalty schema` prints it anew");
+    }
+}

@@ -1,0 +1,87 @@
+//! The schemas of single values: what the `parse` of their newtypes says, in the words of JSON Schema.
+//!
+//! The patterns use only what regular expressions of every language have in common. What no schema can say (lengths
+//! in bytes, the calendar) stands in the description.
+
+use crate::command::VERSION;
+use crate::ids::MEMBER_ID_MAX_BYTES;
+use crate::schema::tree::{Tree, object};
+use crate::text::{EMAIL_MAX_BYTES, POINTS_MAX, TEXT_MAX_BYTES};
+
+/// The field `v`.
+pub(super) fn version() -> Tree {
+    object! { "const" => number(VERSION), "description" => "The version of this contract." }
+}
+
+/// [`MemberId`](crate::MemberId)
+pub(super) fn member_id() -> Tree {
+    object! {
+        "type" => "string",
+        "pattern" => format!("^[!-~]{{1,{MEMBER_ID_MAX_BYTES}}}$"),
+        "description" => "Who it is about: printable ASCII without spaces. Decides the routing key.",
+    }
+}
+
+/// [`CommandId`](crate::CommandId)
+pub(super) fn command_id() -> Tree {
+    object! {
+        "type" => "string",
+        "format" => "uuid",
+        "pattern" => "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        "description" => "A UUID that the sender makes, version 7 preferred. The idempotency key, scoped to the \
+            member.",
+    }
+}
+
+/// [`Points`](crate::Points)
+pub(super) fn points() -> Tree {
+    object! {
+        "type" => "integer",
+        "minimum" => 1,
+        "maximum" => POINTS_MAX,
+        "description" => "How many. Written without fraction and exponent.",
+    }
+}
+
+/// [`Text`](crate::Text)
+pub(super) fn text(what: &str) -> Tree {
+    object! {
+        "type" => "string",
+        "minLength" => 1,
+        "maxLength" => number(TEXT_MAX_BYTES),
+        "pattern" => format!("^[^{CONTROL}]*$"),
+        "description" => format!("{what} At most {TEXT_MAX_BYTES} bytes of UTF-8, no control characters."),
+    }
+}
+
+/// [`EmailAddress`](crate::EmailAddress)
+pub(super) fn email() -> Tree {
+    let not = format!(r#"{CONTROL}{SPACE}<>(),;:"\[\]\\@"#);
+    object! {
+        "type" => "string",
+        "maxLength" => number(EMAIL_MAX_BYTES),
+        "pattern" => format!("^[^{not}]{{1,64}}@[^{not}.]([^{not}]*[^{not}.])?$"),
+        "description" => format!("Where rewards are mailed. At most {EMAIL_MAX_BYTES} bytes, 64 of them before the @."),
+    }
+}
+
+/// A time as a publisher writes it.
+pub(super) fn time() -> Tree {
+    object! {
+        "type" => "string",
+        "pattern" => r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
+        "description" => "When it happened in the shop, RFC 3339, of the years 1900 to 9999. Kept to the microsecond; \
+            more than 5 minutes ahead of the database's clock is refused.",
+    }
+}
+
+/// Control characters (Unicode's `Cc`), inside of brackets.
+const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
+
+/// White space (Unicode's `White_Space`) that is no control character, inside of brackets.
+const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+
+/// A bound of the contract as a document holds it.
+pub(super) fn number(bound: impl TryInto<i64>) -> i64 {
+    bound.try_into().ok().expect("the contract's bounds are far below 2^63")
+}
