@@ -13,6 +13,7 @@ pub mod bridge;
 mod endpoint;
 pub mod http;
 pub mod locking;
+pub mod operating;
 pub mod poison;
 pub mod program;
 pub mod publishing;

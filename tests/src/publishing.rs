@@ -28,7 +28,7 @@ pub(crate) struct Published {
 pub(crate) struct Messages {
     pub(crate) members: Vec<String>,
     pub(crate) ids: Vec<Uuid>,
-    /// Only of what was sent as it is.
+    /// Only of what does not say its command any more.
     pub(crate) bodies: Vec<Option<Vec<u8>>>,
 }
 
@@ -81,6 +81,11 @@ impl Raw {
     pub fn with_properties(mut self, change: impl FnOnce(BasicProperties) -> BasicProperties) -> Self {
         self.message.properties = change(self.message.properties);
         self
+    }
+
+    /// The body, if it does not say the command any more.
+    fn spoiled(&self) -> Option<Vec<u8>> {
+        (self.message.body != self.command.encode()).then(|| self.message.body.clone())
     }
 
     /// What is sent.
@@ -153,13 +158,26 @@ impl World {
 
     /// Publishes a message as it is.
     pub async fn send(&self, raw: &Raw) {
+        self.send_all(std::slice::from_ref(raw)).await;
+    }
+
+    /// Publishes messages as they are, in their order.
+    pub async fn send_all(&self, raws: &[Raw]) {
         let publisher = Publisher::start(self.amqp(), "tests", Limits::default());
-        publisher.publish(raw.message.clone()).await.expect("the broker takes any message");
+        let mut promises = Vec::with_capacity(raws.len());
+        for raw in raws {
+            promises.push(publisher.submit(raw.message.clone()).await.expect("the broker takes any message"));
+        }
+        for promise in promises {
+            promise.confirmed().await.expect("the broker takes any message");
+        }
         let mut noted = self.published();
-        noted.add(&raw.command, Some(raw.message.body.clone()));
-        // None, if the key leads nowhere.
-        let key = raw.message.routing_key.as_str();
-        noted.partitions.extend(Partition::all().filter(|partition| partition.routing_key() == key));
+        for raw in raws {
+            noted.add(&raw.command, raw.spoiled());
+            // None, if the key leads nowhere.
+            let key = raw.message.routing_key.as_str();
+            noted.partitions.extend(Partition::all().filter(|partition| partition.routing_key() == key));
+        }
     }
 
     pub(crate) fn published(&self) -> std::sync::MutexGuard<'_, Published> {

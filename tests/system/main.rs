@@ -35,6 +35,7 @@
 //! (`verify::constraints`), the masking of addresses behind the errors that leave them out (`common/text.rs`).
 
 mod bad_input;
+mod bad_night;
 mod bounds;
 mod bridge;
 mod broker;

@@ -1,0 +1,195 @@
+//! The bad night, whole: the mail server is down and then worse, a partner sends garbage, one command kills its
+//! workers, a worker is lost. And the morning after, in which an operator finds out and mends what can be mended.
+//!
+//! The numbers are a small shop's night. Only time is shortened: rungs of seconds, a mail server that is waited for
+//! one second, and a claim of a killed mailer that ends at once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use loyalty_common::Command;
+use loyalty_local::Behaviour;
+use loyalty_tests::poison::Poison;
+use loyalty_tests::publishing::Raw;
+use loyalty_tests::{Program, Setup, World, eventually};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+mod fold;
+mod morning;
+mod night;
+
+use fold::Fold;
+use night::{Bad, REFUSED_DOMAIN, ROUNDS, Round, deadly, round};
+
+/// A mail server that is quick to be given up, and asked by many at once, so that a night is short.
+const MAIL: &str = "answer_seconds = 1\nconnections = 16";
+
+/// Mails of unknown fate to wait for: more than one connection's.
+const UNKNOWN_MAILS: i64 = 20;
+
+#[tokio::test]
+async fn after_a_bad_night_nothing_is_lost_or_doubled_and_what_can_be_mended_is() {
+    let world = Setup::default().mail(MAIL).start().await;
+    let night = Night::new();
+    let (_worker, poison) = night.pass(&world).await;
+    let mut fold = Fold::default();
+    fold.apply(night.good());
+    fold.is_the_ledger(&world).await;
+    night.has_its_letters(&world).await;
+    every_mail_is_accounted_for(&world, &fold).await;
+    assert_eq!(world.operate(&["verify"]).await.code, 0);
+
+    poison.cure(&world).await;
+    world.mailbox.set(Behaviour::Accept).await.expect("an open port");
+    let mended = morning::mend(&world, &night).await;
+    fold.apply(&mended);
+    fold.is_the_ledger(&world).await;
+    every_mail_is_sent(&world, &fold).await;
+    morning::nothing_more_to_do(&world).await;
+    assert_eq!(world.operate(&["verify"]).await.code, 0);
+}
+
+/// What is published.
+struct Night {
+    rounds: [Round; ROUNDS],
+    deadly: Command,
+}
+
+impl Night {
+    fn new() -> Self {
+        Self { rounds: std::array::from_fn(round), deadly: deadly() }
+    }
+
+    fn good(&self) -> impl Iterator<Item = &Command> {
+        self.rounds.iter().flat_map(|round| &round.good)
+    }
+
+    fn bad(&self) -> impl Iterator<Item = &Bad> {
+        self.rounds.iter().flat_map(|round| &round.bad)
+    }
+
+    /// Publishes everything while everything goes wrong, and waits until all of it has its fate. Answers the worker
+    /// that lives.
+    async fn pass(&self, world: &World) -> (Program, Poison) {
+        let poison = world.poison().await;
+        let worker = self.mail_server_is_down_and_a_command_kills(world).await;
+        self.mail_server_hangs(world).await;
+        let worker = self.mail_server_refuses_and_a_worker_is_lost(world, worker).await;
+        world.settled().await;
+        (worker, poison)
+    }
+
+    async fn mail_server_is_down_and_a_command_kills(&self, world: &World) -> Program {
+        world.mailbox.set(Behaviour::RefuseConnection).await.expect("a closed port");
+        let worker = world.worker().await;
+        let [first, second, ..] = &self.rounds;
+        world.send_all(&first.messages).await;
+        world.settled().await;
+        let (before, after) = second.messages.split_at(second.messages.len() / 2);
+        world.send_all(before).await;
+        world.send_all(&[Raw::of(&self.deadly)]).await;
+        world.send_all(after).await;
+        let set_aside = async || world.count("dead_letter where reason = 'crashed'").await > 0;
+        let (worker, dead) = world.outlive(worker, set_aside).await;
+        assert!(dead > 0, "it kills");
+        reaches(world, "email where attempts > 0", 1).await;
+        worker
+    }
+
+    async fn mail_server_hangs(&self, world: &World) {
+        world.mailbox.set(Behaviour::HangAfterData).await.expect("an open port");
+        world.send_all(&self.rounds[2].messages).await;
+        reaches(world, "email where state = 'unknown'", UNKNOWN_MAILS).await;
+    }
+
+    async fn mail_server_refuses_and_a_worker_is_lost(&self, world: &World, worker: Program) -> Program {
+        world.mailbox.set(Behaviour::PermanentForDomain(REFUSED_DOMAIN.to_owned())).await.expect("an open port");
+        let successor = world.worker().await;
+        successor.says("Consuming commands").await;
+        let [.., fourth, fifth] = &self.rounds;
+        let lost = async {
+            world.applies(500).await;
+            worker.kill().await;
+        };
+        tokio::join!(world.send_all(&fourth.messages), lost);
+        world.send_all(&fifth.messages).await;
+        successor
+    }
+
+    /// Five hundred and one letters, each with the reason of its kind and byte for byte. Beside them, one for each mail
+    /// that was given up.
+    async fn has_its_letters(&self, world: &World) {
+        let mut expected: BTreeMap<&[u8], &str> = self.bad().map(|bad| (bad.raw.body(), bad.kind.reason())).collect();
+        let deadly = self.deadly.encode();
+        expected.insert(&deadly, "crashed");
+        let letters = world.dead_letters().await;
+        let (mails, letters): (Vec<_>, Vec<_>) = letters.iter().partition(|it| it.source == "loyalty.emails");
+        assert_eq!((self.good().count(), self.bad().count(), letters.len()), (10_000, 500, 501));
+        let found: BTreeMap<&[u8], &str> = letters.iter().map(|it| (&*it.body, &*it.reason)).collect();
+        assert_eq!(found, expected);
+
+        let mut by_reason: BTreeMap<&str, i64> = BTreeMap::new();
+        for reason in expected.into_values().chain(mails.iter().map(|it| it.reason.as_str())) {
+            *by_reason.entry(reason).or_default() += 1;
+        }
+        let told = world.operate(&["dead-letters", "list", "--by", "reason"]).await.json;
+        let told = told.as_array().expect("a list").iter();
+        let told = told.map(|it| (it["key"].as_str().expect("a reason"), it["letters"].as_i64().expect("a number")));
+        assert_eq!(told.collect::<BTreeMap<_, _>>(), by_reason);
+    }
+}
+
+async fn reaches(world: &World, rows: &str, count: i64) {
+    let enough = async || (world.count(rows).await >= count).then_some(());
+    eventually(&format!("{count} of {rows}"), enough).await;
+}
+
+/// Every reward has its mail, and every mail is sent once, given up with a letter, or held because nobody knows.
+async fn every_mail_is_accounted_for(world: &World, fold: &Fold) {
+    const ON_ITS_WAY: &str = "email where state in ('queued', 'sending', 'retrying')";
+    let done = async || {
+        world.time_passes_for_mails().await;
+        (world.count(ON_ITS_WAY).await + world.count("outbox").await == 0).then_some(())
+    };
+    eventually("every mail is sent, held or given up", done).await;
+    let (states, copies) = (mail_states(world).await, copies(world));
+    assert_eq!(i64::try_from(states.len()), Ok(fold.rewards()));
+    for (email_id, state) in &states {
+        let copies = copies.get(email_id).copied().unwrap_or_default();
+        let possible = match state.as_str() {
+            "sent" => 1..=1,
+            "dead" => 0..=0,
+            "unknown" => 0..=1,
+            other => panic!("a mail is {other}"),
+        };
+        assert!(possible.contains(&copies), "{email_id} is {state} and has arrived {copies} times");
+    }
+    let is = |state: &str| states.values().filter(|it| *it == state).count();
+    assert!(is("sent") > 0 && is("dead") > 0 && is("unknown") > 0, "each kind is met: {states:?}");
+    let letters = world.count("dead_letter where email_id is not null").await;
+    assert_eq!(usize::try_from(letters), Ok(is("dead")), "one letter for each");
+}
+
+/// Everybody has their mail. Whose fate was unknown may have it twice, and can see that it is the same.
+async fn every_mail_is_sent(world: &World, fold: &Fold) {
+    world.mailed().await;
+    let (states, copies) = (mail_states(world).await, copies(world));
+    assert!(states.values().all(|state| state == "sent"), "{states:?}");
+    assert_eq!(i64::try_from(copies.len()), Ok(fold.rewards()));
+    assert!(states.keys().all(|email_id| (1..=2).contains(&copies[email_id])), "{copies:?}");
+}
+
+async fn mail_states(world: &World) -> HashMap<Uuid, String> {
+    let rows = world.query("select email_id, state from email", &[]).await;
+    rows.iter().map(|row: &Row| (row.get(0), row.get(1))).collect()
+}
+
+/// How often each mail has arrived, by its Message-ID.
+fn copies(world: &World) -> HashMap<Uuid, usize> {
+    let mut copies = HashMap::new();
+    for mail in world.mailbox.mails() {
+        let id = mail.message_id.split('@').next().and_then(|id| id.parse().ok());
+        *copies.entry(id.expect("the mail's id")).or_default() += 1;
+    }
+    copies
+}
