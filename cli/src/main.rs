@@ -23,6 +23,7 @@ mod migrate;
 mod observe;
 mod output;
 mod publish;
+mod rebuild;
 mod receipt;
 mod schema;
 mod service;
@@ -99,6 +100,7 @@ enum Command {
     DeadLetters(Box<dead_letters::DeadLetters>),
     Mails(mails::Mails),
     Verify(verify::Verify),
+    Rebuild(rebuild::Rebuild),
     Bench(bench::Bench),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -135,6 +137,7 @@ impl Command {
             | Self::DeadLetters(_)
             | Self::Mails(_)
             | Self::Verify(_)
+            | Self::Rebuild(_)
             | Self::Bench(_)
             | Self::Schema(_)
             | Self::Completions(_) => LogSource::Command,
@@ -171,6 +174,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Answer> {
         Command::DeadLetters(letters) => letters.run(context).await,
         Command::Mails(mails) => mails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
+        Command::Rebuild(rebuild) => rebuild.run(context).await,
         Command::Bench(bench) => bench.run(context).await,
         Command::Schema(schema) => schema.run(context),
         Command::Completions(completions) => completions.run(),

@@ -4,6 +4,7 @@ use loyalty_common::{MemberId, Receipt};
 use loyalty_store::parked::{self, Parked};
 use loyalty_store::pool::Use;
 use loyalty_store::read::{self, Filter, Member, PAGE_MAX, Reward};
+use loyalty_store::rebuild::{self, Rebuilt};
 use loyalty_store::rows::MemberStatus;
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
@@ -76,6 +77,8 @@ struct Shown {
     rewards: Vec<Reward>,
     /// The end of the ledger, the latest last.
     ledger: Vec<Receipt>,
+    /// What `rebuild` mended of them, the first time first.
+    rebuilt: Vec<Rebuilt>,
 }
 
 /// Somebody who is no member, though commands about them came.
@@ -99,6 +102,7 @@ async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) 
         None => waiting(pool, member_id, limit).await?.map(Found::Waiting),
         Some(member) => Some(Found::Member(Box::new(Shown {
             rewards: read::rewards(pool, member_id, limit).await?,
+            rebuilt: rebuild::history(pool, member_id).await?,
             ledger: read::ledger(pool, member_id, member.last_seq.saturating_sub(limit.into()), limit).await?,
             member,
         }))),
@@ -130,10 +134,14 @@ impl Shown {
             grouped(*balance),
             grouped(*lifetime)
         );
-        let parts = match self.rewards.as_slice() {
-            [] => vec![head, ledger(&self.ledger)],
-            all => vec![head, rewards(all), ledger(&self.ledger)],
-        };
+        let mut parts = vec![head];
+        if !self.rewards.is_empty() {
+            parts.push(rewards(&self.rewards));
+        }
+        parts.push(ledger(&self.ledger));
+        if !self.rebuilt.is_empty() {
+            parts.push(self.rebuilt.iter().map(rebuilt).collect());
+        }
         parts.join("\n\n")
     }
 }
@@ -145,6 +153,12 @@ fn rewards(rewards: &[Reward]) -> String {
         [title, grouped(reward.points), format!("{:.0}", reward.granted_at), reward.mail.state.to_string()]
     });
     table(columns, rows)
+}
+
+fn rebuilt(line: &Rebuilt) -> String {
+    let Rebuilt { at, actor, note, changes } = line;
+    let note = note.as_ref().map(|note| format!(", {note}")).unwrap_or_default();
+    format!("rebuilt {at:.0} by {actor}: {changes}{note}\n")
 }
 
 fn ledger(receipts: &[Receipt]) -> String {

@@ -41,6 +41,7 @@ fn the_help_lists_what_can_be_done() {
       dead-letters  Look at what nobody could use, mend it, send it again, or discard it
       mails         See where the mails of rewards stand, and send those that did not go
       verify        Check that every promise holds for what the database holds
+      rebuild       Compute members anew from the ledger, and mend what differs
       bench         Measure how near the whole comes to its broker and its database
       schema        Print the contract for other systems: JSON Schema, or AsyncAPI
       completions   Print the completions of a shell
@@ -103,6 +104,12 @@ fn wrong_usage_says_what_is_allowed() {
       --reason <REASON>
 
     Usage: loyalty publish terminate --reason <REASON> <MEMBER>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["rebuild", "--where", "points > 5 or status = gone"]), @r"
+    2
+    error: invalid value 'points > 5 or status = gone' for '--where <CONDITIONS>': at character 12: expected `and` or the end, found `or`
 
     For more information, try '--help'.
     ");

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use deadpool_postgres::Client;
 use futures_util::try_join;
 use jiff::Timestamp;
 use loyalty_common::{CommandId, CommandType, MemberId};
@@ -82,6 +83,27 @@ impl Batch {
         let batch = Self(Transaction::about_to_begin(pool).await?);
         let view = batch.read(keys).await?;
         Ok((batch, view))
+    }
+
+    /// Begins the transaction and locks one member, as a batch about them would; somebody unknown gets a row.
+    pub(crate) async fn open_for_member(pool: &Pool, member_id: &MemberId) -> Result<(Self, Account), StoreError> {
+        let batch = Self(Transaction::about_to_begin(pool).await?);
+        let client = batch.client();
+        let (introduce, lock) = try_join!(client.prepare_cached(INTRODUCE), client.prepare_cached(LOCK))?;
+        let members: &[&str] = &[member_id.as_str()];
+        let parameters: Parameters<'_, 1> = [&members];
+        let ((), _, locked) = try_join!(
+            client.batch_execute("begin"),
+            client.execute(&introduce, &parameters),
+            client.query_one(&lock, &parameters),
+        )?;
+        let (_, account) = account(&locked)?;
+        Ok((batch, account))
+    }
+
+    /// The connection of the open transaction, for reading under its locks and for writing beside the changes.
+    pub(crate) fn client(&self) -> &Client {
+        &self.0
     }
 
     /// Writes the changes and commits. The answer to a commit can be lost with the connection: then the error is a

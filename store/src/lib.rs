@@ -1,7 +1,7 @@
 //! Everything that knows SQL. Functions are named by what their callers intend; rows go in and out as plain types.
 //!
 //! [`batch`] is the one place where balances change. The others read, or carry mails and dead letters;
-//! [`letters`] and [`mails`] are the operator's side of these.
+//! [`letters`] and [`mails`] are the operator's side of these, and [`rebuild`] mends members through [`batch`].
 
 pub mod batch;
 mod connection;
@@ -15,6 +15,7 @@ pub mod parked;
 pub mod permission;
 pub mod pool;
 pub mod read;
+pub mod rebuild;
 pub mod rows;
 pub mod standings;
 pub mod suspect;

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_operator", include_str!("../migrations/0002_operator.sql")),
     ("0003_terminate", include_str!("../migrations/0003_terminate.sql")),
     ("0004_suspect", include_str!("../migrations/0004_suspect.sql")),
+    ("0005_rebuild", include_str!("../migrations/0005_rebuild.sql")),
 ];
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".

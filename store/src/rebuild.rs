@@ -1,0 +1,102 @@
+//! Members computed anew from their ledgers, which are the only truth: `loyalty rebuild`.
+//!
+//! Looking takes no locks. Mending takes one member at a time, under the lock that a worker takes for a batch about
+//! them, and looks again under it: what a worker wrote in between counts. A row of the ledger is never touched, and
+//! nothing is taken from a member that a mail may have promised already.
+
+use loyalty_common::{MemberId, closed_set};
+use serde::Serialize;
+
+use crate::pool::{Pool, StoreError};
+use crate::rows::MemberStatus;
+use crate::transaction::Transaction;
+
+mod findings;
+mod history;
+mod mend;
+mod selection;
+
+pub use history::{Rebuilt, history};
+pub use mend::mend;
+pub use selection::{Comparison, Condition, Selection, members};
+
+/// One thing in which what is stored of a member differs from what the ledger says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Whose.
+    pub member_id: MemberId,
+    /// What differs.
+    pub what: Part,
+    /// Of which membership, where that matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i32>,
+    /// What stands there.
+    pub stored: Value,
+    /// What the ledger comes to.
+    pub computed: Value,
+    /// What becomes of it.
+    pub remedy: Remedy,
+}
+
+closed_set! {
+    /// What can differ.
+    pub enum Part {
+        /// Where the member stands.
+        Status = "status",
+        /// Which membership this is.
+        Epoch = "epoch",
+        /// Points to spend.
+        Balance = "balance",
+        /// Points earned in the membership.
+        Lifetime = "lifetime",
+        /// The place of the last row in the ledger.
+        LastSeq = "last_seq",
+        /// Rewards that were earned and are not there.
+        Grants = "grants",
+        /// Rewards that are there and were not earned.
+        GrantsTooMany = "grants_too_many",
+    }
+}
+
+closed_set! {
+    /// What a rebuild makes of a difference.
+    pub enum Remedy {
+        /// It is set to what the ledger says; what is missing is granted, with its mail.
+        Mend = "mend",
+        /// It is left: the mail of a reward that was not earned may be out, and whoever got it was promised it.
+        MailMayBeOut = "mail_may_be_out",
+        /// It is left: so many rewards are missing that the milestone is more likely wrong than they.
+        MilestoneInDoubt = "milestone_in_doubt",
+        /// It is left: no member can stand as the ledger says, so the ledger was changed by somebody.
+        LedgerInDoubt = "ledger_in_doubt",
+    }
+}
+
+/// A status or a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Of [`Part::Status`].
+    Status(MemberStatus),
+    /// Of everything else.
+    Number(i64),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => status.fmt(f),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// How these members differ from their ledgers, in the order of their ids. Reads one snapshot, so that workers may go
+/// on meanwhile and are never met in the middle of a batch.
+pub async fn differences(pool: &Pool, members: &[MemberId]) -> Result<Vec<Difference>, StoreError> {
+    let snapshot = Transaction::about_to_begin(pool).await?;
+    snapshot.batch_execute("begin isolation level repeatable read read only").await?;
+    let found = findings::of(&snapshot, members).await?;
+    snapshot.commit().await?;
+    Ok(found.iter().flat_map(findings::Findings::differences).collect())
+}

@@ -1,0 +1,218 @@
+//! What is stored of members beside what their ledgers come to. Reads only; whoever holds the lock of a member, or a
+//! snapshot, sees both as of the same moment.
+
+use std::collections::HashMap;
+
+use deadpool_postgres::Client;
+use futures_util::try_join;
+use jiff::Timestamp;
+use loyalty_common::MemberId;
+use tokio_postgres::Row;
+
+use super::{Difference, Part, Remedy, Value};
+use crate::pool::StoreError;
+use crate::rows::{MemberStatus, Standing};
+
+/// More missing rewards than this are no accident: one command grants at most as many.
+const MISSING_MAX: i64 = 1_000;
+
+/// One member.
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) member_id: MemberId,
+    /// As the row says. Of somebody without a row: as if they were unknown.
+    stored: Position,
+    /// As the ledger says.
+    pub(super) due: Position,
+    /// The memberships whose rewards are not those that were earned.
+    pub(super) grants: Vec<Grants>,
+}
+
+/// Where a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) standing: Standing,
+    pub(super) last_seq: i64,
+    pub(super) enrolled_at: Option<Timestamp>,
+}
+
+/// The rewards of one membership, by number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grants {
+    pub(super) epoch: i32,
+    /// Lifetime points for each; none if there are no rewards.
+    pub(super) milestone: Option<i64>,
+    /// So many were earned.
+    pub(super) due: i64,
+    /// So many of these are there.
+    there: i64,
+    /// So many are there besides.
+    besides: i64,
+}
+
+/// The row, and what the ledger sums to. `enrolments` and the like as `verify` counts them.
+const POSITIONS: &str = "
+    select a.member_id, coalesce(m.status, 'unenrolled') as status, coalesce(m.epoch, 0) as epoch, m.milestone,
+           coalesce(m.balance, 0) as balance, coalesce(m.lifetime, 0) as lifetime,
+           coalesce(m.last_seq, 0) as last_seq, m.enrolled_at,
+           l.enrolments, l.exits, l.terminations, l.total, l.rows, l.begun_at, e.earned, r.points as first_reward
+    from unnest($1::text[]) as a (member_id)
+    left join member as m on m.member_id = a.member_id
+    cross join lateral (
+        select count(*) filter (where type = 'enroll' and outcome = 'applied')::int as enrolments,
+               count(*) filter (where type = 'exit' and outcome = 'applied') as exits,
+               count(*) filter (where type = 'terminate' and outcome = 'applied') as terminations,
+               coalesce(sum(delta), 0)::bigint as total, coalesce(max(seq), 0) as rows,
+               max(recorded_at) filter (where type = 'enroll' and outcome = 'applied') as begun_at
+        from ledger where member_id = a.member_id) as l
+    cross join lateral (
+        select coalesce(sum(delta), 0)::bigint as earned from ledger
+        where member_id = a.member_id and epoch = l.enrolments and type = 'earn' and outcome = 'applied') as e
+    left join reward as r on r.member_id = a.member_id and r.epoch = l.enrolments and r.number = 1
+    order by a.member_id collate \"C\"";
+
+/// The memberships whose rewards differ. The milestone of the present one is given; that of an earlier one is the
+/// points of its first reward.
+const GRANTS: &str = "
+    select a.member_id, e.epoch, m.milestone, d.due, r.rewards - r.besides as there, r.besides
+    from unnest($1::text[], $2::int[], $3::bigint[]) as a (member_id, epoch, milestone)
+    cross join lateral (
+        select epoch from generate_series(1, a.epoch) as past (epoch)
+        union select epoch from reward where member_id = a.member_id) as e
+    left join reward as first
+        on first.member_id = a.member_id and first.epoch = e.epoch and first.number = 1
+    cross join lateral (
+        select case when e.epoch = a.epoch then a.milestone else nullif(first.points, 0) end as milestone) as m
+    cross join lateral (
+        select coalesce(div(sum(delta), m.milestone), 0)::bigint as due from ledger
+        where member_id = a.member_id and epoch = e.epoch and type = 'earn' and outcome = 'applied') as d
+    cross join lateral (
+        select count(*) as rewards, count(*) filter (where number > d.due) as besides from reward
+        where member_id = a.member_id and epoch = e.epoch) as r
+    where r.rewards - r.besides < d.due or r.besides > 0
+    order by a.member_id collate \"C\", e.epoch";
+
+/// What is found of each, in the order of their ids.
+pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Findings>, StoreError> {
+    let (positions, grants) = try_join!(client.prepare_cached(POSITIONS), client.prepare_cached(GRANTS))?;
+    let ids: Vec<&str> = members.iter().map(MemberId::as_str).collect();
+    let rows = client.query(&positions, &[&ids]).await?;
+    let mut findings = rows.iter().map(findings).collect::<Result<Vec<_>, _>>()?;
+    let column = |due: fn(&Position) -> i32| findings.iter().map(|it| due(&it.due)).collect::<Vec<_>>();
+    let epochs = column(|due| due.standing.epoch);
+    let milestones: Vec<_> = findings.iter().map(|it| it.due.standing.milestone).collect();
+    let ids: Vec<&str> = findings.iter().map(|it| it.member_id.as_str()).collect();
+    let rows = client.query(&grants, &[&ids, &epochs, &milestones]).await?;
+    let mut grants: HashMap<String, Vec<Grants>> = HashMap::new();
+    for row in &rows {
+        grants.entry(row.get("member_id")).or_default().push(grants_of(row));
+    }
+    for it in &mut findings {
+        it.grants = grants.remove(it.member_id.as_str()).unwrap_or_default();
+    }
+    Ok(findings)
+}
+
+fn findings(row: &Row) -> Result<Findings, StoreError> {
+    let stored = Position {
+        standing: Standing {
+            status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
+            epoch: row.get("epoch"),
+            milestone: row.get("milestone"),
+            balance: row.get("balance"),
+            lifetime: row.get("lifetime"),
+        },
+        last_seq: row.get("last_seq"),
+        enrolled_at: row.get("enrolled_at"),
+    };
+    let enrolments: i32 = row.get("enrolments");
+    // The milestone is no command's and so not in the ledger. A row that knows of no membership cannot know it either.
+    let milestone = if stored.standing.epoch > 0 { stored.standing.milestone } else { row.get("first_reward") };
+    let due = Position {
+        standing: Standing {
+            status: status(enrolments.into(), row.get("exits"), row.get("terminations")),
+            epoch: enrolments,
+            milestone,
+            balance: row.get("total"),
+            lifetime: row.get("earned"),
+        },
+        last_seq: row.get("rows"),
+        enrolled_at: row.get("begun_at"),
+    };
+    let member_id = MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })?;
+    Ok(Findings { member_id, stored, due, grants: Vec::new() })
+}
+
+fn status(enrolments: i64, exits: i64, terminations: i64) -> MemberStatus {
+    match (enrolments, terminations) {
+        (0, _) => MemberStatus::Unenrolled,
+        (_, 0) if enrolments > exits => MemberStatus::Active,
+        (_, 0) => MemberStatus::Exited,
+        (_, _) => MemberStatus::Terminated,
+    }
+}
+
+fn grants_of(row: &Row) -> Grants {
+    Grants {
+        epoch: row.get("epoch"),
+        milestone: row.get("milestone"),
+        due: row.get("due"),
+        there: row.get("there"),
+        besides: row.get("besides"),
+    }
+}
+
+impl Findings {
+    /// Each thing that differs.
+    pub(super) fn differences(&self) -> Vec<Difference> {
+        let (stored, due) = (&self.stored.standing, &self.due.standing);
+        let number = |number: fn(&Standing) -> i64| (Value::Number(number(stored)), Value::Number(number(due)));
+        let parts = [
+            (Part::Status, (Value::Status(stored.status), Value::Status(due.status))),
+            (Part::Epoch, number(|standing| standing.epoch.into())),
+            (Part::Balance, number(|standing| standing.balance)),
+            (Part::Lifetime, number(|standing| standing.lifetime)),
+            (Part::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
+        ];
+        let remedy = if self.is_possible() { Remedy::Mend } else { Remedy::LedgerInDoubt };
+        let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due);
+        let mut differences: Vec<_> =
+            differing.map(|(what, (stored, computed))| self.difference(what, None, stored, computed, remedy)).collect();
+        differences.extend(self.grants.iter().flat_map(|grants| self.grants_differ(grants)));
+        differences
+    }
+
+    fn grants_differ(&self, grants: &Grants) -> impl Iterator<Item = Difference> {
+        let differ = |what, stored, computed, remedy| {
+            self.difference(what, Some(grants.epoch), Value::Number(stored), Value::Number(computed), remedy)
+        };
+        let missing = (grants.there < grants.due)
+            .then(|| differ(Part::Grants, grants.there, grants.due, self.remedy_of_missing(grants)));
+        let besides =
+            (grants.besides > 0).then(|| differ(Part::GrantsTooMany, grants.besides, 0, Remedy::MailMayBeOut));
+        missing.into_iter().chain(besides)
+    }
+
+    fn remedy_of_missing(&self, grants: &Grants) -> Remedy {
+        match (self.is_possible(), grants.due - grants.there) {
+            (false, _) => Remedy::LedgerInDoubt,
+            (true, ..=MISSING_MAX) => Remedy::Mend,
+            (true, _) => Remedy::MilestoneInDoubt,
+        }
+    }
+
+    /// The memberships in which something is missing that is to be granted.
+    pub(super) fn to_grant(&self) -> impl Iterator<Item = &Grants> {
+        self.grants.iter().filter(|it| it.there < it.due && self.remedy_of_missing(it) == Remedy::Mend)
+    }
+
+    /// Whether a member can stand as the ledger says: what the table of members checks too.
+    fn is_possible(&self) -> bool {
+        let Standing { status, balance, lifetime, .. } = self.due.standing;
+        (0..=lifetime).contains(&balance) && (status == MemberStatus::Active || balance == 0)
+    }
+
+    fn difference(&self, what: Part, epoch: Option<i32>, stored: Value, computed: Value, remedy: Remedy) -> Difference {
+        Difference { member_id: self.member_id.clone(), what, epoch, stored, computed, remedy }
+    }
+}

@@ -1,0 +1,61 @@
+//! Who had a member computed anew, when, why, and what it changed. Lines are added and never changed.
+
+use deadpool_postgres::Client;
+use jiff::Timestamp;
+use loyalty_common::MemberId;
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use super::Difference;
+use crate::permission::Permission;
+use crate::pool::{Pool, StoreError};
+
+/// One line of a member's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rebuilt {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub note: Option<String>,
+    /// What was changed: "balance 150 -> 100".
+    pub changes: String,
+}
+
+/// Lines that a person can read.
+const LINES_MAX: i64 = 100;
+
+const HISTORY: &str = "
+    select at, actor, note, changes from operator_event where member_id = $1 order by operator_event_id limit $2";
+
+const RECORD: &str = "
+    insert into operator_event (member_id, at, actor, action, note, changes)
+    values ($1, now(), $2, 'rebuilt', $3, $4)";
+
+/// How often a member was mended, the first time first.
+pub async fn history(pool: &Pool, member_id: &MemberId) -> Result<Vec<Rebuilt>, StoreError> {
+    let rows = pool.get().await?.query(HISTORY, &[&member_id.as_str(), &LINES_MAX]).await?;
+    Ok(rows.iter().map(rebuilt).collect())
+}
+
+pub(super) async fn record(
+    client: &Client,
+    member_id: &MemberId,
+    mended: &[&Difference],
+    permission: &Permission,
+) -> Result<(), StoreError> {
+    let changes: Vec<String> = mended.iter().map(|it| change(it)).collect();
+    let changes = changes.join(", ");
+    client.execute(RECORD, &[&member_id.as_str(), &permission.actor(), &permission.note(), &changes]).await?;
+    Ok(())
+}
+
+fn change(Difference { what, epoch, stored, computed, .. }: &Difference) -> String {
+    let of = epoch.map(|epoch| format!(" of membership {epoch}")).unwrap_or_default();
+    format!("{what}{of} {stored} -> {computed}")
+}
+
+fn rebuilt(row: &Row) -> Rebuilt {
+    Rebuilt { at: row.get("at"), actor: row.get("actor"), note: row.get("note"), changes: row.get("changes") }
+}

@@ -1,0 +1,107 @@
+//! Writing what the ledger says over what is stored of a member, under the lock that a worker takes.
+
+use deadpool_postgres::Client;
+use loyalty_common::MemberId;
+
+use super::findings::{self, Findings, Grants};
+use super::{Difference, Remedy, history};
+use crate::batch::{Batch, Changes};
+use crate::permission::Permission;
+use crate::pool::{Pool, StoreError};
+use crate::rows::{Account, MemberStatus, RewardRow};
+
+/// Mends one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
+/// did any more. `reward` is the programme's: what a missing grant is of. Its mail is queued as a worker does it.
+pub async fn mend(
+    pool: &Pool,
+    member_id: &MemberId,
+    reward: &str,
+    permission: &Permission,
+) -> Result<Vec<Difference>, StoreError> {
+    let (batch, account) = Batch::open_for_member(pool, member_id).await?;
+    let client = batch.client();
+    // Only now, in a statement after the one that waited for the lock: the snapshot of that one may be older than
+    // what a worker has committed meanwhile.
+    let found = findings::of(client, std::slice::from_ref(member_id)).await?;
+    let differences: Vec<Difference> = found.iter().flat_map(Findings::differences).collect();
+    let mended: Vec<&Difference> = differences.iter().filter(|it| it.remedy == Remedy::Mend).collect();
+    let mut changes = Changes::default();
+    for findings in &found {
+        let account = mended_account(&account, findings);
+        for grants in findings.to_grant() {
+            changes.rewards.extend(missing(client, &account, grants, reward).await?);
+        }
+        if mended.iter().any(|difference| difference.epoch.is_none()) {
+            changes.accounts.push(account);
+        }
+    }
+    if !mended.is_empty() {
+        history::record(client, member_id, &mended, permission).await?;
+    }
+    batch.commit(&changes).await?;
+    Ok(differences)
+}
+
+fn mended_account(account: &Account, findings: &Findings) -> Account {
+    let due = &findings.due;
+    // Who is no member is forgotten, also when a wrong row kept them.
+    let is_member = due.standing.status == MemberStatus::Active;
+    Account {
+        standing: due.standing,
+        last_seq: due.last_seq,
+        email: account.email.clone().filter(|_| is_member),
+        name: account.name.clone().filter(|_| is_member),
+        enrolled_at: account.enrolled_at.or(due.enrolled_at),
+        member_id: account.member_id.clone(),
+    }
+}
+
+/// The credits of a membership with the milestones that each crossed, less those that were granted.
+const MISSING: &str = "
+    select due.number, credit.seq,
+           exists (select from email where member_id = $1 and epoch = $2 and number = due.number) as is_mailed
+    from (
+        select seq, delta, sum(delta) over (order by seq) as lifetime_after from ledger
+        where member_id = $1 and epoch = $2 and type = 'earn' and outcome = 'applied') as credit
+    cross join lateral generate_series(
+        div(lifetime_after - delta, $3::bigint)::bigint + 1, div(lifetime_after, $3::bigint)::bigint) as due (number)
+    where not exists (select from reward where member_id = $1 and epoch = $2 and number = due.number)
+    order by due.number";
+
+/// A reward whose mail is there already, on its way or arrived.
+const RESTORE: &str = "
+    insert into reward (member_id, epoch, number, seq, points, title, granted_at)
+    values ($1, $2, $3, $4, $5, $6, now())";
+
+/// The rewards to be granted with a mail. Those that lack only their own row get it here.
+async fn missing(
+    client: &Client,
+    account: &Account,
+    grants: &Grants,
+    reward: &str,
+) -> Result<Vec<RewardRow>, StoreError> {
+    let Some(milestone) = grants.milestone else {
+        return Ok(Vec::new());
+    };
+    let member_id = account.member_id.as_str();
+    let mut rewards = Vec::new();
+    for row in client.query(MISSING, &[&member_id, &grants.epoch, &milestone]).await? {
+        let (number, seq): (i64, i64) = (row.get("number"), row.get("seq"));
+        let points = number * milestone;
+        if row.get("is_mailed") {
+            client.execute(RESTORE, &[&member_id, &grants.epoch, &number, &seq, &points, &reward]).await?;
+            continue;
+        }
+        rewards.push(RewardRow {
+            member_id: account.member_id.clone(),
+            epoch: grants.epoch,
+            number,
+            seq,
+            points,
+            title: reward.to_owned(),
+            recipient: account.email.clone(),
+            name: account.name.clone(),
+        });
+    }
+    Ok(rewards)
+}
