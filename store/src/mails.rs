@@ -16,8 +16,10 @@ use crate::letters::{self, Event, LetterId};
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
 
+mod overdue;
 mod requeue;
 
+pub use overdue::ask_for_overdue;
 pub use requeue::{Requeue, Requeued, requeue, requeue_letters, states};
 
 /// A mail, without where it goes.

@@ -131,20 +131,20 @@ async fn a_policy_that_overrides_an_argument_is_found() {
 #[tokio::test]
 async fn an_abandoned_rung_drains_and_is_removed() {
     let world = World::start().await;
-    let rung = abandon(&world, "5s").await;
+    let rung = abandon(&world, "15s").await;
     put_on(&world, &rung, "a mail's request").await;
     // RabbitMQ has not counted yet and tells 0: it must not be believed.
     let drains = topology(&world).await;
-    tells(&drains, &["loyalty.emails.retry.5s is of no rung any more; mails that leave it when their time is up: 1"]);
+    tells(&drains, &["loyalty.emails.retry.15s is of no rung any more; mails that leave it when their time is up: 1"]);
     assert_eq!(bindings_of(&world, &rung).await, 0);
     let checked = check(&world, &[]).await;
     assert_eq!(checked.code, Some(0), "{}{}", checked.output, checked.log);
-    tells(&checked, &["Abandoned: loyalty.emails.retry.5s"]);
+    tells(&checked, &["Abandoned: loyalty.emails.retry.15s"]);
 
     eventually("the mail is due", async || (world.ready("loyalty.emails").await == 1).then_some(())).await;
     let removed = async || {
         let answer = topology(&world).await;
-        answer.output.contains("loyalty.emails.retry.5s was of no rung any more, and empty: deleted").then_some(())
+        answer.output.contains("loyalty.emails.retry.15s was of no rung any more, and empty: deleted").then_some(())
     };
     eventually("the queue is removed", removed).await;
     let after = topology(&world).await;
@@ -173,7 +173,7 @@ async fn an_abandoned_rung_whose_mail_is_still_on_its_way_stays() {
 #[tokio::test]
 async fn an_abandoned_rung_is_not_removed_by_what_another_broker_counts() {
     let (world, other) = tokio::join!(World::start(), Setup::default().own_broker().start());
-    let rung = abandon(&world, "5s").await;
+    let rung = abandon(&world, "15s").await;
     // There, a virtual host of the same name with an empty queue of the same name.
     let vhost = world.vhost();
     other.manage("PUT", &format!("/api/vhosts/{vhost}"), None).await;

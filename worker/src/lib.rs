@@ -44,6 +44,7 @@ use intake::Intake;
 use lane::Lane;
 use mail::{MailSettings, Mailer, MailerError};
 use supervise::supervise;
+use sweep::Sweep;
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
@@ -95,6 +96,8 @@ pub async fn run(
     // Of their own: a mailer that waits for the database must not take a connection from the points.
     let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
+    let sends_mails = settings.mail.smtp.is_some();
+    let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail)?;
     let intake = Intake { amqp: settings.amqp.clone(), lane, limits, consuming };
 
@@ -103,7 +106,7 @@ pub async fn run(
     parts.spawn(async move { supervise("commands", &stop, || intake.session(&stop)).await });
     parts.spawn(relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
     parts.spawn(mailer.run(settings.amqp.clone(), shutdown.clone()));
-    parts.spawn(sweep::run(pool.clone(), limits.parked_keep, Arc::default(), shutdown.clone()));
+    parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
     parts.spawn(keeper::run(settings.amqp, pool, shutdown.clone()));
     join(parts, &shutdown, limits.drain + OVERDUE).await
 }

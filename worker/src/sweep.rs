@@ -1,5 +1,5 @@
 //! The sweep: once an hour, moves commands that have waited too long for their member's enrolment to the dead letters,
-//! and writes down what became of replayed letters that nobody waited for.
+//! asks anew for mails whose request was lost, and writes down what became of replayed letters that nobody waited for.
 //!
 //! It never decides about a command that may still be applied: it takes the same locks as an enrolment.
 
@@ -8,50 +8,80 @@ use std::time::Duration;
 
 use loyalty_common::backoff;
 use loyalty_common::publisher::chain;
-use loyalty_store::{Pool, StoreError, letters, parked};
+use loyalty_store::{Pool, StoreError, letters, mails, parked};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Between two sweeps. What is swept has waited for days, so an hour more or less is nothing to it.
+/// Between two sweeps. What is swept has waited for hours or days, so an hour more or less is nothing to it.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Commands moved in one transaction: it holds the locks of as many members, and letters are written one by one.
 const BATCH_COMMANDS: u32 = 200;
 
-/// Sweeps now, every hour, and whenever `wake` is rung, until `shutdown`. Commands are kept waiting for `keep`.
-pub async fn run(pool: Pool, keep: Duration, wake: Arc<Notify>, shutdown: CancellationToken) {
-    let mut attempt = 0;
-    while !shutdown.is_cancelled() {
-        match sweep(&pool, keep, &shutdown).await {
-            Ok(()) => {
-                attempt = 0;
-                shutdown.run_until_cancelled(tokio::time::timeout(INTERVAL, wake.notified())).await;
-            }
-            Err(error) => {
-                let wait = backoff::delay(attempt, backoff::jitter());
-                attempt = attempt.saturating_add(1);
-                warn!(error = chain(&error), wait_ms = wait.as_millis(), "The sweep waits");
-                shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
-            }
-        }
-    }
-    info!(part = "sweep", "Stopped");
+/// How long a mail may be due without an attempt before its request counts as lost. A queue is behind by seconds or
+/// minutes; when it is behind for longer, asking twice only makes it longer.
+const OVERDUE: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Mails asked for anew by one sweep. Lost requests are rare, and a queue that is merely behind must not be filled.
+const OVERDUE_MAILS: u32 = 200;
+
+/// What is swept.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The database.
+    pub pool: Pool,
+    /// How long commands may wait for an enrolment.
+    pub parked_keep: Duration,
+    /// Whether mails are sent at all. While they are not, they wait in their queue, and more requests would fill it.
+    pub sends_mails: bool,
 }
 
-async fn sweep(pool: &Pool, keep: Duration, shutdown: &CancellationToken) -> Result<(), StoreError> {
-    let concluded = letters::settle_abandoned(pool).await?;
-    if concluded > 0 {
-        info!(letters = concluded, "Recorded what became of replayed dead letters");
-    }
-    while !shutdown.is_cancelled() {
-        let found = parked::set_overdue_aside(pool, keep, BATCH_COMMANDS).await?;
-        if found > 0 {
-            warn!(commands = found, "Set commands aside that waited too long for an enrolment");
+impl Sweep {
+    /// Sweeps now, every hour, and whenever `wake` is rung, until `shutdown`.
+    pub async fn run(self, wake: Arc<Notify>, shutdown: CancellationToken) {
+        let mut attempt = 0;
+        while !shutdown.is_cancelled() {
+            match self.sweep(&shutdown).await {
+                Ok(()) => {
+                    attempt = 0;
+                    shutdown.run_until_cancelled(tokio::time::timeout(INTERVAL, wake.notified())).await;
+                }
+                Err(error) => {
+                    let wait = backoff::delay(attempt, backoff::jitter());
+                    attempt = attempt.saturating_add(1);
+                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "The sweep waits");
+                    shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
+                }
+            }
         }
-        if found < BATCH_COMMANDS as usize {
-            return Ok(());
-        }
+        info!(part = "sweep", "Stopped");
     }
-    Ok(())
+
+    async fn sweep(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        let concluded = letters::settle_abandoned(&self.pool).await?;
+        if concluded > 0 {
+            info!(letters = concluded, "Recorded what became of replayed dead letters");
+        }
+        if self.sends_mails {
+            let asked_for = mails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_MAILS).await?;
+            if asked_for > 0 {
+                warn!(mails = asked_for, "Mails were long due and nobody asked for them; they are asked for anew");
+            }
+        }
+        self.set_parked_aside(shutdown).await
+    }
+
+    async fn set_parked_aside(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while !shutdown.is_cancelled() {
+            let found = parked::set_overdue_aside(&self.pool, self.parked_keep, BATCH_COMMANDS).await?;
+            if found > 0 {
+                warn!(commands = found, "Set commands aside that waited too long for an enrolment");
+            }
+            if found < BATCH_COMMANDS as usize {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }

@@ -152,9 +152,14 @@ const SETTLE_LETTERS: &str = "
     from unnest($1::uuid[]) as mails (email_id) left join open using (email_id)";
 
 async fn queue(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
+    client.execute(QUEUE, &[&uuids(ids)]).await?;
+    ask_for(client, ids).await
+}
+
+/// Leaves a request for each mail in the outbox.
+pub(super) async fn ask_for(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
     let bodies: Vec<Vec<u8>> = ids.iter().map(|id| request::encode(*id)).collect();
     let mails = uuids(ids);
-    client.execute(QUEUE, &[&mails]).await?;
     let (exchange, key) = (topology::EMAILS, topology::SEND_KEY);
     client.execute(REQUEST, &[&mails, &bodies, &exchange, &key, &request::MESSAGE_TYPE]).await?;
     Ok(())

@@ -1,5 +1,7 @@
 //! Looking at mails and queueing them anew.
 
+use std::time::Duration;
+
 use loyalty_store::batch::Changes;
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::email::{self, Claim, EmailId, EmailState};
@@ -117,4 +119,30 @@ async fn a_replay_of_letters_queues_each_mail_once_and_decides_nothing_about_unk
     assert_eq!(concluded, letters.iter().copied().zip(ends).collect::<Vec<_>>());
     assert_eq!(world.number("select count(*) from outbox").await, 1);
     assert_eq!(world.open(letters[3]).await.letter.state, LetterState::Replaying);
+}
+
+/// The queue was deleted, or the broker's disk is a new one: the rows are all that is left.
+#[tokio::test]
+async fn mails_that_are_long_due_are_asked_for_anew_and_once() {
+    use EmailState::{Dead, Queued, Retrying, Sending, Sent};
+    let world = World::start().await;
+    let ids = world.mails(&[Retrying, Sending, Retrying, Queued, Sent, Dead, Retrying]).await;
+    world.execute("update email set updated_at = now() - interval '1 day', due_at = now() - interval '7h'").await;
+    world.execute(&format!("update email set due_at = now() - interval '5h' where email_id = '{}'", ids[2])).await;
+    // Its request is on its way.
+    world
+        .execute(&format!(
+            "insert into outbox (exchange, routing_key, message_id, type, body, created_at)
+             values ('loyalty.emails', 'send', '{}', 'x', '', now())",
+            ids[6]
+        ))
+        .await;
+    let ask = async || mails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");
+    assert_eq!(ask().await, 2);
+    assert_eq!(ask().await, 0);
+    let asked_for = format!("select count(*) from outbox where message_id in ('{}', '{}')", ids[0], ids[1]);
+    assert_eq!(world.number(&asked_for).await, 2);
+    assert_eq!(world.number("select count(*) from outbox").await, 3);
+    let state = mails::states(&world.pool, &ids).await.expect("states");
+    assert_eq!((state[&ids[0]], state[&ids[1]]), (Retrying, Sending));
 }

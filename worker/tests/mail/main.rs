@@ -65,6 +65,32 @@ async fn a_passing_refusal_is_tried_again_on_the_next_rung() {
     }
 }
 
+/// The mailer looks for its rungs when it starts. One that goes later stops nobody.
+#[tokio::test]
+async fn a_mail_whose_rung_was_removed_waits_on_a_shorter_one() {
+    let world = World::start().await;
+    let post = world.post();
+    let first = world.grant("bob", "bob@example.com").await;
+    post.wake.notify_one();
+    world.becomes(first, "sent").await;
+    for rung in ["2s", "3s"] {
+        world.remove(&format!("loyalty.emails.retry.{rung}")).await;
+    }
+    world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("the mailbox obeys");
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    eventually("the second attempt fails", async || {
+        let row = world.mail(email_id).await;
+        (row.attempts == 2 && row.state == "retrying").then_some(())
+    })
+    .await;
+    world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
+    assert_eq!(world.becomes(email_id, "sent").await.attempts, 3);
+    assert_eq!(world.letters().await, []);
+    post.stop().await;
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_rejected_mail_is_set_aside_and_its_neighbours_are_sent() {
     let world = World::start().await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 use loyalty_common::amqp;
@@ -227,6 +227,13 @@ impl World {
         let options = BasicPublishOptions::default();
         let published = channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
         drop(published.expect("published"));
+        amqp::close(&connection).await;
+    }
+
+    /// Removes a queue with all that it holds.
+    pub(crate) async fn remove(&self, queue: &str) {
+        let (connection, channel) = self.channel().await;
+        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("the queue goes");
         amqp::close(&connection).await;
     }
 

@@ -1,0 +1,36 @@
+//! Mails whose request was lost with its queue or its broker. The row says that an attempt is due, and nobody asks.
+//!
+//! Only the request is repeated; where the mail stands is for the mailer to change. One that was not lost but waits in
+//! a long queue is asked for twice, which does nothing: the second request finds the mail settled.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::requeue::ask_for;
+use crate::email::EmailId;
+use crate::pool::{Pool, StoreError};
+use crate::transaction::Transaction;
+
+/// Those that should have been retried, and those whose mailer did not come back, so that they become unknown. The
+/// change of `updated_at` keeps the next sweep, and that of another worker, from asking for the same ones.
+const OVERDUE: &str = "
+    with overdue as (
+        select email_id from email as e
+        where e.state in ('retrying', 'sending')
+          and greatest(e.due_at, e.updated_at) < now() - make_interval(secs => $1)
+          and not exists (select from outbox where message_id = e.email_id::text)
+        order by e.due_at limit $2
+        for update skip locked)
+    update email as e set updated_at = now() from overdue where e.email_id = overdue.email_id
+    returning e.email_id";
+
+/// Asks anew for mails that have been due for longer than `patience`, at most `limit`. Answers how many.
+pub async fn ask_for_overdue(pool: &Pool, patience: Duration, limit: u32) -> Result<usize, StoreError> {
+    let transaction = Transaction::begin(pool).await?;
+    let rows = transaction.query(OVERDUE, &[&patience.as_secs_f64(), &i64::from(limit)]).await?;
+    let mails: Vec<EmailId> = rows.iter().map(|row| EmailId::from(row.get::<_, Uuid>(0))).collect();
+    ask_for(&transaction, &mails).await?;
+    transaction.commit().await?;
+    Ok(mails.len())
+}
