@@ -1,8 +1,12 @@
 //! What a rehearsal predicts is what a replay comes to, whatever was before, as long as nothing else happens.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use loyalty_common::{Action, Command, CommandId, Points};
+use loyalty_common::command::BODY_MAX_BYTES;
+use loyalty_common::{Action, Command, CommandId, CommandType, Points};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, EditedBody};
 use loyalty_worker::rehearsal::Prediction;
@@ -21,6 +25,8 @@ struct Asked {
     member: u8,
     id: u8,
     action: Action,
+    /// Whether its till's clock is a day ahead.
+    ahead: bool,
 }
 
 /// How a letter came to be one.
@@ -34,6 +40,15 @@ enum Damage {
     Mended,
     /// Its publisher named another version.
     Foreign,
+    /// Its publisher named another version, and an operator has said that it is this one.
+    Adopted,
+    /// It is larger than any command.
+    Large,
+}
+
+/// Why a letter is one, as far as a replay goes: by nothing but its body does it matter.
+fn reason() -> impl Strategy<Value = Reason> {
+    prop::sample::select(Reason::ALL.to_vec())
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -46,12 +61,14 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => Just(Action::Exit),
         1 => Just(Action::Terminate),
     ];
-    (0_u8..3, 0_u8..8, action).prop_map(|(member, id, action)| Asked { member, id, action })
+    let ahead = prop::bool::weighted(0.05);
+    (0_u8..3, 0_u8..8, action, ahead).prop_map(|(member, id, action, ahead)| Asked { member, id, action, ahead })
 }
 
 /// A past in which some of the members are enrolled first, or nearly everything would wait for that.
 fn begun((enrolled, rest): (Vec<bool>, Vec<Asked>)) -> Vec<Asked> {
-    let enroll = |member| Asked { member, id: 100 + member, action: Action::Enroll { email: None, name: None } };
+    let action = Action::Enroll { email: None, name: None };
+    let enroll = |member| Asked { member, id: 100 + member, action: action.clone(), ahead: false };
     let enrolled = (0_u8..).zip(enrolled).filter(|(_, enrolled)| *enrolled).map(|(member, _)| enroll(member));
     enrolled.chain(rest).collect()
 }
@@ -62,6 +79,8 @@ fn damage() -> impl Strategy<Value = Damage> {
         1 => Just(Damage::Garbage),
         1 => Just(Damage::Mended),
         1 => Just(Damage::Foreign),
+        1 => Just(Damage::Adopted),
+        1 => Just(Damage::Large),
     ]
 }
 
@@ -69,7 +88,11 @@ impl Asked {
     fn command(&self, case: usize) -> Command {
         let member = format!("m{case}-{}", self.member).parse().expect("a member id");
         let id = Uuid::new_v5(&Uuid::nil(), format!("{case}/{}", self.id).as_bytes());
-        Command { command_id: CommandId::from(id), ..Command::new(member, self.action.clone()) }
+        let mut command = Command { command_id: CommandId::from(id), ..Command::new(member, self.action.clone()) };
+        if self.ahead {
+            command.occurred_at += Duration::from_secs(24 * 60 * 60);
+        }
+        command
     }
 }
 
@@ -83,13 +106,18 @@ async fn a_prediction_is_what_a_replay_comes_to() {
     let config =
         ProptestConfig { cases: CASES, failure_persistence: None, max_shrink_iters: 50, ..ProptestConfig::default() };
     let past = (prop::collection::vec(any::<bool>(), 3), prop::collection::vec(asked(), 0..8)).prop_map(begun);
-    let strategy = (past, prop::collection::vec((asked(), damage()), 1..14));
+    let strategy = (past, prop::collection::vec((asked(), damage(), reason()), 1..14));
+    let met = Mutex::new(BTreeSet::new());
     let result = TestRunner::new(config).run(&strategy, |(history, letters)| {
         let case = cases.fetch_add(1, Ordering::Relaxed);
         let check = holds(&world, case, &history, &letters);
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(check))
+        let predicted = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(check))?;
+        met.lock().expect("nobody panics").extend(predicted.iter().map(kind));
+        Ok(())
     });
     result.expect("every prediction holds");
+    let met = met.into_inner().expect("nobody panics");
+    assert!(KINDS.iter().all(|kind| met.contains(*kind)), "cases too tame: only {met:?}");
     world.verified().await;
     worker.stop().await;
     world.end().await;
@@ -99,8 +127,8 @@ async fn holds(
     world: &World,
     case: usize,
     history: &[Asked],
-    damaged: &[(Asked, Damage)],
-) -> Result<(), TestCaseError> {
+    damaged: &[(Asked, Damage, Reason)],
+) -> Result<Vec<Prediction>, TestCaseError> {
     let before = world.open().await.len();
     // The past is made by replays as well: they see each command to its end.
     let past: Vec<_> = history.iter().map(|asked| letter(&asked.command(case))).collect();
@@ -117,40 +145,74 @@ async fn holds(
     let report = world.replay(&ids).await;
     prop_assert_eq!(&report.unanswered, &[]);
 
-    for (id, prediction) in ids.iter().zip(&predicted) {
-        let end = report.concluded.iter().find(|(concluded, _)| concluded == id).map(|(_, end)| end);
-        let released = report.released.contains(id);
-        prop_assert!(agrees(prediction, end, released), "{:?} came to {:?} ({:?})", prediction, end, ids);
+    let letters = letters::replayable(&world.pool, &ids).await.expect("letters");
+    let mut balances = HashMap::new();
+    for (letter, prediction) in letters.iter().zip(&predicted) {
+        let id = letter.dead_letter_id;
+        let end = report.concluded.iter().find(|(concluded, _)| *concluded == id).map(|(_, end)| end);
+        let (command, released) = (letter.command().ok(), report.released.contains(&id));
+        let enrols = command.as_ref().is_some_and(|it| it.command_type() == CommandType::Enroll);
+        prop_assert!(agrees(prediction, end, enrols, released), "{id}: {prediction:?} came to {end:?} ({ids:?})");
+        if let (Prediction::Applied { after, .. }, Some(command)) = (prediction, command) {
+            balances.insert(command.member_id, *after);
+        }
     }
-    Ok(())
+    // What an enrolment releases is told with it, and shows in the end.
+    for (member, after) in balances {
+        prop_assert_eq!(world.balance(member.as_str()).await, after, "{}", member);
+    }
+    Ok(predicted)
 }
 
-async fn record(world: &World, case: usize, damaged: &[(Asked, Damage)]) {
-    for (asked, damage) in damaged {
+async fn record(world: &World, case: usize, damaged: &[(Asked, Damage, Reason)]) {
+    for (asked, damage, reason) in damaged {
         let command = asked.command(case);
-        let sound = letter(&command);
+        let sound = NewDeadLetter { reason: *reason, ..letter(&command) };
         let garbage = NewDeadLetter { body: b"\xff{".to_vec(), reason: Reason::Malformed, ..letter(&earn("x", 1)) };
         let headers = serde_json::json!({"type": "loyalty.command.v9"});
+        let foreign = NewDeadLetter { headers, ..sound.clone() };
         match damage {
             Damage::None => world.record(&[sound]).await,
             Damage::Garbage => world.record(&[garbage]).await,
-            Damage::Foreign => world.record(&[NewDeadLetter { headers, ..sound }]).await,
-            Damage::Mended => {
-                world.record(&[garbage]).await;
-                let id = *world.open().await.last().expect("it was recorded");
-                let body = EditedBody::parse(command.encode()).expect("a command");
-                letters::edit(&world.pool, id, &body, &operator("eve")).await.expect("an edit");
+            Damage::Foreign => world.record(&[foreign]).await,
+            Damage::Mended => recorded_and_edited(world, garbage, &command).await,
+            Damage::Adopted => recorded_and_edited(world, foreign, &command).await,
+            Damage::Large => {
+                let body = [sound.body.as_slice(), &vec![b' '; BODY_MAX_BYTES]].concat();
+                world.record(&[NewDeadLetter { body, ..sound }]).await;
             }
         }
     }
 }
 
+async fn recorded_and_edited(world: &World, letter: NewDeadLetter, meant: &Command) {
+    world.record(&[letter]).await;
+    let id = *world.open().await.last().expect("it was recorded");
+    let body = EditedBody::parse(meant.encode()).expect("a command");
+    letters::edit(&world.pool, id, &body, &operator("eve")).await.expect("an edit");
+}
+
+/// What a command's letter can come to. The cases must meet each.
+const KINDS: [&str; 8] =
+    ["applied", "refused", "duplicate", "parked", "conflict", "failed", "malformed", "unknown_version"];
+
+fn kind(prediction: &Prediction) -> &'static str {
+    match prediction {
+        Prediction::Applied { .. } => "applied",
+        Prediction::Refused { .. } => "refused",
+        Prediction::Duplicate => "duplicate",
+        Prediction::Parked => "parked",
+        Prediction::Conflict { .. } => "conflict",
+        Prediction::Broken { reason, .. } => reason.as_str(),
+        Prediction::Queued | Prediction::UnknownMail => "a mail's",
+    }
+}
+
 /// The same end, with the same words. An enrolment's own row has no balance yet of what it releases.
-fn agrees(prediction: &Prediction, end: Option<&Concluded>, released: bool) -> bool {
+fn agrees(prediction: &Prediction, end: Option<&Concluded>, enrols: bool, released: bool) -> bool {
     match (prediction, end) {
-        (Prediction::Applied { before, after }, Some(Concluded::Applied { balance })) => {
-            balance == after || *before == 0
-        }
+        (Prediction::Applied { .. }, Some(Concluded::Applied { balance })) if enrols => *balance == 0,
+        (Prediction::Applied { after, .. }, Some(Concluded::Applied { balance })) => balance == after,
         (Prediction::Refused { code, balance }, Some(Concluded::Refused { code: came, balance: left })) => {
             (code, balance) == (came, left)
         }

@@ -1,6 +1,7 @@
 //! Rehearsals, replays and the sweep against a real database and a real broker, with a worker that applies.
 
 mod foreseen;
+mod foreseen_mails;
 mod interrupted;
 mod mended;
 mod swept;
