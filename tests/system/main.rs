@@ -31,6 +31,7 @@
 //! | ... and only in the broker that was asked | `cli/topology/rungs.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
 //! | no mail is taken while a rung is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_rungs_are_missing_...` |
 //! | a member is mended under the worker's lock, and looked at again under it | `store/rebuild/mend.rs` | `store/tests/operator/rebuild.rs`, `what_a_worker_writes_in_...` |
+//! | a publisher sets `mandatory` and waits for the confirm | `examples/` | `examples::the_publishers_hear_...` |
 //!
 //! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock
 //! (`verify::constraints`), the masking of addresses behind the errors that leave them out (`common/text.rs`).
@@ -43,6 +44,7 @@ mod broker;
 mod crashes;
 mod database;
 mod dev;
+mod examples;
 mod fates;
 mod import;
 mod rebuild;
