@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::program::Ended;
 use crate::world::World;
 
 /// What a command answered.
@@ -16,10 +17,7 @@ pub struct Told {
 impl World {
     /// Runs a command with `--json`. One that ends without an answer fails the test.
     pub async fn operate(&self, args: &[&str]) -> Told {
-        let ended = self.loyalty(&[args, &["--json"]].concat()).await.end().await;
-        let json = serde_json::from_str(&ended.output);
-        let json = json.unwrap_or_else(|error| panic!("{args:?}: {error}\n{}{}", ended.output, ended.log));
-        Told { code: ended.code.expect("no signal"), json }
+        Told::of(&self.loyalty(&[args, &["--json"]].concat()).await.end().await)
     }
 
     /// Runs a command that changes something, without being asked, and for a reason.
@@ -29,6 +27,13 @@ impl World {
 }
 
 impl Told {
+    /// What a command that was run with `--json` answered.
+    pub fn of(ended: &Ended) -> Self {
+        let json = serde_json::from_str(&ended.output);
+        let json = json.unwrap_or_else(|error| panic!("{error}\n{}{}", ended.output, ended.log));
+        Self { code: ended.code.expect("no signal"), json }
+    }
+
     /// The entries of a list in the answer.
     pub fn list(&self, name: &str) -> &[Value] {
         self.json[name].as_array().unwrap_or_else(|| panic!("no list {name} in {}", self.json))

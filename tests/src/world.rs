@@ -184,7 +184,12 @@ impl World {
 
     /// Starts `loyalty` with any arguments, connected to this world by its environment.
     pub async fn loyalty(&self, args: &[&str]) -> Program {
-        self.spawn(args, Way::default()).await
+        self.loyalty_through(args, Way::default()).await
+    }
+
+    /// The same with a proxy between it and a server.
+    pub async fn loyalty_through(&self, args: &[&str], way: Way<'_>) -> Program {
+        self.spawn(args, way).await
     }
 
     async fn spawn(&self, args: &[&str], way: Way<'_>) -> Program {

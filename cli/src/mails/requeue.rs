@@ -105,7 +105,7 @@ impl Chosen {
             let Some(permission) = self.consent.ask(&plan(&counts, what))? else {
                 return Ok(Answer::No);
             };
-            requeued = mails::requeue(&pool, &ids, what, &permission).await?;
+            requeued = mails::requeue(&pool, &ids, &states, what, &permission).await?;
         }
         let told = Told::from(requeued);
         context.output.answer(&told, text)?;

@@ -1,6 +1,7 @@
 //! Queueing mails anew: for those that failed, at an operator's word.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use deadpool_postgres::Client;
 use loyalty_common::topology;
@@ -52,10 +53,12 @@ pub struct Requeued {
     pub missing: Vec<EmailId>,
 }
 
-/// Queues mails anew and settles their open letters, in one transaction.
+/// Queues mails anew and settles their open letters, in one transaction. `seen` is where they stood when the operator
+/// looked: one that has moved since, by another operator's hand or its own, is left.
 pub async fn requeue(
     pool: &Pool,
     ids: &[EmailId],
+    seen: &HashMap<EmailId, EmailState, impl BuildHasher>,
     what: Requeue,
     permission: &Permission,
 ) -> Result<Requeued, StoreError> {
@@ -64,7 +67,7 @@ pub async fn requeue(
     let mut requeued = Requeued::default();
     for id in ids {
         match states.get(id) {
-            Some(state) if what.fits(*state) => requeued.queued.push(*id),
+            Some(state) if what.fits(*state) && seen.get(id) == Some(state) => requeued.queued.push(*id),
             Some(state) => requeued.left.push((*id, *state)),
             None => requeued.missing.push(*id),
         }

@@ -78,7 +78,8 @@ async fn a_mail_is_queued_anew_with_its_request_and_its_letter_is_settled() {
     let world = World::start().await;
     let ids = world.mails(&[Dead, Retrying, Sent, Unknown]).await;
     world.set_aside(ids[0], Reason::MailExhausted).await;
-    let requeued = mails::requeue(&world.pool, &ids, Requeue::Retry, &operator("eve")).await.expect("requeued");
+    let seen = mails::states(&world.pool, &ids).await.expect("states");
+    let requeued = mails::requeue(&world.pool, &ids, &seen, Requeue::Retry, &operator("eve")).await.expect("requeued");
     assert_eq!((requeued.queued, requeued.left), (ids[..2].to_vec(), vec![(ids[2], Sent), (ids[3], Unknown)]));
     let states = mails::states(&world.pool, &ids).await.expect("states");
     assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Queued, Queued, Sent, Unknown]);
@@ -94,7 +95,8 @@ async fn a_mail_is_queued_anew_with_its_request_and_its_letter_is_settled() {
     };
     assert_eq!((mail.attempt.number, mail.attempt.step), (4, 1));
 
-    let unknown = mails::requeue(&world.pool, &ids, Requeue::ResendUnknown, &operator("eve")).await.expect("requeued");
+    let unknown =
+        mails::requeue(&world.pool, &ids, &seen, Requeue::ResendUnknown, &operator("eve")).await.expect("requeued");
     assert_eq!(unknown.queued, ids[3..]);
     let history = mails::open(&world.pool, ids[3]).await.expect("a read").expect("a mail").history;
     assert_eq!(history.iter().map(|event| event.action).collect::<Vec<_>>(), [letters::Action::Resent]);

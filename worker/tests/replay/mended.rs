@@ -91,7 +91,8 @@ async fn a_mail_that_was_rejected_goes_when_the_mail_server_takes_it() {
     let all = mails::matching(&world.pool, &mails::Filter::default(), 10).await.expect("ids");
     let dead = mails::Filter { states: vec![loyalty_store::email::EmailState::Dead], ..mails::Filter::default() };
     let left = mails::matching(&world.pool, &dead, 10).await.expect("ids");
-    let requeued = mails::requeue(&world.pool, &left, Requeue::Retry, &operator("eve")).await.expect("requeued");
+    let seen = mails::states(&world.pool, &left).await.expect("states");
+    let requeued = mails::requeue(&world.pool, &left, &seen, Requeue::Retry, &operator("eve")).await.expect("requeued");
     assert_eq!((all.len(), requeued.queued), (2, left));
     world.mailbox.wait_for(2).await;
     let sent = "select count(*) from email where state = 'sent'";
