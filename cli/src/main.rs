@@ -28,6 +28,7 @@ mod receipt;
 mod schema;
 mod service;
 mod settings;
+mod stacks;
 mod topology;
 mod verify;
 mod when;
@@ -125,6 +126,11 @@ impl From<LogStyle> for LogFormat {
 }
 
 impl Command {
+    /// Whether it reads messages that others have written.
+    const fn takes_deliveries(&self) -> bool {
+        matches!(self, Self::Dev(_) | Self::Worker(_))
+    }
+
     const fn log_source(&self) -> LogSource {
         match self {
             Self::Dev(_) | Self::Worker(_) | Self::Bridge(_) => LogSource::Service,
@@ -145,12 +151,19 @@ impl Command {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::init(cli.log_format.into(), cli.command.log_source());
+    if cli.command.takes_deliveries() {
+        stacks::make_room();
+    }
+    exit::conclude(conduct(cli))
+}
+
+#[tokio::main]
+async fn conduct(cli: Cli) -> anyhow::Result<Answer> {
     let context = Context { settings: cli.settings, output: Output::new(cli.json) };
-    exit::conclude(run(cli.command, &context).await)
+    run(cli.command, &context).await
 }
 
 /// What every command needs besides its own arguments.

@@ -3,7 +3,7 @@
 
 use loyalty_common::{Action, Command, MemberId, Partition};
 use loyalty_tests::publishing::{Raw, command};
-use loyalty_tests::{World, member_in, points};
+use loyalty_tests::{World, eventually, member_in, points};
 
 /// Stands in several of the bodies and must be in no log and no error.
 const ADDRESS: &str = "ann.smith@example.com";
@@ -138,4 +138,28 @@ async fn a_command_may_leave_out_what_only_repeats_its_body() {
     world.settled().await;
     assert_eq!(world.story(NEIGHBOUR).await, ["enroll applied = 0", "earn 50 applied = 50", "earn 1 applied = 51"]);
     world.verified().await;
+}
+
+/// Reading such headers takes a stack that grows with them, and who ends for want of it is asked to read them again.
+#[tokio::test]
+async fn headers_of_ten_thousand_tables_inside_each_other_end_no_worker() {
+    const DEPTH: usize = 10_000;
+    let world = World::start().await;
+    let worker = world.worker().await;
+    let headers = format!("{}1{}", r#"{"a":"#.repeat(DEPTH), "}".repeat(DEPTH));
+    for key in ["03", "nowhere"] {
+        let message = format!(
+            r#"{{"routing_key":"{key}","payload":"{key}","payload_encoding":"string",
+                "properties":{{"delivery_mode":2,"headers":{headers}}}}}"#
+        );
+        world.manage("POST", "/api/exchanges/{vhost}/loyalty.commands/publish", Some(&message)).await;
+    }
+    let kept = async || Some(world.dead_letters().await).filter(|letters| letters.len() == 2);
+    let mut letters = eventually("both are set aside", kept).await;
+    letters.sort_by(|one, other| one.reason.cmp(&other.reason));
+    let found: Vec<_> = letters.iter().map(|letter| (letter.reason.as_str(), letter.attempts)).collect();
+    assert_eq!(found, [("malformed", 1), ("unrouted", 1)]);
+    world.enroll("ann").await;
+    world.settled().await;
+    assert_eq!(worker.terminate().await.code, Some(0));
 }

@@ -1,8 +1,15 @@
 //! The properties and headers of a message, read and kept as JSON.
 
 use lapin::BasicProperties;
-use lapin::types::AMQPValue;
+use lapin::types::{AMQPValue, ShortString};
 use serde_json::{Map, Value, json};
+
+/// How many tables and lists inside each other are kept. The broker's own headers take two. Without a bound, a message
+/// of thousands would be a value that neither we nor the database could read again.
+const DEPTH_MAX: usize = 16;
+
+/// What stands in place of what is nested deeper.
+const TOO_DEEP: &str = "(nested too deeply to be kept)";
 
 /// A header that holds a whole number, whatever width the broker or a publisher gave it.
 pub fn integer(properties: &BasicProperties, name: &str) -> Option<i64> {
@@ -51,13 +58,15 @@ pub fn to_json(properties: &BasicProperties) -> Value {
         all.insert("timestamp".to_owned(), json!(timestamp));
     }
     if let Some(headers) = properties.headers() {
-        let headers = headers.inner().iter().map(|(name, value)| (storable(name.as_str()), value_to_json(value)));
+        let headers =
+            headers.inner().iter().map(|(name, value)| (storable(name.as_str()), value_to_json(value, DEPTH_MAX)));
         all.insert("headers".to_owned(), Value::Object(headers.collect()));
     }
     Value::Object(all)
 }
 
-fn value_to_json(value: &AMQPValue) -> Value {
+fn value_to_json(value: &AMQPValue, depth_left: usize) -> Value {
+    let Some(depth_left) = depth_left.checked_sub(1) else { return json!(TOO_DEEP) };
     match value {
         AMQPValue::Boolean(on) => json!(on),
         AMQPValue::ShortShortInt(number) => json!(number),
@@ -72,11 +81,14 @@ fn value_to_json(value: &AMQPValue) -> Value {
         AMQPValue::DecimalValue(number) => json!({"scale": number.scale, "value": number.value}),
         AMQPValue::ShortString(text) => json!(storable(text.as_str())),
         AMQPValue::LongString(text) => json!(storable(&String::from_utf8_lossy(text.as_bytes()))),
-        AMQPValue::FieldArray(values) => values.as_slice().iter().map(value_to_json).collect(),
+        AMQPValue::FieldArray(values) => {
+            values.as_slice().iter().map(|value| value_to_json(value, depth_left)).collect()
+        }
         AMQPValue::Timestamp(seconds) => json!(seconds),
         AMQPValue::FieldTable(table) => {
-            let fields = table.inner().iter().map(|(name, value)| (storable(name.as_str()), value_to_json(value)));
-            Value::Object(fields.collect())
+            let field =
+                |(name, value): (&ShortString, &AMQPValue)| (storable(name.as_str()), value_to_json(value, depth_left));
+            Value::Object(table.inner().iter().map(field).collect())
         }
         AMQPValue::ByteArray(bytes) => json!(storable(&String::from_utf8_lossy(bytes.as_slice()))),
         AMQPValue::Void => Value::Null,
@@ -86,4 +98,27 @@ fn value_to_json(value: &AMQPValue) -> Value {
 /// A text as the database can keep it: it has no place for U+0000, in texts as well as in JSON.
 pub fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapin::types::FieldTable;
+
+    #[test]
+    fn what_is_nested_too_deeply_is_cut_off() {
+        let mut value = AMQPValue::LongLongInt(1);
+        for _ in 0..DEPTH_MAX {
+            let mut table = FieldTable::default();
+            table.insert("a".into(), value);
+            value = AMQPValue::FieldTable(table);
+        }
+        let mut headers = FieldTable::default();
+        headers.insert("deep".into(), value);
+        headers.insert("flat".into(), AMQPValue::Boolean(true));
+        let kept = to_json(&BasicProperties::default().with_headers(headers));
+        assert_eq!(kept["headers"]["flat"], json!(true));
+        let cut_off = format!("{}{TOO_DEEP:?}{}", "{\"a\":".repeat(DEPTH_MAX), "}".repeat(DEPTH_MAX));
+        assert_eq!(kept["headers"]["deep"].to_string(), cut_off);
+    }
 }

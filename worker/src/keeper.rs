@@ -12,11 +12,13 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::decode::decode;
+use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology;
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{EmailId, request};
 use loyalty_store::{Pool, StoreError};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -97,7 +99,7 @@ impl Keeper {
     /// One transaction, then the acknowledgements.
     async fn keep(&self, batch: &[Letter]) -> Result<(), KeeperError> {
         let letters: Vec<NewDeadLetter> = batch.iter().map(|(source, delivery)| kept(*source, delivery)).collect();
-        dead_letter::keep(&self.pool, &letters).await?;
+        self.store(&letters).await?;
         for (letter, (_, delivery)) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
             let (command, mail) = (letter.command_id, letter.email_id);
@@ -110,6 +112,52 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// All in one transaction. When the database refuses what one of them holds, each in its own: the others must not
+    /// wait for it. A letter that is refused even so is kept without anything but its body.
+    async fn store(&self, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+        if !is_refused(dead_letter::keep(&self.pool, letters).await)? {
+            return Ok(());
+        }
+        for letter in letters {
+            let kept = dead_letter::keep(&self.pool, std::slice::from_ref(letter)).await;
+            if is_refused(kept)? {
+                dead_letter::keep(&self.pool, &[bare(letter)]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the database refused the letters themselves. Any other failure is passed on.
+fn is_refused(kept: Result<(), StoreError>) -> Result<bool, StoreError> {
+    match kept {
+        Ok(()) => Ok(false),
+        Err(error) if error.is_content_refused() => {
+            warn!(error = chain(&error), "The database refuses what a dead letter holds");
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The letter with its body and nothing else that came from outside.
+fn bare(letter: &NewDeadLetter) -> NewDeadLetter {
+    NewDeadLetter {
+        source: letter.source.clone(),
+        reason: letter.reason,
+        error: "the database refused its headers and where it came from; the body is as it came".to_owned(),
+        member_id: None,
+        command_id: None,
+        command_type: None,
+        email_id: None,
+        exchange: String::new(),
+        routing_key: String::new(),
+        message_id: None,
+        headers: Value::Object(Map::new()),
+        body: letter.body.clone(),
+        repeated: letter.repeated,
     }
 }
 

@@ -66,6 +66,30 @@ async fn a_letter_with_zero_bytes_is_kept_like_any_other() {
     world.end().await;
 }
 
+/// Whatever it is that the database refuses, the body is kept, and so is what came with it.
+#[tokio::test]
+async fn a_letter_that_the_database_refuses_is_kept_bare_and_alone() {
+    let world = World::start().await;
+    world.execute("alter table dead_letter add check (routing_key <> 'ninety')").await;
+    for (key, body) in [("ninety-one", b"before"), ("ninety", b"itself"), ("ninety-two", b"after!")] {
+        world.publish(topology::COMMANDS, key, body).await;
+    }
+    let post = world.post();
+    let letters = world.set_aside(3).await;
+    let mut kept: Vec<_> = letters.iter().map(|letter| (letter.origin.as_str(), letter.body.as_slice())).collect();
+    kept.sort_unstable();
+    assert_eq!(
+        kept,
+        [
+            (" ", b"itself".as_slice()),
+            ("loyalty.commands ninety-one", b"before"),
+            ("loyalty.commands ninety-two", b"after!"),
+        ]
+    );
+    post.stop().await;
+    world.end().await;
+}
+
 #[tokio::test]
 async fn the_outbox_loses_nothing_when_the_broker_restarts() {
     const MAILS: i64 = 3_000;

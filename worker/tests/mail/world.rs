@@ -218,6 +218,12 @@ impl World {
         client.query_one("select count(*) from outbox", &[]).await.expect("a count").get(0)
     }
 
+    /// Changes the database behind everybody's back.
+    pub(crate) async fn execute(&self, statement: &str) {
+        let client = self.pool.get().await.expect("a connection");
+        client.batch_execute(statement).await.expect(statement);
+    }
+
     /// Publishes whatever to wherever, with a header that nobody expects.
     pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
         let (connection, channel) = self.channel().await;
