@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use loyalty_common::secret::SecretUrl;
 
 pub(crate) mod config;
+#[cfg(test)]
+mod documented;
 pub(crate) mod running;
 
 use config::Config;

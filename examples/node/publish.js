@@ -20,6 +20,7 @@ for (const { member_id, routing_key } of require('../../docs/partition-vectors.j
 
 function fail(why) { console.error(why); process.exit(1) }
 async function main(member_id, type, ...more) {
+  if (!type) fail('usage: node publish.js MEMBER enroll|earn|spend|exit [POINTS] [COMMAND_ID]')
   const command = { v: 1, member_id, type, occurred_at: new Date().toISOString() }
   if (type === 'earn' || type === 'spend') command.points = Number(more.shift())
   const message_id = command.command_id = more.shift() ?? randomUUID()

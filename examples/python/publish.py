@@ -2,8 +2,8 @@
 """Publish one command:  publish.py MEMBER enroll|earn|spend|exit [POINTS] [COMMAND_ID]
 
 Needs pika (Debian: python3-pika). The broker is LOYALTY_AMQP_URL, or else that of a running `loyalty dev`.
-Prints the command's id once the broker has it; ask `loyalty receipt MEMBER COMMAND_ID` what became of it. Whenever
-this fails, call it again with the same id: the command changes the balance once, however often it is published.
+Prints the command's id; exit code 0 once the broker has it. Ask `loyalty receipt MEMBER COMMAND_ID` what became of
+it. Whenever this fails, call it again with the same id: the command changes the balance once.
 """
 import datetime, json, os, pathlib, signal, sys, uuid, zlib
 import pika

@@ -69,7 +69,7 @@ impl Config {
     }
 
     /// What is wrong is told with its line, and without quoting it: it may be the mail server's password.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map_or(1, |before| before.matches('\n').count() + 1);
