@@ -38,7 +38,7 @@ fn bad_messages() -> Vec<(Raw, &'static str, &'static str)> {
         (good().with_body(&good().body()[..20]), "malformed", "ends too early"),
         (good().with_body("[1]"), "malformed", "must be one JSON object"),
         (good().with_body(b"\xff\xfe\x00{}".to_vec()), "malformed", "not JSON"),
-        (good().with(r#""points":50"#, r#""points":50,"points":60"#), "malformed", "`points`"),
+        (good().with(r#""points":50"#, r#""points":50,"points":60"#), "invalid_field", "`points` stands there twice"),
         (good().with_body(padded), "too_large", "at most 65536"),
         (good().with(r#""v":1"#, r#""v":2"#), "unknown_version", "`v` must be 1"),
         (good().with_properties(|it| it.with_type("loyalty.command.v2".into())), "unknown_version", "`type`"),
