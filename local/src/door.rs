@@ -36,8 +36,7 @@ pub(crate) struct Door {
 impl Door {
     /// Opens `port`, or a free one, on 127.0.0.1. Each visitor is handed to `welcome`, which must not block.
     pub(crate) async fn open(port: Option<u16>, welcome: impl FnMut(TcpStream) + Send + 'static) -> io::Result<Self> {
-        let port = port.map_or_else(|| ports::free(None), Ok)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let listener = listen(port).await?;
         let address = listener.local_addr()?;
         let (orders, inbox) = mpsc::channel(ORDERS);
         let closing = CancellationToken::new();
@@ -55,6 +54,26 @@ impl Door {
         let (answer, done) = oneshot::channel();
         self.orders.send((open, answer)).await.map_err(|_| gone())?;
         done.await.map_err(|_| gone())?
+    }
+}
+
+async fn listen(port: Option<u16>) -> io::Result<TcpListener> {
+    match port {
+        Some(port) => TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await,
+        None => listen_anywhere().await,
+    }
+}
+
+/// Between finding a free port and taking it another process may take it; then another port is tried.
+async fn listen_anywhere() -> io::Result<TcpListener> {
+    // Two processes that look for ports at the same moment meet once, hardly ever five times.
+    let mut attempts_left = 5;
+    loop {
+        attempts_left -= 1;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, ports::free(None)?)).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts_left > 0 => {}
+            result => return result,
+        }
     }
 }
 
