@@ -34,7 +34,17 @@ pub struct View {
     /// The commands of the batch that are in the ledger already.
     pub known: HashMap<Key, Content>,
     /// What waits for the members that are not enrolled, in the order of its arrival.
-    pub parked: HashMap<MemberId, Vec<ParkedCommand>>,
+    pub parked: HashMap<MemberId, Vec<Waiting>>,
+}
+
+/// A command that waits for its member's enrolment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub key: Key,
+    /// As it came. Only read where it is looked at: of members whom the batch enrols, and of commands that it names.
+    /// The others count, and there can be many of them.
+    pub body: Option<Vec<u8>>,
 }
 
 /// What the rules decided.
@@ -72,16 +82,18 @@ const INTRODUCE: &str = "
     on conflict do nothing";
 
 const PARKED: &str = "
-    select member_id, command_id, body from parked where member_id = any($1) order by parked_id";
+    select member_id, command_id, case when member_id = any($2) or command_id = any($3) then body end as body
+    from parked where member_id = any($1) order by parked_id";
 
 /// Bound before the flight, because the arrays must outlive it.
 type Parameters<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
 
 impl Batch {
     /// Begins the transaction, locks the members of the keys in the order of their ids, and reads what is known.
-    pub async fn open(pool: &Pool, keys: &[Key]) -> Result<(Self, View), StoreError> {
+    /// `enrolling` are the members whom the commands may enrol.
+    pub async fn open(pool: &Pool, keys: &[Key], enrolling: &[MemberId]) -> Result<(Self, View), StoreError> {
         let batch = Self(Transaction::about_to_begin(pool).await?);
-        let view = batch.read(keys).await?;
+        let view = batch.read(keys, enrolling).await?;
         Ok((batch, view))
     }
 
@@ -122,7 +134,7 @@ impl Batch {
         Ok(())
     }
 
-    async fn read(&self, keys: &[Key]) -> Result<View, StoreError> {
+    async fn read(&self, keys: &[Key], enrolling: &[MemberId]) -> Result<View, StoreError> {
         let client = &self.0;
         let key_members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
         let members: Vec<&str> = key_members.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
@@ -144,12 +156,18 @@ impl Batch {
             known: known.iter().map(known_command).collect::<Result<_, _>>()?,
             parked: HashMap::new(),
         };
-        self.introduce(keys, &members, &mut view).await?;
+        self.introduce(keys, enrolling, &members, &mut view).await?;
         Ok(view)
     }
 
     /// The rarer second flight: gives the unknown a row to lock, and reads what waits for those not enrolled.
-    async fn introduce(&self, keys: &[Key], members: &[&str], view: &mut View) -> Result<(), StoreError> {
+    async fn introduce(
+        &self,
+        keys: &[Key],
+        enrolling: &[MemberId],
+        members: &[&str],
+        view: &mut View,
+    ) -> Result<(), StoreError> {
         let client = &self.0;
         let status = |member: &str| view.accounts.get(member).map(|account| account.standing.status);
         let not_enrolled = |status: Option<MemberStatus>| status.is_none_or(|it| it == MemberStatus::Unenrolled);
@@ -171,7 +189,9 @@ impl Batch {
         )?;
         let missing_parameters: Parameters<'_, 1> = [&missing];
         let known_parameters: Parameters<'_, 2> = [&key_members, &key_commands];
-        let waiting_parameters: Parameters<'_, 1> = [&waiting];
+        let enrolling: Vec<&str> = enrolling.iter().map(MemberId::as_str).collect();
+        let named: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
+        let waiting_parameters: Parameters<'_, 3> = [&waiting, &enrolling, &named];
         let (_, locked, known, parked) = try_join!(
             client.execute(&introduce, &missing_parameters),
             client.query(&lock, &missing_parameters),
@@ -188,7 +208,7 @@ impl Batch {
         }
         for row in &parked {
             let key = key(row)?;
-            view.parked.entry(key.0.clone()).or_default().push(ParkedCommand { key, body: row.get("body") });
+            view.parked.entry(key.0.clone()).or_default().push(Waiting { key, body: row.get("body") });
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
 use loyalty_common::{Action, Command, CommandType, MemberId, Outcome, RefusalCode, closed_set};
-use loyalty_store::batch::{Changes, View};
+use loyalty_store::batch::{self, Changes, View};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::rows::{Account, Content as Known, Key, LedgerRow, ParkedCommand, RewardRow};
 
@@ -44,8 +44,7 @@ pub struct Verdict {
     pub balance: Option<(i64, i64)>,
 }
 
-/// How many commands may wait for one member's enrolment, which applies them all in its own transaction; a batch reads
-/// those of each of its members who is not enrolled.
+/// How many commands may wait for one member's enrolment, which applies them all in its own transaction.
 pub const PARKED_PER_MEMBER_MAX: usize = 100;
 
 /// Folds a batch. The verdicts are in the order of the messages.
@@ -53,15 +52,6 @@ pub fn fold(view: View, messages: &[Message], programme: &Programme) -> (Changes
     let mut fold = Fold::new(view, programme);
     let verdicts = messages.iter().map(|message| fold.message(message)).collect();
     (fold.finish(), verdicts)
-}
-
-/// The keys of the commands in a batch.
-pub fn keys(messages: &[Message]) -> Vec<Key> {
-    let key = |message: &Message| match &message.content {
-        Content::Command(command) => Some((command.member_id.clone(), command.command_id)),
-        Content::Unusable(_) => None,
-    };
-    messages.iter().filter_map(key).collect()
 }
 
 struct Fold<'a> {
@@ -85,7 +75,7 @@ struct Member {
 
 /// A command that waits for the member's enrolment.
 struct Waiting {
-    parked: ParkedCommand,
+    waits: batch::Waiting,
     /// Whether a row of it stands in the database, or this batch brought it.
     stored: bool,
 }
@@ -98,7 +88,7 @@ impl<'a> Fold<'a> {
             .map(|(id, account)| (id, Member { account, waiting: Vec::new(), changed: false }))
             .collect();
         for (id, parked) in view.parked {
-            let waiting = parked.into_iter().map(|parked| Waiting { parked, stored: true });
+            let waiting = parked.into_iter().map(|waits| Waiting { waits, stored: true });
             accounts.entry(id).and_modify(|member| member.waiting.extend(waiting));
         }
         Self {
@@ -167,8 +157,8 @@ impl<'a> Fold<'a> {
             return Some(known.clone());
         }
         let waiting = &self.accounts.get(&command.member_id)?.waiting;
-        let parked = waiting.iter().find(|waiting| waiting.parked.key == key)?;
-        decode(&parked.parked.body).ok().map(|parked| Known::of(&parked))
+        let found = waiting.iter().find(|waiting| waiting.waits.key == key)?;
+        decode(found.waits.body.as_ref()?).ok().map(|first| Known::of(&first))
     }
 
     fn member(&mut self, member_id: &MemberId) -> &mut Member {
@@ -251,18 +241,18 @@ impl<'a> Fold<'a> {
             return Fate::Dead;
         }
         let key = (command.member_id.clone(), command.command_id);
-        let parked = ParkedCommand { key, body: message.delivery.data.clone() };
-        member.waiting.push(Waiting { parked, stored: false });
+        let waits = batch::Waiting { key, body: Some(message.delivery.data.clone()) };
+        member.waiting.push(Waiting { waits, stored: false });
         Fate::Parked
     }
 
     /// The enrolment applies what waited for it, in the order of its arrival.
     fn release(&mut self, member_id: &MemberId) {
         let waiting = std::mem::take(&mut self.member(member_id).waiting);
-        for Waiting { parked, stored } in waiting {
+        for Waiting { waits, stored } in waiting {
             // It was decoded once to be parked; a release that reads it otherwise leaves it where it is.
-            let Ok(command) = decode(&parked.body) else {
-                self.member(member_id).waiting.push(Waiting { parked, stored });
+            let Some(Ok(command)) = waits.body.as_deref().map(decode) else {
+                self.member(member_id).waiting.push(Waiting { waits, stored });
                 continue;
             };
             let content = Known::of(&command);
@@ -273,12 +263,12 @@ impl<'a> Fold<'a> {
                     self.enter(&command, content, Err(code));
                 }
                 Decision::Parked => {
-                    self.member(member_id).waiting.push(Waiting { parked, stored });
+                    self.member(member_id).waiting.push(Waiting { waits, stored });
                     continue;
                 }
             }
             if stored {
-                self.released.push(parked.key);
+                self.released.push(waits.key);
             }
         }
     }
@@ -294,7 +284,9 @@ impl<'a> Fold<'a> {
         };
         for member in self.accounts.into_values() {
             let new = member.waiting.into_iter().filter(|waiting| !waiting.stored);
-            changes.parked.extend(new.map(|waiting| waiting.parked));
+            let with_body =
+                |Waiting { waits: batch::Waiting { key, body }, .. }| Some(ParkedCommand { key, body: body? });
+            changes.parked.extend(new.filter_map(with_body));
             if member.changed {
                 changes.accounts.push(member.account);
             }

@@ -21,9 +21,9 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::batching;
-use crate::fold::{Fate, fold, keys};
+use crate::fold::{Fate, fold};
 use crate::ledger::Programme;
-use crate::message::{Content, Message, Unusable};
+use crate::message::{Content, Message, Unusable, enrolling, keys};
 use crate::metrics::Metrics;
 
 /// What a lane works with.
@@ -123,7 +123,7 @@ impl Lane {
     /// The batch's own transaction.
     async fn apply(&self, part: &[Message]) -> Result<Vec<Fate>, StoreError> {
         let began = Instant::now();
-        let (batch, view) = Batch::open(&self.pool, &keys(part)).await?;
+        let (batch, view) = Batch::open(&self.pool, &keys(part), &enrolling(part)).await?;
         let (changes, verdicts) = fold(view, part, &self.programme);
         batch.commit(&changes).await?;
         if changes.rewards.iter().any(|reward| reward.recipient.is_some()) {

@@ -4,8 +4,9 @@
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use loyalty_common::decode::{DecodeError, decode};
-use loyalty_common::{Command, CommandId, Partition, command};
+use loyalty_common::{Command, CommandId, CommandType, MemberId, Partition, command};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::rows::Key;
 
 use crate::headers;
 use crate::letter::letter;
@@ -72,6 +73,24 @@ impl Message {
             ..letter(&self.delivery, self.partition.queue(), reason, error)
         }
     }
+}
+
+/// The keys of the commands in a batch.
+pub fn keys(messages: &[Message]) -> Vec<Key> {
+    let key = |message: &Message| match &message.content {
+        Content::Command(command) => Some((command.member_id.clone(), command.command_id)),
+        Content::Unusable(_) => None,
+    };
+    messages.iter().filter_map(key).collect()
+}
+
+/// The members whom a batch may enrol, so that what waits for them is needed.
+pub fn enrolling(messages: &[Message]) -> Vec<MemberId> {
+    let member = |message: &Message| match &message.content {
+        Content::Command(command) => (command.command_type() == CommandType::Enroll).then(|| command.member_id.clone()),
+        Content::Unusable(_) => None,
+    };
+    messages.iter().filter_map(member).collect()
 }
 
 fn read(delivery: &Delivery, partition: Partition) -> Result<Command, Unusable> {

@@ -19,9 +19,9 @@ use loyalty_store::rows::{Key, LedgerRow};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
-use crate::fold::{Fate, Verdict, fold, keys};
+use crate::fold::{Fate, Verdict, fold};
 use crate::ledger::Programme;
-use crate::message::{Content, Message, Unusable};
+use crate::message::{Content, Message, Unusable, enrolling, keys};
 use crate::replay::sendable::{Sendable, message};
 
 /// What a replay of one letter would come to.
@@ -176,7 +176,7 @@ async fn first_refused(
 
 /// One transaction, taken back.
 async fn attempt(pool: &Pool, programme: &Programme, messages: &[Message]) -> Result<Vec<Prediction>, StoreError> {
-    let (batch, view) = Batch::open(pool, &keys(messages)).await?;
+    let (batch, view) = Batch::open(pool, &keys(messages), &enrolling(messages)).await?;
     let (changes, verdicts) = fold(view, messages, programme);
     batch.rehearse(&changes).await?;
     Ok(predictions(messages, verdicts, changes))

@@ -9,8 +9,8 @@ use loyalty_common::{Action, Command, Partition, topology};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
 use loyalty_store::pool::Use;
-use loyalty_worker::fold::{fold, keys};
-use loyalty_worker::message::Message;
+use loyalty_worker::fold::fold;
+use loyalty_worker::message::{Message, enrolling, keys};
 use loyalty_worker::{Limits, Programme};
 
 use super::{Load, rate, traffic};
@@ -37,7 +37,7 @@ async fn apply(pool: &Pool, mut messages: Vec<Message>) -> Result<()> {
     let programme = Programme::default();
     while !messages.is_empty() {
         let part: Vec<_> = messages.drain(..size.min(messages.len())).collect();
-        let (batch, view) = Batch::open(pool, &keys(&part)).await?;
+        let (batch, view) = Batch::open(pool, &keys(&part), &enrolling(&part)).await?;
         let (changes, _) = fold(view, &part, &programme);
         batch.commit(&changes).await?;
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use loyalty_common::{Command, MemberId};
 use loyalty_store::batch::{Batch, Changes};
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters::Filter;
@@ -41,7 +42,7 @@ async fn an_enrolment_and_the_sweep_never_take_the_same_command() {
     let command = earn("ann", 5);
     let key = (command.member_id.clone(), command.command_id);
     world.park(&command).await;
-    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key)).await.expect("a batch");
+    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key), &[]).await.expect("a batch");
     assert_eq!(view.parked[&command.member_id].len(), 1);
     let pool = world.pool.clone();
     let sweep = tokio::spawn(async move { set_overdue_aside(&pool, Duration::ZERO, 100).await });
@@ -49,4 +50,27 @@ async fn an_enrolment_and_the_sweep_never_take_the_same_command() {
     batch.commit(&Changes { released: vec![key], ..Changes::default() }).await.expect("a commit");
     sweep.await.expect("no panic").expect("a sweep");
     assert_eq!(world.ids().await, []);
+}
+
+/// A hundred commands of 64 KiB may wait for each member of a batch.
+#[tokio::test]
+async fn what_waits_is_only_read_for_members_whom_the_batch_enrols_and_for_commands_that_it_names() {
+    let world = World::start().await;
+    let (first, second, others) = (earn("ann", 5), earn("ann", 6), earn("bob", 7));
+    for command in [&first, &second, &others] {
+        world.park(command).await;
+    }
+    let key = |command: &Command| (command.member_id.clone(), command.command_id);
+    let bobs_next = earn("bob", 8);
+    let keys = [key(&first), key(&bobs_next)];
+    let read = async |enrolling: &[MemberId]| {
+        let (_batch, view) = Batch::open(&world.pool, &keys, enrolling).await.expect("a batch");
+        let bodies = |command: &Command| -> Vec<bool> {
+            view.parked[&command.member_id].iter().map(|waiting| waiting.body.is_some()).collect()
+        };
+        (bodies(&first), bodies(&others))
+    };
+    assert_eq!(read(&[]).await, (vec![true, false], vec![false]));
+    assert_eq!(read(std::slice::from_ref(&first.member_id)).await, (vec![true, true], vec![false]));
+    assert_eq!(read(std::slice::from_ref(&others.member_id)).await, (vec![true, false], vec![true]));
 }

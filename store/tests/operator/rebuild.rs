@@ -182,7 +182,7 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     world.execute("update member set balance = 500 where member_id = 'ann'").await;
     let command = earn("ann", 40);
     let key = (command.member_id.clone(), command.command_id);
-    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key)).await.expect("a batch");
+    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key), &[]).await.expect("a batch");
     let mut account = view.accounts[&key.0].clone();
     account.standing.balance += 40;
     account.standing.lifetime += 40;

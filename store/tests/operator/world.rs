@@ -86,13 +86,13 @@ impl World {
 
     /// Writes as a worker does.
     pub(crate) async fn commit(&self, changes: &Changes) {
-        let (batch, _) = Batch::open(&self.pool, &[]).await.expect("a batch");
+        let (batch, _) = Batch::open(&self.pool, &[], &[]).await.expect("a batch");
         batch.commit(changes).await.expect("a commit");
     }
 
     pub(crate) async fn park(&self, command: &Command) {
         let key = (command.member_id.clone(), command.command_id);
-        let (batch, _) = Batch::open(&self.pool, std::slice::from_ref(&key)).await.expect("a batch");
+        let (batch, _) = Batch::open(&self.pool, std::slice::from_ref(&key), &[]).await.expect("a batch");
         let parked = vec![ParkedCommand { key, body: command.encode() }];
         batch.commit(&Changes { parked, ..Changes::default() }).await.expect("a commit");
     }

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use lapin::message::Delivery;
 use loyalty_common::{Action, Command, CommandId, MemberId, Partition, Points};
-use loyalty_store::batch::{Changes, View};
+use loyalty_store::batch::{Changes, View, Waiting};
 use loyalty_store::rows::{Account, Content, Key, LedgerRow, ParkedCommand, Standing};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{Decision, Programme, apply};
-use crate::fold::{fold, keys};
-use crate::message::Message;
+use crate::fold::fold;
+use crate::message::{Message, enrolling, keys};
 
 /// What the tables would hold, kept in maps.
 #[derive(Default)]
@@ -26,7 +26,8 @@ struct Tables {
 }
 
 impl Tables {
-    fn view(&self, keys: &[Key]) -> View {
+    /// As the store reads it: bodies only of members whom the batch may enrol and of commands that it names.
+    fn view(&self, keys: &[Key], enrolling: &[MemberId]) -> View {
         let mut view = View {
             now: Timestamp::UNIX_EPOCH,
             accounts: HashMap::new(),
@@ -42,8 +43,12 @@ impl Tables {
             {
                 view.known.insert((member_id.clone(), *command_id), row.content.clone());
             }
-            let parked = self.parked.iter().filter(|parked| parked.key.0 == *member_id).cloned().collect();
-            view.parked.insert(member_id.clone(), parked);
+            let parked = self.parked.iter().filter(|parked| parked.key.0 == *member_id);
+            let waiting = parked.map(|ParkedCommand { key, body }| {
+                let is_read = enrolling.contains(member_id) || keys.contains(key);
+                Waiting { key: key.clone(), body: is_read.then(|| body.clone()) }
+            });
+            view.parked.insert(member_id.clone(), waiting.collect());
         }
         view
     }
@@ -61,7 +66,7 @@ impl Tables {
 
     fn deliver(&mut self, commands: &[Command]) {
         let messages: Vec<Message> = commands.iter().map(message).collect();
-        let (changes, fates) = fold(self.view(&keys(&messages)), &messages, &programme());
+        let (changes, fates) = fold(self.view(&keys(&messages), &enrolling(&messages)), &messages, &programme());
         assert_eq!(fates.len(), commands.len(), "every message has one fate");
         self.write(changes);
     }

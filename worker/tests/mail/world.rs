@@ -156,7 +156,7 @@ impl World {
         };
         let rewards: Vec<RewardRow> = (1..=count).map(reward).collect();
         let ids = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
-        let (batch, _) = Batch::open(&self.pool, &[]).await.expect("a batch");
+        let (batch, _) = Batch::open(&self.pool, &[], &[]).await.expect("a batch");
         batch.commit(&Changes { rewards, ..Changes::default() }).await.expect("the rewards are granted");
         ids
     }
