@@ -6,15 +6,37 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use loyalty_common::publisher::chain;
 use loyalty_producer::Link;
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::App;
+use crate::api::{Answer, Endpoint, Route};
 
 /// The content type of the text format of `OpenMetrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The routes. None needs a place among the requests: an overloaded bridge must still be able to say how it is.
+pub(crate) fn routes() -> Vec<Route> {
+    let status = || json!({"type": "object", "required": ["status"]});
+    let json = |status_code, description| Answer::of(status_code, description).typed("application/json", status());
+    let lives = Endpoint::get("/healthz", "Whether the process lives").answers(json(200, "It does."));
+    let serves = Endpoint::get("/readyz", "Whether commands can be published and members read")
+        .answers(json(200, "They can."))
+        .answers(json(503, "Something is missing, and named."));
+    let counts = Endpoint::get("/metrics", "Counters for Prometheus")
+        .answers(Answer::of(200, "The counters.").typed("application/openmetrics-text", json!({"type": "string"})));
+    vec![
+        Route::unbounded(lives.tag(TAG), get(alive)),
+        Route::unbounded(serves.tag(TAG), get(ready)),
+        Route::unbounded(counts.tag(TAG), get(metrics)),
+    ]
+}
+
+/// The heading of these routes.
+const TAG: &str = "Watching";
 
 /// `GET /healthz`: the process lives and answers. It asks nobody, so that an outage elsewhere restarts nothing here.
 pub(crate) async fn alive() -> Response {

@@ -2,8 +2,10 @@
 
 use axum::http::HeaderMap;
 use loyalty_common::{CommandId, MemberId};
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::api::{Parameter, header_of};
 use crate::problem::Problem;
 
 /// The namespace of the command ids that are derived from idempotency keys: a random UUID, fixed for ever.
@@ -14,6 +16,16 @@ const MAX_BYTES: usize = 255;
 
 /// The header's name, which problems say as well.
 pub(crate) const HEADER: &str = "idempotency-key";
+
+/// The header as its users see it. Spaces at its ends are no part of it, as with every header.
+pub(crate) fn parameter() -> Parameter {
+    let inner = MAX_BYTES - 2;
+    let pattern = format!("^[!-~]([ -~]{{0,{inner}}}[!-~])?$");
+    header_of("Idempotency-Key", json!({"type": "string", "pattern": pattern}), DESCRIPTION)
+}
+
+const DESCRIPTION: &str = "What the client calls its request, so that it may repeat it: the same key, the same answer, \
+    done once. It counts for its member; a UUID is the command's id itself.";
 
 /// A key: 1 to 255 bytes of printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]

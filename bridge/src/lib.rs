@@ -6,6 +6,7 @@
 //! `health` only read. The bridge changes no balance and decides no rule: whoever publishes is treated alike.
 
 mod answer;
+mod api;
 mod arrival;
 mod asked;
 mod body;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub use limits::Limits;
 pub use metrics::Metrics;
 
+use api::Published;
 use flying::Flying;
 use lookup::Lookup;
 use waiting::Waiting;
@@ -98,6 +100,8 @@ struct App {
     /// A place for each batch among them.
     batches: Semaphore,
     limits: Limits,
+    /// The interface as a document and as a page.
+    published: Published,
     metrics: Metrics,
     registry: Arc<Registry>,
 }
@@ -120,6 +124,7 @@ impl App {
             requests: Semaphore::new(limits.requests),
             batches: Semaphore::new(limits.batches),
             pool,
+            published: Published::of(&limits),
             limits,
             metrics,
             registry,

@@ -64,6 +64,38 @@ closed_set! {
 }
 
 impl Code {
+    /// What it means, for people.
+    pub(crate) const fn purpose(self) -> &'static str {
+        match self {
+            Self::Invalid => "a part of the path, a parameter, a header or a field of the body is not allowed",
+            Self::TooLarge => "the body is over its bound",
+            Self::TooSlow => "the body did not arrive in time",
+            Self::NotJson => "the body is not of a media type that is read here",
+            Self::NoSuchRoute => "nothing is served at this path",
+            Self::MethodNotAllowed => "the path is served, but not in this way",
+            Self::NoSuchMember => "nobody of that id was ever enrolled",
+            Self::NoSuchCommand => "nothing is known of the command; it may still be on its way",
+            Self::IdempotencyKeyReused => "the id or key was used before for something else, which stands",
+            Self::InFlight => "a request about the same command is under way; nothing was done",
+            Self::NotAppliedYet => "the command that the answer should hold is not applied yet",
+            Self::Unconfirmed => "the queue did not say whether it has the command; repeat it under its id or key",
+            Self::Busy => "too much is under way here; nothing was done",
+            Self::BrokerAway => "the queue cannot be reached; nothing was done",
+            Self::BrokerBlocked => "the queue's server is short of memory or disk; nothing was done",
+            Self::QueueFull => "the command's queue is full; nothing was done",
+            Self::NoTopology => "the queues are not set up; nothing was done",
+            Self::DatabaseAway => "the database cannot be asked at present",
+            Self::TookTooLong => "the request was not done in time; what it asked may have been done",
+            Self::Internal => "a mistake of the bridge; what was asked may have been done",
+        }
+    }
+
+    /// Whether the same request may well have another answer soon.
+    pub(crate) fn is_worth_repeating(self) -> bool {
+        let soon = [Self::InFlight, Self::NotAppliedYet];
+        self.status() == StatusCode::SERVICE_UNAVAILABLE || soon.contains(&self)
+    }
+
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
@@ -197,8 +229,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        let again = [Code::InFlight.as_str(), Code::NotAppliedYet.as_str()];
-        if self.status == StatusCode::SERVICE_UNAVAILABLE || again.contains(&self.body.code) {
+        if Code::parse(self.body.code).is_some_and(Code::is_worth_repeating) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
         }
         response

@@ -12,12 +12,12 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{debug, error};
 
+use crate::api::Route;
 use crate::problem::{Code, Problem};
-use crate::{App, health, sample, show, v1};
+use crate::{App, api};
 
 /// Paths of our own, and therefore no member ids where those stand first.
 pub(crate) const RESERVED: [&str; 6] = ["healthz", "readyz", "metrics", "v1", "docs", "openapi.json"];
@@ -27,27 +27,21 @@ pub(crate) const V1: &str = "/v1/";
 
 /// Every route of the bridge.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let members = Router::new()
-        .route("/{member_id}", post(sample::enroll).get(show::member))
-        .route("/{member_id}/add_points/{points}", post(sample::earn))
-        .route("/{member_id}/spend_points/{points}", post(sample::spend))
-        .route("/{member_id}/exit", delete(sample::exit))
-        .route("/{member_id}/commands/{command_id}", get(show::command))
-        .merge(v1::router(&app.limits))
-        .route_layer(from_fn_with_state(Arc::clone(&app), bounded));
-    // Not bounded: an overloaded bridge must still be able to say so.
-    let own = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
-    members
-        .merge(own)
+    let (bounded_routes, own): (Vec<Route>, Vec<Route>) =
+        api::routes(&app.limits).into_iter().partition(|route| route.bounded);
+    let bounded_routes = all(bounded_routes).route_layer(from_fn_with_state(Arc::clone(&app), bounded));
+    bounded_routes
+        .merge(all(own))
         .fallback(async || Problem::new(Code::NoSuchRoute, "nothing is served at this path"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "see the header Allow"))
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(&app), observed))
         .with_state(app)
+}
+
+fn all(routes: Vec<Route>) -> Router<Arc<App>> {
+    routes.into_iter().fold(Router::new(), |router, route| router.route(route.endpoint.path, route.handler))
 }
 
 /// Turns a request away that would be one too many, and ends one that takes too long.

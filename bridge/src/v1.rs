@@ -13,22 +13,142 @@ mod prefer;
 mod query;
 mod said;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use serde_json::json;
 
-use crate::App;
+use crate::api::schemas::{self, integer};
+use crate::api::{Answer, Endpoint, Parameter, Route, header_of, path, query, reference};
+use crate::key;
 use crate::limits::Limits;
+use crate::problem::Code;
+pub(crate) use order::taken;
+
+/// The problems of everything that reads.
+const READING: [Code; 2] = [Code::Invalid, Code::DatabaseAway];
+
+/// The problems of everything that publishes, before it does.
+const SENDING: [Code; 4] = [Code::Invalid, Code::TooLarge, Code::TooSlow, Code::NotJson];
+
+/// The problems of publishing.
+const PUBLISHING: [Code; 4] = [Code::BrokerAway, Code::BrokerBlocked, Code::QueueFull, Code::NoTopology];
 
 /// The routes below `/v1`.
-pub(crate) fn router(limits: &Limits) -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/commands", post(command::publish))
-        .route("/v1/commands/batch", post(batch::publish).layer(DefaultBodyLimit::max(limits.batch_bytes)))
-        .route("/v1/members", get(members::list))
-        .route("/v1/members/{member_id}", get(members::show))
-        .route("/v1/members/{member_id}/ledger", get(members::ledger))
-        .route("/v1/members/{member_id}/commands/{command_id}", get(members::receipt))
+pub(crate) fn routes(limits: &Limits) -> Vec<Route> {
+    let batches = DefaultBodyLimit::max(limits.batch_bytes);
+    vec![
+        Route::new(one_command(), post(command::publish)),
+        Route::new(many_commands(limits), post(batch::publish).layer(batches)),
+        Route::new(one_member(limits), get(members::show)),
+        Route::new(many_members(), get(members::list)),
+        Route::new(a_ledger(limits), get(members::ledger)),
+        Route::new(a_receipt(limits), get(members::receipt)),
+    ]
+}
+
+fn one_command() -> Endpoint {
+    let prefer = "wait=N: rather the receipt than a place to ask for it, if it is there within N seconds.";
+    Endpoint::post("/v1/commands", "Publish a command")
+        .tag("Commands")
+        .says("Left out, its time is now, and its id comes from the Idempotency-Key or is made here.")
+        .takes(key::parameter())
+        .takes(header_of("Prefer", json!({"type": "string", "example": "wait=5"}), prefer))
+        .body(true, vec![("application/json", reference("Command"))])
+        .answers(
+            Answer::of(202, "It is safe in the queue, and not decided yet.")
+                .json("Open")
+                .header("Location", "Where its receipt will be.")
+                .header("Preference-Applied", "How long was waited."),
+        )
+        .answers(Answer::of(200, "It is applied: its receipt.").json("Receipt"))
+        .answers(Answer::of(409, "The rules refuse it, for good; `code` says why, and the receipt is in it."))
+        .problems(&SENDING)
+        .problems(&PUBLISHING)
+        .problems(&[Code::InFlight, Code::IdempotencyKeyReused, Code::Unconfirmed])
+}
+
+fn many_commands(limits: &Limits) -> Endpoint {
+    let most = limits.batch_lines;
+    let list = |of| json!({"type": "array", "items": reference(of), "minItems": 1, "maxItems": most});
+    let lines = |of| vec![("application/json", list(of)), (lines::NDJSON, reference(of))];
+    let answer = Answer::of(200, "What is said of each line, in the same order and form.");
+    Endpoint::post("/v1/commands/batch", "Publish up to 1,000 commands")
+        .tag("Commands")
+        .says(
+            "One a line, or an array. Each ends on its own: a bad one harms no other. An Idempotency-Key stands for a \
+            command a line.",
+        )
+        .takes(key::parameter())
+        .body(true, lines("Command"))
+        .answers(
+            lines("Line").into_iter().fold(answer, |answer, (media_type, schema)| answer.typed(media_type, schema)),
+        )
+        .problems(&SENDING)
+        .problems(&PUBLISHING)
+}
+
+fn one_member(limits: &Limits) -> Endpoint {
+    Endpoint::get("/v1/members/{member_id}", "A member")
+        .tag("Reading")
+        .takes(member_id())
+        .takes(after_command())
+        .takes(wait(limits))
+        .answers(Answer::of(200, "The member, past members included.").json("Member"))
+        .problems(&READING)
+        .problems(&[Code::NoSuchMember, Code::NotAppliedYet])
+}
+
+fn many_members() -> Endpoint {
+    Endpoint::get("/v1/members", "Members in the order of their ids")
+        .tag("Reading")
+        .takes(query("points_gte", integer(0, i64::MAX), "Only those with at least so many points."))
+        .takes(query("status", schemas::member_status(), "Only those who stand so."))
+        .takes(query("after", schemas::member_id(), "Begin after this member."))
+        .takes(limit())
+        .answers(Answer::of(200, "A page.").json("Members"))
+        .problems(&READING)
+}
+
+fn a_ledger(limits: &Limits) -> Endpoint {
+    Endpoint::get("/v1/members/{member_id}/ledger", "What happened to a member, oldest first")
+        .tag("Reading")
+        .takes(member_id())
+        .takes(query("after", integer(0, i64::MAX), "Begin after the row of this seq."))
+        .takes(limit())
+        .takes(after_command())
+        .takes(wait(limits))
+        .answers(Answer::of(200, "A page of receipts.").json("Ledger"))
+        .problems(&READING)
+        .problems(&[Code::NoSuchMember, Code::NotAppliedYet])
+}
+
+fn a_receipt(limits: &Limits) -> Endpoint {
+    let command = path("command_id", schemas::command_id(), "Which command.");
+    Endpoint::get("/v1/members/{member_id}/commands/{command_id}", "The receipt of a command")
+        .tag("Reading")
+        .takes(member_id())
+        .takes(command)
+        .takes(wait(limits))
+        .answers(Answer::of(200, "What became of it, applied or refused.").json("Receipt"))
+        .answers(Answer::of(202, "It waits for an enrolment or for an operator.").json("Open"))
+        .problems(&READING)
+        .problems(&[Code::NoSuchCommand])
+}
+
+fn member_id() -> Parameter {
+    path("member_id", schemas::member_id(), "Whom it is about.")
+}
+
+fn limit() -> Parameter {
+    let most = loyalty_store::read::PAGE_MAX.into();
+    query("limit", integer(1, most), "How many at most; 100 unless it is said.")
+}
+
+fn after_command() -> Parameter {
+    query("after_command", schemas::command_id(), "The answer must hold this command of the member.")
+}
+
+fn wait(limits: &Limits) -> Parameter {
+    let most = i64::try_from(limits.receipt_wait_max.as_secs()).unwrap_or(i64::MAX);
+    query("wait", integer(0, most), "How many seconds to wait for the command.")
 }

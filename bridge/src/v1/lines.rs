@@ -43,9 +43,8 @@ impl Form {
             Self::Array => elements(body, max)?,
         };
         match texts.len() {
-            0 => Err(Problem::invalid("body", &format!("must be 1 to {max} commands"))),
-            count if count > max => Err(too_many(max)),
-            _ => Ok(texts),
+            count if (1..=max).contains(&count) => Ok(texts),
+            _ => Err(wrong_number(max)),
         }
     }
 }
@@ -60,7 +59,7 @@ fn elements(body: &[u8], max: usize) -> Result<Vec<(usize, &[u8])>, Problem> {
     let read = serde::Deserializer::deserialize_seq(&mut deserializer, Elements { max });
     let elements = read.and_then(|elements| deserializer.end().map(|()| elements)).map_err(|error| {
         if error.to_string().starts_with(TOO_MANY) {
-            return too_many(max);
+            return wrong_number(max);
         }
         let place = format!("; it is not, at line {} column {}", error.line(), error.column());
         Problem::invalid("body", "must be one JSON array").adding(&place)
@@ -68,8 +67,8 @@ fn elements(body: &[u8], max: usize) -> Result<Vec<(usize, &[u8])>, Problem> {
     Ok((1..).zip(elements.into_iter().map(|element| element.get().as_bytes())).collect())
 }
 
-fn too_many(max: usize) -> Problem {
-    Problem::new(Code::TooLarge, format!("a batch may have at most {max} commands"))
+fn wrong_number(max: usize) -> Problem {
+    Problem::invalid("body", &format!("must be 1 to {max} commands"))
 }
 
 const TOO_MANY: &str = "too many commands";

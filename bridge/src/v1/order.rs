@@ -2,8 +2,8 @@
 //! sent this way at all.
 
 use jiff::Timestamp;
-use loyalty_common::decode::decode_draft;
-use loyalty_common::{Action, Command, CommandId, Draft};
+use loyalty_common::decode::{DecodeError, decode_draft};
+use loyalty_common::{Command, CommandId, CommandType, Draft};
 
 use crate::key::{HEADER, IdempotencyKey};
 use crate::problem::Problem;
@@ -19,7 +19,7 @@ pub(crate) struct Order {
 impl Order {
     /// The command of a request of its own.
     pub(crate) fn single(body: &[u8], key: Option<&IdempotencyKey>) -> Result<Self, Problem> {
-        let draft = decode_draft(body).map_err(|error| Problem::undecodable(&error))?;
+        let draft = decode_draft(body).map_err(|error| wrong(&error))?;
         let named = key.map(|key| key.command_id(&draft.member_id));
         if draft.command_id.is_some() && named.is_some() && draft.command_id != named {
             return Err(Problem::invalid(HEADER, "must be the `command_id`, or left out, if the body has one"));
@@ -29,7 +29,7 @@ impl Order {
 
     /// The command at a line of a batch, counted from 1.
     pub(crate) fn of_line(text: &[u8], line: usize, key: Option<&IdempotencyKey>) -> Result<Self, Problem> {
-        let draft = decode_draft(text).map_err(|error| Problem::undecodable(&error))?;
+        let draft = decode_draft(text).map_err(|error| wrong(&error))?;
         if draft.command_id.is_some() && key.is_some() {
             return Err(Problem::invalid("command_id", "must be left out under an Idempotency-Key for the batch"));
         }
@@ -38,16 +38,35 @@ impl Order {
     }
 
     fn complete(draft: Draft, named: Option<CommandId>) -> Result<Self, Problem> {
-        match draft.action {
-            Action::Enroll { .. } | Action::Earn { .. } | Action::Spend { .. } | Action::Exit => {}
-            // It cannot be undone, and nobody here can be asked who they are.
-            Action::Terminate => {
-                return Err(Problem::invalid("type", "must be one of enroll, earn, spend, exit over HTTP"));
-            }
+        if !is_taken(draft.action.command_type()) {
+            return Err(not_taken());
         }
         let repeatable = draft.command_id.is_some() || named.is_some();
         let command = draft.completed(named.unwrap_or_else(CommandId::fresh), Timestamp::now());
         Ok(Self { command, repeatable })
+    }
+}
+
+fn wrong(error: &DecodeError) -> Problem {
+    // Not every type of the contract is taken here.
+    if *error == DecodeError::UnknownType { not_taken() } else { Problem::undecodable(error) }
+}
+
+fn not_taken() -> Problem {
+    let types: Vec<&str> = taken().map(CommandType::as_str).collect();
+    Problem::invalid("type", &format!("must be one of {} over HTTP", types.join(", ")))
+}
+
+/// The types of commands that are taken over HTTP.
+pub(crate) fn taken() -> impl Iterator<Item = CommandType> {
+    CommandType::ALL.iter().copied().filter(|command_type| is_taken(*command_type))
+}
+
+const fn is_taken(command_type: CommandType) -> bool {
+    match command_type {
+        CommandType::Enroll | CommandType::Earn | CommandType::Spend | CommandType::Exit => true,
+        // It cannot be undone, and nobody here can be asked who they are.
+        CommandType::Terminate => false,
     }
 }
 

@@ -84,7 +84,7 @@ async fn a_whole_batch_repeated_under_its_key_is_done_once() {
 
     let more = format!("{body}\n{}", command("ann", r#""type":"earn","points":1"#));
     let refused = send(bridge.addr, "POST", PATH, &[NDJSON], &more).await;
-    assert_eq!((refused.status, refused.text("code")), (413, "too_large"));
+    assert_eq!((refused.status, refused.text("field")), (400, "body"));
     assert_eq!(points(&bridge, "ann").await, json!(999));
 }
 

@@ -5,6 +5,7 @@
 
 mod batch;
 mod http;
+mod openapi;
 mod v1;
 mod world;
 mod wrong;

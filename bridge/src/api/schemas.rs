@@ -1,0 +1,187 @@
+//! The values that go in and out, as JSON Schema. Commands and receipts are those of the contract, taken from where it
+//! is published; the rest is ours and is held to what is answered by the tests.
+
+use loyalty_common::schema::Document;
+use loyalty_common::{CommandType, Outcome, RefusalCode};
+use loyalty_store::rows::MemberStatus;
+use serde_json::{Map, Value, json};
+
+use super::endpoint::reference;
+use crate::carry::Pending;
+use crate::problem::Code;
+use crate::v1;
+
+/// All of them, by name.
+pub(super) fn all() -> Map<String, Value> {
+    let commands = v1::taken().map(|it| (name_of(it), command(it)));
+    let others = [
+        ("Command", json!({"oneOf": v1::taken().map(|it| reference(&name_of(it))).collect::<Vec<_>>()})),
+        ("Receipt", receipt()),
+        ("Open", open()),
+        ("Line", line()),
+        ("Member", member()),
+        ("Members", page("Member")),
+        ("Ledger", page("Receipt")),
+        ("Problem", problem()),
+    ];
+    commands.chain(others.map(|(name, schema)| (name.to_owned(), schema))).collect()
+}
+
+/// `Command.earn`
+fn name_of(command_type: CommandType) -> String {
+    format!("Command.{command_type}")
+}
+
+/// A command of the contract, with the two fields optional that may be left to the bridge.
+fn command(command_type: CommandType) -> Value {
+    let mut schema = published(Document::Command)["$defs"][command_type.as_str()].take();
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.retain(|field| field != "command_id" && field != "occurred_at");
+    }
+    schema
+}
+
+fn receipt() -> Value {
+    let mut schema = published(Document::Receipt);
+    if let Some(fields) = schema.as_object_mut() {
+        fields.remove("$schema");
+    }
+    schema
+}
+
+fn published(document: Document) -> Value {
+    serde_json::to_value(document.tree()).expect("texts, numbers and switches always serialize")
+}
+
+/// A member's id, wherever it stands.
+pub(crate) fn member_id() -> Value {
+    published(Document::Receipt)["properties"]["member_id"].take()
+}
+
+/// A command's id.
+pub(crate) fn command_id() -> Value {
+    published(Document::Command)["$defs"]["exit"]["properties"]["command_id"].take()
+}
+
+/// The points of a command.
+pub(crate) fn points() -> Value {
+    published(Document::Command)["$defs"]["earn"]["properties"]["points"].take()
+}
+
+/// The optional body of the short interface: these fields of an enrolment.
+pub(crate) fn body(fields: &[&str]) -> Value {
+    let mut all = published(Document::Command)["$defs"]["enroll"]["properties"].take();
+    let fields: Map<String, Value> = fields.iter().map(|name| ((*name).to_owned(), all[*name].take())).collect();
+    json!({"type": "object", "properties": fields, "additionalProperties": false})
+}
+
+/// Whole numbers within bounds.
+pub(crate) fn integer(least: i64, most: i64) -> Value {
+    json!({"type": "integer", "minimum": least, "maximum": most})
+}
+
+/// One of the names of a closed set.
+pub(crate) fn one_of<T: ToString>(names: impl IntoIterator<Item = T>) -> Value {
+    json!({"type": "string", "enum": names.into_iter().map(|name| name.to_string()).collect::<Vec<_>>()})
+}
+
+/// Where members may stand who are to be listed.
+pub(crate) fn member_status() -> Value {
+    one_of(MemberStatus::ALL.iter().filter(|status| **status != MemberStatus::Unenrolled))
+}
+
+fn open() -> Value {
+    json!({
+        "type": "object",
+        "required": ["member_id", "command_id", "state", "message", "location"],
+        "properties": {
+            "member_id": member_id(),
+            "command_id": command_id(),
+            "state": one_of(Pending::ALL.iter().filter(|state| **state != Pending::Unconfirmed)),
+            "message": text("For people."),
+            "location": text("Where the receipt will be."),
+        },
+    })
+}
+
+fn line() -> Value {
+    json!({
+        "description": "What is said of a line: the fields of the answer that the command would have had alone.",
+        "type": "object",
+        "required": ["line", "status"],
+        "properties": {
+            "line": whole(1, "Counted from 1; of an array, its place."),
+            "status": whole(200, "The status that the command would have had alone."),
+            "replayed": {"type": "boolean", "description": "It was known from before."},
+            "state": one_of(Pending::ALL.iter().map(|it| it.as_str()).chain(Outcome::ALL.iter().map(|it| it.as_str()))),
+            "member_id": member_id(),
+            "command_id": command_id(),
+            "location": text("Where the receipt will be."),
+            "receipt": reference("Receipt"),
+            "code": code(),
+            "field": text("What is wrong."),
+        },
+    })
+}
+
+fn member() -> Value {
+    json!({
+        "type": "object",
+        "required": ["member_id", "status", "points", "lifetime_points", "epoch", "version", "has_email", "updated_at"],
+        "properties": {
+            "member_id": member_id(),
+            "status": member_status(),
+            "points": whole(0, "Points to spend."),
+            "lifetime_points": whole(0, "Points earned in this membership; spending does not lower it."),
+            "epoch": whole(1, "Which membership this is."),
+            "version": whole(1, "Counts the commands that were decided: of two answers the larger one is newer."),
+            "milestone": whole(1, "Lifetime points for each reward."),
+            "has_email": {"type": "boolean", "description": "Whether rewards can be mailed."},
+            "enrolled_at": {"type": "string", "format": "date-time"},
+            "updated_at": {"type": "string", "format": "date-time"},
+        },
+    })
+}
+
+fn page(of: &str) -> Value {
+    json!({
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "items": {"type": "array", "items": reference(of)},
+            "next": text("The path of the next page; it is missing at the end."),
+        },
+    })
+}
+
+fn problem() -> Value {
+    json!({
+        "description": "RFC 9457.",
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": text("Always about:blank: the code tells problems apart."),
+            "title": text("The status in words."),
+            "status": whole(400, "The status."),
+            "code": code(),
+            "detail": text("For people."),
+            "field": text("What of the request is wrong."),
+            "allowed": text("What it may be."),
+            "command_id": command_id(),
+            "receipt": reference("Receipt"),
+        },
+    })
+}
+
+/// The codes of problems and of refusals.
+fn code() -> Value {
+    one_of(Code::ALL.iter().map(|code| code.as_str()).chain(RefusalCode::ALL.iter().map(|code| code.as_str())))
+}
+
+fn text(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn whole(minimum: i64, description: &str) -> Value {
+    json!({"type": "integer", "minimum": minimum, "description": description})
+}
