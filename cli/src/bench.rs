@@ -4,6 +4,7 @@
 //! disk, and removes them afterwards: a benchmark must never fill anybody's ledger.
 
 mod database_only;
+mod http;
 mod pass_through;
 mod report;
 mod traffic;
@@ -26,7 +27,7 @@ use report::Report;
 /// Starts private servers of its own, with commits on disk, and removes them afterwards. Ratios are the result; the
 /// figures beside them only tell how fast the machine is. Exit code 1 if the tables are not clean afterwards.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  loyalty bench --commands 50000 --json")]
+#[command(after_help = "Examples:\n  loyalty bench --commands 50000 --json\n  loyalty bench --http")]
 pub(crate) struct Bench {
     /// Commands of each measurement; the backlog has three times as many
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=5_000_000))]
@@ -34,6 +35,9 @@ pub(crate) struct Bench {
     /// Members that the commands are spread over
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     members: u32,
+    /// Measure the bridge instead: its commands a second, one by one and in batches, beside the producer library's
+    #[arg(long)]
+    http: bool,
     /// Where the private servers keep their data while it runs
     #[arg(long, default_value = ".loyalty/bench")]
     scratch: PathBuf,
@@ -54,12 +58,23 @@ impl Bench {
         let _ = std::fs::remove_dir_all(&self.scratch);
         let servers =
             Servers::start(&self.scratch, Durability::Durable).await.context("could not start the servers")?;
-        let measured = self.measure(&servers).await;
+        let answered = if self.http { self.http(&servers, context).await } else { self.whole(&servers, context).await };
         servers.stop().await;
         let _ = std::fs::remove_dir_all(&self.scratch);
-        let report = measured?;
+        answered
+    }
+
+    async fn whole(&self, servers: &Servers, context: &Context) -> Result<Answer> {
+        let report = self.measure(servers).await?;
         context.output.answer(&report, ToString::to_string)?;
         Ok(report.verified.into())
+    }
+
+    async fn http(&self, servers: &Servers, context: &Context) -> Result<Answer> {
+        let load = Load { commands: self.commands, members: self.members };
+        let report = http::run(servers, load, &self.scratch).await?;
+        context.output.answer(&report, ToString::to_string)?;
+        Ok(Answer::Yes)
     }
 
     async fn measure(&self, servers: &Servers) -> Result<Report> {

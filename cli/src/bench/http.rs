@@ -1,0 +1,174 @@
+//! How near the bridge comes to the producer library: commands that the broker confirmed, asked for one by one, in
+//! batches, and without HTTP. Nobody applies them: what is measured is the way into the queue.
+
+mod client;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use loyalty_common::secret::SecretUrl;
+use loyalty_local::Servers;
+use loyalty_producer::Limits;
+use serde::Serialize;
+use tokio::process::{Child, Command};
+
+use super::{Load, prepare_database, prepare_vhost, rate, traffic};
+use client::Client;
+
+/// Commands of one batch: the most that the bridge takes.
+const BATCH: usize = 1_000;
+
+/// Batches under way at a time. Two keep the bridge's window full while the next ones are read and answered.
+const BATCHES: usize = 4;
+
+/// What was found. Rates are commands a second.
+#[derive(Debug, Serialize)]
+pub(crate) struct HttpReport {
+    producer: f64,
+    one_by_one: f64,
+    in_batches: f64,
+    one_by_one_of_producer: f64,
+    in_batches_of_producer: f64,
+    commands: u32,
+    connections: usize,
+}
+
+/// Measures the three ways.
+pub(crate) async fn run(servers: &Servers, load: Load, scratch: &Path) -> Result<HttpReport> {
+    let step = |text: &str| tracing::info!("Measuring {text}");
+    let database = prepare_database(servers, "http", load).await?;
+    // As many requests are under way as the library has commands under way.
+    let connections = Limits::default().window;
+
+    step("the producer library: publish, confirm");
+    let producer = producer(&prepare_vhost(servers, "http_producer").await?, load).await?;
+
+    step("one command a request");
+    let bridge = Bridge::start(prepare_vhost(servers, "http_single").await?, &database, scratch).await?;
+    let one_by_one = bridge.one_by_one(load, connections).await?;
+    bridge.stop().await?;
+
+    step("a thousand commands a request");
+    let bridge = Bridge::start(prepare_vhost(servers, "http_batch").await?, &database, scratch).await?;
+    let in_batches = bridge.in_batches(load).await?;
+    bridge.stop().await?;
+
+    Ok(HttpReport {
+        producer,
+        one_by_one,
+        in_batches,
+        one_by_one_of_producer: one_by_one / producer,
+        in_batches_of_producer: in_batches / producer,
+        commands: load.commands,
+        connections,
+    })
+}
+
+async fn producer(amqp: &SecretUrl, load: Load) -> Result<f64> {
+    let began = Instant::now();
+    traffic::publish(amqp, traffic::earnings(load)).await?;
+    Ok(rate(load.commands, began.elapsed()))
+}
+
+/// A bridge in a process of its own, as in production.
+struct Bridge {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Bridge {
+    async fn start(amqp: SecretUrl, database: &SecretUrl, scratch: &Path) -> Result<Self> {
+        // Free now, and asked for again within milliseconds.
+        let address = tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let log = std::fs::File::options().create(true).append(true).open(scratch.join("bridge.log"))?;
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("loyalty"));
+        let mut command = Command::new(program);
+        command.args(["bridge", "--http", &address.to_string()]).stderr(log).kill_on_drop(true);
+        command.env("LOYALTY_AMQP_URL", amqp.expose()).env("LOYALTY_DATABASE_URL", database.expose());
+        let process = command.spawn().context("could not start a bridge")?;
+        client::ready(address).await?;
+        Ok(Self { process, address })
+    }
+
+    async fn stop(mut self) -> Result<()> {
+        let id = self.process.id().context("the bridge ended early; see its log")?;
+        Command::new("kill").arg("-TERM").arg(id.to_string()).status().await?;
+        self.process.wait().await?;
+        Ok(())
+    }
+
+    /// The commands are dealt out before the clock starts, with ids of their own as a careful client's have.
+    async fn one_by_one(&self, load: Load, connections: usize) -> Result<f64> {
+        let mut hands: Vec<Vec<Vec<u8>>> = vec![Vec::new(); connections];
+        for (number, command) in traffic::earnings(load).enumerate() {
+            hands[number % connections].push(command.encode());
+        }
+        let clients = try_join_all(hands.iter().map(|_| Client::connect(self.address))).await?;
+        let began = Instant::now();
+        let posting = clients.into_iter().zip(hands).map(|(mut client, bodies)| async move {
+            for body in bodies {
+                client.post("/v1/commands", "application/json", body, 202).await?;
+            }
+            anyhow::Ok(())
+        });
+        all(posting).await?;
+        Ok(rate(load.commands, began.elapsed()))
+    }
+
+    async fn in_batches(&self, load: Load) -> Result<f64> {
+        let commands: Vec<Vec<u8>> = traffic::earnings(load).map(|command| command.encode()).collect();
+        let mut hands: Vec<Vec<Batch>> = vec![Vec::new(); BATCHES];
+        for (number, lines) in commands.chunks(BATCH).enumerate() {
+            hands[number % BATCHES].push(Batch { body: lines.join(&b'\n'), commands: lines.len() });
+        }
+        let clients = try_join_all(hands.iter().map(|_| Client::connect(self.address))).await?;
+        let began = Instant::now();
+        let posting = clients.into_iter().zip(hands).map(|(mut client, batches)| async move {
+            for Batch { body, commands } in batches {
+                let answer = client.post("/v1/commands/batch", "application/x-ndjson", body, 200).await?;
+                let text = String::from_utf8_lossy(&answer);
+                let accepted = text.matches("\"status\":202").count();
+                anyhow::ensure!(accepted == commands, "{accepted} of {commands} were accepted: {text:.300}");
+            }
+            anyhow::Ok(())
+        });
+        all(posting).await?;
+        Ok(rate(load.commands, began.elapsed()))
+    }
+}
+
+#[derive(Clone)]
+struct Batch {
+    body: Vec<u8>,
+    commands: usize,
+}
+
+/// Each in a task of its own: one task for all would use one processor.
+async fn all<F>(posting: impl Iterator<Item = F>) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    for posted in try_join_all(posting.map(tokio::spawn)).await? {
+        posted?;
+    }
+    Ok(())
+}
+
+impl std::fmt::Display for HttpReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { commands, connections, .. } = self;
+        writeln!(f, "{commands} commands, confirmed and not applied\n")?;
+        writeln!(f, "producer library  {:>9.0} commands/s  publish, confirm", self.producer)?;
+        writeln!(
+            f,
+            "one by one        {:>9.0} commands/s  POST /v1/commands on {connections} connections",
+            self.one_by_one
+        )?;
+        writeln!(f, "in batches        {:>9.0} commands/s  POST /v1/commands/batch, {BATCH} each\n", self.in_batches)?;
+        writeln!(f, "one by one / producer library   {:.2}", self.one_by_one_of_producer)?;
+        writeln!(f, "in batches / producer library   {:.2}", self.in_batches_of_producer)
+    }
+}
