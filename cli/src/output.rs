@@ -71,6 +71,12 @@ pub(crate) fn grouped(count: i64) -> String {
     if count < 0 { format!("-{text}") } else { text }
 }
 
+/// So many of something that has an ordinary plural: 1 member, 2 members, 1,000 members.
+pub(crate) fn many(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(i64::try_from(count).unwrap_or(i64::MAX)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +89,14 @@ mod tests {
         ann          5
         bob       1200
         ");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(
+            (many(1, "mail"), many(0, "mail"), many(1_000, "mail")),
+            ("1 mail".into(), "0 mails".into(), "1,000 mails".into())
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use loyalty_store::email::{EmailId, request};
 use loyalty_store::{Pool, StoreError};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 use tracing::warn;
 
 use crate::headers::storable;
@@ -102,8 +103,8 @@ impl Keeper {
         self.store(&letters).await?;
         for (letter, (_, delivery)) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
-            let (command, mail) = (letter.command_id, letter.email_id);
-            warn!(queue, %reason, error, command.id = ?command, email.id = ?mail, "Kept a dead letter");
+            let (command, mail) = (letter.command_id.map(display), letter.email_id.map(display));
+            warn!(queue, %reason, error, command.id = command, email.id = mail, "Kept a dead letter");
             // One by one: the letters of three queues share the channel and are not in the order of its numbers.
             match delivery.acker.ack(BasicAckOptions::default()).await {
                 Ok(true) => {}

@@ -132,7 +132,7 @@ impl Told {
         if !self.unanswered.is_empty() {
             let _ = writeln!(
                 text,
-                "{} sent and without a result yet: {}. Does a worker run? The next replay or the worker records it",
+                "{} sent and without a result yet (does a worker run? it or the next replay records it): {}",
                 self.unanswered.len(),
                 ids(&self.unanswered)
             );
@@ -247,7 +247,7 @@ mod tests {
         1 dead letters again
         1 refused: exited
         3 failed again: failed, now dead letter 9
-        1 sent and without a result yet: 4. Does a worker run? The next replay or the worker records it
+        1 sent and without a result yet (does a worker run? it or the next replay records it): 4
         2 not sent and open again: 5, 6
         1 held by a replay of fay since 2026-11-22T10:00:00Z, or behind one of these: 7
         there are no such dead letters: 8

@@ -14,6 +14,7 @@ use super::filter::{FilterArgs, email_id};
 use crate::Context;
 use crate::consent::Consent;
 use crate::exit::{Answer, Usage};
+use crate::output::many;
 
 /// The most mails of one command, all of them in one transaction.
 const MAILS_MAX: u32 = 10_000;
@@ -151,14 +152,14 @@ fn plan(counts: &BTreeMap<EmailState, usize>, what: Requeue) -> String {
         Requeue::Retry => "",
         Requeue::ResendUnknown => "\nthose that had arrived arrive twice",
     };
-    format!("{all} mails to be queued: {}{twice}", parts.join(", "))
+    format!("{} to be queued: {}{twice}", many(all, "mail"), parts.join(", "))
 }
 
 fn text(told: &Told) -> String {
     if told.queued.is_empty() && told.left.is_empty() && told.missing.is_empty() {
         return "No mails match".to_owned();
     }
-    let mut text = format!("{} mails queued\n", told.queued.len());
+    let mut text = format!("{} queued\n", many(told.queued.len(), "mail"));
     for Left { email_id, state } in &told.left {
         let _ = writeln!(text, "{email_id}: it is {state}, and left as it is");
     }

@@ -7,7 +7,7 @@ use loyalty_store::rebuild::{Difference, Part, Remedy, Value};
 use serde::Serialize;
 
 use super::{Looked, Mended};
-use crate::output::{Column, grouped, table};
+use crate::output::{Column, grouped, many, table};
 
 /// Differences that a plan shows before it asks; a dry run shows all.
 const PLAN_SHOWN: usize = 40;
@@ -81,7 +81,7 @@ impl Told {
     pub(super) fn compared(&self) -> String {
         match (self.examined, self.differences.len()) {
             (0, _) => "No members match".to_owned(),
-            (examined, 0) => format!("{} members stand as their ledgers say", grouped_count(examined)),
+            (examined, 0) => format!("{} examined, and nothing differs", many(examined, "member")),
             (_, all) => format!("{}\n{}", self.differences_table(all), self.sum()),
         }
     }
@@ -91,7 +91,7 @@ impl Told {
         let all = self.differences.len();
         let shown = all.min(PLAN_SHOWN);
         let hidden = if all > shown { format!("\nand {} more; see --dry-run", all - shown) } else { String::new() };
-        format!("{}{hidden}\n{}\n{mendable} members to be mended", self.differences_table(shown), self.sum())
+        format!("{}{hidden}\n{}\n{} to be mended", self.differences_table(shown), self.sum(), many(mendable, "member"))
     }
 
     /// What was done.
@@ -104,12 +104,12 @@ impl Told {
         for Refused { member_id, problem } in &self.refused {
             let _ = writeln!(text, "{member_id}: not mended: {problem}");
         }
-        let _ = write!(text, "{} members mended", grouped_count(self.mended.unwrap_or_default()));
+        let _ = write!(text, "{} mended", many(self.mended.unwrap_or_default(), "member"));
         if !left.is_empty() {
-            let _ = write!(text, ", {} differences left", left.len());
+            let _ = write!(text, ", {} left", many(left.len(), "difference"));
         }
         if self.not_reached > 0 {
-            let _ = write!(text, "; {} not reached: repeat the command", grouped_count(self.not_reached));
+            let _ = write!(text, "; {} not reached: repeat the command", many(self.not_reached, "member"));
         }
         if self.more {
             text += "\nmore may differ; repeat the command for the rest";
@@ -120,10 +120,10 @@ impl Told {
     fn sum(&self) -> String {
         let more = if self.more { "; not everybody was looked at" } else { "" };
         format!(
-            "{} differences of {} members; {} members examined{more}",
-            self.differences.len(),
-            members(&self.differences),
-            grouped_count(self.examined)
+            "{} of {}; {} examined{more}",
+            many(self.differences.len(), "difference"),
+            many(members(&self.differences), "member"),
+            many(self.examined, "member")
         )
     }
 
@@ -176,8 +176,4 @@ fn members<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> usize {
     let mut ids: Vec<&MemberId> = differences.into_iter().map(|it| &it.member_id).collect();
     ids.dedup();
     ids.len()
-}
-
-fn grouped_count(count: usize) -> String {
-    grouped(i64::try_from(count).unwrap_or(i64::MAX))
 }
