@@ -257,6 +257,22 @@ async fn who_sends_no_end_of_a_head_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sends_no_end_of_a_body_is_answered_all_the_same() {
+    let world = World::start("bodies").await;
+    let short = Duration::from_millis(300);
+    let slow = world.bridge(Limits { body_timeout: short, ..Limits::default() }).await;
+    let long = world.bridge(Limits { request_timeout: short, ..Limits::default() }).await;
+    for path in ["/ann", "/v1/commands", "/v1/commands/batch"] {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{");
+        let said = http::raw(slow.addr, &head).await;
+        assert!(said.starts_with("HTTP/1.1 408") && said.contains("too_slow"), "{path}: {said}");
+        let said = http::raw(long.addr, &head).await;
+        assert!(said.starts_with("HTTP/1.1 503") && said.contains("took_too_long"), "{path}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_never_reads_an_answer_is_cut_off() {
     let world = World::start("readers").await;
     let bridge = world.bridge(Limits { write_timeout: Duration::from_millis(300), ..Limits::default() }).await;

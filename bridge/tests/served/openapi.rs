@@ -21,8 +21,15 @@ const EXAMPLES: &str = "60";
 async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_than_it_says() {
     let world = World::start("openapi").await;
     // Patience with a machine that is busy with other tests, and none with commands that nobody sent.
-    let (read_timeout, receipt_wait_max) = (Duration::from_secs(20), Duration::from_secs(1));
-    let limits = Limits { read_timeout, search_timeout: read_timeout, receipt_wait_max, ..Limits::default() };
+    let patience = Duration::from_secs(30);
+    let limits = Limits {
+        read_timeout: patience,
+        search_timeout: patience,
+        confirm_timeout: patience,
+        request_timeout: 2 * patience,
+        receipt_wait_max: Duration::from_secs(1),
+        ..Limits::default()
+    };
     let (bridge, _worker) = (world.bridge(limits).await, world.worker().await);
     let schemathesis = schemathesis().await;
 
@@ -32,6 +39,7 @@ async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_
     run.args(["--max-examples", EXAMPLES, "--phases", "examples,coverage,fuzzing"]);
     // The same requests each time. What it learns it would keep in the directory where it runs.
     run.args(["--seed", "7", "--generation-database", "none", "--no-color", "--continue-on-failure"]);
+    run.args(["--request-timeout", "60"]);
     run.current_dir(env!("CARGO_TARGET_TMPDIR")).kill_on_drop(true);
     let ran = run.output().await.expect("schemathesis runs");
     let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
