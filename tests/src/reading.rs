@@ -3,7 +3,8 @@
 
 use loyalty_common::amqp;
 use loyalty_common::{Command, CommandId};
-use loyalty_store::{StoreError, verify};
+use loyalty_store::read::PAGE_MAX;
+use loyalty_store::{StoreError, rebuild, verify};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -155,11 +156,19 @@ impl World {
         }
     }
 
-    /// The promises hold: `loyalty verify` would find nothing.
+    /// The promises hold: `loyalty verify` would find nothing, and `loyalty rebuild` nothing to mend.
     pub async fn verified(&self) {
         let report = verify::verify(&self.pool, |_| {}).await.expect("the checks run");
         let broken: Vec<_> = report.checks.iter().filter(|finding| finding.broken > 0).collect();
         assert!(broken.is_empty(), "{broken:#?}");
+        let everybody = rebuild::Selection::default();
+        let mut after = None;
+        loop {
+            let page = rebuild::members(&self.pool, &everybody, after.as_ref(), PAGE_MAX).await.expect("a page");
+            let Some(last) = page.last().cloned() else { break };
+            assert_eq!(rebuild::differences(&self.pool, &page).await.expect("a look"), []);
+            after = Some(last);
+        }
     }
 
     /// Runs a query of the test's own. The database must be there.

@@ -16,7 +16,8 @@ use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, Filter, LetterId, LetterState};
 use loyalty_store::permission::Permission;
 use loyalty_store::pool::Use;
-use loyalty_store::{Pool, migrate, verify};
+use loyalty_store::read::PAGE_MAX;
+use loyalty_store::{Pool, migrate, rebuild, verify};
 use loyalty_worker::mail::{Ladder, MailSettings};
 use loyalty_worker::rehearsal::{Prediction, rehearse};
 use loyalty_worker::replay::{Pace, Replayer, Report};
@@ -174,6 +175,10 @@ impl World {
     pub(crate) async fn verified(&self) {
         let report = verify::verify(&self.pool, |_| {}).await.expect("a report");
         assert!(report.is_clean(), "{report:?}");
+        // What the worker's rules came to is what a rebuild computes from the ledger.
+        let everybody = rebuild::members(&self.pool, &rebuild::Selection::default(), None, PAGE_MAX).await;
+        let differences = rebuild::differences(&self.pool, &everybody.expect("a page")).await.expect("a look");
+        assert_eq!(differences, []);
     }
 
     /// Leaves nothing behind on servers that others use.
