@@ -20,7 +20,8 @@ pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 ///
 /// It puts each request on the queue as a command, waits up to two seconds for its receipt, and answers applied,
 /// refused, or still on its way. It has no users and no passwords: put it where only your own systems reach it. Also
-/// serves /docs, which describes all that it takes, /metrics, /healthz and /readyz. SIGTERM answers what is under way and closes.
+/// serves /docs, which describes all that it takes, /metrics, /healthz and /readyz. SIGTERM answers what is under way
+/// and closes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

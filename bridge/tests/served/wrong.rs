@@ -94,8 +94,8 @@ async fn every_field_of_a_command_is_named_when_it_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_body_header_path_and_parameter_is_named_when_it_is_wrong() {
-    let world = World::start("wrong_rest").await;
+async fn every_body_and_header_is_named_when_it_is_wrong() {
+    let world = World::start("wrong_bodies").await;
     let bridge = world.bridge(Limits::default()).await;
     let good = command("ann", r#""type":"earn","points":5"#);
     let deep = format!("{{\"v\":{}", "[".repeat(60_000));
@@ -125,7 +125,13 @@ async fn every_body_header_path_and_parameter_is_named_when_it_is_wrong() {
     let id = "\"command_id\":\"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11\",";
     let both = good.replacen('{', &format!("{{{id}"), 1);
     names(&bridge, "POST", "/v1/commands", &[v1::JSON, ("Idempotency-Key", "a")], &both, "idempotency-key").await;
+    assert_eq!(world.waiting_commands().await, 0, "nothing was published");
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_part_of_a_path_is_named_when_it_is_wrong() {
+    let world = World::start("wrong_paths").await;
+    let bridge = world.bridge(Limits::default()).await;
     let x65 = "x".repeat(65);
     for member in ["a%20b", "%C3%A4", "%00", "%FF", "a%0Ab", x65.as_str()] {
         for rest in ["", "/ledger", "/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11"] {
@@ -141,6 +147,24 @@ async fn every_body_header_path_and_parameter_is_named_when_it_is_wrong() {
         names(&bridge, "GET", &format!("/v1/members/ann/commands/{id}"), NO_HEADERS, "", "command_id").await;
         names(&bridge, "GET", &format!("/ann/commands/{id}"), NO_HEADERS, "", "command_id").await;
     }
+    for path in
+        ["/v1", "/v1/", "/v1/command", "/v1/commands/", "/v1/members/", "/v1/members/ann/x", "/v2/members/ann/x"]
+    {
+        wrong(&bridge, "GET", path, NO_HEADERS, "").await;
+    }
+    for (method, path) in
+        [("GET", "/v1/commands"), ("PUT", "/v1/commands"), ("DELETE", "/v1/members/ann"), ("BREW", "/v1/members")]
+    {
+        let refused = wrong(&bridge, method, path, NO_HEADERS, "").await;
+        assert!(refused.status == 405 && refused.header("allow").is_some(), "{method} {path}: {}", refused.body);
+    }
+    assert_eq!(world.waiting_commands().await, 0, "nothing was published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_parameter_is_named_when_it_is_wrong() {
+    let world = World::start("wrong_parameters").await;
+    let bridge = world.bridge(Limits::default()).await;
     for (path, parameters) in [
         ("/v1/members", &["points_gte", "status", "after", "limit"][..]),
         ("/v1/members/ann", &["after_command", "wait"]),
@@ -163,17 +187,5 @@ async fn every_body_header_path_and_parameter_is_named_when_it_is_wrong() {
     names(&bridge, "GET", "/v1/members?limit=1001", NO_HEADERS, "", "limit").await;
     names(&bridge, "GET", "/v1/members?status=unenrolled", NO_HEADERS, "", "status").await;
     names(&bridge, "GET", "/v1/members/ann?wait=2", NO_HEADERS, "", "wait").await;
-
-    for path in
-        ["/v1", "/v1/", "/v1/command", "/v1/commands/", "/v1/members/", "/v1/members/ann/x", "/v2/members/ann/x"]
-    {
-        wrong(&bridge, "GET", path, NO_HEADERS, "").await;
-    }
-    for (method, path) in
-        [("GET", "/v1/commands"), ("PUT", "/v1/commands"), ("DELETE", "/v1/members/ann"), ("BREW", "/v1/members")]
-    {
-        let refused = wrong(&bridge, method, path, NO_HEADERS, "").await;
-        assert!(refused.status == 405 && refused.header("allow").is_some(), "{method} {path}: {}", refused.body);
-    }
     assert_eq!(world.waiting_commands().await, 0, "nothing was published");
 }
