@@ -55,6 +55,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
 
 /// `GET /metrics`: for Prometheus.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    app.metrics.look_at(&app.producer.traffic());
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &app.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),

@@ -1,9 +1,10 @@
 //! What the bridge counts, for Prometheus. Labels have few values: no member and no path of a client is among them.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use loyalty_producer::{Confirmed, PublishError};
+use loyalty_producer::{Confirmed, PublishError, Traffic};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,6 +19,9 @@ pub struct Metrics {
     seconds: Family<RouteLabels, Histogram>,
     published: Family<PublishLabels, Counter>,
     waiting: Gauge,
+    unconfirmed: Gauge,
+    publisher_up: Gauge,
+    reconnects: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -47,7 +51,11 @@ impl Metrics {
             seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             published: Family::default(),
             waiting: Gauge::default(),
+            unconfirmed: Gauge::default(),
+            publisher_up: Gauge::default(),
+            reconnects: Counter::default(),
         };
+        metrics.register_publisher(registry);
         registry.register("loyalty_bridge_requests", "Requests by route and answer", metrics.requests.clone());
         registry.register_with_unit(
             "loyalty_bridge_request",
@@ -62,6 +70,31 @@ impl Metrics {
         );
         registry.register("loyalty_bridge_waiting", "Requests that wait for a receipt now", metrics.waiting.clone());
         metrics
+    }
+
+    fn register_publisher(&self, registry: &mut Registry) {
+        registry.register(
+            "loyalty_bridge_unconfirmed_commands",
+            "Commands sent to the broker whose confirms are missing",
+            self.unconfirmed.clone(),
+        );
+        registry.register(
+            "loyalty_bridge_publisher_up",
+            "Whether the broker takes this bridge's commands",
+            self.publisher_up.clone(),
+        );
+        registry.register(
+            "loyalty_bridge_publisher_reconnects",
+            "Connections of the publisher that broke or could not be had; each is followed by another attempt",
+            self.reconnects.clone(),
+        );
+    }
+
+    /// Takes the publisher's figures over, when somebody asks for them.
+    pub(crate) fn look_at(&self, publisher: &Traffic) {
+        self.unconfirmed.set(i64::try_from(publisher.unconfirmed()).unwrap_or(i64::MAX));
+        self.publisher_up.set(publisher.is_up().into());
+        self.reconnects.inner().store(publisher.reconnects(), Ordering::Relaxed);
     }
 
     pub(crate) fn answered(&self, method: &'static str, route: String, status: StatusCode, took: Duration) {

@@ -42,6 +42,7 @@ impl Worker {
         if let Some(address) = self.metrics {
             let listener = TcpListener::bind(address).await;
             let listener = listener.with_context(|| format!("could not listen on {address}"))?;
+            info!(metrics.address = %listener.local_addr().context("the listener has no address")?, "Serving metrics");
             tokio::spawn(observe::serve(listener, registry, consumes, observed));
         }
         loyalty_worker::run(settings, metrics, consuming, stop).await?;

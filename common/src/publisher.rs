@@ -7,6 +7,7 @@
 
 mod flight;
 mod sending;
+mod traffic;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use tokio::time::Instant;
 
 use crate::secret::SecretUrl;
 use sending::Sending;
+
+use traffic::Counts;
+pub use traffic::Traffic;
 
 /// What a publisher may hold and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,7 @@ impl Default for Limits {
 pub struct Publisher {
     requests: mpsc::Sender<Request>,
     link: watch::Receiver<Link>,
+    counts: Arc<Counts>,
     confirm_timeout: Duration,
 }
 
@@ -50,8 +55,10 @@ impl Publisher {
         const INBOX_MESSAGES: usize = 1;
         let (requests, inbox) = mpsc::channel(INBOX_MESSAGES);
         let (link_state, link) = watch::channel(Link::Down("not connected yet".to_owned()));
-        tokio::spawn(Sending::new(inbox, link_state, limits.window).run(url, name.to_owned()));
-        Self { requests, link, confirm_timeout: limits.confirm_timeout }
+        let counts = Arc::new(Counts::default());
+        let sending = Sending::new(inbox, link_state, Arc::clone(&counts), limits.window);
+        tokio::spawn(sending.run(url, name.to_owned()));
+        Self { requests, link, counts, confirm_timeout: limits.confirm_timeout }
     }
 
     /// Publishes a message and waits for its confirm.
@@ -76,6 +83,11 @@ impl Publisher {
     /// How the publisher stands with its broker, now and as it changes.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
+    }
+
+    /// What it has under way, for whoever watches over it.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { counts: Arc::clone(&self.counts), link: self.link.clone() }
     }
 }
 

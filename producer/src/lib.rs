@@ -29,7 +29,7 @@ use loyalty_common::publisher::Publisher;
 use tokio::sync::watch;
 
 pub use loyalty_common::envelope::TraceContext;
-pub use loyalty_common::publisher::{Confirmed, Limits, Link, PublishError, Unconfirmed};
+pub use loyalty_common::publisher::{Confirmed, Limits, Link, PublishError, Traffic, Unconfirmed};
 pub use loyalty_common::secret::SecretUrl;
 pub use loyalty_common::text::Invalid;
 pub use loyalty_common::{Action, Command, CommandId, EmailAddress, MemberId, Points, Text};
@@ -90,6 +90,11 @@ impl Producer {
     /// How the producer stands with its broker, now and as it changes.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.publisher.link()
+    }
+
+    /// What it has under way, for whoever watches over it.
+    pub fn traffic(&self) -> Traffic {
+        self.publisher.traffic()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Everything that knows SQL. Functions are named by what their callers intend; rows go in and out as plain types.
 //!
 //! [`batch`] is the one place where balances change. The others read, or carry mails and dead letters;
-//! [`letters`] and [`mails`] are the operator's side of these, and [`rebuild`] mends members through [`batch`].
+//! [`letters`] and [`mails`] are the operator's side of these, [`rebuild`] mends members through [`batch`], and [`watch`]
+//! counts what waits.
 
 pub mod batch;
 mod connection;
@@ -21,6 +22,7 @@ pub mod standings;
 pub mod suspect;
 mod transaction;
 pub mod verify;
+pub mod watch;
 
 pub use connection::Connection;
 pub use pool::{Pool, StoreError};

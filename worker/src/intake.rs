@@ -65,13 +65,18 @@ impl Intake {
         let (feeds, lanes) = self.lanes(consumers, stop);
         let mut feeds = std::pin::pin!(feeds);
         info!(partitions = PARTITIONS, lanes = self.limits.lanes, "Consuming commands");
-        self.consuming.send_replace(true);
+        self.consumes(true);
         let result = self.consume(feeds.as_mut(), lanes, stop).await;
-        self.consuming.send_replace(false);
+        self.consumes(false);
         // The connection is closed while the consumers still live: dropping one cancels it, which would hand its
         // partition to the next worker while deliveries of ours are unacknowledged.
         amqp::close(&connection).await;
         result
+    }
+
+    fn consumes(&self, consuming: bool) {
+        self.consuming.send_replace(consuming);
+        self.lane.metrics.hand.consuming(consuming);
     }
 
     /// The lanes, and what feeds them. Only the feeds hold the consumers.

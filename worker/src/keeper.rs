@@ -25,6 +25,7 @@ use tracing::warn;
 
 use crate::headers::storable;
 use crate::letter::letter;
+use crate::metrics::{Part, Reconnects};
 use crate::supervise::supervise;
 
 /// Messages in hand, and so the most of one transaction. Letters are rare, and an unrouted one may be as large as the
@@ -32,9 +33,9 @@ use crate::supervise::supervise;
 const PREFETCH: u16 = 32;
 
 /// Stores dead letters until `shutdown`.
-pub async fn run(amqp: SecretUrl, pool: Pool, shutdown: CancellationToken) {
+pub async fn run(amqp: SecretUrl, pool: Pool, reconnects: Reconnects, shutdown: CancellationToken) {
     let keeper = Keeper { amqp, pool };
-    supervise("keeper", &shutdown, || keeper.session(&shutdown)).await;
+    supervise(Part::Keeper, &reconnects, &shutdown, || keeper.session(&shutdown)).await;
 }
 
 struct Keeper {

@@ -61,6 +61,7 @@ impl Lane {
         stop: &CancellationToken,
     ) -> Result<(), LaneError> {
         let mut taken = Vec::new();
+        let mut in_hand = self.metrics.hand.of_lane();
         loop {
             let count = tokio::select! {
                 biased;
@@ -74,6 +75,7 @@ impl Lane {
             let mut parts: VecDeque<Vec<Message>> = batching::parts(std::mem::take(&mut taken)).into();
             let mut attempt = 0;
             while let Some(mut part) = parts.pop_front() {
+                in_hand.holds(part.iter().chain(parts.iter().flatten()));
                 match self.attempt(&mut part).await {
                     Ok(fates) => {
                         attempt = 0;
@@ -92,6 +94,7 @@ impl Lane {
                     parts.iter_mut().flatten().for_each(|message| message.repeated = true);
                 }
             }
+            in_hand.holds(std::iter::empty());
         }
     }
 
@@ -130,7 +133,7 @@ impl Lane {
             self.outbox.notify_one();
         }
         let fates: Vec<Fate> = verdicts.into_iter().map(|verdict| verdict.fate).collect();
-        self.metrics.batch_committed(&fates, began.elapsed());
+        self.metrics.batch_committed(part, &fates, began.elapsed());
         debug!(batch.size = part.len(), batch.ms = began.elapsed().as_millis(), "Committed a batch");
         Ok(fates)
     }

@@ -3,7 +3,8 @@
 //! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
 //! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes; `supervise`
 //! keeps it all running. The mails leave by `relay` and `mail`; `keeper` stores what nobody could use, and `sweep` what
-//! has waited too long. For an operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
+//! has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator, [`rehearsal`] says what dead
+//! letters would come to and [`replay`] sends them.
 
 pub mod batching;
 pub mod fold;
@@ -14,6 +15,7 @@ mod lane;
 pub mod ledger;
 mod letter;
 pub mod limits;
+mod lookout;
 pub mod mail;
 pub mod message;
 pub mod metrics;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
+use loyalty_common::topology::Topology;
 use loyalty_store::pool::Use;
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, watch};
@@ -43,6 +46,7 @@ pub use metrics::Metrics;
 use intake::Intake;
 use lane::Lane;
 use mail::{MailSettings, Mailer, MailerError};
+use metrics::Part;
 use supervise::supervise;
 use sweep::Sweep;
 
@@ -97,17 +101,22 @@ pub async fn run(
     let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
     let sends_mails = settings.mail.smtp.is_some();
+    metrics.outgoing.watch(publisher.traffic());
+    let lookout_pool = lookout::pool(&settings.database)?;
+    let topology = Topology::new(settings.mail.ladder.rungs());
     let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
-    let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail)?;
+    let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let intake = Intake { amqp: settings.amqp.clone(), lane, limits, consuming };
 
     let mut parts = JoinSet::new();
-    let stop = shutdown.clone();
-    parts.spawn(async move { supervise("commands", &stop, || intake.session(&stop)).await });
+    let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
+    parts.spawn(async move { supervise(Part::Commands, &reconnects, &stop, || intake.session(&stop)).await });
     parts.spawn(relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
-    parts.spawn(mailer.run(settings.amqp.clone(), shutdown.clone()));
+    parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), shutdown.clone()));
     parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
-    parts.spawn(keeper::run(settings.amqp, pool, shutdown.clone()));
+    parts.spawn(keeper::run(settings.amqp.clone(), pool, metrics.reconnects.clone(), shutdown.clone()));
+    parts.spawn(lookout::tables(lookout_pool, metrics.tables.clone(), shutdown.clone()));
+    parts.spawn(lookout::queues(settings.amqp, topology, metrics, shutdown.clone()));
     join(parts, &shutdown, limits.drain + OVERDUE).await
 }
 

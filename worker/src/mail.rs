@@ -31,6 +31,7 @@ pub use server::ServerError;
 pub use settings::{MailSettings, OnUnknown};
 pub use templates::TemplatesError;
 
+use crate::metrics::{Part, Reconnects};
 use crate::supervise::supervise;
 use delivery::Office;
 use pace::Pace;
@@ -90,7 +91,7 @@ impl Mailer {
     }
 
     /// Sends mails until `shutdown`, then finishes those that are being sent.
-    pub async fn run(self, amqp: SecretUrl, shutdown: CancellationToken) {
+    pub async fn run(self, amqp: SecretUrl, reconnects: Reconnects, shutdown: CancellationToken) {
         let Some(office) = &self.office else {
             warn!("No mail server is set; mails wait in their queue");
             return;
@@ -98,7 +99,7 @@ impl Mailer {
         let at_work = TaskTracker::new();
         let session = Session { amqp: &amqp, office, prefetch: self.prefetch, at_work: &at_work };
         let work = async {
-            supervise("mailer", &shutdown, || session.run(&shutdown)).await;
+            supervise(Part::Mailer, &reconnects, &shutdown, || session.run(&shutdown)).await;
             at_work.close();
             at_work.wait().await;
         };

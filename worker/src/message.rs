@@ -1,6 +1,8 @@
 //! A delivery of the command queues, read: either a command that came the way the contract says, or a message to be
 //! set aside with the reason.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use loyalty_common::decode::{DecodeError, decode};
@@ -20,6 +22,8 @@ pub struct Message {
     pub delivery: Delivery,
     /// The queue it came from.
     pub partition: Partition,
+    /// When it was published, by its sender's clock; when it came, if nobody says.
+    pub since: SystemTime,
     /// Whether it may have been decided before: the broker delivers it again, or its batch is tried again.
     pub repeated: bool,
 }
@@ -49,7 +53,8 @@ impl Message {
             Ok(command) => Content::Command(command),
             Err(unusable) => Content::Unusable(unusable),
         };
-        Self { content, repeated: delivery.redelivered, delivery, partition }
+        let since = published_at(&delivery.properties).unwrap_or_else(SystemTime::now);
+        Self { content, since, repeated: delivery.redelivered, delivery, partition }
     }
 
     /// How often the broker delivered it before and got no acknowledgement.
@@ -133,6 +138,12 @@ fn check_id(command: &Command, properties: &BasicProperties) -> Result<(), Unusa
         }),
         Some(_) | None => Ok(()),
     }
+}
+
+/// What the sender's clock said, to the second. A time of 0 is a property that was left at its default.
+fn published_at(properties: &BasicProperties) -> Option<SystemTime> {
+    let seconds = properties.timestamp().filter(|seconds| *seconds > 0)?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 impl From<&DecodeError> for Unusable {

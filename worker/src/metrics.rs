@@ -1,24 +1,47 @@
 //! What the worker counts, for Prometheus. One set a worker, registered where the process serves its metrics.
+//!
+//! Counters count what this process did; a figure read from elsewhere ([`Latest`]) is shown only while it is fresh. A
+//! label has few values and never a member's.
+
+mod gauge;
+mod hand;
+mod latest;
+mod outgoing;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use loyalty_common::closed_set;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use gauge::Gauge;
+pub(crate) use hand::Hand;
+pub(crate) use latest::{Figures, Latest};
+pub(crate) use outgoing::Outgoing;
+
 use crate::fold::Fate;
+use crate::lookout::{QueueDepth, TableBacklog};
 use crate::mail::MailMetrics;
+use crate::message::Message;
 
 /// The counters of one worker. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     commands: Family<FateLabel, Counter>,
+    waits: Arc<Histogram>,
     batch_commands: Arc<Histogram>,
     batch_seconds: Arc<Histogram>,
     retries: Counter,
     splits: Counter,
+    pub(crate) hand: Arc<Hand>,
+    pub(crate) outgoing: Arc<Outgoing>,
+    pub(crate) tables: Latest<TableBacklog>,
+    pub(crate) queues: Latest<Vec<QueueDepth>>,
+    pub(crate) reconnects: Reconnects,
     pub(crate) mail: MailMetrics,
 }
 
@@ -32,45 +55,79 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             commands: Family::default(),
+            // 1 s to 9 hours. The contract's timestamps are whole seconds, so anything finer would be noise.
+            waits: Arc::new(Histogram::new(exponential_buckets(1.0, 2.0, 16))),
             // 1 to 4096 commands.
             batch_commands: Arc::new(Histogram::new(exponential_buckets(1.0, 2.0, 13))),
             // 1 ms to 8 s.
             batch_seconds: Arc::new(Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             retries: Counter::default(),
             splits: Counter::default(),
+            hand: Arc::default(),
+            outgoing: Arc::default(),
+            tables: Latest::default(),
+            queues: Latest::default(),
+            reconnects: Reconnects::new(registry),
             mail: MailMetrics::new(registry),
         };
-        registry.register("loyalty_worker_commands", "Commands by what became of them", metrics.commands.clone());
+        metrics.register_commands(registry);
+        metrics.register_batches(registry);
+        registry.register_collector(Box::new(Arc::clone(&metrics.hand)));
+        registry.register_collector(Box::new(Arc::clone(&metrics.outgoing)));
+        registry.register_collector(Box::new(metrics.tables.clone()));
+        registry.register_collector(Box::new(metrics.queues.clone()));
+        metrics
+    }
+
+    fn register_commands(&self, registry: &mut Registry) {
+        for fate in Fate::ALL {
+            // From zero on: a rate cannot be told from a counter that appears with its first event.
+            self.commands.get_or_create(&FateLabel { fate: fate.as_str() }).inc_by(0);
+        }
+        registry.register("loyalty_worker_commands", "Commands by what became of them", self.commands.clone());
+        registry.register_with_unit(
+            "loyalty_worker_command_wait",
+            "From a command's publishing, by its sender's clock and in whole seconds, to its commit",
+            Unit::Seconds,
+            self.waits.as_ref().clone(),
+        );
+    }
+
+    fn register_batches(&self, registry: &mut Registry) {
         registry.register(
             "loyalty_worker_batch_commands",
             "Commands in one transaction",
-            metrics.batch_commands.as_ref().clone(),
+            self.batch_commands.as_ref().clone(),
         );
         registry.register_with_unit(
             "loyalty_worker_batch",
             "From the first statement of a batch to its commit",
             Unit::Seconds,
-            metrics.batch_seconds.as_ref().clone(),
+            self.batch_seconds.as_ref().clone(),
         );
         registry.register(
             "loyalty_worker_batch_retries",
             "Batches tried again because the database was away or busy",
-            metrics.retries.clone(),
+            self.retries.clone(),
         );
         registry.register(
             "loyalty_worker_batch_splits",
             "Batches split because the database refused one of their commands",
-            metrics.splits.clone(),
+            self.splits.clone(),
         );
-        metrics
     }
 
-    pub(crate) fn batch_committed(&self, fates: &[Fate], took: std::time::Duration) {
+    pub(crate) fn batch_committed(&self, batch: &[Message], fates: &[Fate], took: Duration) {
         for fate in Fate::ALL {
             let count = fates.iter().filter(|it| *it == fate).count();
             if count > 0 {
                 self.commands.get_or_create(&FateLabel { fate: fate.as_str() }).inc_by(count as u64);
             }
+        }
+        let now = SystemTime::now();
+        for message in batch {
+            // A sender whose clock is ahead of ours sent just now.
+            self.waits.observe(now.duration_since(message.since).unwrap_or_default().as_secs_f64());
         }
         self.batch_seconds.observe(took.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand commands at most")]
@@ -83,5 +140,48 @@ impl Metrics {
 
     pub(crate) fn batch_split(&self) {
         self.splits.inc();
+    }
+}
+
+closed_set! {
+    /// A part of the worker that has a session with the broker.
+    pub enum Part {
+        /// Takes commands.
+        Commands = "commands",
+        /// Sends mails.
+        Mailer = "mailer",
+        /// Stores dead letters.
+        Keeper = "keeper",
+        /// Reads how much waits in the queues.
+        Queues = "queues",
+    }
+}
+
+/// Counts sessions that broke.
+#[derive(Clone, Debug)]
+pub struct Reconnects(Family<PartLabel, Counter>);
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PartLabel {
+    part: &'static str,
+}
+
+impl Reconnects {
+    /// Registers the counter.
+    pub fn new(registry: &mut Registry) -> Self {
+        let counts = Self(Family::default());
+        for part in Part::ALL {
+            counts.0.get_or_create(&PartLabel { part: part.as_str() }).inc_by(0);
+        }
+        registry.register(
+            "loyalty_worker_reconnects",
+            "Sessions of a part that broke or could not begin; each is followed by another attempt",
+            counts.0.clone(),
+        );
+        counts
+    }
+
+    pub(crate) fn broke(&self, part: Part) {
+        self.0.get_or_create(&PartLabel { part: part.as_str() }).inc();
     }
 }

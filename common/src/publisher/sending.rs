@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::StreamExt;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use super::flight::{Flight, Landed};
+use super::traffic::Counts;
 use super::{Confirmed, Link, Message, PublishError, Request, chain};
 use crate::secret::SecretUrl;
 use crate::{amqp, backoff};
@@ -39,6 +41,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct Sending {
     inbox: mpsc::Receiver<Request>,
     link: watch::Sender<Link>,
+    counts: Arc<Counts>,
     window: usize,
     /// By number, which is the order of submission: a new connection starts by sending these.
     unconfirmed: BTreeMap<u64, Request>,
@@ -46,9 +49,14 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(inbox: mpsc::Receiver<Request>, link: watch::Sender<Link>, window: usize) -> Self {
+    pub(super) fn new(
+        inbox: mpsc::Receiver<Request>,
+        link: watch::Sender<Link>,
+        counts: Arc<Counts>,
+        window: usize,
+    ) -> Self {
         // A window of none would send nothing, ever.
-        Self { inbox, link, window: window.max(1), unconfirmed: BTreeMap::new(), next_number: 0 }
+        Self { inbox, link, counts, window: window.max(1), unconfirmed: BTreeMap::new(), next_number: 0 }
     }
 
     /// Publishes until all handles are dropped and nobody waits for a confirm any more.
@@ -63,6 +71,7 @@ impl Sending {
                 tokio::time::sleep(backoff::delay(attempt, backoff::jitter())).await;
                 attempt = attempt.saturating_add(1);
                 self.forget();
+                self.counts.unconfirmed_are(self.unconfirmed.len());
             }
         }
     }
@@ -106,6 +115,7 @@ impl Sending {
                 Some(event) = events.next() => self.follow(event)?,
                 _ = forgetting.tick(), if !takes_more => self.forget(),
             }
+            self.counts.unconfirmed_are(self.unconfirmed.len());
             if flight.len() > FORGOTTEN_WINDOWS * self.window {
                 return Err(Broken::Silent { owed: flight.len() });
             }
@@ -210,6 +220,8 @@ impl Sending {
     fn broken(&mut self, name: &str, broken: &Broken) {
         let reason = chain(broken);
         let unconfirmed = self.unconfirmed.len();
+        self.counts.broke();
+        self.counts.unconfirmed_are(unconfirmed);
         warn!(publisher = name, error = reason, unconfirmed, "No connection to RabbitMQ, trying again");
         self.link.send_replace(Link::Down(reason));
     }

@@ -22,6 +22,9 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// All names.
+    pub(crate) const NAMES: [&str; 4] = ["sent", "passing", "permanent", "unknown"];
+
     /// The outcome's name among the figures.
     pub(crate) const fn name(&self) -> &'static str {
         match self {

@@ -20,6 +20,7 @@ use loyalty_store::pool::Use;
 use loyalty_store::rows::RewardRow;
 use loyalty_store::{Pool, migrate};
 use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer};
+use loyalty_worker::metrics::Reconnects;
 use loyalty_worker::{keeper, relay};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OnceCell};
@@ -117,8 +118,8 @@ impl World {
         let mailer = self.mailer();
         let post = self.relay();
         let (amqp, pool, stop) = (self.amqp(), self.pool.clone(), post.stop.clone());
-        let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, stop.clone()));
-        let mailer = tokio::spawn(mailer.run(amqp, stop));
+        let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, reconnects(), stop.clone()));
+        let mailer = tokio::spawn(mailer.run(amqp, reconnects(), stop));
         post.and([keeper, mailer])
     }
 
@@ -291,4 +292,8 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
             None => sleep(INTERVAL).await,
         }
     }
+}
+
+fn reconnects() -> Reconnects {
+    Reconnects::new(&mut Registry::default())
 }

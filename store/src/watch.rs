@@ -1,0 +1,100 @@
+//! What an operator's gauges show of the tables: how much waits there, and for how long.
+//!
+//! Every number comes through an index and stops at a bound, so that asking costs the same on tables of any size. It
+//! only reads.
+
+use std::time::Duration;
+
+use futures_util::try_join;
+use tokio_postgres::Row;
+
+use crate::connection::Connection;
+use crate::dead_letter::Reason;
+use crate::email::EmailState;
+use crate::pool::{Pool, StoreError};
+
+/// Rows of one kind are counted up to here. Whoever has more than ten thousand dead letters needs no exact figure,
+/// and the database must not count a million rows every few seconds.
+pub const COUNTED_MAX: i64 = 10_000;
+
+/// The states in which a mail waits for something. The others hold every mail that ever was.
+pub const UNSETTLED: [EmailState; 5] =
+    [EmailState::Queued, EmailState::Sending, EmailState::Retrying, EmailState::Unknown, EmailState::Dead];
+
+/// What waits in the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that the broker has not confirmed.
+    pub outbox: Queued,
+    /// Commands that wait for their members' enrolments.
+    pub parked: Queued,
+    /// Open dead letters; every reason is there.
+    pub dead_letters: Vec<(Reason, i64)>,
+    /// Mails that are not done with; every state of [`UNSETTLED`] is there.
+    pub mails: Vec<(EmailState, i64)>,
+}
+
+/// Rows that wait in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// How many, at most [`COUNTED_MAX`].
+    pub rows: i64,
+    /// How long the oldest has waited; nothing if there is none.
+    pub oldest: Duration,
+}
+
+const OUTBOX: &str = "
+    select count(*), (select extract(epoch from clock_timestamp() - created_at)::float8
+                      from outbox order by outbox_id limit 1)
+    from (select from outbox order by outbox_id limit $1) as counted";
+
+const PARKED: &str = "
+    select count(*), (select extract(epoch from clock_timestamp() - parked_at)::float8
+                      from parked order by parked_at limit 1)
+    from (select from parked order by parked_at limit $1) as counted";
+
+const DEAD_LETTERS: &str = "
+    select reason, count(*)
+    from (select reason from dead_letter where state = 'open' order by dead_letter_id limit $1) as counted
+    group by reason";
+
+/// The second condition says nothing new to people; it is what the index asks for.
+const MAILS: &str = "
+    select s.state, (select count(*) from (select from email
+                                           where email.state = s.state and email.state not in ('sent', 'no_address')
+                                           limit $2) as counted)
+    from unnest($1::text[]) as s (state)";
+
+/// Reads all of it, in one flight. Call it with a pool for lookups by key.
+pub async fn backlog(pool: &Pool) -> Result<Backlog, StoreError> {
+    let client = pool.get().await?;
+    let (outbox, parked, dead_letters, mails) =
+        try_join!(queued(&client, OUTBOX), queued(&client, PARKED), dead_letters(&client), mails(&client))?;
+    Ok(Backlog { outbox, parked, dead_letters, mails })
+}
+
+async fn queued(client: &Connection, query: &str) -> Result<Queued, StoreError> {
+    let statement = client.prepare_cached(query).await?;
+    let row = client.query_one(&statement, &[&COUNTED_MAX]).await?;
+    let seconds: Option<f64> = row.get(1);
+    // A clock that was set back makes a wait negative; that is none.
+    let oldest = Duration::try_from_secs_f64(seconds.unwrap_or_default()).unwrap_or_default();
+    Ok(Queued { rows: row.get(0), oldest })
+}
+
+async fn dead_letters(client: &Connection) -> Result<Vec<(Reason, i64)>, StoreError> {
+    let statement = client.prepare_cached(DEAD_LETTERS).await?;
+    let rows = client.query(&statement, &[&COUNTED_MAX]).await?;
+    Ok(Reason::ALL.iter().map(|reason| (*reason, counted(&rows, reason.as_str()))).collect())
+}
+
+async fn mails(client: &Connection) -> Result<Vec<(EmailState, i64)>, StoreError> {
+    let statement = client.prepare_cached(MAILS).await?;
+    let rows = client.query(&statement, &[&UNSETTLED.map(EmailState::as_str).as_slice(), &COUNTED_MAX]).await?;
+    Ok(UNSETTLED.iter().map(|state| (*state, counted(&rows, state.as_str()))).collect())
+}
+
+/// The number beside a name; none is counted if the name is not there.
+fn counted(rows: &[Row], name: &str) -> i64 {
+    rows.iter().find(|row| row.get::<_, &str>(0) == name).map_or(0, |row| row.get(1))
+}

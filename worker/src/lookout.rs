@@ -1,0 +1,192 @@
+//! The lookout: reads, every few seconds, how much waits in the tables and in the queues, for the gauges.
+//!
+//! It reads with a connection of its own to each server, so that it never takes one from the points, and gives up
+//! early. What could not be read is not shown; nothing here ever fails a worker.
+
+use std::fmt;
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use loyalty_common::amqp::{self, ConnectError};
+use loyalty_common::publisher::chain;
+use loyalty_common::secret::SecretUrl;
+use loyalty_common::topology::Topology;
+use loyalty_store::pool::Use;
+use loyalty_store::watch::{Backlog, backlog};
+use loyalty_store::{Pool, StoreError};
+use prometheus_client::encoding::DescriptorEncoder;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::metrics::{Figures, Gauge, Latest, Metrics, Part};
+use crate::supervise::supervise;
+
+/// Between two readings. A third of the interval at which Prometheus usually asks, so that what it gets is of now.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a statement of a reading may run. They take milliseconds; a database that needs longer has other work.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long one reading of all queues may take. A queue without a majority of its nodes does not answer.
+const QUEUES_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pool of the readings: they come one after the other.
+pub(crate) fn pool(database: &SecretUrl) -> Result<Pool, StoreError> {
+    Pool::with_patience(database, Use::Keys, 1, STATEMENT_TIMEOUT)
+}
+
+/// Reads the tables until `shutdown`.
+pub(crate) async fn tables(pool: Pool, latest: Latest<TableBacklog>, shutdown: CancellationToken) {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = false;
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        match backlog(&pool).await {
+            Ok(backlog) => {
+                told = false;
+                latest.set(Some(TableBacklog(backlog)));
+            }
+            Err(error) => {
+                latest.set(None);
+                // Once an outage: whoever works with the database says the same, and every few seconds is a flood.
+                if !std::mem::replace(&mut told, true) {
+                    warn!(error = chain(&error), "What waits in the tables cannot be read; its gauges are gone");
+                }
+            }
+        }
+    }
+}
+
+/// Reads the queues until `shutdown`.
+pub(crate) async fn queues(amqp: SecretUrl, topology: Topology, metrics: Metrics, shutdown: CancellationToken) {
+    let names: Vec<String> = topology.queues.into_iter().map(|queue| queue.name).collect();
+    let reader = QueueReader { amqp, names, latest: metrics.queues };
+    supervise(Part::Queues, &metrics.reconnects, &shutdown, || reader.session(&shutdown)).await;
+}
+
+struct QueueReader {
+    amqp: SecretUrl,
+    names: Vec<String>,
+    latest: Latest<Vec<QueueDepth>>,
+}
+
+/// Why the queues cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum QueuesError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("could not open a channel to read the queues with")]
+    Channel(#[source] lapin::Error),
+    #[error("RabbitMQ did not tell the lengths of the queues within 5 seconds")]
+    Slow,
+}
+
+impl QueueReader {
+    async fn session(&self, shutdown: &CancellationToken) -> Result<(), QueuesError> {
+        let connection = amqp::connect(&self.amqp, "lookout").await?;
+        let result = self.read_until(&connection, shutdown).await;
+        self.latest.set(None);
+        amqp::close(&connection).await;
+        result
+    }
+
+    async fn read_until(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), QueuesError> {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            let read = timeout(QUEUES_TIMEOUT, self.read(connection)).await.map_err(|_| QueuesError::Slow)??;
+            self.latest.set(Some(read));
+        }
+        Ok(())
+    }
+
+    /// All queues that can be asked for. A question that is refused (no such queue, no right to ask) closes its
+    /// channel, and the queue is left out.
+    async fn read(&self, connection: &Connection) -> Result<Vec<QueueDepth>, QueuesError> {
+        let mut depths = Vec::with_capacity(self.names.len());
+        let mut channel = connection.create_channel().await.map_err(QueuesError::Channel)?;
+        for name in &self.names {
+            match depth(&channel, name).await {
+                Ok(depth) => depths.push(depth),
+                Err(_) => channel = connection.create_channel().await.map_err(QueuesError::Channel)?,
+            }
+        }
+        // A channel of its own for each reading: what the broker keeps of one does not grow.
+        let _ = channel.close(CLOSED_IN_ORDER, "done".into()).await;
+        Ok(depths)
+    }
+}
+
+/// AMQP's reply code for a close that was meant.
+const CLOSED_IN_ORDER: u16 = 200;
+
+async fn depth(channel: &Channel, name: &str) -> Result<QueueDepth, lapin::Error> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
+    Ok(QueueDepth { name: name.to_owned(), ready: queue.message_count(), consumers: queue.consumer_count() })
+}
+
+/// What a queue said of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QueueDepth {
+    name: String,
+    /// Messages that no consumer holds. The broker may say 0 too early.
+    ready: u32,
+    consumers: u32,
+}
+
+const READY: Gauge = Gauge::of(
+    "loyalty_queue_ready_messages",
+    "Messages of a queue that no consumer holds, as the broker says; a 0 may come too early",
+);
+const CONSUMERS: Gauge = Gauge::of("loyalty_queue_consumers", "Consumers of a queue, those that stand ready included");
+
+impl Figures for Vec<QueueDepth> {
+    const SHOWN: Gauge = Gauge::of(
+        "loyalty_queues_read",
+        "Whether the broker tells how long its queues are; while it does not, their gauges are absent",
+    );
+
+    fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        READY.write_each(encoder, "queue", self.iter().map(|queue| (queue.name.as_str(), queue.ready)))?;
+        CONSUMERS.write_each(encoder, "queue", self.iter().map(|queue| (queue.name.as_str(), queue.consumers)))
+    }
+}
+
+/// What waits in the tables, as gauges.
+#[derive(Debug)]
+pub(crate) struct TableBacklog(Backlog);
+
+const OUTBOX: Gauge =
+    Gauge::of("loyalty_outbox_messages", "Messages that the database holds for the broker, counted up to 10,000");
+const OUTBOX_AGE: Gauge = Gauge::seconds("loyalty_outbox_oldest_age", "Age of the oldest message of the outbox");
+const PARKED: Gauge =
+    Gauge::of("loyalty_parked_commands", "Commands that wait for their member's enrolment, counted up to 10,000");
+const PARKED_AGE: Gauge = Gauge::seconds("loyalty_parked_oldest_age", "Age of the oldest command that waits so");
+const DEAD_LETTERS: Gauge =
+    Gauge::of("loyalty_dead_letters_open", "Dead letters that wait for an operator, counted up to 10,000 in all");
+const MAILS: Gauge = Gauge::of("loyalty_mails_unsettled", "Mails that are not done with, by state, each up to 10,000");
+
+impl Figures for TableBacklog {
+    const SHOWN: Gauge = Gauge::of(
+        "loyalty_tables_read",
+        "Whether the database tells what waits in its tables; while it does not, their gauges are absent",
+    );
+
+    fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Backlog { outbox, parked, dead_letters, mails } = &self.0;
+        OUTBOX.write(encoder, outbox.rows)?;
+        OUTBOX_AGE.write(encoder, outbox.oldest.as_secs_f64())?;
+        PARKED.write(encoder, parked.rows)?;
+        PARKED_AGE.write(encoder, parked.oldest.as_secs_f64())?;
+        DEAD_LETTERS.write_each(
+            encoder,
+            "reason",
+            dead_letters.iter().map(|(reason, count)| (reason.as_str(), *count)),
+        )?;
+        MAILS.write_each(encoder, "state", mails.iter().map(|(state, count)| (state.as_str(), *count)))
+    }
+}

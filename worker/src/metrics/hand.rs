@@ -1,0 +1,146 @@
+//! How old the oldest command is that the worker holds and has not applied, for each partition.
+//!
+//! A queue is worked off in order by one consumer, so the oldest command that its consumer holds is the oldest of the
+//! whole partition: this is the honest "age of the oldest unapplied command", and it grows while the database is away.
+//! A worker that is not consuming knows nothing and must show nothing, never a 0.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use loyalty_common::Partition;
+use loyalty_common::partition::PARTITIONS;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::gauge::Gauge;
+use crate::message::Message;
+
+const PLACES: usize = PARTITIONS as usize;
+
+const CONSUMING: Gauge =
+    Gauge::of("loyalty_worker_consuming", "Whether this worker takes commands, or stands ready to");
+
+const AGE: Gauge = Gauge::seconds(
+    "loyalty_worker_oldest_command_age",
+    "Age of the oldest command in hand, by its sender's clock; 0 if all are applied or another worker has the \
+     partition; absent while this worker takes no commands",
+);
+
+/// What the lanes hold.
+#[derive(Debug, Default)]
+pub(crate) struct Hand {
+    consuming: AtomicBool,
+    /// When the oldest command in hand of each partition was published, in milliseconds since 1970; 0: there is none.
+    oldest_ms: [AtomicU64; PLACES],
+}
+
+impl Hand {
+    /// Says whether commands are being taken.
+    pub(crate) fn consuming(&self, consuming: bool) {
+        self.consuming.store(consuming, Ordering::Relaxed);
+    }
+
+    /// A lane's part of it, empty again when dropped, however the lane ends.
+    pub(crate) fn of_lane(&self) -> LaneHand<'_> {
+        LaneHand { hand: self, held: [false; PLACES] }
+    }
+
+    fn ages(&self) -> Vec<(String, f64)> {
+        let age = |partition: Partition| match self.oldest_ms[place(partition)].load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => (UNIX_EPOCH + Duration::from_millis(since)).elapsed().unwrap_or_default(),
+        };
+        Partition::all().map(|partition| (partition.to_string(), age(partition).as_secs_f64())).collect()
+    }
+}
+
+/// What one lane holds. The partitions of two lanes are not the same ones.
+pub(crate) struct LaneHand<'a> {
+    hand: &'a Hand,
+    held: [bool; PLACES],
+}
+
+impl LaneHand<'_> {
+    /// Says what is still to be applied, in the order of its delivery.
+    pub(crate) fn holds<'a>(&mut self, messages: impl Iterator<Item = &'a Message>) {
+        let mut oldest = [0; PLACES];
+        for message in messages {
+            let first = &mut oldest[place(message.partition)];
+            if *first == 0 {
+                *first = milliseconds(message.since);
+            }
+        }
+        for (place, oldest) in oldest.into_iter().enumerate() {
+            if oldest > 0 || self.held[place] {
+                self.hand.oldest_ms[place].store(oldest, Ordering::Relaxed);
+                self.held[place] = oldest > 0;
+            }
+        }
+    }
+}
+
+impl Drop for LaneHand<'_> {
+    fn drop(&mut self) {
+        self.holds(std::iter::empty());
+    }
+}
+
+impl Collector for Hand {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let consuming = self.consuming.load(Ordering::Relaxed);
+        CONSUMING.write(&mut encoder, i64::from(consuming))?;
+        if !consuming {
+            return Ok(());
+        }
+        let ages = self.ages();
+        AGE.write_each(&mut encoder, "partition", ages.iter().map(|(partition, age)| (partition.as_str(), *age)))
+    }
+}
+
+fn place(partition: Partition) -> usize {
+    usize::from(partition.number())
+}
+
+/// At least 1, which is not "none".
+fn milliseconds(since: SystemTime) -> u64 {
+    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    u64::try_from(since).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapin::message::Delivery;
+
+    fn sent(partition: Partition, ago: Duration) -> Message {
+        let delivery = Delivery::mock(1, "loyalty.commands".into(), partition.routing_key().into(), false, Vec::new());
+        let mut message = Message::read(delivery, partition);
+        message.since = SystemTime::now() - ago;
+        message
+    }
+
+    #[test]
+    fn the_oldest_in_hand_is_the_first_of_its_partition_until_it_is_let_go() {
+        let (hand, [two, five]) = (Hand::default(), [2, 5].map(|at| Partition::all().nth(at).expect("one of 16")));
+        let age = |place: usize| hand.ages()[place].1.round();
+        let seconds = Duration::from_secs;
+        let all = [sent(two, seconds(90)), sent(five, seconds(60)), sent(two, seconds(30))];
+        let mut lane = hand.of_lane();
+        lane.holds(all.iter());
+        assert_eq!((age(2), age(5), age(7)), (90.0, 60.0, 0.0));
+        lane.holds(all[1..].iter());
+        assert_eq!((age(2), age(5)), (30.0, 60.0));
+        drop(lane);
+        assert_eq!((age(2), age(5)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_no_age() {
+        let (hand, partition) = (Hand::default(), Partition::all().next().expect("one of 16"));
+        let mut ahead = sent(partition, Duration::ZERO);
+        ahead.since += Duration::from_secs(3_600);
+        hand.of_lane().holds([&ahead].into_iter());
+        assert_eq!(hand.ages()[0], ("00".to_owned(), 0.0));
+    }
+}

@@ -1,0 +1,55 @@
+//! Figures that are read from elsewhere every few seconds: shown while they are fresh, and not at all when they are
+//! not. A gauge that stands still at its last value, or at 0, would say that all is well while nobody looks.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::gauge::Gauge;
+
+/// A reading older than this is not shown: its reader hangs. Three readings and a little.
+const FRESH: Duration = Duration::from_secs(20);
+
+/// What can be shown as gauges.
+pub(crate) trait Figures: fmt::Debug + Send + 'static {
+    /// The gauge that is 1 while the figures are shown, and 0 while they cannot be read.
+    const SHOWN: Gauge;
+
+    /// Writes the gauges.
+    fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result;
+}
+
+/// The latest reading. Clones share it.
+#[derive(Debug)]
+pub(crate) struct Latest<T>(Arc<Mutex<Option<(Instant, T)>>>);
+
+impl<T> Latest<T> {
+    /// Keeps a reading; forgets the one before if there is none to be had.
+    pub(crate) fn set(&self, reading: Option<T>) {
+        *self.0.lock().expect("nobody panics while holding it") = reading.map(|figures| (Instant::now(), figures));
+    }
+}
+
+impl<T: Figures> Collector for Latest<T> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let latest = self.0.lock().expect("nobody panics while holding it");
+        let fresh = latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
+        T::SHOWN.write(&mut encoder, i64::from(fresh.is_some()))?;
+        fresh.map_or(Ok(()), |(_, figures)| figures.write(&mut encoder))
+    }
+}
+
+impl<T> Clone for Latest<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
