@@ -11,6 +11,7 @@
 mod binary;
 pub mod bridge;
 mod endpoint;
+pub mod figures;
 pub mod http;
 pub mod locking;
 pub mod operating;

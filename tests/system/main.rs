@@ -55,3 +55,4 @@ mod rewards;
 mod takeover;
 mod topology;
 mod verify;
+mod watching;
