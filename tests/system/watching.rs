@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use loyalty_common::Action;
 use loyalty_local::Behaviour;
 use loyalty_tests::figures::Figures;
 use loyalty_tests::publishing::command;
-use loyalty_tests::{Program, Raw, Setup, Way, World, eventually, points};
-
-use loyalty_common::Action;
+use loyalty_tests::waiting::within;
+use loyalty_tests::{PATIENCE, Program, Raw, Setup, Way, World, eventually, points};
 
 #[tokio::test]
 async fn every_figure_is_there_and_right() {
@@ -209,9 +209,8 @@ impl Watched {
             differing = shown.filter(|(_, expected, found)| *found != Some(*expected)).collect();
             differing.is_empty().then_some(())
         };
-        if loyalty_tests::waiting::within(loyalty_tests::PATIENCE, all).await.is_none() {
-            panic!("series, expected and found: {differing:#?}\n{}", self.program.log());
-        }
+        let shown = within(PATIENCE, all).await.is_some();
+        assert!(shown, "series, expected and found: {differing:#?}\n{}", self.program.log());
     }
 }
 
