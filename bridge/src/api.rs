@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
 use crate::limits::Limits;
-use crate::{App, health, sample, v1};
+use crate::{App, admission, health, sample, v1};
 pub(crate) use endpoint::{Answer, Endpoint, Parameter, header_of, path, query, reference};
 
 /// The media type of problems.
@@ -45,7 +45,8 @@ impl Route {
 
 /// Every route of a bridge of these limits, in the order in which people should read of them.
 pub(crate) fn routes(limits: &Limits) -> Vec<Route> {
-    [v1::routes(limits), sample::routes(), health::routes(), own_routes()].into_iter().flatten().collect()
+    let routes = [v1::routes(limits), sample::routes(), health::routes(), own_routes()].into_iter().flatten();
+    routes.map(|route| Route { endpoint: route.endpoint.admitting(admission::needed), ..route }).collect()
 }
 
 /// The interface as it is published: the same for as long as the process lives.

@@ -2,9 +2,10 @@
 //!
 //! Read in this order: [`carry`] publishes a command and finds what is known of it; [`lookup`] and [`waiting`] ask for
 //! the fates of all commands under way at once. Two interfaces stand on these: [`sample`] with [`asked`] and [`answer`]
-//! is the one that its users know, [`v1`] is ours. [`problem`] is what both say when something is wrong; `show` and
-//! `health` only read. The bridge changes no balance and decides no rule: whoever publishes is treated alike.
+//! is the one that its users know, [`v1`] is ours. [`admission`] asks who is there; [`problem`] is what all say when
+//! something is wrong; `show` and `health` only read. The bridge changes no balance and decides no rule: whoever publishes is treated alike.
 
+mod admission;
 mod answer;
 mod api;
 mod arrival;
@@ -40,9 +41,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use admission::Admission;
 pub use limits::Limits;
 pub use metrics::Metrics;
 
+use admission::Door;
 use api::Published;
 use flying::Flying;
 use lookup::Lookup;
@@ -55,6 +58,8 @@ pub struct BridgeSettings {
     pub amqp: SecretUrl,
     /// The database.
     pub database: SecretUrl,
+    /// Whom it serves.
+    pub admission: Admission,
     /// What it may hold, and how long anything may take.
     pub limits: Limits,
 }
@@ -68,10 +73,10 @@ pub async fn serve(
     registry: Arc<Registry>,
     shutdown: CancellationToken,
 ) -> Result<(), BridgeError> {
-    let BridgeSettings { amqp, database, limits } = settings;
+    let BridgeSettings { amqp, database, admission, limits } = settings;
     let window = Window { window: limits.requests, confirm_timeout: limits.confirm_timeout };
     let producer = Producer::start(amqp, "bridge", window);
-    let app = Arc::new(App::new(producer, &database, limits, metrics, registry)?);
+    let app = Arc::new(App::new(producer, &database, admission, limits, metrics, registry)?);
     server::run(listener, routes::router(app), &limits, &shutdown).await;
     Ok(())
 }
@@ -88,6 +93,7 @@ pub enum BridgeError {
 #[derive(Debug)]
 struct App {
     producer: Producer,
+    door: Door,
     /// For reads by key.
     pool: Pool,
     /// For searches among the members, which take longer.
@@ -110,6 +116,7 @@ impl App {
     fn new(
         producer: Producer,
         database: &SecretUrl,
+        admission: Admission,
         limits: Limits,
         metrics: Metrics,
         registry: Arc<Registry>,
@@ -118,6 +125,7 @@ impl App {
         Ok(Self {
             producer,
             searches: Pool::with_patience(database, Use::Queries, limits.searches, limits.search_timeout)?,
+            door: Door::start(admission, pool.clone(), limits.read_timeout),
             lookup: Lookup::start(pool.clone(), &limits),
             waiting: Waiting::start(pool.clone(), &limits, metrics.clone()),
             flying: Flying::default(),

@@ -22,6 +22,12 @@ closed_set! {
     pub enum Code {
         /// A part of the path, a header or a field of the body is not allowed.
         Invalid = "invalid",
+        /// There is no token.
+        NoToken = "no_token",
+        /// The token is unknown, wrong, expired or revoked: which, is not said.
+        InvalidToken = "invalid_token",
+        /// The token is for something else.
+        InsufficientScope = "insufficient_scope",
         /// The body is over its bound.
         TooLarge = "too_large",
         /// The body did not arrive in time.
@@ -68,6 +74,9 @@ impl Code {
     pub(crate) const fn purpose(self) -> &'static str {
         match self {
             Self::Invalid => "a part of the path, a parameter, a header or a field of the body is not allowed",
+            Self::NoToken => "a token is needed, as `Authorization: Bearer loyalty_...`",
+            Self::InvalidToken => "the token is not valid here",
+            Self::InsufficientScope => "the token is for something else",
             Self::TooLarge => "the body is over its bound",
             Self::TooSlow => "the body did not arrive in time",
             Self::NotJson => "the body is not of a media type that is read here",
@@ -90,6 +99,16 @@ impl Code {
         }
     }
 
+    /// What a server says of tokens beside these answers (RFC 6750, 3).
+    pub(crate) fn challenge(self) -> Option<&'static str> {
+        let said = [
+            (Self::NoToken, "Bearer realm=\"loyalty\""),
+            (Self::InvalidToken, "Bearer realm=\"loyalty\", error=\"invalid_token\""),
+            (Self::InsufficientScope, "Bearer realm=\"loyalty\", error=\"insufficient_scope\""),
+        ];
+        said.into_iter().find(|(code, _)| *code == self).map(|(_, challenge)| challenge)
+    }
+
     /// Whether the same request may well have another answer soon.
     pub(crate) fn is_worth_repeating(self) -> bool {
         let soon = [Self::InFlight, Self::NotAppliedYet];
@@ -99,6 +118,8 @@ impl Code {
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -229,7 +250,11 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if Code::parse(self.body.code).is_some_and(Code::is_worth_repeating) {
+        let code = Code::parse(self.body.code);
+        if let Some(challenge) = code.and_then(Code::challenge) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if code.is_some_and(Code::is_worth_repeating) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
         }
         response

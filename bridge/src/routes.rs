@@ -17,7 +17,7 @@ use tracing::{debug, error};
 
 use crate::api::Route;
 use crate::problem::{Code, Problem};
-use crate::{App, api};
+use crate::{App, admission, api};
 
 /// Paths of our own, and therefore no member ids where those stand first.
 pub(crate) const RESERVED: [&str; 6] = ["healthz", "readyz", "metrics", "v1", "docs", "openapi.json"];
@@ -32,6 +32,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let bounded_routes = all(bounded_routes).route_layer(from_fn_with_state(Arc::clone(&app), bounded));
     bounded_routes
         .merge(all(own))
+        .route_layer(from_fn_with_state(Arc::clone(&app), admission::admit))
         .fallback(async || Problem::new(Code::NoSuchRoute, "nothing is served at this path"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "see the header Allow"))
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))

@@ -10,7 +10,7 @@ use loyalty_producer::Producer;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
-use crate::{App, Limits, Metrics, routes};
+use crate::{Admission, App, Limits, Metrics, routes};
 
 /// Nobody listens on port 1.
 const AMQP: &str = "amqp://loyalty:s3cret@127.0.0.1:1/shop";
@@ -20,7 +20,8 @@ fn bridge_with(limits: Limits) -> Router {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let producer = Producer::start(SecretUrl::new(AMQP), "test", loyalty_producer::Limits::default());
-    let app = App::new(producer, &SecretUrl::new(DATABASE), limits, metrics, Arc::new(registry)).expect("a URL");
+    let app = App::new(producer, &SecretUrl::new(DATABASE), Admission::Anyone, limits, metrics, Arc::new(registry))
+        .expect("a URL");
     routes::router(Arc::new(app))
 }
 

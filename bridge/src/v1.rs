@@ -22,7 +22,6 @@ use crate::api::{Answer, Endpoint, Parameter, Route, header_of, path, query, ref
 use crate::key;
 use crate::limits::Limits;
 use crate::problem::Code;
-pub(crate) use order::taken;
 
 /// The problems of everything that reads.
 const READING: [Code; 2] = [Code::Invalid, Code::DatabaseAway];

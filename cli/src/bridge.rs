@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::Context;
+use crate::admission::Open;
 use crate::exit::Answer;
 use crate::service::stop_on_signal;
 
@@ -19,24 +20,28 @@ pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 /// Take commands over HTTP: a service for production
 ///
 /// It puts each request on the queue as a command, waits up to two seconds for its receipt, and answers applied,
-/// refused, or still on its way. It has no users and no passwords: put it where only your own systems reach it. Also
-/// serves /docs, which describes all that it takes, /metrics, /healthz and /readyz. SIGTERM answers what is under way
-/// and closes.
+/// refused, or still on its way. From the first token on (`loyalty token create`) it serves nobody without one; before,
+/// it listens on this machine only, unless --open says otherwise. Also serves /docs, which describes all that it takes,
+/// /metrics, /healthz and /readyz. SIGTERM answers what is under way and closes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  loyalty bridge --http 0.0.0.0:5000
-  curl -X POST http://localhost:5000/ann/add_points/50 -H 'Idempotency-Key: till-7-receipt-991'")]
+  TOKEN=$(loyalty token create --scope publish,read)
+  loyalty bridge --http 0.0.0.0:5000 &
+  curl -X POST http://localhost:5000/ann/add_points/50 -H \"Authorization: Bearer $TOKEN\"")]
 pub(crate) struct Bridge {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS, env = "LOYALTY_HTTP")]
     http: SocketAddr,
+    #[command(flatten)]
+    open: Open,
 }
 
 impl Bridge {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
         let settings = BridgeSettings {
             amqp: context.settings.amqp()?,
+            admission: self.open.admission(self.http, &context.settings.database()?).await?,
             database: context.settings.database()?,
             limits: Limits::default(),
         };

@@ -9,15 +9,16 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
-use loyalty_bridge::BridgeSettings;
+use loyalty_bridge::{Admission, BridgeSettings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
+use crate::admission::Open;
 use crate::bridge::DEFAULT_ADDRESS;
-use crate::exit::Answer;
+use crate::exit::{Answer, Usage};
 use crate::service::stop_on_signal;
 use crate::settings::config::Config;
 use crate::settings::running::{Lock, Running};
@@ -32,6 +33,8 @@ use house::House;
 ///
 /// With LOYALTY_AMQP_URL and LOYALTY_DATABASE_URL set it uses those servers instead, and with LOYALTY_SMTP_URL that
 /// mail server instead of the mailbox.
+///
+/// The bridge asks nobody for a token here, so it listens for this machine only, unless --open says otherwise.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -44,6 +47,8 @@ pub(crate) struct Dev {
     /// Where the bridge listens; by default 127.0.0.1:5000, or a free port if that one is taken
     #[arg(long, value_name = "ADDRESS", env = "LOYALTY_HTTP")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    open: Open,
 }
 
 impl Dev {
@@ -51,6 +56,9 @@ impl Dev {
         let stop = stop_on_signal()?;
         let config = context.settings.config()?;
         let lock = Lock::take(context.settings.data())?;
+        if let Some(address) = self.http.filter(|address| !self.open.allows(*address)) {
+            return Err(open_to_all(address).into());
+        }
         let listener = self.listen().await?;
         say("Starting ...");
         let opening = House::open(&context.settings, &config);
@@ -79,6 +87,13 @@ impl Dev {
             }
         }
     }
+}
+
+fn open_to_all(address: SocketAddr) -> Usage {
+    Usage(format!(
+        "{address} can be reached from other machines, and `loyalty dev` serves whoever comes.\n\
+         Listen on 127.0.0.1, or give --open if that is meant"
+    ))
 }
 
 /// Runs worker and bridge until `stop`, or until something ends that should not.
@@ -129,7 +144,7 @@ fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
 
 fn bridge_settings(house: &House) -> BridgeSettings {
     let limits = loyalty_bridge::Limits::default();
-    BridgeSettings { amqp: house.amqp.clone(), database: house.database.clone(), limits }
+    BridgeSettings { amqp: house.amqp.clone(), database: house.database.clone(), admission: Admission::Anyone, limits }
 }
 
 fn running(house: &House, address: SocketAddr) -> Running {
@@ -159,6 +174,7 @@ async fn announce(
         say(&format!("{what:<12}{place}"));
     }
     say(&format!("{:<12}{}, with the passwords; the other commands find it", "settings", lock.file().display()));
+    say(&format!("{:<12}open: whoever reaches it may publish and read; it asks for no token", "bridge"));
     say(&format!("ready {}", running.http));
     pending().await
 }

@@ -8,6 +8,7 @@ use loyalty_common::topology::DeclareError;
 use loyalty_producer::{ConnectError, PublishError};
 use loyalty_store::StoreError;
 use loyalty_store::migrate::MigrateError;
+use loyalty_store::token::TokenError;
 
 use crate::settings::SettingsError;
 use crate::topology::ManagementError;
@@ -91,6 +92,9 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return Some(code_of_store(error));
     }
     if let Some(MigrateError::Store(error)) = error.downcast_ref() {
+        return Some(code_of_store(error));
+    }
+    if let Some(TokenError::Store(error)) = error.downcast_ref() {
         return Some(code_of_store(error));
     }
     if let Some(DeclareError { source, .. }) = error.downcast_ref() {

@@ -9,6 +9,7 @@
     reason = "the docs of arguments are the help that a terminal shows, where Markdown is noise"
 )]
 
+mod admission;
 mod bench;
 mod bridge;
 mod completions;
@@ -29,6 +30,7 @@ mod schema;
 mod service;
 mod settings;
 mod stacks;
+mod token;
 mod topology;
 mod verify;
 mod when;
@@ -79,6 +81,7 @@ In production, prepare the servers once and run the two services:
   export LOYALTY_DATABASE_URL=postgres://user:password@postgres/loyalty
   loyalty migrate && loyalty topology
   loyalty worker
+  loyalty token create --scope publish,read --name web-shop
   loyalty bridge --http 0.0.0.0:5000
 
 Exit codes:
@@ -102,6 +105,7 @@ enum Command {
     Mails(mails::Mails),
     Verify(verify::Verify),
     Rebuild(rebuild::Rebuild),
+    Token(token::Tokens),
     Bench(bench::Bench),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -144,6 +148,7 @@ impl Command {
             | Self::Mails(_)
             | Self::Verify(_)
             | Self::Rebuild(_)
+            | Self::Token(_)
             | Self::Bench(_)
             | Self::Schema(_)
             | Self::Completions(_) => LogSource::Command,
@@ -188,6 +193,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Answer> {
         Command::Mails(mails) => mails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Rebuild(rebuild) => rebuild.run(context).await,
+        Command::Token(tokens) => tokens.run(context).await,
         Command::Bench(bench) => bench.run(context).await,
         Command::Schema(schema) => schema.run(context),
         Command::Completions(completions) => completions.run(),

@@ -42,6 +42,7 @@ fn the_help_lists_what_can_be_done() {
       mails         See where the mails of rewards stand, and send those that did not go
       verify        Check that every promise holds for what the database holds
       rebuild       Compute members anew from the ledger, and mend what differs
+      token         Make, list and revoke the tokens that the bridge asks for
       bench         Measure how near the whole comes to its broker and its database
       schema        Print the contract for other systems: JSON Schema, or AsyncAPI
       completions   Print the completions of a shell

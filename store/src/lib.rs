@@ -2,7 +2,7 @@
 //!
 //! [`batch`] is the one place where balances change. The others read, or carry mails and dead letters;
 //! [`letters`] and [`mails`] are the operator's side of these, [`rebuild`] mends members through [`batch`], and [`watch`]
-//! counts what waits.
+//! counts what waits. [`token`] knows who may use the bridge.
 
 pub mod batch;
 mod connection;
@@ -20,6 +20,7 @@ pub mod rebuild;
 pub mod rows;
 pub mod standings;
 pub mod suspect;
+pub mod token;
 mod transaction;
 pub mod verify;
 pub mod watch;

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_terminate", include_str!("../migrations/0003_terminate.sql")),
     ("0004_suspect", include_str!("../migrations/0004_suspect.sql")),
     ("0005_rebuild", include_str!("../migrations/0005_rebuild.sql")),
+    ("0006_token", include_str!("../migrations/0006_token.sql")),
 ];
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".

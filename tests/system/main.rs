@@ -33,6 +33,7 @@
 //! | no mail is taken while a rung is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_rungs_are_missing_...` |
 //! | a member is mended under the worker's lock, and looked at again under it | `store/rebuild/mend.rs` | `store/tests/operator/rebuild.rs`, `what_a_worker_writes_in_...` |
 //! | a publisher sets `mandatory` and waits for the confirm | `examples/` | `examples::the_publishers_hear_...` |
+//! | a bridge that was given tokens asks for one | `bridge/admission.rs`, `admit` | `tokens::beyond_this_machine_...`, `bridge/tests/served/tokens.rs` |
 //!
 //! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock
 //! (`verify::constraints`), the masking of addresses behind the errors that leave them out (`common/text.rs`).
@@ -53,6 +54,7 @@ mod rebuild;
 mod redelivery;
 mod rewards;
 mod takeover;
+mod tokens;
 mod topology;
 mod verify;
 mod watching;

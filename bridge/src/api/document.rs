@@ -8,6 +8,9 @@ use super::endpoint::{Answer, Endpoint, Parameter, reference};
 use super::{PROBLEM, schemas};
 use crate::problem::Code;
 
+/// The name of what a request is let in by.
+const TOKEN: &str = "token";
+
 /// The whole document.
 pub(super) fn of(endpoints: &[Endpoint]) -> Value {
     let mut paths = Map::new();
@@ -25,7 +28,14 @@ pub(super) fn of(endpoints: &[Endpoint]) -> Value {
                 kept for an operator; repeating it under its id or key changes nothing.",
         },
         "paths": paths,
-        "components": {"schemas": schemas::all()},
+        "components": {
+            "schemas": schemas::all(),
+            "securitySchemes": {TOKEN: {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "Made by `loyalty token create`. A bridge that was never given a token asks for none.",
+            }},
+        },
     })
 }
 
@@ -37,6 +47,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         "parameters": endpoint.parameters.iter().map(parameter).collect::<Vec<_>>(),
         "responses": responses(endpoint),
     });
+    if !endpoint.scopes.is_empty() {
+        // One of them is enough.
+        operation["security"] = endpoint.scopes.iter().map(|scope| json!({TOKEN: [scope]})).collect();
+    }
     if !endpoint.description.is_empty() {
         operation["description"] = endpoint.description.into();
     }
@@ -83,6 +97,9 @@ fn responses(endpoint: &Endpoint) -> Value {
         response["description"] =
             before.into_iter().chain([told.join(" ").as_str()]).collect::<Vec<_>>().join(" ").into();
         response["content"][PROBLEM] = json!({"schema": reference("Problem")});
+        if codes.iter().any(|code| code.challenge().is_some()) {
+            response["headers"]["WWW-Authenticate"] = header("What is wrong with the token (RFC 6750).");
+        }
         if codes.iter().any(|code| code.is_worth_repeating()) {
             response["headers"]["Retry-After"] = header("Seconds until the request may be repeated.");
         }

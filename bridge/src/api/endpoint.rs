@@ -1,5 +1,7 @@
 //! What is said of a route: its parameters, its body, its answers, and the codes of its problems.
 
+use axum::http::Method;
+use loyalty_store::token::Scope;
 use serde_json::{Value, json};
 
 use crate::problem::Code;
@@ -20,6 +22,8 @@ pub(crate) struct Endpoint {
     /// Media types with what they hold, and whether there must be a body.
     pub(crate) body: Option<(bool, Vec<(&'static str, Value)>)>,
     pub(crate) answers: Vec<Answer>,
+    /// A token needs one of them; none: it needs no token.
+    pub(crate) scopes: &'static [Scope],
     /// Of the problems that it answers with, besides those of every route.
     pub(crate) codes: Vec<Code>,
 }
@@ -46,6 +50,9 @@ pub(crate) struct Answer {
 
 /// The codes that any request may meet before its route is asked.
 const EVERYWHERE: [Code; 3] = [Code::Busy, Code::TookTooLong, Code::Internal];
+
+/// The codes of a route that asks for a token. The tokens are in the database.
+const GUARDED: [Code; 4] = [Code::NoToken, Code::InvalidToken, Code::InsufficientScope, Code::DatabaseAway];
 
 impl Endpoint {
     /// Something to read.
@@ -91,6 +98,13 @@ impl Endpoint {
     pub(crate) fn answers(mut self, answer: Answer) -> Self {
         self.answers.push(answer);
         self
+    }
+
+    /// With the scopes that the door asks for.
+    pub(crate) fn admitting(mut self, needed: fn(&Method, &str) -> &'static [Scope]) -> Self {
+        let method = self.method.to_uppercase().parse().expect("the three methods are tokens");
+        self.scopes = needed(&method, self.path);
+        if self.scopes.is_empty() { self } else { self.problems(&GUARDED) }
     }
 
     pub(crate) fn problems(mut self, codes: &[Code]) -> Self {

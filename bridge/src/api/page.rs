@@ -48,6 +48,10 @@ fn describe(page: &mut String, endpoint: &Endpoint) {
     if !endpoint.description.is_empty() {
         push(page, format_args!(" {}", escaped(endpoint.description)));
     }
+    if !endpoint.scopes.is_empty() {
+        let scopes: Vec<&str> = endpoint.scopes.iter().map(|scope| scope.as_str()).collect();
+        push(page, format_args!("<p>Token with the scope <code>{}</code>.", scopes.join("</code> or <code>")));
+    }
     if !endpoint.parameters.is_empty() {
         page.push_str("<table><tr><th>parameter<th>in<th>");
         endpoint.parameters.iter().for_each(|it| parameter(page, it));

@@ -9,13 +9,12 @@ use serde_json::{Map, Value, json};
 use super::endpoint::reference;
 use crate::carry::Pending;
 use crate::problem::Code;
-use crate::v1;
 
 /// All of them, by name.
 pub(super) fn all() -> Map<String, Value> {
-    let commands = v1::taken().map(|it| (name_of(it), command(it)));
+    let commands = CommandType::ALL.iter().map(|it| (name_of(*it), command(*it)));
     let others = [
-        ("Command", json!({"oneOf": v1::taken().map(|it| reference(&name_of(it))).collect::<Vec<_>>()})),
+        ("Command", json!({"oneOf": CommandType::ALL.iter().map(|it| reference(&name_of(*it))).collect::<Vec<_>>()})),
         ("Receipt", receipt()),
         ("Open", open()),
         ("Line", line()),

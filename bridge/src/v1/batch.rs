@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use loyalty_common::Command;
@@ -21,6 +21,7 @@ use super::lines::{Form, NDJSON};
 use super::order::Order;
 use super::said::{Entry, Said};
 use crate::App;
+use crate::admission::Caller;
 use crate::answer;
 use crate::arrival;
 use crate::carry::{Before, Carried};
@@ -30,13 +31,17 @@ use crate::lookup::Found;
 use crate::problem::{Code, Problem};
 
 /// Publishes a batch.
-pub(crate) async fn publish(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn publish(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
     let busy = |_| Problem::new(Code::Busy, "too many batches are under way; nothing was done");
     let _place = app.batches.try_acquire().map_err(busy)?;
     let headers = request.headers();
     let (form, key, trace) = (Form::of(headers)?, IdempotencyKey::of(headers)?, arrival::trace(headers));
     let body = arrival::read(request, &app, app.limits.batch_bytes).await?;
-    let mut batch = Batch::read(&app, form, &body, key.as_ref())?;
+    let mut batch = Batch::read(&app, form, &body, key.as_ref(), &caller)?;
     drop(body);
     batch.find_known().await;
     batch.submit(trace).await?;
@@ -66,12 +71,18 @@ enum Stand {
 
 impl<'a> Batch<'a> {
     /// Decodes each line. An error is about the batch as a whole.
-    fn read(app: &'a App, form: Form, body: &[u8], key: Option<&IdempotencyKey>) -> Result<Self, Problem> {
+    fn read(
+        app: &'a App,
+        form: Form,
+        body: &[u8],
+        key: Option<&IdempotencyKey>,
+        caller: &Caller,
+    ) -> Result<Self, Problem> {
         let texts = form.split(body, app.limits.batch_lines)?;
         let mut batch = Self { app, lines: Vec::with_capacity(texts.len()), entered: Vec::new() };
         let mut seen = HashMap::new();
         for (line, text) in texts {
-            let stand = match Order::of_line(text, line, key) {
+            let stand = match Order::of_line(text, line, key, caller) {
                 Ok(order) => batch.first_or_same(order, &mut seen),
                 Err(problem) => Stand::Said(problem.into()),
             };

@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse, Response};
 
 use super::order::Order;
 use super::prefer::{self, Wait};
 use super::said::Said;
 use crate::App;
+use crate::admission::Caller;
 use crate::arrival::{self, is_of_type};
 use crate::carry::Cargo;
 use crate::key::IdempotencyKey;
 use crate::problem::{Code, Problem};
 
 /// Publishes a command, and answers with where its receipt will be, or with the receipt.
-pub(crate) async fn publish(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn publish(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
     let headers = request.headers();
     let wait = Wait::of(headers, app.limits.receipt_wait_max);
     let (key, trace) = (IdempotencyKey::of(headers)?, arrival::trace(headers));
@@ -23,7 +28,7 @@ pub(crate) async fn publish(State(app): State<Arc<App>>, request: Request) -> Re
         return Err(Problem::new(Code::NotJson, "the body must be of Content-Type application/json"));
     }
     let body = arrival::read(request, &app, app.limits.body_bytes).await?;
-    let Order { command, repeatable } = Order::single(&body, key.as_ref())?;
+    let Order { command, repeatable } = Order::single(&body, key.as_ref(), &caller)?;
     let entered = app.flying.enter(&(command.member_id.clone(), command.command_id));
     let Some(_entered) = entered else { return Err(in_flight()) };
     let patience = wait.map(Wait::duration).filter(|patience| !patience.is_zero());

@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 use loyalty_common::decode::{DecodeError, decode_draft};
 use loyalty_common::{Command, CommandId, CommandType, Draft};
+use loyalty_store::token::Scope;
 
+use crate::admission::Caller;
 use crate::key::{HEADER, IdempotencyKey};
 use crate::problem::Problem;
 
@@ -18,55 +20,68 @@ pub(crate) struct Order {
 
 impl Order {
     /// The command of a request of its own.
-    pub(crate) fn single(body: &[u8], key: Option<&IdempotencyKey>) -> Result<Self, Problem> {
-        let draft = decode_draft(body).map_err(|error| wrong(&error))?;
+    pub(crate) fn single(body: &[u8], key: Option<&IdempotencyKey>, caller: &Caller) -> Result<Self, Problem> {
+        let draft = decode_draft(body).map_err(|error| wrong(&error, caller))?;
         let named = key.map(|key| key.command_id(&draft.member_id));
         if draft.command_id.is_some() && named.is_some() && draft.command_id != named {
             return Err(Problem::invalid(HEADER, "must be the `command_id`, or left out, if the body has one"));
         }
-        Self::complete(draft, named)
+        Self::complete(draft, named, caller)
     }
 
     /// The command at a line of a batch, counted from 1.
-    pub(crate) fn of_line(text: &[u8], line: usize, key: Option<&IdempotencyKey>) -> Result<Self, Problem> {
-        let draft = decode_draft(text).map_err(|error| wrong(&error))?;
+    pub(crate) fn of_line(
+        text: &[u8],
+        line: usize,
+        key: Option<&IdempotencyKey>,
+        caller: &Caller,
+    ) -> Result<Self, Problem> {
+        let draft = decode_draft(text).map_err(|error| wrong(&error, caller))?;
         if draft.command_id.is_some() && key.is_some() {
             return Err(Problem::invalid("command_id", "must be left out under an Idempotency-Key for the batch"));
         }
         let named = key.map(|key| key.command_id_at(line, &draft.member_id));
-        Self::complete(draft, named)
+        Self::complete(draft, named, caller)
     }
 
-    fn complete(draft: Draft, named: Option<CommandId>) -> Result<Self, Problem> {
-        if !is_taken(draft.action.command_type()) {
-            return Err(not_taken());
+    fn complete(draft: Draft, named: Option<CommandId>, caller: &Caller) -> Result<Self, Problem> {
+        let command_type = draft.action.command_type();
+        if !is_taken(command_type, caller) {
+            return Err(not_taken(caller));
         }
+        caller.require(scope_of(command_type))?;
         let repeatable = draft.command_id.is_some() || named.is_some();
         let command = draft.completed(named.unwrap_or_else(CommandId::fresh), Timestamp::now());
         Ok(Self { command, repeatable })
     }
 }
 
-fn wrong(error: &DecodeError) -> Problem {
-    // Not every type of the contract is taken here.
-    if *error == DecodeError::UnknownType { not_taken() } else { Problem::undecodable(error) }
+fn wrong(error: &DecodeError, caller: &Caller) -> Problem {
+    // Not every type of the contract is taken from everybody.
+    if *error == DecodeError::UnknownType { not_taken(caller) } else { Problem::undecodable(error) }
 }
 
-fn not_taken() -> Problem {
-    let types: Vec<&str> = taken().map(CommandType::as_str).collect();
+fn not_taken(caller: &Caller) -> Problem {
+    let taken = CommandType::ALL.iter().filter(|command_type| is_taken(**command_type, caller));
+    let types: Vec<&str> = taken.map(|command_type| command_type.as_str()).collect();
     Problem::invalid("type", &format!("must be one of {} over HTTP", types.join(", ")))
 }
 
-/// The types of commands that are taken over HTTP.
-pub(crate) fn taken() -> impl Iterator<Item = CommandType> {
-    CommandType::ALL.iter().copied().filter(|command_type| is_taken(*command_type))
+/// Whether there is a scope that would do: what is for operators is taken from nobody while nobody is asked who they
+/// are.
+fn is_taken(command_type: CommandType, caller: &Caller) -> bool {
+    match (scope_of(command_type), caller) {
+        (Scope::Publish | Scope::Read, _) | (Scope::Operate, Caller::Holder(_)) => true,
+        (Scope::Operate, Caller::Anyone) => false,
+    }
 }
 
-const fn is_taken(command_type: CommandType) -> bool {
+/// Whom a command is for.
+const fn scope_of(command_type: CommandType) -> Scope {
     match command_type {
-        CommandType::Enroll | CommandType::Earn | CommandType::Spend | CommandType::Exit => true,
-        // It cannot be undone, and nobody here can be asked who they are.
-        CommandType::Terminate => false,
+        CommandType::Enroll | CommandType::Earn | CommandType::Spend | CommandType::Exit => Scope::Publish,
+        // It cannot be undone.
+        CommandType::Terminate => Scope::Operate,
     }
 }
 
@@ -95,25 +110,43 @@ mod tests {
 
     #[test]
     fn a_key_stands_for_one_command_and_a_uuid_is_its_id() {
-        let named = |text: &str| id(Order::single(&body(None), Some(&key(text))));
+        let named = |text: &str| id(Order::single(&body(None), Some(&key(text)), &Caller::Anyone));
         assert_eq!(named("order 991"), named("order 991"));
         assert_ne!(named("order 991"), named("order 992"));
         assert_eq!(named(ID), ID);
-        assert_ne!(id(Order::single(&body(None), None)), id(Order::single(&body(None), None)), "fresh ids differ");
+        assert_ne!(
+            id(Order::single(&body(None), None, &Caller::Anyone)),
+            id(Order::single(&body(None), None, &Caller::Anyone)),
+            "fresh ids differ"
+        );
     }
 
     #[test]
     fn a_key_and_an_id_must_not_disagree() {
-        assert_eq!(id(Order::single(&body(Some(ID)), Some(&key(ID)))), ID);
-        assert!(Order::single(&body(Some(ID)), Some(&key("order 991"))).is_err());
-        assert!(Order::of_line(&body(Some(ID)), 1, Some(&key(ID))).is_err());
+        assert_eq!(id(Order::single(&body(Some(ID)), Some(&key(ID)), &Caller::Anyone)), ID);
+        assert!(Order::single(&body(Some(ID)), Some(&key("order 991")), &Caller::Anyone).is_err());
+        assert!(Order::of_line(&body(Some(ID)), 1, Some(&key(ID)), &Caller::Anyone).is_err());
     }
 
     #[test]
     fn each_line_under_a_key_is_a_command_of_its_own() {
-        let at = |line| id(Order::of_line(&body(None), line, Some(&key("closing 7"))));
+        let at = |line| id(Order::of_line(&body(None), line, Some(&key("closing 7")), &Caller::Anyone));
         assert_eq!(at(1), at(1));
         assert_ne!(at(1), at(2));
-        assert_ne!(at(1), id(Order::single(&body(None), Some(&key("closing 7 1")))));
+        assert_ne!(at(1), id(Order::single(&body(None), Some(&key("closing 7 1")), &Caller::Anyone)));
+    }
+
+    #[test]
+    fn what_cannot_be_undone_is_for_operators_who_are_known() {
+        let with = |command: &str, scopes: &[Scope]| {
+            let caller = Caller::Holder(scopes.to_vec());
+            let body = format!("{{\"v\":1,\"member_id\":\"ann\",{command},\"reason\":\"fraud\"}}");
+            Order::single(body.as_bytes(), None, &caller).map(drop).map_err(|problem| problem.code())
+        };
+        let (end, earn) = ("\"type\":\"terminate\"", "\"type\":\"earn\",\"points\":5");
+        assert_eq!(with(end, &[Scope::Operate]), Ok(()));
+        assert_eq!(with(end, &[Scope::Publish, Scope::Read]), Err("insufficient_scope"));
+        assert_eq!(with(earn, &[Scope::Publish]), Ok(()));
+        assert_eq!(with(earn, &[Scope::Operate, Scope::Read]), Err("insufficient_scope"));
     }
 }

@@ -65,6 +65,15 @@ pub(crate) async fn eventually_text(addr: SocketAddr, path: &str, text: &str) ->
     until(addr, path, |answer| answer.body.contains(text)).await
 }
 
+/// Asks again until it is no longer so.
+pub(crate) async fn eventually_not(is_so: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while is_so().await {
+        assert!(began.elapsed() < LIMIT, "it stays so");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn until(addr: SocketAddr, path: &str, is_it: impl Fn(&Answer) -> bool) -> Answer {
     let began = Instant::now();
     loop {

@@ -6,6 +6,7 @@
 mod batch;
 mod http;
 mod openapi;
+mod tokens;
 mod v1;
 mod world;
 mod wrong;

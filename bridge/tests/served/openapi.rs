@@ -4,11 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use loyalty_bridge::Limits;
+use loyalty_bridge::{Admission, Limits};
+use loyalty_store::token::Scope;
 use tokio::process::Command;
 
 use crate::NO_HEADERS;
 use crate::http::send;
+use crate::tokens;
 use crate::world::World;
 
 /// The tool with all that it needs, by version.
@@ -30,12 +32,15 @@ async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_
         receipt_wait_max: Duration::from_secs(1),
         ..Limits::default()
     };
-    let (bridge, _worker) = (world.bridge(limits).await, world.worker().await);
+    let token = tokens::make(&world, Scope::ALL).await;
+    // It also tries each route without a token and with a wrong one.
+    let (bridge, _worker) = (world.guarded_bridge(Admission::Tokens, limits).await, world.worker().await);
     let schemathesis = schemathesis().await;
 
     let document = format!("http://{}/openapi.json", bridge.addr);
     let mut run = Command::new(schemathesis);
     run.arg("--config-file").arg(beside("schemathesis.toml")).args(["run", &document]);
+    run.args(["--header", &format!("Authorization: Bearer {}", token.expose())]);
     run.args(["--max-examples", EXAMPLES, "--phases", "examples,coverage,fuzzing"]);
     // The same requests each time. What it learns it would keep in the directory where it runs.
     run.args(["--seed", "7", "--generation-database", "none", "--no-color", "--continue-on-failure"]);

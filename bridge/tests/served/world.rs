@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
-use loyalty_bridge::{BridgeSettings, Limits, Metrics};
+use loyalty_bridge::{Admission, BridgeSettings, Limits, Metrics};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{COMMANDS, Rung, Topology};
 use loyalty_common::{Partition, amqp};
@@ -94,6 +94,16 @@ impl World {
         self.bridge_to(self.amqp.clone(), limits).await
     }
 
+    /// A bridge that serves holders of tokens only.
+    pub(crate) async fn guarded_bridge(&self, admission: Admission, limits: Limits) -> Running {
+        self.bridge_for(self.amqp.clone(), limits, admission).await
+    }
+
+    /// The database, for what only an operator does.
+    pub(crate) fn pool(&self) -> Pool {
+        Pool::new(&self.database, Use::Queries, 1).unwrap()
+    }
+
     /// A bridge whose way to the broker can be cut.
     pub(crate) async fn bridge_through(&self, proxy: &Proxy, limits: Limits) -> Running {
         let port = |addr: SocketAddr| format!("127.0.0.1:{}/", addr.port());
@@ -102,15 +112,31 @@ impl World {
     }
 
     async fn bridge_to(&self, amqp: SecretUrl, limits: Limits) -> Running {
+        self.bridge_for(amqp, limits, Admission::Anyone).await
+    }
+
+    async fn bridge_for(&self, amqp: SecretUrl, limits: Limits, admission: Admission) -> Running {
+        let running = self.blind_bridge_to(amqp, limits, admission).await;
+        crate::http::eventually(running.addr, "/readyz", 200).await;
+        running
+    }
+
+    /// A bridge that may start without its servers.
+    pub(crate) async fn blind_bridge(&self, admission: Admission, limits: Limits) -> Running {
+        let running = self.blind_bridge_to(self.amqp.clone(), limits, admission).await;
+        crate::http::eventually(running.addr, "/healthz", 200).await;
+        running
+    }
+
+    async fn blind_bridge_to(&self, amqp: SecretUrl, limits: Limits, admission: Admission) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
-        let settings = BridgeSettings { amqp, database: self.database.clone(), limits };
+        let settings = BridgeSettings { amqp, database: self.database.clone(), admission, limits };
         let shutdown = CancellationToken::new();
         let serving = loyalty_bridge::serve(settings, listener, metrics, Arc::new(registry), shutdown.clone());
         let task = tokio::spawn(async move { serving.await.unwrap() });
-        crate::http::eventually(addr, "/readyz", 200).await;
         Running { addr, shutdown, task }
     }
 

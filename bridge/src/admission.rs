@@ -1,0 +1,215 @@
+//! Who is let in: asks every request for a token with the scope that its route needs.
+//!
+//! The valid tokens are read together every other second and held in memory: a token costs a request no query, and
+//! strangers cannot make the database work. What is refused is never told apart, in words, in the log or by time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use loyalty_common::publisher::chain;
+use loyalty_store::Pool;
+use loyalty_store::token::{self, Bearer, Scope, Valid};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::App;
+use crate::problem::{Code, Problem};
+
+/// How old what is known of the tokens may become while the database answers: a token that is revoked or expires is
+/// refused within this time, and a new one is taken. One small query in it costs the database nothing.
+const REFRESH: Duration = Duration::from_secs(2);
+
+/// How long what was known last is used while the database is away, so that tills can go on through a restart or a
+/// repair. A bridge that was cut off alone must not honour what is revoked elsewhere for much longer.
+const STALE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Whom a bridge serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Whoever reaches it, whatever the table says.
+    Anyone,
+    /// Whoever reaches it, until there was ever a token; then holders of tokens. As long as it is not known whether
+    /// there was, nobody.
+    UntilTokens,
+    /// Holders of tokens.
+    Tokens,
+}
+
+/// Who asks, as far as it is known. Stands in the extensions of every request that was let in.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// Nobody asked who it is.
+    Anyone,
+    /// The holder of a token with these scopes.
+    Holder(Vec<Scope>),
+}
+
+impl Caller {
+    /// An error, if this is not for the caller.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
+        self.require_one(&[scope])
+    }
+
+    fn require_one(&self, scopes: &[Scope]) -> Result<(), Problem> {
+        match self {
+            Self::Anyone => Ok(()),
+            Self::Holder(held) if scopes.iter().any(|scope| held.contains(scope)) => Ok(()),
+            Self::Holder(_) => {
+                let names: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+                let detail = format!("the token lacks the scope `{}`", names.join("` or `"));
+                Err(Problem::new(Code::InsufficientScope, detail))
+            }
+        }
+    }
+}
+
+/// Lets a request in, or answers it.
+pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let needed = needed(request.method(), route);
+    if needed.is_empty() {
+        return next.run(request).await;
+    }
+    let caller = app.door.caller(request.headers()).await;
+    match caller.and_then(|caller| caller.require_one(needed).map(|()| caller)) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The scopes of which a route needs one. A route that is not named here is not open by that.
+pub(crate) fn needed(method: &Method, route: &str) -> &'static [Scope] {
+    match route {
+        "/healthz" | "/readyz" | "/openapi.json" => &[],
+        _ if route == "/docs" || route.starts_with("/docs/") => &[],
+        "/metrics" => &[Scope::Operate],
+        // Which of the two, each command says.
+        "/v1/commands" | "/v1/commands/batch" => &[Scope::Publish, Scope::Operate],
+        _ if method == Method::GET || method == Method::HEAD => &[Scope::Read],
+        _ => &[Scope::Publish],
+    }
+}
+
+/// What is known of the tokens, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    admission: Admission,
+    known: watch::Receiver<Option<Snapshot>>,
+    /// How long the first request waits for the first snapshot.
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    valid: Valid,
+    at: Instant,
+}
+
+impl Door {
+    /// Starts to read the tokens, until this is dropped.
+    pub(crate) fn start(admission: Admission, pool: Pool, patience: Duration) -> Self {
+        let (knowing, known) = watch::channel(None);
+        match admission {
+            Admission::Anyone => {}
+            Admission::UntilTokens | Admission::Tokens => {
+                tokio::spawn(keep_reading(pool, knowing, patience));
+            }
+        }
+        Self { admission, known, patience }
+    }
+
+    /// Who asks.
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        if self.admission == Admission::Anyone {
+            return Ok(Caller::Anyone);
+        }
+        let mut known = self.known.clone();
+        let first = timeout(self.patience, known.wait_for(Option::is_some)).await;
+        let Ok(Ok(snapshot)) = first else { return Err(Problem::database_away()) };
+        let fresh = snapshot.as_ref().filter(|snapshot| snapshot.at.elapsed() < STALE_MAX);
+        let valid = &fresh.ok_or_else(Problem::database_away)?.valid;
+        if self.admission == Admission::UntilTokens && !valid.is_claimed() {
+            return Ok(Caller::Anyone);
+        }
+        let bearer = bearer(headers)?;
+        let scopes = bearer.as_ref().and_then(|bearer| valid.scopes(bearer)).ok_or_else(invalid)?;
+        Ok(Caller::Holder(scopes.to_vec()))
+    }
+}
+
+async fn keep_reading(pool: Pool, knowing: watch::Sender<Option<Snapshot>>, patience: Duration) {
+    let mut is_away = false;
+    loop {
+        let asked = Instant::now();
+        let read = timeout(patience, token::valid(&pool)).await;
+        let problem = match read {
+            Ok(Ok(valid)) => {
+                // As of the question: what changes between it and the answer counts as not seen.
+                knowing.send_replace(Some(Snapshot { valid, at: asked }));
+                None
+            }
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(_) => Some("no answer in time".to_owned()),
+        };
+        match &problem {
+            Some(error) if !is_away => warn!(error, "Could not read the tokens; what was known of them is used"),
+            None if is_away => info!("The tokens can be read again"),
+            Some(_) | None => {}
+        }
+        is_away = problem.is_some();
+        tokio::select! {
+            () = sleep(REFRESH) => {}
+            () = knowing.closed() => return,
+        }
+    }
+}
+
+/// The token of a request; `None`, if what stands there cannot be one.
+fn bearer(headers: &HeaderMap) -> Result<Option<Bearer>, Problem> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(first) = given.next() else {
+        return Err(Problem::new(Code::NoToken, "a token is needed, as `Authorization: Bearer loyalty_...`"));
+    };
+    if given.next().is_some() {
+        return Ok(None);
+    }
+    let (scheme, token) = first.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
+    Ok(Bearer::parse(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer")))
+}
+
+/// The same for all that are not good for anything.
+fn invalid() -> Problem {
+    Problem::new(Code::InvalidToken, "the token is not valid here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_asks_for_its_scope_and_unknown_ones_are_not_open() {
+        let check = |method: Method, route: &str, expected: &[Scope]| {
+            assert_eq!(needed(&method, route), expected, "{method} {route}");
+        };
+        for route in ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{file}"] {
+            check(Method::GET, route, &[]);
+        }
+        check(Method::GET, "/metrics", &[Scope::Operate]);
+        check(Method::POST, "/{member_id}", &[Scope::Publish]);
+        check(Method::GET, "/{member_id}", &[Scope::Read]);
+        check(Method::HEAD, "/v1/members/{member_id}/ledger", &[Scope::Read]);
+        check(Method::DELETE, "/{member_id}/exit", &[Scope::Publish]);
+        check(Method::POST, "/v1/commands/batch", &[Scope::Publish, Scope::Operate]);
+        check(Method::GET, "/docsearch", &[Scope::Read]);
+        check(Method::PUT, "/v1/something-new", &[Scope::Publish]);
+        check(Method::GET, "", &[Scope::Read]);
+    }
+}
