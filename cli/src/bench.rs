@@ -4,6 +4,7 @@
 //! disk, and removes them afterwards: a benchmark must never fill anybody's ledger.
 
 mod database_only;
+mod events;
 mod http;
 mod pass_through;
 mod report;
@@ -27,7 +28,9 @@ use report::Report;
 /// Starts private servers of its own, with commits on disk, and removes them afterwards. Ratios are the result; the
 /// figures beside them only tell how fast the machine is. Exit code 1 if the tables are not clean afterwards.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  loyalty bench --commands 50000 --json\n  loyalty bench --http")]
+#[command(
+    after_help = "Examples:\n  loyalty bench --commands 50000 --json\n  loyalty bench --events\n  loyalty bench --http"
+)]
 pub(crate) struct Bench {
     /// Commands of each measurement; the backlog has three times as many
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=5_000_000))]
@@ -35,6 +38,9 @@ pub(crate) struct Bench {
     /// Members that the commands are spread over
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     members: u32,
+    /// Measure it with events switched on as well, and somebody who listens to them
+    #[arg(long)]
+    events: bool,
     /// Measure the bridge instead: its commands a second, one by one and in batches, beside the producer library's
     #[arg(long)]
     http: bool,
@@ -91,6 +97,13 @@ impl Bench {
         let whole = whole::Whole::new(amqp, database.clone(), &self.scratch);
         let end_to_end = whole.end_to_end(load).await?;
 
+        let with_events = if self.events {
+            step("end to end, with events");
+            Some(events::run(servers, &self.scratch, load, pass_through).await?)
+        } else {
+            None
+        };
+
         step("latency: one command on an idle system");
         let latency_ms = whole.latency().await?;
 
@@ -117,19 +130,20 @@ impl Bench {
             backlog: backlog.commands,
             members: load.members,
             partitions: Partition::all().count(),
-            verified: clean,
+            verified: clean && with_events.as_ref().is_none_or(|with_events| with_events.verified),
+            with_events,
         })
     }
 }
 
-/// A virtual host with the topology of the product.
+/// A virtual host with the topology of the product; the exchange of events costs nothing where none are published.
 async fn prepare_vhost(servers: &Servers, name: &str) -> Result<SecretUrl> {
     servers.rabbitmq.create_vhost(name).await?;
     let url = SecretUrl::new(servers.rabbitmq.url(name));
     let connection = loyalty_common::amqp::connect(&url, "bench").await?;
     let channel = connection.create_channel().await?;
     let ladder = loyalty_common::topology::Rung::default_ladder();
-    loyalty_common::topology::Topology::new(&ladder).declare(&channel).await?;
+    loyalty_common::topology::Topology::new(&ladder).with_events(true).declare(&channel).await?;
     loyalty_common::amqp::close(&connection).await;
     Ok(url)
 }

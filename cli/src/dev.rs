@@ -137,6 +137,7 @@ fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
         amqp: house.amqp.clone(),
         database: house.database.clone(),
         programme: config.programme,
+        events: config.events,
         mail,
         limits,
     }

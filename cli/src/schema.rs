@@ -24,6 +24,8 @@ enum What {
     Command,
     /// JSON Schema of a receipt, as the bridge and `loyalty receipt --json` show it
     Receipt,
+    /// JSON Schema of an event, what is published when something happened
+    Event,
     /// AsyncAPI of the exchanges, queues and messages
     Asyncapi,
 }
@@ -33,6 +35,7 @@ impl Schema {
         let document = match self.what {
             What::Command => Document::Command,
             What::Receipt => Document::Receipt,
+            What::Event => Document::Event,
             What::Asyncapi => Document::AsyncApi,
         };
         context.output.answer(&document.tree(), |_| document.text())?;

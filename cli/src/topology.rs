@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use lapin::Connection;
 use loyalty_common::amqp;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{Rung, Topology};
+use loyalty_common::topology::Topology;
 use serde::Serialize;
 
 pub(crate) use management::ManagementError;
@@ -32,7 +32,8 @@ use management::Management;
 /// Repeating it changes nothing. A queue that stands with other arguments is never changed: the broker refuses, and
 /// somebody has to decide what becomes of its messages. The rungs of the mails' retry ladder come from loyalty.toml. A
 /// rung that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it is
-/// empty; that takes the management API. Restart the workers with the new ladder.
+/// empty; that takes the management API. Restart the workers with the new ladder. The exchange for events is made if
+/// loyalty.toml switches them on, and never removed.
 ///
 /// --check changes nothing. With the management API (--management-url) it compares every argument, binding and policy
 /// and the state of each queue, and warns of versions with known faults; without, what AMQP shows of it.
@@ -64,7 +65,7 @@ impl CheckOrDeclare {
         let amqp = context.settings.amqp()?;
         let management = context.settings.management()?;
         let management = management.map(|url| Management::new(&url, &amqp)).transpose()?;
-        let wanted = Topology::new(config.mail.ladder.rungs());
+        let wanted = config.topology();
         let connection = amqp::connect(&amqp, "topology").await?;
         let result = if self.check {
             check(&connection, management.as_ref(), &wanted, context).await
@@ -104,9 +105,9 @@ async fn make(
 }
 
 /// Makes whatever is missing.
-pub(crate) async fn declare(amqp: &SecretUrl, ladder: &[Rung]) -> anyhow::Result<()> {
+pub(crate) async fn declare(amqp: &SecretUrl, wanted: &Topology) -> anyhow::Result<()> {
     let connection = amqp::connect(amqp, "topology").await?;
-    let declared = declare_on(&connection, &Topology::new(ladder)).await;
+    let declared = declare_on(&connection, wanted).await;
     amqp::close(&connection).await;
     declared
 }

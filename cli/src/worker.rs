@@ -61,6 +61,7 @@ fn settings(context: &Context) -> anyhow::Result<loyalty_worker::Settings> {
         amqp: context.settings.amqp()?,
         database: context.settings.database()?,
         programme: config.programme,
+        events: config.events,
         mail,
         limits,
     })

@@ -39,6 +39,7 @@ pub fn message(command: &Command, app_id: &str, trace: Option<&TraceContext>, se
     Message {
         exchange: topology::COMMANDS,
         routing_key: Partition::of(&command.member_id).routing_key(),
+        mandatory: true,
         properties,
         body: command.encode(),
     }

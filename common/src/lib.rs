@@ -1,7 +1,8 @@
 //! The contract of `loyalty`: what both sides of the queue must agree on.
 //!
-//! Read in this order: [`command`] and [`receipt`] say what goes in and what comes back, [`partition`] and
-//! [`topology`] say where it travels, [`publisher`] gets it there with a confirm, [`schema`] tells it to other systems.
+//! Read in this order: [`command`] and [`receipt`] say what goes in and what comes back, [`event`] what is told to
+//! whoever listens, [`partition`] and [`topology`] say where it travels, [`publisher`] gets it there with a confirm,
+//! [`schema`] tells it to other systems.
 //! Nothing here knows SQL or HTTP, and nothing that only one side needs belongs here.
 
 #[macro_use]
@@ -12,6 +13,7 @@ pub mod backoff;
 pub mod command;
 pub mod decode;
 pub mod envelope;
+pub mod event;
 pub mod ids;
 mod moment;
 pub mod partition;
@@ -24,6 +26,7 @@ pub mod text;
 pub mod topology;
 
 pub use command::{Action, Command, CommandType, Draft};
+pub use event::{Event, EventType};
 pub use ids::{CommandId, MemberId};
 pub use partition::Partition;
 pub use receipt::{Outcome, Receipt, RefusalCode};

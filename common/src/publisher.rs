@@ -127,6 +127,8 @@ pub struct Message {
     pub exchange: &'static str,
     /// Where the exchange should lead it.
     pub routing_key: String,
+    /// Whether it is refused when no queue takes it; otherwise the broker confirms and drops it.
+    pub mandatory: bool,
     /// Its properties, `message_id` among them.
     pub properties: BasicProperties,
     /// Its body.

@@ -1,11 +1,12 @@
-//! The contract as documents for other systems: JSON Schema (2020-12) of a command and of a receipt, and AsyncAPI 3.0
-//! of where commands travel.
+//! The contract as documents for other systems: JSON Schema (2020-12) of a command, a receipt and an event, and
+//! AsyncAPI 3.0 of where they travel.
 //!
 //! Everything is made from the constants, closed sets and topology that the code itself obeys. What a document says
 //! is held to what [`decode`](crate::decode::decode) does by a property test; nothing here decides anything.
 
 mod asyncapi;
 mod command;
+mod event;
 mod headers;
 mod receipt;
 mod tree;
@@ -20,19 +21,22 @@ pub enum Document {
     Command,
     /// JSON Schema of a receipt, as the bridge and `loyalty receipt --json` show it.
     Receipt,
+    /// JSON Schema of an event, the body of a message to whoever listens.
+    Event,
     /// AsyncAPI of the exchanges, queues and messages.
     AsyncApi,
 }
 
 impl Document {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Command, Self::Receipt, Self::AsyncApi];
+    pub const ALL: [Self; 4] = [Self::Command, Self::Receipt, Self::Event, Self::AsyncApi];
 
     /// What it says.
     pub fn tree(self) -> Tree {
         match self {
             Self::Command => command::document(),
             Self::Receipt => receipt::document(),
+            Self::Event => event::document(),
             Self::AsyncApi => asyncapi::document(),
         }
     }
@@ -40,7 +44,7 @@ impl Document {
     /// How it is published: the schemas as JSON, AsyncAPI as YAML.
     pub fn text(self) -> String {
         match self {
-            Self::Command | Self::Receipt => self.tree().to_json(),
+            Self::Command | Self::Receipt | Self::Event => self.tree().to_json(),
             Self::AsyncApi => format!("{GENERATED}{}", self.tree().to_yaml()),
         }
     }

@@ -26,6 +26,8 @@ pub const EMAILS: &str = "loyalty.emails";
 pub const DEAD: &str = "loyalty.dead";
 /// What no routing key matched: the exchange and its queue.
 pub const UNROUTED: &str = "loyalty.unrouted";
+/// Where events are published, if they are switched on. Whoever listens binds a queue of their own.
+pub const EVENTS: &str = "loyalty.events";
 /// Commands that killed their worker again and again.
 pub const DEAD_COMMANDS: &str = "loyalty.dead.commands";
 /// Mails that killed their mailer again and again.
@@ -86,6 +88,16 @@ impl Topology {
         queues.extend(ladder.iter().map(|rung| rung_queue(*rung)));
         queues.extend(Partition::all().map(command_queue));
         Self { exchanges: exchanges(), queues }
+    }
+
+    /// The same, and where events are published if they are switched on. No alternate exchange: an event that nobody
+    /// listens for is of no use to anybody.
+    #[must_use]
+    pub fn with_events(mut self, switched_on: bool) -> Self {
+        if switched_on {
+            self.exchanges.push(Exchange { name: EVENTS, kind: ExchangeKind::Topic, arguments: vec![] });
+        }
+        self
     }
 
     /// Declares everything. Repeating it changes nothing; a queue that stands with other arguments is an error that

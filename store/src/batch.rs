@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use deadpool_postgres::Client;
 use futures_util::try_join;
 use jiff::Timestamp;
-use loyalty_common::{CommandId, CommandType, MemberId};
+use loyalty_common::{CommandId, CommandType, Event, MemberId};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -62,6 +62,8 @@ pub struct Changes {
     pub released: Vec<Key>,
     /// Messages set aside.
     pub dead_letters: Vec<NewDeadLetter>,
+    /// What listeners are told, if events are switched on; those of a member in the order in which they happened.
+    pub events: Vec<Event>,
 }
 
 const NOW: &str = "select now()";

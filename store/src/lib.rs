@@ -8,6 +8,7 @@ pub mod batch;
 mod connection;
 pub mod dead_letter;
 pub mod email;
+pub mod events;
 pub mod letters;
 pub mod mails;
 pub mod migrate;

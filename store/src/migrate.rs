@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_suspect", include_str!("../migrations/0004_suspect.sql")),
     ("0005_rebuild", include_str!("../migrations/0005_rebuild.sql")),
     ("0006_token", include_str!("../migrations/0006_token.sql")),
+    ("0007_events", include_str!("../migrations/0007_events.sql")),
 ];
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".

@@ -3,7 +3,8 @@
 //!
 //! What is tested runs as in production: the built binary `loyalty` as child processes, against real servers. There
 //! is no hook in the product; what goes wrong in a test goes wrong outside of it, by a signal, a lock or a
-//! [`Proxy`]. Read [`world`] first, then [`publishing`], [`trading`], [`settling`] and [`reading`], which are its verbs.
+//! [`Proxy`]. Read [`world`] first, then [`publishing`], [`trading`], [`settling`],
+//! [`reading`] and [`listening`], which are its verbs.
 //!
 //! [`Proxy`]: loyalty_local::Proxy
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on stops where it is; so does its harness")]
@@ -13,6 +14,7 @@ pub mod bridge;
 mod endpoint;
 pub mod figures;
 pub mod http;
+pub mod listening;
 pub mod locking;
 pub mod operating;
 pub mod poison;

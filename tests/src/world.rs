@@ -33,6 +33,7 @@ const CONNECTIONS: usize = 4;
 pub struct Setup {
     own_database: bool,
     own_broker: bool,
+    events: bool,
     mail: String,
 }
 
@@ -47,6 +48,12 @@ impl Setup {
     #[must_use]
     pub fn own_broker(self) -> Self {
         Self { own_broker: true, ..self }
+    }
+
+    /// With events switched on.
+    #[must_use]
+    pub fn events(self) -> Self {
+        Self { events: true, ..self }
     }
 
     /// More lines for the table `mail` of `loyalty.toml`.
@@ -67,7 +74,7 @@ impl Setup {
             async { if self.own_database { Database::own(&own).await } else { Database::common().await } },
             async { if self.own_broker { Broker::own(&own).await } else { Broker::common().await } },
         );
-        World::prepare(name, dir, database, broker, &self.mail).await
+        World::prepare(name, dir, database, broker, &self).await
     }
 }
 
@@ -99,6 +106,7 @@ pub struct World {
     dir: PathBuf,
     database: Database,
     broker: Broker,
+    topology: Topology,
     /// What a test reads of the database, independent of the product's own reading.
     pub(crate) pool: Pool,
     /// Where its mails arrive.
@@ -115,18 +123,20 @@ impl World {
         Setup::default().start().await
     }
 
-    async fn prepare(name: String, dir: PathBuf, database: Database, broker: Broker, mail: &str) -> Self {
+    async fn prepare(name: String, dir: PathBuf, database: Database, broker: Broker, setup: &Setup) -> Self {
         tokio::join!(database.create(&name), broker.create(&name));
         let pool = Pool::new(&database.endpoint().url(&name), Use::Queries, CONNECTIONS).expect("the database's URL");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
         let quoted = LADDER.map(|rung| format!("{rung:?}")).join(", ");
-        let config = format!("[mail]\nladder = [{quoted}]\n{mail}\n");
+        let Setup { events, mail, .. } = setup;
+        let config = format!("[mail]\nladder = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n");
         std::fs::write(dir.join("loyalty.toml"), config).expect("a config file");
         let world = Self {
             name,
             dir,
             database,
             broker,
+            topology: topology().with_events(*events),
             pool,
             mailbox,
             producer: OnceCell::new(),
@@ -141,7 +151,7 @@ impl World {
     async fn declare(&self) {
         let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");
-        topology().declare(&channel).await.expect("the topology");
+        self.topology.declare(&channel).await.expect("the topology");
         amqp::close(&connection).await;
     }
 

@@ -46,6 +46,7 @@ mod broker;
 mod crashes;
 mod database;
 mod dev;
+mod events;
 mod examples;
 mod fates;
 mod import;

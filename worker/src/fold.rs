@@ -14,6 +14,7 @@ use loyalty_store::rows::{Account, Content as Known, Key, LedgerRow, ParkedComma
 
 use crate::ledger::{Decision, Entry, Programme, apply};
 use crate::message::{Content, Message};
+use crate::telling::{Events, Telling};
 
 closed_set! {
     /// What became of one message.
@@ -48,8 +49,8 @@ pub struct Verdict {
 pub const PARKED_PER_MEMBER_MAX: usize = 100;
 
 /// Folds a batch. The verdicts are in the order of the messages.
-pub fn fold(view: View, messages: &[Message], programme: &Programme) -> (Changes, Vec<Verdict>) {
-    let mut fold = Fold::new(view, programme);
+pub fn fold(view: View, messages: &[Message], programme: &Programme, events: Events) -> (Changes, Vec<Verdict>) {
+    let mut fold = Fold::new(view, programme, events);
     let verdicts = messages.iter().map(|message| fold.message(message)).collect();
     (fold.finish(), verdicts)
 }
@@ -64,6 +65,7 @@ struct Fold<'a> {
     rewards: Vec<RewardRow>,
     released: Vec<Key>,
     dead_letters: Vec<NewDeadLetter>,
+    telling: Telling,
 }
 
 /// A member while the batch is folded.
@@ -81,7 +83,7 @@ struct Waiting {
 }
 
 impl<'a> Fold<'a> {
-    fn new(view: View, programme: &'a Programme) -> Self {
+    fn new(view: View, programme: &'a Programme, events: Events) -> Self {
         let mut accounts: BTreeMap<_, _> = view
             .accounts
             .into_iter()
@@ -100,6 +102,7 @@ impl<'a> Fold<'a> {
             rewards: Vec::new(),
             released: Vec::new(),
             dead_letters: Vec::new(),
+            telling: Telling::new(events, view.now),
         }
     }
 
@@ -208,7 +211,8 @@ impl<'a> Fold<'a> {
             balance_after: member.account.standing.balance,
             occurred_at: command.occurred_at,
         };
-        let seq = row.seq;
+        let (seq, lifetime) = (row.seq, member.account.standing.lifetime);
+        self.telling.row(&row, &command.action, lifetime);
         self.ledger.push(row);
         self.known.insert((command.member_id.clone(), command.command_id), content);
         seq
@@ -230,6 +234,7 @@ impl<'a> Fold<'a> {
                 name: account.name.clone(),
             })
             .collect();
+        self.telling.rewards(&rewards);
         self.rewards.extend(rewards);
     }
 
@@ -275,12 +280,12 @@ impl<'a> Fold<'a> {
 
     fn finish(self) -> Changes {
         let mut changes = Changes {
-            accounts: Vec::new(),
             ledger: self.ledger,
             rewards: self.rewards,
-            parked: Vec::new(),
             released: self.released,
             dead_letters: self.dead_letters,
+            events: self.telling.into_events(),
+            ..Changes::default()
         };
         for member in self.accounts.into_values() {
             let new = member.waiting.into_iter().filter(|waiting| !waiting.stored);

@@ -25,6 +25,7 @@ use crate::fold::{Fate, fold};
 use crate::ledger::Programme;
 use crate::message::{Content, Message, Unusable, enrolling, keys};
 use crate::metrics::Metrics;
+use crate::telling::Events;
 
 /// What a lane works with.
 #[derive(Clone, Debug)]
@@ -37,6 +38,9 @@ pub(crate) struct Lane {
     pub(crate) worker: Uuid,
     /// Rung when a commit left something in the outbox.
     pub(crate) outbox: Arc<Notify>,
+    pub(crate) events: Events,
+    /// Rung when a commit left events.
+    pub(crate) announcer: Arc<Notify>,
 }
 
 /// How often a command alone may be cut short by the server before it is set aside. With the waits in between it
@@ -127,10 +131,13 @@ impl Lane {
     async fn apply(&self, part: &[Message]) -> Result<Vec<Fate>, StoreError> {
         let began = Instant::now();
         let (batch, view) = Batch::open(&self.pool, &keys(part), &enrolling(part)).await?;
-        let (changes, verdicts) = fold(view, part, &self.programme);
+        let (changes, verdicts) = fold(view, part, &self.programme, self.events);
         batch.commit(&changes).await?;
         if changes.rewards.iter().any(|reward| reward.recipient.is_some()) {
             self.outbox.notify_one();
+        }
+        if !changes.events.is_empty() {
+            self.announcer.notify_one();
         }
         let fates: Vec<Fate> = verdicts.into_iter().map(|verdict| verdict.fate).collect();
         self.metrics.batch_committed(part, &fates, began.elapsed());

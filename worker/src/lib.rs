@@ -2,10 +2,11 @@
 //!
 //! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
 //! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes; `supervise`
-//! keeps it all running. The mails leave by `relay` and `mail`; `keeper` stores what nobody could use, and `sweep` what
-//! has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator, [`rehearsal`] says what dead
-//! letters would come to and [`replay`] sends them.
+//! keeps it all running. The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`.
+//! `keeper` stores what nobody could use, and `sweep` what has waited too long; `lookout` reads what waits, for the
+//! [`metrics`]. For an operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
+mod announcer;
 pub mod batching;
 pub mod fold;
 pub mod headers;
@@ -19,11 +20,13 @@ mod lookout;
 pub mod mail;
 pub mod message;
 pub mod metrics;
+mod outgoing;
 pub mod rehearsal;
 pub mod relay;
 pub mod replay;
 mod supervise;
 pub mod sweep;
+pub mod telling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,7 @@ use uuid::Uuid;
 pub use ledger::Programme;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use telling::Events;
 
 use intake::Intake;
 use lane::Lane;
@@ -59,6 +63,8 @@ pub struct Settings {
     pub database: SecretUrl,
     /// The shop's rules.
     pub programme: Programme,
+    /// Whether listeners are told what happens.
+    pub events: Events,
     /// How rewards are mailed.
     pub mail: MailSettings,
     /// What it may hold.
@@ -88,7 +94,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let limits = settings.limits;
-    let outbox = Arc::new(Notify::new());
+    let (outbox, announcer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let lane = Lane {
         pool: Pool::new(&settings.database, Use::Keys, limits.lanes)?,
         programme: Arc::new(settings.programme),
@@ -96,6 +102,8 @@ pub async fn run(
         metrics: metrics.clone(),
         worker: Uuid::now_v7(),
         outbox: Arc::clone(&outbox),
+        events: settings.events,
+        announcer: Arc::clone(&announcer),
     };
     // Of their own: a mailer that waits for the database must not take a connection from the points.
     let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
@@ -111,6 +119,11 @@ pub async fn run(
     let mut parts = JoinSet::new();
     let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
     parts.spawn(async move { supervise(Part::Commands, &reconnects, &stop, || intake.session(&stop)).await });
+    if settings.events == Events::On {
+        let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
+        let pool = Pool::new(&settings.database, Use::Keys, ANNOUNCER_CONNECTIONS)?;
+        parts.spawn(announcer::run(pool, publisher, announcer, shutdown.clone()));
+    }
     parts.spawn(relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
     parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), shutdown.clone()));
     parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
@@ -119,6 +132,9 @@ pub async fn run(
     parts.spawn(lookout::queues(settings.amqp, topology, metrics, shutdown.clone()));
     join(parts, &shutdown, limits.drain + OVERDUE).await
 }
+
+/// The announcer has one turn at a time.
+const ANNOUNCER_CONNECTIONS: usize = 1;
 
 /// What a part may take beyond the time to drain. Each bounds itself while its servers answer; one that was frozen
 /// never does.

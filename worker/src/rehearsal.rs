@@ -23,6 +23,7 @@ use crate::fold::{Fate, Verdict, fold};
 use crate::ledger::Programme;
 use crate::message::{Content, Message, Unusable, enrolling, keys};
 use crate::replay::sendable::{Sendable, message};
+use crate::telling::Events;
 
 /// What a replay of one letter would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -177,7 +178,7 @@ async fn first_refused(
 /// One transaction, taken back.
 async fn attempt(pool: &Pool, programme: &Programme, messages: &[Message]) -> Result<Vec<Prediction>, StoreError> {
     let (batch, view) = Batch::open(pool, &keys(messages), &enrolling(messages)).await?;
-    let (changes, verdicts) = fold(view, messages, programme);
+    let (changes, verdicts) = fold(view, messages, programme, Events::Off);
     batch.rehearse(&changes).await?;
     Ok(predictions(messages, verdicts, changes))
 }

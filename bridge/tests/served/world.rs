@@ -146,6 +146,7 @@ impl World {
             amqp: self.amqp.clone(),
             database: self.database.clone(),
             programme: Programme::default(),
+            events: loyalty_worker::Events::Off,
             mail: MailSettings::default(),
             limits: loyalty_worker::Limits::default(),
         };

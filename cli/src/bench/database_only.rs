@@ -11,7 +11,7 @@ use loyalty_store::batch::Batch;
 use loyalty_store::pool::Use;
 use loyalty_worker::fold::fold;
 use loyalty_worker::message::{Message, enrolling, keys};
-use loyalty_worker::{Limits, Programme};
+use loyalty_worker::{Events, Limits, Programme};
 
 use super::{Load, rate, traffic};
 
@@ -38,7 +38,7 @@ async fn apply(pool: &Pool, mut messages: Vec<Message>) -> Result<()> {
     while !messages.is_empty() {
         let part: Vec<_> = messages.drain(..size.min(messages.len())).collect();
         let (batch, view) = Batch::open(pool, &keys(&part), &enrolling(&part)).await?;
-        let (changes, _) = fold(view, &part, &programme);
+        let (changes, _) = fold(view, &part, &programme, Events::Off);
         batch.commit(&changes).await?;
     }
     Ok(())

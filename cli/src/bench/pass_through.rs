@@ -17,7 +17,8 @@ use super::{Load, rate, traffic};
 /// Commands a second from the first publish to the last acknowledgement.
 pub(crate) async fn run(url: &SecretUrl, load: Load) -> Result<f64> {
     let connection = amqp::connect(url, "bench consumer").await?;
-    let consumers = try_join_all(Partition::all().map(|partition| consumer(&connection, partition))).await?;
+    let queues: Vec<String> = Partition::all().map(Partition::queue).collect();
+    let consumers = try_join_all(queues.iter().map(|queue| consumer(&connection, queue))).await?;
     let (counts, mut counted) = mpsc::unbounded_channel();
     let readers: Vec<_> = consumers.into_iter().map(|it| tokio::spawn(acknowledge_all(it, counts.clone()))).collect();
     let began = Instant::now();
@@ -39,15 +40,16 @@ pub(crate) async fn run(url: &SecretUrl, load: Load) -> Result<f64> {
     Ok(rate(load.commands, took))
 }
 
-async fn consumer(connection: &Connection, partition: Partition) -> Result<Consumer> {
+/// A consumer with the prefetch of a worker.
+pub(super) async fn consumer(connection: &Connection, queue: &str) -> Result<Consumer> {
     let channel = connection.create_channel().await?;
     channel.basic_qos(Limits::default().prefetch, BasicQosOptions::default()).await?;
-    let (queue, tag) = (partition.queue().into(), format!("bench-{partition}").into());
+    let (queue, tag) = (queue.into(), format!("bench-{queue}").into());
     Ok(channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default()).await?)
 }
 
 /// Acknowledges as the worker does: everything that has come, at once.
-async fn acknowledge_all(mut consumer: Consumer, counts: mpsc::UnboundedSender<u32>) -> Result<()> {
+pub(super) async fn acknowledge_all(mut consumer: Consumer, counts: mpsc::UnboundedSender<u32>) -> Result<()> {
     while let Some(delivery) = consumer.next().await {
         let (mut last, mut count) = (delivery?, 1);
         while let Some(Some(delivery)) = consumer.next().now_or_never() {

@@ -4,11 +4,16 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::events::WithEvents;
+
 /// All figures of one run. Rates are commands a second.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) pass_through: f64,
     pub(crate) end_to_end: f64,
+    /// The same with events switched on, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with_events: Option<WithEvents>,
     pub(crate) drain: f64,
     pub(crate) database_only: f64,
     pub(crate) latency_ms: Latency,
@@ -36,9 +41,18 @@ impl fmt::Display for Report {
         writeln!(f, "{commands} commands of {members} members on {partitions} partitions\n")?;
         writeln!(f, "pass-through    {:>9.0} commands/s  publish, confirm, consume, acknowledge", self.pass_through)?;
         writeln!(f, "end to end      {:>9.0} commands/s  published, applied, acknowledged", self.end_to_end)?;
+        if let Some(WithEvents { end_to_end, told, .. }) = &self.with_events {
+            writeln!(
+                f,
+                "with events     {end_to_end:>9.0} commands/s  the same, and a listener told of {told:.0} of them"
+            )?;
+        }
         writeln!(f, "drain           {:>9.0} commands/s  a backlog of {backlog}", self.drain)?;
         writeln!(f, "database only   {:>9.0} commands/s  the same batches, no broker\n", self.database_only)?;
         writeln!(f, "end to end / pass-through   {:.2}", self.end_to_end_of_pass_through)?;
+        if let Some(WithEvents { end_to_end_of_pass_through, told_of_pass_through, .. }) = &self.with_events {
+            writeln!(f, "the same, with events       {end_to_end_of_pass_through:.2}, told {told_of_pass_through:.2}")?;
+        }
         writeln!(f, "drain / database only       {:.2}", self.drain_of_database_only)?;
         writeln!(
             f,

@@ -34,17 +34,26 @@ pub(crate) struct Whole {
     amqp: SecretUrl,
     database: SecretUrl,
     log: PathBuf,
+    /// Settings in which events are switched on, if they are.
+    events: Option<PathBuf>,
 }
 
 /// One measurement with a worker.
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
+    /// The same until the last event is confirmed too.
+    pub(crate) told_per_second: f64,
     pub(crate) worker_rss_mb: f64,
 }
 
 impl Whole {
     pub(crate) fn new(amqp: SecretUrl, database: SecretUrl, data: &Path) -> Self {
-        Self { amqp, database, log: data.join("worker.log") }
+        Self { amqp, database, log: data.join("worker.log"), events: None }
+    }
+
+    /// With these settings, in which events are switched on.
+    pub(crate) fn with_events(self, config: PathBuf) -> Self {
+        Self { events: Some(config), ..self }
     }
 
     /// Publishing and applying at the same time.
@@ -62,7 +71,9 @@ impl Whole {
         publishing.await??;
         reach(&pool, target).await?;
         let per_second = rate(load.commands, began.elapsed());
-        Ok(Measured { per_second, worker_rss_mb: stop(worker).await? })
+        all_told(&pool).await?;
+        let told_per_second = rate(load.commands, began.elapsed());
+        Ok(Measured { per_second, told_per_second, worker_rss_mb: stop(worker).await? })
     }
 
     /// Everything published before the worker starts. Its start is not measured: the clock runs from the first row.
@@ -76,7 +87,8 @@ impl Whole {
         let target = before + i64::from(load.commands);
         reach(&pool, target).await?;
         let measured = u32::try_from(target - first).context("more commands than were published")?;
-        Ok(Measured { per_second: rate(measured, began.elapsed()), worker_rss_mb: stop(worker).await? })
+        let per_second = rate(measured, began.elapsed());
+        Ok(Measured { per_second, told_per_second: per_second, worker_rss_mb: stop(worker).await? })
     }
 
     /// From handing over one command to its row in the ledger, with nothing else going on.
@@ -121,6 +133,9 @@ impl Whole {
             .arg(name)
             .env("LOYALTY_AMQP_URL", self.amqp.expose())
             .env("LOYALTY_DATABASE_URL", self.database.expose());
+        if let Some(config) = &self.events {
+            command.env("LOYALTY_CONFIG", config);
+        }
         command.env_remove("LOYALTY_SMTP_URL").kill_on_drop(true);
         command
     }
@@ -158,6 +173,21 @@ async fn reach(pool: &Pool, target: i64) -> Result<()> {
         #[expect(clippy::cast_precision_loss, reason = "a few million commands at most")]
         let at_least = Duration::from_secs_f64(left as f64 / FASTEST_PER_SECOND);
         tokio::time::sleep(at_least.max(POLL)).await;
+    }
+}
+
+/// Waits until no event waits for its confirm; there are none unless they are switched on.
+async fn all_told(pool: &Pool) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let waits = pool.get().await?.query_one("select exists (select from event_outbox)", &[]).await?;
+        if !waits.get::<_, bool>(0) {
+            return Ok(());
+        }
+        if began.elapsed() > DEADLINE {
+            bail!("the events were not published within {} s", DEADLINE.as_secs());
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 

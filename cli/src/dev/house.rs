@@ -46,7 +46,7 @@ impl House {
         };
         let pool = Pool::new(&house.database, Use::Queries, 1)?;
         migrate::migrate(&pool).await?;
-        topology::declare(&house.amqp, config.mail.ladder.rungs()).await?;
+        topology::declare(&house.amqp, &config.topology()).await?;
         house.take_mails(data, settings, config).await?;
         Ok(house)
     }

@@ -6,9 +6,10 @@ use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
+use loyalty_common::topology::Topology;
 use loyalty_common::{Points, Text};
 use loyalty_worker::mail::MailSettings;
-use loyalty_worker::{Limits, Programme};
+use loyalty_worker::{Events, Limits, Programme};
 use serde::{Deserialize, Deserializer};
 
 use super::SettingsError;
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) programme: Programme,
     pub(crate) mail: MailSettings,
     pub(crate) parked: Parked,
+    #[serde(deserialize_with = "events")]
+    pub(crate) events: Events,
 }
 
 /// The table `[parked]`: commands that wait for their member's enrolment.
@@ -54,6 +57,11 @@ impl Config {
     /// What a worker may hold, with what the file says of it.
     pub(crate) fn limits(&self) -> Limits {
         Limits { parked_keep: self.parked.keep(), ..Limits::default() }
+    }
+
+    /// What must stand on the broker.
+    pub(crate) fn topology(&self) -> Topology {
+        Topology::new(self.mail.ladder.rungs()).with_events(self.events == Events::On)
     }
 
     /// The file that was named, which must exist, or else the default one, which need not.
@@ -108,6 +116,18 @@ fn programme<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Programme, D:
     Ok(Programme { milestone, reward })
 }
 
+/// The table `[events]`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct EventsTable {
+    enabled: bool,
+}
+
+fn events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Events, D::Error> {
+    let EventsTable { enabled } = EventsTable::deserialize(deserializer)?;
+    Ok(if enabled { Events::On } else { Events::Off })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn events_are_told_only_if_they_are_switched_on() {
+        let exchanges = |text: &str| {
+            let config = Config::parse(text).expect("valid");
+            let told = config.topology().exchanges.iter().any(|exchange| exchange.name == "loyalty.events");
+            (config.events, told)
+        };
+        assert_eq!(exchanges(""), (Events::Off, false));
+        assert_eq!(exchanges("[events]\nenabled = true"), (Events::On, true));
+        assert_eq!(exchanges("[events]\nenabled = false"), (Events::Off, false));
+    }
+
+    #[test]
     fn no_milestone_is_no_rewards() {
         let config = Config::parse("[programme]\nmilestone = 0\nreward = \"tea\"").expect("valid");
         assert_eq!(config.programme, Programme { milestone: None, reward: "tea".into() });
@@ -137,7 +169,7 @@ mod tests {
     fn what_is_wrong_is_named_with_its_line_and_never_quoted() {
         let problem = |text: &str| Config::parse(text).expect_err(text);
         insta::assert_snapshot!(problem("[programme]\nmilstone = 5"), @"line 2: unknown field `milstone`, expected `milestone` or `reward`");
-        insta::assert_snapshot!(problem("[programm]\nmilestone = 5"), @"line 1: unknown field `programm`, expected one of `programme`, `mail`, `parked`");
+        insta::assert_snapshot!(problem("[programm]\nmilestone = 5"), @"line 1: unknown field `programm`, expected one of `programme`, `mail`, `parked`, `events`");
         insta::assert_snapshot!(problem("[programme]\nmilestone = -5"), @"line 1: programme.milestone must be an integer from 1 to 1000000000000, or 0 for no rewards");
         insta::assert_snapshot!(problem("[programme]\nreward = \"\""), @"line 1: programme.reward must be 1 to 200 bytes of UTF-8 without control characters");
         insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: unknown field `smpt`, expected one of `smtp`, `from`, `ladder`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `subject`, `text`, `html`");

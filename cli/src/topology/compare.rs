@@ -115,6 +115,8 @@ fn extra_binding(wanted: &Topology, binding: &Binding) -> Option<Difference> {
     let leads_in = target.is_some() || binding.is_to_exchange() && is_ours(destination);
     let breaks = match (is_ours(source), leads_in) {
         (_, true) => Harm::Intruding,
+        // Whoever listens binds a queue of their own; that is what the exchange is for.
+        (true, false) if source == topology::EVENTS => return None,
         (true, false) => Harm::Copied,
         (false, false) => return None,
     };

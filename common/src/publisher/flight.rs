@@ -86,7 +86,7 @@ impl Flight {
 
 fn answer(channel: Channel, message: Arc<Message>) -> BoxFuture<'static, lapin::Result<Confirmation>> {
     Box::pin(async move {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let options = BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
         let (exchange, key) = (message.exchange.into(), message.routing_key.as_str().into());
         let properties = message.properties.clone();
         channel.basic_publish(exchange, key, options, &message.body, properties).await?.await

@@ -1,6 +1,7 @@
-//! AsyncAPI 3.0 of the topology, written from the side of a publisher: what it sends, and where that goes.
+//! AsyncAPI 3.0 of the topology, written from the side of other systems: what they send, where that goes, and what they
+//! may listen to.
 //!
-//! Exchanges and queues are those of [`Topology`], with the ladder of a fresh installation. The text that stands in
+//! Exchanges and queues are those of [`Topology`], with the ladder of a fresh installation and with events. The text that stands in
 //! `docs/asyncapi.yaml` was found valid by the official parser; after a change, in an empty directory:
 //!
 //! ```sh
@@ -11,15 +12,18 @@
 //!
 //! It should print nothing but hints of the class "information".
 
+mod events;
+
 use lapin::ExchangeKind;
 
 use crate::command::{BODY_MAX_BYTES, CommandType, MESSAGE_TYPE, VERSION};
 use crate::envelope::{APP_ID_MAX_BYTES, CONTENT_TYPE, PERSISTENT};
+use crate::event::EventType;
 use crate::partition::{PARTITIONS, Partition};
 use crate::schema::command::{alternative, purpose};
-use crate::schema::headers;
 use crate::schema::tree::{Tree, object};
 use crate::schema::value::number;
+use crate::schema::{event, headers};
 use crate::topology::{self, Argument, Exchange, Queue, Rung, Topology, Value};
 
 /// The version of the AMQP bindings that the document uses.
@@ -32,17 +36,17 @@ pub(super) fn document() -> Tree {
         "info" => object! {
             "title" => "loyalty",
             "version" => VERSION.to_string(),
-            "description" => "Commands about members of a loyalty programme, over RabbitMQ, as a publisher sees it. \
+            "description" => "Commands about members of a loyalty programme, over RabbitMQ, as other systems see it. \
                 A command that the broker confirmed is applied, refused with a recorded reason, parked until its \
                 member enrols, or kept as a dead letter. Publish it again under the same id whenever you are not sure.",
         },
         "defaultContentType" => CONTENT_TYPE,
-        "channels" => channels(&Topology::new(&Rung::default_ladder())),
-        "operations" => object! { "publishCommand" => publish_command() },
+        "channels" => channels(&Topology::new(&Rung::default_ladder()).with_events(true)),
+        "operations" => object! { "publishCommand" => publish_command(), "receiveEvent" => events::receive() },
         "components" => object! {
-            "messages" => of_each_type(message),
-            "messageTraits" => object! { "command" => message_trait() },
-            "schemas" => of_each_type(alternative),
+            "messages" => of_each_type(message).and(events::of_each_type(events::message)),
+            "messageTraits" => object! { "command" => message_trait(), "event" => events::message_trait() },
+            "schemas" => of_each_type(alternative).and(events::of_each_type(event::alternative)),
         },
     }
 }
@@ -83,15 +87,17 @@ fn exchange(exchange: &Exchange, queues: &[Queue]) -> Tree {
     let mut channel = vec![("title".to_owned(), Tree::from(format!("Exchange {}", exchange.name)))];
     let mut add = |name: &str, value: Tree| channel.push((name.to_owned(), value));
     if exchange.kind != ExchangeKind::Fanout {
-        let keys = queues.iter().flat_map(|queue| &queue.bindings).filter(|(from, _)| *from == exchange.name);
-        let mut keys: Vec<&str> = keys.map(|(_, key)| key.as_str()).collect();
-        keys.sort_unstable();
+        let keys = keys_of(exchange, queues);
         add("address", "{routingKey}".into());
         add("parameters", object! { "routingKey" => object! { "enum" => Tree::texts(keys) } });
     }
     if exchange.name == topology::COMMANDS {
         add("description", routing().into());
         add("messages", messages());
+    }
+    if exchange.name == topology::EVENTS {
+        add("description", events::ABOUT.into());
+        add("messages", events::messages());
     }
     add(
         "bindings",
@@ -108,6 +114,18 @@ fn exchange(exchange: &Exchange, queues: &[Queue]) -> Tree {
     );
     add("x-arguments", arguments(&exchange.arguments));
     Tree::Object(channel)
+}
+
+/// The keys that something is published with: those that queues of ours are bound with, or else the kinds of events.
+fn keys_of<'a>(exchange: &Exchange, queues: &'a [Queue]) -> Vec<&'a str> {
+    if exchange.name == topology::EVENTS {
+        return EventType::ALL.iter().map(|it| it.as_str()).collect();
+    }
+    let bindings = queues.iter().flat_map(|queue| &queue.bindings);
+    let mut keys: Vec<&str> =
+        bindings.filter(|(from, _)| *from == exchange.name).map(|(_, key)| key.as_str()).collect();
+    keys.sort_unstable();
+    keys
 }
 
 fn routing() -> String {

@@ -40,16 +40,16 @@ fn properties() -> Tree {
     object! {
         "member_id" => value::member_id(),
         "command_id" => object! { "type" => "string", "format" => "uuid" },
-        "type" => one_of("What the command asked for.", CommandType::ALL),
-        "outcome" => one_of("Whether it changed anything.", Outcome::ALL),
-        "code" => one_of("Why it was refused.", RefusalCode::ALL),
-        "points" => whole(1, "The points that it asked for, if its type names any."),
+        "type" => value::one_of("What the command asked for.", CommandType::ALL),
+        "outcome" => value::one_of("Whether it changed anything.", Outcome::ALL),
+        "code" => value::one_of("Why it was refused.", RefusalCode::ALL),
+        "points" => value::whole(1, "The points that it asked for, if its type names any."),
         "delta" => object! { "type" => "integer", "description" => "What it changed the balance by. 0 when refused." },
-        "balance_after" => whole(0, "The balance after it."),
-        "seq" => whole(1, "Its place in the member's ledger: 1, 2, 3, ..."),
-        "epoch" => whole(0, "Which membership: 1, and one more for each enrolment after an exit; 0 before the first."),
-        "occurred_at" => moment("When it happened in the shop."),
-        "recorded_at" => moment("When it was decided, by the database's clock."),
+        "balance_after" => value::whole(0, "The balance after it."),
+        "seq" => value::whole(1, "Its place in the member's ledger: 1, 2, 3, ..."),
+        "epoch" => value::whole(0, "Which membership: 1, and one more for each enrolment after an exit; 0 before the first."),
+        "occurred_at" => value::moment("When it happened in the shop."),
+        "recorded_at" => value::moment("When it was decided, by the database's clock."),
         "reason" => value::text("Why, as its sender said."),
         "source_ref" => value::text("What it came from, as its sender said."),
     }
@@ -63,16 +63,4 @@ fn code_only_when_refused() -> Tree {
         "then" => with_code(),
         "else" => object! { "not" => with_code() },
     }
-}
-
-fn one_of<T: ToString>(description: &str, names: &[T]) -> Tree {
-    object! { "enum" => Tree::texts(names.iter().map(ToString::to_string)), "description" => description }
-}
-
-fn whole(minimum: i64, description: &str) -> Tree {
-    object! { "type" => "integer", "minimum" => minimum, "description" => description }
-}
-
-fn moment(description: &str) -> Tree {
-    object! { "type" => "string", "format" => "date-time", "description" => description }
 }

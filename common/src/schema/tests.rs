@@ -1,5 +1,5 @@
-//! Holds the documents to the code: to what the decoder takes ([`decoder`]), to what a receipt has, and to the files
-//! of `docs/`.
+//! Holds the documents to the code: to what the decoder takes ([`decoder`]), to what a receipt and an event have, and to
+//! the files of `docs/`.
 
 mod decoder;
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Document, Tree};
 use crate::command::CommandType;
 use crate::envelope::TraceContext;
+use crate::event::EventType;
 use crate::receipt::{Outcome, Receipt, RefusalCode};
 use crate::topology::{Rung, Topology};
 use crate::{Partition, topology};
@@ -76,6 +77,41 @@ fn every_receipt_fits_its_schema() {
     assert!(!fits(Receipt { balance_after: -1, ..receipt() }));
 }
 
+// --- The event -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_event_fits_the_schema_of_its_kind_and_no_field_is_missing_there() {
+    let schema = validator(&Document::Event.tree());
+    let document = serde_json::to_value(Document::Event.tree()).expect("a tree is JSON");
+    for event in crate::event::tests::one_of_each() {
+        let wire: Value = serde_json::from_slice(&event.encode()).expect("an event is JSON");
+        assert!(schema.is_valid(&wire), "{wire}");
+        let kind = &document["$defs"][event.event_type().as_str()];
+        assert!(names(&wire).iter().all(|field| kind["properties"].get(field).is_some()), "{wire}");
+        for field in kind["required"].as_array().expect("a list").iter().filter_map(Value::as_str) {
+            let mut less = wire.clone();
+            less.as_object_mut().expect("an object").remove(field).expect("a field that is always there");
+            assert!(!schema.is_valid(&less), "{less}");
+        }
+    }
+}
+
+/// They are what listeners are written by.
+#[test]
+fn the_events_in_the_docs_are_events() {
+    const DOCS: &str = include_str!("../../../docs/events.md");
+    let schema = validator(&Document::Event.tree());
+    let examples: Vec<&str> = DOCS.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 5);
+    for example in examples {
+        let event: Value = serde_json::from_str(example).expect(example);
+        assert!(schema.is_valid(&event), "{example}");
+    }
+    for kind in EventType::ALL {
+        assert!(DOCS.contains(&format!("`{kind}`")), "{kind} is told of");
+    }
+}
+
 // --- The rest --------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -111,9 +147,8 @@ fn the_queues_of_the_partitions_differ_by_their_number_only() {
 fn the_documents_in_docs_are_what_the_code_says() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let write = std::env::var_os("LOYALTY_WRITE_DOCS").is_some();
-    for (document, file) in
-        Document::ALL.into_iter().zip(["schema/command.json", "schema/receipt.json", "asyncapi.yaml"])
-    {
+    let files = ["schema/command.json", "schema/receipt.json", "schema/event.json", "asyncapi.yaml"];
+    for (document, file) in Document::ALL.into_iter().zip(files) {
         let path = docs.join(file);
         if write {
             std::fs::write(&path, document.text()).expect("a document can be written");

@@ -49,6 +49,14 @@ impl Tree {
         }
     }
 
+    /// The object with the fields of another behind its own.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Object(fields), Self::Object(more)) => Self::fields(fields.into_iter().chain(more)),
+            (it, _) => it,
+        }
+    }
+
     /// As indented JSON, with a line's end at the end.
     pub fn to_json(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("texts, numbers and switches always serialize");

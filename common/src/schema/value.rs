@@ -75,6 +75,21 @@ pub(super) fn time() -> Tree {
     }
 }
 
+/// A name of a closed set.
+pub(super) fn one_of<T: ToString>(description: &str, names: &[T]) -> Tree {
+    object! { "enum" => Tree::texts(names.iter().map(ToString::to_string)), "description" => description }
+}
+
+/// A whole number of at least `minimum`.
+pub(super) fn whole(minimum: i64, description: &str) -> Tree {
+    object! { "type" => "integer", "minimum" => minimum, "description" => description }
+}
+
+/// A time as we write it.
+pub(super) fn moment(description: &str) -> Tree {
+    object! { "type" => "string", "format" => "date-time", "description" => description }
+}
+
 /// Control characters (Unicode's `Cc`), inside of brackets.
 const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
 

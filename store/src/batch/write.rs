@@ -3,7 +3,7 @@
 
 use deadpool_postgres::Object;
 use futures_util::try_join;
-use loyalty_common::{RefusalCode, topology};
+use loyalty_common::{Event, RefusalCode, topology};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 
@@ -54,6 +54,13 @@ const DELETE_PARKED: &str = "
     delete from parked using unnest($1::text[], $2::uuid[]) as u (member_id, command_id)
     where parked.member_id = u.member_id and parked.command_id = u.command_id";
 
+const INSERT_EVENTS: &str = "
+    insert into event_outbox (member_id, message_id, routing_key, body, created_at)
+    select member_id, message_id, routing_key, body, now()
+    from unnest($1::text[], $2::uuid[], $3::text[], $4::bytea[]) with ordinality
+        as u (member_id, message_id, routing_key, body, place)
+    order by place";
+
 /// Sends every change and the commit in one flight and waits for all answers. When one fails, the server answers
 /// the commit with a rollback, and that one's error is returned.
 pub(super) async fn write_and_commit(client: &Object, changes: &Changes) -> Result<(), StoreError> {
@@ -77,6 +84,7 @@ async fn write_and(client: &Object, changes: &Changes, end: &str) -> Result<(), 
         insert_rewards(client, &plans, &changes.rewards),
         insert_parked(client, &plans, &changes.parked),
         delete_parked(client, &plans, &changes.released),
+        insert_events(client, &plans, &changes.events),
         client.batch_execute(end),
     )?;
     Ok(())
@@ -89,6 +97,7 @@ struct Plans {
     insert_rewards: Statement,
     insert_parked: Statement,
     delete_parked: Statement,
+    insert_events: Statement,
 }
 
 impl Plans {
@@ -99,6 +108,7 @@ impl Plans {
             insert_rewards: client.prepare_cached(INSERT_REWARDS).await?,
             insert_parked: client.prepare_cached(INSERT_PARKED).await?,
             delete_parked: client.prepare_cached(DELETE_PARKED).await?,
+            insert_events: client.prepare_cached(INSERT_EVENTS).await?,
         })
     }
 }
@@ -192,4 +202,17 @@ async fn delete_parked(client: &Object, plans: &Plans, keys: &[Key]) -> Result<(
     let parameters: &[&(dyn ToSql + Sync)] =
         &[&column(keys, |(member, _)| member.as_str()), &column(keys, |(_, command)| command.uuid())];
     client.execute(&plans.delete_parked, parameters).await.map(drop)
+}
+
+async fn insert_events(client: &Object, plans: &Plans, events: &[Event]) -> Result<(), Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &column(events, |event| event.member_id.as_str()),
+        &column(events, Event::id),
+        &column(events, |event| event.event_type().as_str()),
+        &column(events, Event::encode),
+    ];
+    client.execute(&plans.insert_events, parameters).await.map(drop)
 }

@@ -1,11 +1,12 @@
 //! What must hold for every sequence of commands, whatever is delivered twice, in whatever batches, beside whatever
-//! neighbours: the members stand exactly as the plain fold of the commands, each once, in order, leaves them.
+//! neighbours: the members stand exactly as the plain fold of the commands, each once, in order, leaves them, and
+//! listeners are told exactly that.
 
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use lapin::message::Delivery;
-use loyalty_common::{Action, Command, CommandId, MemberId, Partition, Points};
+use loyalty_common::{Action, Command, CommandId, Event, EventType, MemberId, Partition, Points};
 use loyalty_store::batch::{Changes, View, Waiting};
 use loyalty_store::rows::{Account, Content, Key, LedgerRow, ParkedCommand, Standing};
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use super::{Decision, Programme, apply};
 use crate::fold::fold;
 use crate::message::{Message, enrolling, keys};
+use crate::telling::Events;
 
 /// What the tables would hold, kept in maps.
 #[derive(Default)]
@@ -23,6 +25,7 @@ struct Tables {
     parked: Vec<ParkedCommand>,
     rewards: Vec<(MemberId, i32, i64)>,
     conflicts: usize,
+    events: Vec<Event>,
 }
 
 impl Tables {
@@ -62,11 +65,13 @@ impl Tables {
         self.parked.extend(changes.parked);
         self.rewards.extend(changes.rewards.into_iter().map(|reward| (reward.member_id, reward.epoch, reward.number)));
         self.conflicts += changes.dead_letters.len();
+        self.events.extend(changes.events);
     }
 
     fn deliver(&mut self, commands: &[Command]) {
         let messages: Vec<Message> = commands.iter().map(message).collect();
-        let (changes, fates) = fold(self.view(&keys(&messages), &enrolling(&messages)), &messages, &programme());
+        let (changes, fates) =
+            fold(self.view(&keys(&messages), &enrolling(&messages)), &messages, &programme(), Events::On);
         assert_eq!(fates.len(), commands.len(), "every message has one fate");
         self.write(changes);
     }
@@ -178,6 +183,15 @@ proptest! {
             prop_assert!(rows.iter().enumerate().all(|(at, row)| row.seq == i64::try_from(at).expect("small") + 1));
             prop_assert_eq!(tables.accounts.get(&member_id).map_or(Standing::UNENROLLED, |it| it.standing), standing);
             prop_assert_eq!(tables.rewards.iter().filter(|(id, ..)| *id == member_id).count(), rewards);
+            let events: Vec<&Event> = tables.events.iter().filter(|event| event.member_id == member_id).collect();
+            prop_assert!(events.is_sorted_by_key(|event| event.seq));
+            prop_assert_eq!(events.last().map_or(0, |event| event.lifetime), standing.lifetime);
+            let is_reward = |event: &&&Event| event.event_type() == EventType::RewardGranted;
+            prop_assert_eq!(events.iter().filter(is_reward).count(), rewards);
+            let told = events.iter().filter(|event| !is_reward(event));
+            let told: Vec<_> = told.map(|event| (event.seq, event.command_id, event.delta, event.balance)).collect();
+            let rows = rows.iter().map(|row| (row.seq, row.command_id, row.delta, row.balance_after));
+            prop_assert_eq!(told, rows.collect::<Vec<_>>(), "one event for each row");
         }
         let mut rewards = tables.rewards.clone();
         rewards.sort();

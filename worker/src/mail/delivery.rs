@@ -246,7 +246,13 @@ fn on_rung(rung: Rung, email_id: EmailId, attempts: i64) -> Message {
         .with_timestamp(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())
         .with_app_id("loyalty".into())
         .with_headers(headers);
-    Message { exchange: topology::EMAILS, routing_key: rung.routing_key(), properties, body: request::encode(email_id) }
+    Message {
+        exchange: topology::EMAILS,
+        routing_key: rung.routing_key(),
+        mandatory: true,
+        properties,
+        body: request::encode(email_id),
+    }
 }
 
 fn about(email_id: Option<EmailId>, delivery: &Delivery, reason: Reason, why: &str) -> NewDeadLetter {

@@ -21,7 +21,7 @@ use loyalty_store::{Pool, migrate, rebuild, verify};
 use loyalty_worker::mail::{Ladder, MailSettings};
 use loyalty_worker::rehearsal::{Prediction, rehearse};
 use loyalty_worker::replay::{Pace, Replayer, Report};
-use loyalty_worker::{Limits, Metrics, Programme, Settings, run};
+use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::{OnceCell, watch};
@@ -103,6 +103,7 @@ impl World {
             amqp: self.amqp(),
             database: SecretUrl::new(self.servers.postgres.url(&self.name)),
             programme: Programme::default(),
+            events: Events::Off,
             mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
             limits: Limits::default(),
         };

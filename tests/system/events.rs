@@ -1,0 +1,214 @@
+//! What other systems hear of: each event once it is true, in order per member, and nothing that is nobody's business.
+
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use loyalty_common::{Action, EventType};
+use loyalty_tests::listening::Heard;
+use loyalty_tests::publishing::command;
+use loyalty_tests::{Setup, World, eventually};
+
+/// An event in words: `points.earned 2: 1200 = 1200 of 1200`.
+fn story(heard: &[Heard]) -> Vec<String> {
+    let told = |event: &Heard| {
+        let [seq, delta, balance, lifetime] = ["seq", "delta", "balance", "lifetime"].map(|it| event.number(it));
+        format!("{} {seq}: {delta} = {balance} of {lifetime}", event.key)
+    };
+    heard.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn each_kind_of_event_is_told_with_what_it_says() {
+    let world = Setup::default().events().start().await;
+    world.listen("all", &["#"]).await;
+    world.listen("rewards", &["reward.*"]).await;
+    let _worker = world.worker().await;
+    let name = "Ann Example".parse().ok();
+    world.earn("ann", 1_200).await; // Waits for the enrolment, which tells of it.
+    let email = "ann@example.com".parse().ok();
+    let enrolment = command("ann", Action::Enroll { email, name });
+    world.publish(&enrolment).await;
+    world.publish(&enrolment).await; // A repeat is nothing new.
+    world.spend("ann", 200).await;
+    let refused = world.spend("ann", 5_000).await;
+    world.exit("ann").await;
+    world.terminate("ann").await;
+    world.settled().await;
+    world.announced().await;
+
+    let heard: Vec<Heard> = world.heard("all").await;
+    let of_ann: Vec<Heard> = heard.iter().filter(|it| it.body["member_id"] == "ann").cloned().collect();
+    let expected = [
+        "member.enrolled 1: 0 = 0 of 0",
+        "points.earned 2: 1200 = 1200 of 1200",
+        "reward.granted 2: 0 = 1200 of 1200",
+        "points.spent 3: -200 = 1000 of 1200",
+        "command.refused 4: 0 = 1000 of 1200",
+        "member.exited 5: -1000 = 0 of 1200",
+        "member.terminated 6: 0 = 0 of 1200",
+    ];
+    assert_eq!(story(&of_ann), expected);
+    assert!(EventType::ALL.iter().all(|kind| of_ann.iter().any(|it| it.key == kind.as_str())), "every kind is told");
+    assert_eq!(of_ann[4].text("code"), "insufficient_points");
+    assert_eq!((of_ann[4].text("command_id"), of_ann[4].number("points")), (refused.to_string().as_str(), 5_000));
+    assert_eq!(of_ann[2].body["reward"]["title"], "free coffee");
+    assert_eq!(of_ann[1].text("command_id"), world.ledger_ids("ann").await[1].to_string());
+    // Times are told as the ledger has them.
+    let times = "ledger where member_id = 'ann' and seq = 2 and (occurred_at, recorded_at) = ($1, $2)";
+    let times =
+        times.replace("$1", &sql_text(&of_ann[1], "occurred_at")).replace("$2", &sql_text(&of_ann[1], "recorded_at"));
+    assert_eq!(world.count(&times).await, 1);
+    world.was_told_in_order(&heard).await;
+    assert_eq!(story(&world.heard("rewards").await), expected[2..3]);
+
+    for event in &heard {
+        assert_is_a_message_of_the_contract(event);
+        let body = event.body.to_string();
+        assert!(!body.contains("example.com") && !body.contains("Ann Example"), "{body}");
+    }
+}
+
+/// A time of an event, as SQL spells it.
+fn sql_text(event: &Heard, field: &str) -> String {
+    format!("timestamptz '{}'", event.text(field))
+}
+
+fn assert_is_a_message_of_the_contract(event: &Heard) {
+    let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
+    assert_eq!(event.message_id(), event.text("event_id"));
+    assert_eq!(event.key, event.text("type"));
+    let properties = &event.properties;
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    assert_eq!(text(properties.kind()).as_deref(), Some("loyalty.event.v1"));
+    assert_eq!(text(properties.content_type()).as_deref(), Some("application/json"));
+    assert_eq!(text(properties.app_id()).as_deref(), Some("loyalty"));
+    assert!(properties.timestamp().is_some_and(|seconds| seconds > 0));
+}
+
+/// Two workers tell in turns: neither tells what the other has told.
+#[tokio::test]
+async fn two_workers_tell_each_event_once_and_in_order() {
+    let world = Setup::default().events().start().await;
+    world.listen("all", &["#"]).await;
+    let (one, other) = (world.worker().await, world.worker().await);
+    one.says("Consuming commands").await;
+    other.says("Consuming commands").await;
+    let mut trade = world.trading(40).await;
+    trade.goes_on(4_000).await;
+    trade.close(&world).await;
+    world.settled().await;
+    world.announced().await;
+    let heard = world.heard("all").await;
+    world.was_told_in_order(&heard).await;
+    let rows = world.count("ledger").await + world.count("reward").await;
+    assert_eq!(i64::try_from(heard.len()), Ok(rows), "nothing was told twice");
+}
+
+#[tokio::test]
+async fn events_stay_in_order_while_the_broker_restarts_and_dies_and_a_worker_is_killed() {
+    let world = Setup::default().own_broker().events().start().await;
+    world.listen("all", &["#"]).await;
+    let worker = world.worker().await;
+    let _other = world.worker().await;
+    let mut trade = world.trading(50).await;
+    trade.goes_on(2_000).await;
+    world.rabbitmq().restart().await.expect("the broker starts again");
+
+    trade.goes_on(2_000).await;
+    worker.kill().await;
+    trade.goes_on(1_000).await;
+    world.rabbitmq().kill().await;
+    world.rabbitmq().start_again().await.expect("the broker starts again");
+
+    trade.goes_on(2_000).await;
+    trade.close(&world).await;
+    world.settled().await;
+    world.announced().await;
+    world.was_told_in_order(&world.heard("all").await).await;
+    world.verified().await;
+}
+
+/// The hardest for the order: the queue takes this event and not that one.
+#[tokio::test]
+async fn a_listener_who_refuses_events_hears_all_of_them_in_order_later_and_holds_up_no_mail() {
+    let world = Setup::default().events().start().await;
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), AMQPValue::LongLongInt(5));
+    full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    world.listen_with("full", &["#"], &full).await;
+    let worker = world.worker().await;
+    world.enroll_with_email("ann", "ann@example.com").await;
+    for member in ["ann", "bob", "cid"] {
+        world.enroll(member).await;
+        for amount in 30..=70 {
+            world.earn(member, amount).await;
+        }
+    }
+    world.settled().await;
+    worker.says("is full").await;
+    world.mailed().await;
+    assert!(world.count("event_outbox").await > 0, "they wait");
+
+    let mut heard = Vec::new();
+    let all = async || {
+        heard.extend(world.heard("full").await);
+        (world.count("event_outbox").await == 0).then_some(())
+    };
+    eventually("every event is published", all).await;
+    heard.extend(world.heard("full").await);
+    world.was_told_in_order(&heard).await;
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_is_never_told() {
+    let world = Setup::default().events().start().await;
+    world.listen("all", &["#"]).await;
+    let worker = world.worker().await;
+    world.enroll("ann").await;
+    world.settled().await;
+
+    let held = world.hold("lock table ledger, parked in share row exclusive mode").await;
+    world.earn("ann", 50).await;
+    world.waiting(1).await;
+    worker.kill().await;
+    // The server would go on with what it was sent, and commit for a worker that is gone.
+    world.end_waiting_sessions().await;
+    held.release().await;
+
+    // A batch that the database refuses is rolled back too, and what is good in it comes again.
+    world.execute("alter table ledger add constraint hateful check (points <> 13)").await.expect("its owner can");
+    world.earn("ann", 13).await;
+    world.earn("ann", 7).await;
+    let _successor = world.worker().await;
+    world.settled().await;
+    world.announced().await;
+    let heard: Vec<Heard> = world.heard("all").await.into_iter().filter(|it| it.body["member_id"] == "ann").collect();
+    let expected = ["member.enrolled 1: 0 = 0 of 0", "points.earned 2: 50 = 50 of 50", "points.earned 3: 7 = 57 of 57"];
+    assert_eq!(story(&heard), expected);
+}
+
+#[tokio::test]
+async fn nothing_is_told_while_events_are_switched_off() {
+    let world = World::start().await;
+    // The exchange stands, as it does after they were switched off again.
+    let exchange = r#"{"type":"topic","durable":true}"#;
+    world.manage("PUT", "/api/exchanges/{vhost}/loyalty.events", Some(exchange)).await;
+    world.listen("all", &["#"]).await;
+    let worker = world.worker().await;
+    world.enroll("ann").await;
+    world.earn("ann", 1_200).await;
+    world.settled().await;
+    world.mailed().await;
+    assert_eq!(world.count("event_outbox").await, 0);
+    let ended = worker.terminate().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(world.heard("all").await.is_empty());
+}
+
+/// Neither the exchange nor a listener's binding is called wrong.
+#[tokio::test]
+async fn the_topology_with_events_stands_as_wanted_and_a_listener_is_welcome() {
+    let world = Setup::default().events().start().await;
+    world.listen("all", &["#"]).await;
+    let checked = world.loyalty(&["topology", "--check"]).await.end().await;
+    assert_eq!(checked.code, Some(0), "{}{}", checked.output, checked.log);
+    assert!(checked.output.starts_with("All 5 exchanges and 23 queues stand as wanted"), "{}", checked.output);
+}

@@ -1,0 +1,121 @@
+//! What the [`relay`](crate::relay) of mails and the [`announcer`](crate::announcer) of events have in common: when they
+//! look, how long they hold what they took, and why something stays where it is.
+
+use std::time::Duration;
+
+use loyalty_common::backoff;
+use loyalty_common::publisher::{Link, PublishError, Publisher, chain};
+use loyalty_store::StoreError;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// How long what was taken may be locked while its confirms are awaited. A confirm takes milliseconds; a transaction
+/// that stays open for longer keeps the database from tidying up behind it.
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(10);
+
+/// How often to look without being woken: for rows whose process ended between its commit and the wake-up.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How soon to look again after somebody else was at it: they may have looked before our rows were there. Short enough
+/// that nobody waits for an event, long enough that asking costs nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How much of what waited is left.
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// What somebody else is carrying away.
+    ToAnother,
+}
+
+/// Why not everything could be published. What is left stays where it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutgoingError {
+    #[error("could not read or tidy what waits")]
+    Store(#[from] StoreError),
+    #[error("could not publish {left} of {taken} messages")]
+    Publish { left: usize, taken: usize, source: NotPublished },
+}
+
+/// Why a message stays.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotPublished {
+    #[error("exchange {exchange} is none of ours; was the row written by a newer release?")]
+    ForeignExchange { exchange: String },
+    #[error("the broker did not take a message")]
+    Refused(#[source] PublishError),
+    #[error("the broker confirmed nothing for {} seconds", HOLD_MAX.as_secs())]
+    HeldTooLong,
+}
+
+/// Calls `carry` until `shutdown`: whenever `wake` is rung, now and then without, and after a failure with backoff.
+pub(crate) async fn keep_carrying<F>(
+    what: &'static str,
+    wake: &Notify,
+    shutdown: &CancellationToken,
+    mut carry: impl FnMut() -> F,
+) where
+    F: Future<Output = Result<Left, OutgoingError>>,
+{
+    let mut attempt = 0;
+    while !shutdown.is_cancelled() {
+        match carry().await {
+            Ok(left) => {
+                attempt = 0;
+                match left {
+                    // A wake-up that came while we worked is remembered, so none is missed.
+                    Left::Nothing => {
+                        let rung = tokio::time::timeout(POLL, wake.notified());
+                        shutdown.run_until_cancelled(rung).await;
+                    }
+                    Left::ToAnother => {
+                        shutdown.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
+                    }
+                }
+            }
+            Err(error) => {
+                attempt = if error.made_progress() { 0 } else { attempt };
+                let wait = backoff::delay(attempt, backoff::jitter());
+                attempt = attempt.saturating_add(1);
+                error.report(what, wait);
+                shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
+            }
+        }
+    }
+}
+
+impl OutgoingError {
+    /// Whether some were published: then the rest is worth another try soon. A listener's full queue, say, that is being
+    /// worked off takes a few each time.
+    const fn made_progress(&self) -> bool {
+        match self {
+            Self::Store(_) => false,
+            Self::Publish { left, taken, .. } => *left < *taken,
+        }
+    }
+
+    fn report(&self, what: &'static str, wait: Duration) {
+        let (error, wait_ms) = (chain(self), wait.as_millis());
+        if self.made_progress() {
+            debug!(what, error, wait_ms, "Some of what is to be published waits");
+        } else {
+            warn!(what, error, wait_ms, "What is to be published waits");
+        }
+    }
+}
+
+/// Waits until the broker takes messages, so that no transaction is opened only to wait.
+pub(crate) async fn connected(publisher: &Publisher) {
+    let mut link = publisher.link();
+    // An error means that the publisher is closed, which publishing reports.
+    let _ = link.wait_for(|link| *link == Link::Up).await;
+}
+
+pub(crate) async fn in_time<T>(
+    deadline: Instant,
+    step: impl Future<Output = Result<T, PublishError>>,
+) -> Result<T, NotPublished> {
+    timeout_at(deadline, step).await.map_err(|_| NotPublished::HeldTooLong)?.map_err(NotPublished::Refused)
+}
