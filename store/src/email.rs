@@ -151,10 +151,12 @@ const GIVE_UP: &str = "
 const LOOK: &str = "
     select state, extract(epoch from due_at - now())::float8 as due_seconds from email where email_id = $1";
 
-/// A mail that stands in the wanted state already was put there by this very attempt, whose answer was lost.
+/// A mail that stands in the wanted state already was put there by this very attempt, whose answer was lost. One whose
+/// message the broker gave up while it was being sent is dead; if it went, or may have gone, a replay must not send it.
 const SETTLE: &str = "
     update email set state = $3, reply = $4, due_at = now() + make_interval(secs => $5), updated_at = now()
-    where email_id = $1 and attempts = $2 and state in ('sending', 'unknown', $3)";
+    where email_id = $1 and attempts = $2
+      and (state in ('sending', 'unknown', $3) or state = 'dead' and $3 in ('sent', 'unknown'))";
 
 const KILL: &str = "
     update email set state = 'dead', reply = $2, due_at = null, updated_at = now()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use loyalty_store::batch::Changes;
-use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{self, Claim, EmailId, EmailState};
 use loyalty_store::letters::{self, Concluded, LetterState};
 use loyalty_store::mails::{self, Filter, Grouping, Requeue};
@@ -147,4 +147,27 @@ async fn mails_that_are_long_due_are_asked_for_anew_and_once() {
     assert_eq!(world.number("select count(*) from outbox").await, 3);
     let state = mails::states(&world.pool, &ids).await.expect("states");
     assert_eq!((state[&ids[0]], state[&ids[1]]), (Retrying, Sending));
+}
+
+/// A mailer whose session broke goes on sending, while its message comes again and again until the broker gives it up.
+#[tokio::test]
+async fn a_mail_that_was_given_up_while_it_was_being_sent_stands_as_it_went() {
+    use EmailState::{Dead, Queued, Sent, Unknown};
+    let world = World::start().await;
+    let ids = world.mails(&[Queued; 3]).await;
+    let mut attempts = Vec::new();
+    for id in &ids {
+        let claim = email::claim(&world.pool, *id, Duration::from_secs(60), false).await.expect("a claim");
+        let Claim::Ours(mail) = claim else { panic!("{claim:?}") };
+        let source = "loyalty.dead.emails".to_owned();
+        let letter = NewDeadLetter { source, email_id: Some(id.uuid()), ..garbage(b"{}") };
+        dead_letter::keep(&world.pool, &[letter]).await.expect("a letter");
+        attempts.push(mail.attempt);
+    }
+    let later = Duration::from_secs(60);
+    assert!(email::sent(&world.pool, attempts[0], "250 ok").await.expect("written"));
+    assert!(email::unknown(&world.pool, attempts[1], "silence").await.expect("written"));
+    assert!(!email::retry_after(&world.pool, attempts[2], later, "451 later").await.expect("a look"));
+    let states = mails::states(&world.pool, &ids).await.expect("states");
+    assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Sent, Unknown, Dead]);
 }
