@@ -1,5 +1,7 @@
 //! Messages that nobody could use: kept byte for byte, once each, until an operator decides.
 
+use std::collections::BTreeSet;
+
 use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
 use loyalty_common::{closed_set, envelope};
@@ -120,14 +122,25 @@ const RECORD: &str = "
     select $2, $3, $4, $5, coalesce($6, (select member_id from email where email_id = $9)), $7, $8, $9, $10, $11, $12, $13, 1, now(), now()
     where not exists (select 1 from known)";
 
+/// Until the transaction ends. In the order of the array.
+const TAKE_TURNS: &str = "select pg_advisory_xact_lock(turn) from unnest($1::bigint[]) as u (turn)";
+
+/// The first of the advisory locks that letters are recorded under: the bytes of "letters", and one for the turn.
+const TURNS_KEY: i64 = 0x6c65_7474_6572_7300;
+
+/// How many there are. A lock for each letter of a large batch could fill the server's table of locks, and the batch
+/// would never be taken; among so many, two letters that have nothing to do with each other hardly ever meet.
+const TURNS: u8 = 64;
+
 /// Keeps letters that the broker set aside: all of them or none. The mails among them will not be sent any more.
 pub async fn keep(pool: &Pool, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    record(&transaction, letters).await?;
     let emails: Vec<EmailId> = letters.iter().filter_map(|letter| letter.email_id).map(EmailId::from).collect();
+    // Mails before letters, as a mailer locks them.
     if !emails.is_empty() {
         email::kill(&transaction, &emails, "RabbitMQ set the mail aside").await?;
     }
+    record(&transaction, letters).await?;
     transaction.commit().await
 }
 
@@ -136,16 +149,18 @@ pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), St
     if letters.is_empty() {
         return Ok(());
     }
+    let digests: Vec<Vec<u8>> = letters.iter().map(NewDeadLetter::digest).collect();
+    take_turns(client, &digests).await?;
     let statement = client.prepare_cached(RECORD).await?;
     let statement = &statement;
-    try_join_all(letters.iter().map(|letter| async move {
+    try_join_all(letters.iter().zip(&digests).map(|(letter, digest)| async move {
         let reason = letter.reason.as_str();
         client
             .execute(
                 statement,
                 &[
                     &letter.may_stand_already(),
-                    &letter.digest(),
+                    digest,
                     &letter.source,
                     &reason,
                     &letter.error,
@@ -162,5 +177,16 @@ pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), St
             .await
     }))
     .await?;
+    Ok(())
+}
+
+/// Whoever records the same message at the same time waits here, and sees the letter that the first one wrote. A
+/// broker that loses sight of a worker hands its messages to the next while the first may still be writing.
+async fn take_turns(client: &Client, digests: &[Vec<u8>]) -> Result<(), StoreError> {
+    // Each once and in their order, so that no two transactions wait for each other.
+    let turns: BTreeSet<u8> = digests.iter().filter_map(|digest| digest.first()).map(|byte| byte % TURNS).collect();
+    let turns: Vec<i64> = turns.into_iter().map(|turn| TURNS_KEY + i64::from(turn)).collect();
+    let statement = client.prepare_cached(TAKE_TURNS).await?;
+    client.execute(&statement, &[&turns]).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Messages that their workers may have died of: how many processes tried one alone.
+//! Messages that their workers may have died of: which processes tried one alone.
 //!
 //! The broker counts deliveries, but those of all that a process held when it died. Who did it is only known from
 //! what the process was doing, and only if that was written down before.
@@ -8,16 +8,19 @@ use uuid::Uuid;
 use crate::dead_letter::NewDeadLetter;
 use crate::pool::{Pool, StoreError};
 
-/// A process counts once, however often it tries: one that lives to try again did not die of it. Another message of
-/// the queue ends the count.
+/// A process counts once, however often it tries and whoever tries in between: one that lives to try again did not die
+/// of it. Another message of the queue ends the count.
 const NOTE: &str = "
-    insert into suspect as known (queue, digest, worker, workers) values ($1, $2, $3, 1)
+    insert into suspect as known (queue, digest, tried) values ($1, $2, array[$3::uuid])
     on conflict (queue) do update set
-        workers = case when known.digest <> $2 then 1
-                       when known.worker = $3 then known.workers
-                       else known.workers + 1 end,
-        digest = $2, worker = $3
-    returning workers";
+        tried = case when known.digest <> $2 then array[$3::uuid]
+                     when $3 = any(known.tried) then known.tried
+                     else known.tried || $3::uuid end,
+        digest = $2
+    returning cardinality(tried)";
+
+const TAKE_BACK: &str = "
+    update suspect set tried = array_remove(tried, $3::uuid) where queue = $1 and digest = $2";
 
 /// Notes that `worker` is about to apply a message alone, and answers how many processes have by now, with this one,
 /// since a message of its queue was tried that is another. The message is told as the letter that it would be.
@@ -25,4 +28,12 @@ pub async fn note(pool: &Pool, message: &NewDeadLetter, worker: Uuid) -> Result<
     let client = pool.get().await?;
     let statement = client.prepare_cached(NOTE).await?;
     Ok(client.query_one(&statement, &[&message.source, &message.digest(), &worker]).await?.get(0))
+}
+
+/// Takes the note back: `worker` leaves the message to the next, and does not die of it.
+pub async fn take_back(pool: &Pool, message: &NewDeadLetter, worker: Uuid) -> Result<(), StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(TAKE_BACK).await?;
+    client.execute(&statement, &[&message.source, &message.digest(), &worker]).await?;
+    Ok(())
 }

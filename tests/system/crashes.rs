@@ -48,3 +48,32 @@ async fn a_command_that_kills_its_worker_takes_nobody_with_it() {
     poison.cure(&world).await;
     world.verified().await;
 }
+
+/// The guard: a worker that is told to stop takes its note back. Without it, so many restarts while the database
+/// takes nothing would condemn whatever stands first in its queue.
+#[tokio::test]
+async fn a_command_that_sees_many_workers_come_and_go_is_not_taken_for_one_that_kills() {
+    /// As when another transaction is in the way: the same command may succeed later.
+    const NOT_NOW: &str = "
+        create function not_now() returns trigger language plpgsql as
+            $$ begin raise exception 'not now' using errcode = 'serialization_failure'; end $$;
+        create trigger not_now before insert on ledger for each row
+            when (new.delta = 5) execute function not_now()";
+    let world = World::start().await;
+    world.execute(NOT_NOW).await.expect("a trigger");
+    world.enroll("ann").await;
+    world.earn("ann", 5).await;
+    for _ in 0..=KILLS {
+        let worker = world.worker().await;
+        worker.says("The database does not take a batch").await;
+        worker.terminate().await;
+    }
+    assert_eq!(world.count("suspect").await, 1, "they suspected it");
+
+    world.execute("drop trigger not_now on ledger").await.expect("its owner can");
+    let _worker = world.worker().await;
+    world.settled().await;
+    assert_eq!(world.dead_letters().await.len(), 0);
+    assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 5 applied = 5"]);
+    world.verified().await;
+}

@@ -12,8 +12,9 @@
 //! | a commit whose answer was lost counts as repeated | `worker/lane.rs`, `run` | `redelivery::a_commit_whose_answer_was_lost_...` |
 //! | a server that is away blames no command | `store/pool.rs`, `is_content_refused` | `fates::while_the_database_is_away_...` |
 //! | a refused batch is split down to the culprit | `worker/lane.rs`, `isolate` | `bad_input::a_command_that_the_database_refuses_...` |
-//! | a message that may kill is noted before it is taken alone | `worker/lane.rs`, `suspect` | `crashes::a_command_that_kills_its_worker_...` |
 //! | errors leave out what the server quotes | `store/pool.rs`, `without_details` | the same |
+//! | a message that may kill is noted before it is taken alone | `worker/lane.rs`, `suspect` | `crashes::a_command_that_kills_its_worker_...` |
+//! | who is told to stop takes that note back | `worker/lane.rs`, `leave` | `crashes::a_command_that_sees_many_workers_...` |
 //! | one active consumer a partition | `common/topology.rs`, `command_queue` | `takeover::when_a_worker_is_killed_...` |
 //! | what waits is applied in the order of its coming | `store/batch.rs`, `PARKED` | `fates::what_came_before_the_enrolment_...` |
 //! | the partition is checked | `worker/message.rs`, `check_partition` | `bad_input::bad_messages_between_good_ones_...` |

@@ -87,10 +87,11 @@ impl Lane {
                     }
                     Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
                     Err(error) => {
-                        parts.push_front(part);
                         if !self.wait(&error, &mut attempt, stop).await {
+                            self.leave(&part).await;
                             return Ok(());
                         }
+                        parts.push_front(part);
                     }
                 }
                 // The answer to a commit may have been lost: from now on what is left may stand in the tables.
@@ -125,6 +126,19 @@ impl Lane {
             message.content = Content::Unusable(Unusable { reason: Reason::Crashed, error });
         }
         Ok(())
+    }
+
+    /// A suspect that goes back to the broker because this process is told to stop did not end it. If that cannot be
+    /// written, it counts once too often.
+    async fn leave(&self, part: &[Message]) {
+        let [message] = part else { return };
+        if !batching::is_suspect(message) {
+            return;
+        }
+        let letter = message.dead_letter(Reason::Crashed, String::new());
+        if let Err(error) = suspect::take_back(&self.pool, &letter, self.worker).await {
+            warn!(error = chain(&error), "A message that is left to the next worker may be taken for one that kills");
+        }
     }
 
     /// The batch's own transaction.

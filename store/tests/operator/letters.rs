@@ -1,7 +1,7 @@
 //! Looking at letters, editing and discarding them.
 
 use loyalty_common::CommandType;
-use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, EditError, EditedBody, Filter, Grouping, LetterState};
 
 use crate::world::{World, again, day, earn, garbage, letter, operator};
@@ -116,6 +116,25 @@ async fn a_letter_that_comes_again_is_one_letter_and_a_replay_of_it_another() {
     // The replay arrives twice, since it was interrupted and repeated; the broker calls neither a redelivery.
     world.record(&[again(&command, Reason::Failed, ids[0])]).await;
     world.record(&[again(&command, Reason::Failed, ids[0])]).await;
+    let attempts: Vec<_> = world.letters(&Filter::default()).await.iter().map(|letter| letter.attempts).collect();
+    assert_eq!(attempts, [2, 2]);
+}
+
+/// The guard: the turns. Without them the second does not see what the first has not committed.
+#[tokio::test]
+async fn two_who_keep_the_same_message_at_once_make_one_letter() {
+    let world = World::start().await;
+    let [first, other] = [garbage(b"{"), garbage(b"[")];
+    let redelivered = [&other, &first].map(|letter| NewDeadLetter { repeated: true, ..letter.clone() });
+    let slow = world.pool.get().await.expect("a connection");
+    slow.batch_execute("begin").await.expect("a transaction");
+    dead_letter::record(&slow, &[first, other]).await.expect("letters");
+    let commits = async {
+        world.waiting_for_locks(1).await;
+        slow.batch_execute("commit").await.expect("a commit");
+    };
+    let (kept, ()) = tokio::join!(dead_letter::keep(&world.pool, &redelivered), commits);
+    kept.expect("the turn comes");
     let attempts: Vec<_> = world.letters(&Filter::default()).await.iter().map(|letter| letter.attempts).collect();
     assert_eq!(attempts, [2, 2]);
 }

@@ -18,6 +18,23 @@ async fn each_worker_counts_once_and_another_message_ends_the_count() {
 
     assert_eq!((note(&deadly, first).await, note(&deadly, first).await), (1, 1), "it lives to try again");
     assert_eq!((note(&deadly, second).await, note(&elsewhere, second).await), (2, 1));
+    assert_eq!((note(&deadly, first).await, note(&deadly, second).await), (2, 2), "both live, and take turns");
     assert_eq!((note(&deadly, third).await, note(&neighbour, third).await), (3, 1));
     assert_eq!((note(&deadly, first).await, world.number("select count(*) from suspect").await), (1, 2));
+}
+
+#[tokio::test]
+async fn who_leaves_a_message_to_the_next_does_not_count() {
+    let world = World::start().await;
+    let [first, second] = [(); 2].map(|()| Uuid::now_v7());
+    let suspect = letter(&earn("ann", 5), Reason::Crashed);
+    let neighbour = letter(&earn("ann", 6), Reason::Crashed);
+    let note = async |worker| suspect::note(&world.pool, &suspect, worker).await.expect("noted");
+    let take_back = async |message| suspect::take_back(&world.pool, message, first).await.expect("taken back");
+
+    assert_eq!(note(first).await, 1);
+    take_back(&suspect).await;
+    assert_eq!((note(second).await, note(first).await), (1, 2));
+    take_back(&neighbour).await;
+    assert_eq!(note(second).await, 2, "the note of another message stays");
 }
