@@ -26,6 +26,8 @@ pub const UNSETTLED: [EmailState; 5] =
 pub struct Backlog {
     /// Messages that the broker has not confirmed.
     pub outbox: Queued,
+    /// Events that the broker has not confirmed.
+    pub events: Queued,
     /// Commands that wait for their members' enrolments.
     pub parked: Queued,
     /// Open dead letters; every reason is there.
@@ -48,6 +50,11 @@ const OUTBOX: &str = "
                       from outbox order by outbox_id limit 1)
     from (select from outbox order by outbox_id limit $1) as counted";
 
+const EVENTS: &str = "
+    select count(*), (select extract(epoch from clock_timestamp() - created_at)::float8
+                      from event_outbox order by event_no limit 1)
+    from (select from event_outbox order by event_no limit $1) as counted";
+
 const PARKED: &str = "
     select count(*), (select extract(epoch from clock_timestamp() - parked_at)::float8
                       from parked order by parked_at limit 1)
@@ -68,9 +75,14 @@ const MAILS: &str = "
 /// Reads all of it, in one flight. Call it with a pool for lookups by key.
 pub async fn backlog(pool: &Pool) -> Result<Backlog, StoreError> {
     let client = pool.get().await?;
-    let (outbox, parked, dead_letters, mails) =
-        try_join!(queued(&client, OUTBOX), queued(&client, PARKED), dead_letters(&client), mails(&client))?;
-    Ok(Backlog { outbox, parked, dead_letters, mails })
+    let (outbox, events, parked, dead_letters, mails) = try_join!(
+        queued(&client, OUTBOX),
+        queued(&client, EVENTS),
+        queued(&client, PARKED),
+        dead_letters(&client),
+        mails(&client)
+    )?;
+    Ok(Backlog { outbox, events, parked, dead_letters, mails })
 }
 
 async fn queued(client: &Connection, query: &str) -> Result<Queued, StoreError> {

@@ -57,6 +57,8 @@ async fn every_figure_is_there_and_right() {
         ("loyalty_tables_read", 1.0),
         ("loyalty_outbox_messages", 0.0),
         ("loyalty_outbox_oldest_age_seconds", 0.0),
+        ("loyalty_events_waiting", 0.0),
+        ("loyalty_events_oldest_age_seconds", 0.0),
         ("loyalty_parked_commands", 1.0),
         ("loyalty_dead_letters_open{reason=\"malformed\"}", 1.0),
         ("loyalty_dead_letters_open{reason=\"mail_rejected\"}", 1.0),

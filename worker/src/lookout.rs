@@ -163,6 +163,8 @@ pub(crate) struct TableBacklog(Backlog);
 const OUTBOX: Gauge =
     Gauge::of("loyalty_outbox_messages", "Messages that the database holds for the broker, counted up to 10,000");
 const OUTBOX_AGE: Gauge = Gauge::seconds("loyalty_outbox_oldest_age", "Age of the oldest message of the outbox");
+const EVENTS: Gauge = Gauge::of("loyalty_events_waiting", "Events that no listener was told yet, counted up to 10,000");
+const EVENTS_AGE: Gauge = Gauge::seconds("loyalty_events_oldest_age", "Age of the oldest event that waits so");
 const PARKED: Gauge =
     Gauge::of("loyalty_parked_commands", "Commands that wait for their member's enrolment, counted up to 10,000");
 const PARKED_AGE: Gauge = Gauge::seconds("loyalty_parked_oldest_age", "Age of the oldest command that waits so");
@@ -177,9 +179,11 @@ impl Figures for TableBacklog {
     );
 
     fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Backlog { outbox, parked, dead_letters, mails } = &self.0;
+        let Backlog { outbox, events, parked, dead_letters, mails } = &self.0;
         OUTBOX.write(encoder, outbox.rows)?;
         OUTBOX_AGE.write(encoder, outbox.oldest.as_secs_f64())?;
+        EVENTS.write(encoder, events.rows)?;
+        EVENTS_AGE.write(encoder, events.oldest.as_secs_f64())?;
         PARKED.write(encoder, parked.rows)?;
         PARKED_AGE.write(encoder, parked.oldest.as_secs_f64())?;
         DEAD_LETTERS.write_each(
