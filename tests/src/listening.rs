@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel};
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection};
 use loyalty_common::{amqp, topology};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::waiting::eventually;
 use crate::world::World;
@@ -23,6 +28,14 @@ pub struct Heard {
 }
 
 impl Heard {
+    fn of(delivery: &Delivery) -> Self {
+        Self {
+            key: delivery.routing_key.to_string(),
+            properties: delivery.properties.clone(),
+            body: serde_json::from_slice(&delivery.data).expect("an event is JSON"),
+        }
+    }
+
     /// A field of the body that is a whole number.
     pub fn number(&self, field: &str) -> i64 {
         self.body[field].as_i64().unwrap_or_else(|| panic!("{field} is a number in {}", self.body))
@@ -39,18 +52,33 @@ impl Heard {
     }
 }
 
+/// Somebody who takes events as they come.
+#[derive(Debug)]
+pub struct Hearing {
+    connection: Connection,
+    hearing: JoinHandle<Vec<Heard>>,
+}
+
+impl Hearing {
+    /// Goes away, and tells what was heard.
+    pub async fn close(self) -> Vec<Heard> {
+        amqp::close(&self.connection).await;
+        self.hearing.await.expect("every event is JSON")
+    }
+}
+
 impl World {
     /// Makes a queue that hears of events with these keys from now on.
     pub async fn listen(&self, queue: &str, keys: &[&str]) {
-        self.listen_with(queue, keys, &FieldTable::default()).await;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        self.listen_with(queue, keys, arguments).await;
     }
 
-    /// The same with more arguments for the queue, which is a quorum queue.
-    pub async fn listen_with(&self, queue: &str, keys: &[&str], arguments: &FieldTable) {
+    /// The same with these arguments for the queue.
+    pub async fn listen_with(&self, queue: &str, keys: &[&str], arguments: FieldTable) {
         let connection = amqp::connect(&self.amqp(), "listener").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");
-        let mut arguments = arguments.clone();
-        arguments.insert("x-queue-type".into(), lapin::types::AMQPValue::LongString("quorum".into()));
         channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await.expect("a queue");
         for key in keys {
             let (exchange, options) = (topology::EVENTS.into(), QueueBindOptions::default());
@@ -63,6 +91,26 @@ impl World {
     /// Waits until every event has been published.
     pub async fn announced(&self) {
         eventually("every event is published", async || (self.count("event_outbox").await == 0).then_some(())).await;
+    }
+
+    /// Begins to take what comes to a queue, one event after the other.
+    pub async fn hearing(&self, queue: &str) -> Hearing {
+        let connection = amqp::connect(&self.amqp(), "listener").await.expect("a connection to the broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.basic_qos(1, BasicQosOptions::default()).await.expect("one at a time");
+        let (tag, options) = ("listener".into(), BasicConsumeOptions::default());
+        let consumer = channel.basic_consume(queue.into(), tag, options, FieldTable::default());
+        let mut consumer = consumer.await.expect("the queue stands");
+        let hearing = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Some(Ok(delivery)) = consumer.next().await {
+                heard.push(Heard::of(&delivery));
+                // What is not acknowledged, because we close, was heard all the same.
+                let _ = delivery.acker.ack(BasicAckOptions::default()).await;
+            }
+            heard
+        });
+        Hearing { connection, hearing }
     }
 
     /// Takes everything that a queue holds.
@@ -101,9 +149,5 @@ impl World {
 
 async fn take(channel: &Channel, queue: &str) -> Option<Heard> {
     let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.expect("the queue stands")?;
-    Some(Heard {
-        key: got.delivery.routing_key.to_string(),
-        properties: got.delivery.properties.clone(),
-        body: serde_json::from_slice(&got.delivery.data).expect("an event is JSON"),
-    })
+    Some(Heard::of(&got.delivery))
 }

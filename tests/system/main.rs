@@ -32,6 +32,10 @@
 //! | a rung's queue is deleted only after a second count | `cli/topology/rungs.rs`, `retire` | `topology::an_abandoned_rung_whose_mail_...` |
 //! | ... and only in the broker that was asked | `cli/topology/rungs.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
 //! | no mail is taken while a rung is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_rungs_are_missing_...` |
+//! | an event waits for the confirm of the one before | `worker/announcer.rs`, `publish_in_turn` | `events::a_listener_who_refuses_events_...` |
+//! | one worker at a time publishes events | `store/events.rs`, `takes_turn` | `events::two_workers_tell_each_event_once_...` |
+//! | an event stands in its command's transaction | `store/batch/write.rs`, `insert_events` | `events::what_is_rolled_back_is_never_told` |
+//! | a listener's binding is no fault | `cli/topology/compare.rs`, `extra_binding` | `events::the_topology_with_events_...` |
 //! | a member is mended under the worker's lock, and looked at again under it | `store/rebuild/mend.rs` | `store/tests/operator/rebuild.rs`, `what_a_worker_writes_in_...` |
 //! | a publisher sets `mandatory` and waits for the confirm | `examples/` | `examples::the_publishers_hear_...` |
 //! | a bridge that was given tokens asks for one | `bridge/admission.rs`, `admit` | `tokens::beyond_this_machine_...`, `bridge/tests/served/tokens.rs` |
