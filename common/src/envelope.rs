@@ -89,13 +89,45 @@ impl TraceContext {
         })
     }
 
-    fn headers(&self) -> FieldTable {
+    /// The context that came with a message, if it is one.
+    pub fn of(properties: &BasicProperties) -> Option<Self> {
+        let headers = properties.headers().as_ref()?.inner();
+        let text = |name: &str| headers.get(name).and_then(text_of);
+        Self::parse(text("traceparent")?, text("tracestate"))
+    }
+
+    /// The trace that all who took part in it share, for logs.
+    pub fn trace_id(&self) -> &str {
+        self.traceparent.split('-').nth(1).unwrap_or_default()
+    }
+
+    /// The header of that name.
+    pub fn traceparent(&self) -> &str {
+        &self.traceparent
+    }
+
+    /// The header of that name.
+    pub fn tracestate(&self) -> Option<&str> {
+        self.tracestate.as_deref()
+    }
+
+    /// Both as headers of a message.
+    pub fn headers(&self) -> FieldTable {
         let mut headers = FieldTable::default();
         headers.insert("traceparent".into(), AMQPValue::LongString(self.traceparent.as_str().into()));
         if let Some(state) = &self.tracestate {
             headers.insert("tracestate".into(), AMQPValue::LongString(state.as_str().into()));
         }
         headers
+    }
+}
+
+/// A header's text, however the publisher's library encodes texts.
+fn text_of(value: &AMQPValue) -> Option<&str> {
+    match (value.as_long_string(), value.as_short_string()) {
+        (Some(long), _) => std::str::from_utf8(long.as_bytes()).ok(),
+        (None, Some(short)) => Some(short.as_str()),
+        (None, None) => None,
     }
 }
 
@@ -132,6 +164,7 @@ mod tests {
         let message = message(&earn(), "till", Some(&trace), sent_at);
         assert_eq!((message.exchange, message.routing_key.as_str()), ("loyalty.commands", "02"));
         let properties = message.properties;
+        assert_eq!(TraceContext::of(&properties), Some(trace), "it is read as it was written");
         assert_eq!(*properties.delivery_mode(), Some(2));
         assert_eq!(properties.content_type().as_ref().map(ShortString::as_str), Some("application/json"));
         assert_eq!(
@@ -156,7 +189,8 @@ mod tests {
 
     #[test]
     fn a_broken_trace_context_is_no_trace_context() {
-        assert!(TraceContext::parse(TRACEPARENT, None).is_some());
+        let trace = TraceContext::parse(TRACEPARENT, None).expect("a trace");
+        assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         for wrong in [
             "",
             "00",

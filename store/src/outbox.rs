@@ -4,6 +4,7 @@
 //! relays never publish the same row at once. A row must never be removed before its confirm.
 
 use jiff::Timestamp;
+use loyalty_common::envelope::TraceContext;
 use tokio_postgres::Row;
 
 use crate::pool::{Pool, StoreError};
@@ -30,6 +31,8 @@ pub struct OutboxMessage {
     pub message_id: String,
     /// The AMQP property `type`.
     pub message_type: String,
+    /// The trace that it is part of.
+    pub trace: Option<TraceContext>,
     /// The body.
     pub body: Vec<u8>,
     /// When it was written.
@@ -42,7 +45,7 @@ pub struct OutboxId(i64);
 
 /// Rows that another relay holds are passed over: they are on their way already.
 const TAKE: &str = "
-    select outbox_id, exchange, routing_key, message_id, type, body, created_at
+    select outbox_id, exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at
     from outbox order by outbox_id limit $1 for update skip locked";
 
 const REMOVE: &str = "delete from outbox where outbox_id = any($1)";
@@ -66,12 +69,14 @@ impl Taken {
 }
 
 fn message(row: &Row) -> OutboxMessage {
+    let traceparent: Option<&str> = row.get("traceparent");
     OutboxMessage {
         outbox_id: OutboxId(row.get("outbox_id")),
         exchange: row.get("exchange"),
         routing_key: row.get("routing_key"),
         message_id: row.get("message_id"),
         message_type: row.get("type"),
+        trace: traceparent.and_then(|parent| TraceContext::parse(parent, row.get("tracestate"))),
         body: row.get("body"),
         created_at: row.get("created_at"),
     }

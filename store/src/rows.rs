@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use loyalty_common::command::{Action, Command};
+use loyalty_common::envelope::TraceContext;
 
 /// What names a command: its id, scoped to its member.
 pub type Key = (MemberId, CommandId);
@@ -166,6 +167,8 @@ pub struct RewardRow {
     pub recipient: Option<String>,
     /// How its mail addresses the member.
     pub name: Option<String>,
+    /// The trace of the command that earned it; its mail goes on with it.
+    pub trace: Option<TraceContext>,
 }
 
 /// The namespace of the ids of mails: a random UUID, fixed for ever.

@@ -62,5 +62,6 @@ mod rewards;
 mod takeover;
 mod tokens;
 mod topology;
+mod traces;
 mod verify;
 mod watching;

@@ -48,9 +48,9 @@ async fn every_figure_is_there_and_right() {
         ("loyalty_worker_batch_splits_total", 0.0),
         ("loyalty_worker_consuming", 1.0),
         ("loyalty_worker_oldest_command_age_seconds{partition=\"02\"}", 0.0),
-        ("loyalty_worker_unconfirmed_messages", 0.0),
-        ("loyalty_worker_publisher_up", 1.0),
-        ("loyalty_worker_publisher_reconnects_total", 0.0),
+        ("loyalty_worker_unconfirmed_messages{publisher=\"outbox\"}", 0.0),
+        ("loyalty_worker_publisher_up{publisher=\"outbox\"}", 1.0),
+        ("loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}", 0.0),
         ("loyalty_worker_reconnects_total{part=\"commands\"}", 0.0),
         ("loyalty_mail_attempts_total{outcome=\"sent\"}", 1.0),
         ("loyalty_mail_attempts_total{outcome=\"permanent\"}", 1.0),
@@ -165,14 +165,16 @@ async fn while_the_broker_is_away_its_figures_are_absent_and_the_breaks_are_coun
     worker.shows(&[("loyalty_queues_read", 1.0), ("loyalty_worker_consuming", 1.0)]).await;
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
-    worker.shows(&[("loyalty_worker_publisher_up", 0.0), ("loyalty_worker_consuming", 0.0)]).await;
+    worker
+        .shows(&[("loyalty_worker_publisher_up{publisher=\"outbox\"}", 0.0), ("loyalty_worker_consuming", 0.0)])
+        .await;
     worker.shows(&[("loyalty_queues_read", 0.0)]).await;
     let figures = worker.figures().await;
     for absent in ["loyalty_queue_consumers", "loyalty_worker_oldest_command_age_seconds"] {
         assert!(!figures.names().contains(absent), "a figure of which nobody knows: {absent}");
     }
     for counted in [
-        "loyalty_worker_publisher_reconnects_total",
+        "loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}",
         "loyalty_worker_reconnects_total{part=\"commands\"}",
         "loyalty_worker_reconnects_total{part=\"mailer\"}",
         "loyalty_worker_reconnects_total{part=\"keeper\"}",

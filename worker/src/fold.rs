@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
+use loyalty_common::envelope::TraceContext;
 use loyalty_common::{Action, Command, CommandType, MemberId, Outcome, RefusalCode, closed_set};
 use loyalty_store::batch::{self, Changes, View};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
@@ -66,6 +67,8 @@ struct Fold<'a> {
     released: Vec<Key>,
     dead_letters: Vec<NewDeadLetter>,
     telling: Telling,
+    /// That of the message in hand.
+    trace: Option<TraceContext>,
 }
 
 /// A member while the batch is folded.
@@ -103,10 +106,12 @@ impl<'a> Fold<'a> {
             released: Vec::new(),
             dead_letters: Vec::new(),
             telling: Telling::new(events, view.now),
+            trace: None,
         }
     }
 
     fn message(&mut self, message: &Message) -> Verdict {
+        self.trace = message.trace();
         match &message.content {
             Content::Unusable(unusable) => {
                 self.dead_letters.push(message.dead_letter(unusable.reason, unusable.error.clone()));
@@ -219,7 +224,7 @@ impl<'a> Fold<'a> {
     }
 
     fn reward(&mut self, member_id: &MemberId, seq: i64, milestones: std::ops::Range<i64>) {
-        let title = self.programme.reward.clone();
+        let (title, trace) = (self.programme.reward.clone(), self.trace.clone());
         let account = &self.member(member_id).account;
         let points_each = account.standing.milestone.unwrap_or(0);
         let rewards: Vec<_> = milestones
@@ -232,6 +237,7 @@ impl<'a> Fold<'a> {
                 title: title.clone(),
                 recipient: account.email.clone(),
                 name: account.name.clone(),
+                trace: trace.clone(),
             })
             .collect();
         self.telling.rewards(&rewards);

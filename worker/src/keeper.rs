@@ -12,6 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::decode::decode;
+use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology;
@@ -105,7 +106,9 @@ impl Keeper {
         for (letter, (_, delivery)) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
             let (command, mail) = (letter.command_id.map(display), letter.email_id.map(display));
-            warn!(queue, %reason, error, command.id = command, email.id = mail, "Kept a dead letter");
+            let trace = TraceContext::of(&delivery.properties);
+            let trace = trace.as_ref().map(TraceContext::trace_id);
+            warn!(queue, %reason, error, command.id = command, email.id = mail, trace.id = trace, "Kept a dead letter");
             // One by one: the letters of three queues share the channel and are not in the order of its numbers.
             match delivery.acker.ack(BasicAckOptions::default()).await {
                 Ok(true) => {}

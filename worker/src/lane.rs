@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lapin::options::BasicAckOptions;
+use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::chain;
 use loyalty_common::{Partition, backoff};
 use loyalty_store::batch::Batch;
@@ -120,8 +121,9 @@ impl Lane {
         let letter = message.dead_letter(Reason::Crashed, String::new());
         let ended = suspect::note(&self.pool, &letter, self.worker).await? - 1;
         if ended >= batching::LONE_WORKERS_MAX {
-            let (id, member) = (command.command_id, &command.member_id);
-            warn!(command.id = %id, member.id = %member, workers = ended, "A command kills its workers; set aside");
+            let (id, member, trace) = (command.command_id, &command.member_id, message.trace());
+            let trace = trace.as_ref().map(TraceContext::trace_id);
+            warn!(command.id = %id, member.id = %member, trace.id = trace, workers = ended, "A command kills its workers; set aside");
             let error = format!("{ended} workers ended while they applied it alone, one after the other");
             message.content = Content::Unusable(Unusable { reason: Reason::Crashed, error });
         }
@@ -188,8 +190,9 @@ impl Lane {
         for message in &mut part {
             let error = chain(refusal);
             if let Content::Command(command) = &message.content {
-                let (id, member) = (command.command_id, &command.member_id);
-                warn!(command.id = %id, member.id = %member, error, "The database refuses a command; set aside");
+                let (id, member, trace) = (command.command_id, &command.member_id, message.trace());
+                let trace = trace.as_ref().map(TraceContext::trace_id);
+                warn!(command.id = %id, member.id = %member, trace.id = trace, error, "The database refuses a command; set aside");
             }
             message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
         }
@@ -224,11 +227,17 @@ fn report(message: &Message, fate: Fate) {
     match fate {
         Fate::Applied | Fate::Refused | Fate::Duplicate | Fate::Parked => {}
         Fate::Conflict | Fate::Dead => {
-            let why = match &message.content {
-                Content::Command(command) => format!("command {}", command.command_id),
-                Content::Unusable(unusable) => format!("{}: {}", unusable.reason, unusable.error),
-            };
-            info!(fate = %fate, queue = message.partition.queue(), why, "Set a message aside");
+            let (queue, trace) = (message.partition.queue(), message.trace());
+            let trace = trace.as_ref().map(TraceContext::trace_id);
+            match &message.content {
+                Content::Command(command) => {
+                    let (id, member) = (command.command_id, &command.member_id);
+                    info!(%fate, queue, command.id = %id, member.id = %member, trace.id = trace, "Set a command aside");
+                }
+                Content::Unusable(Unusable { reason, error }) => {
+                    info!(%fate, queue, %reason, error, trace.id = trace, "Set a message aside");
+                }
+            }
         }
     }
 }

@@ -109,7 +109,7 @@ pub async fn run(
     let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
     let sends_mails = settings.mail.smtp.is_some();
-    metrics.outgoing.watch(publisher.traffic());
+    metrics.outgoing.watch("outbox", publisher.traffic());
     let lookout_pool = lookout::pool(&settings.database)?;
     let topology = Topology::new(settings.mail.ladder.rungs());
     let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
@@ -121,6 +121,7 @@ pub async fn run(
     parts.spawn(async move { supervise(Part::Commands, &reconnects, &stop, || intake.session(&stop)).await });
     if settings.events == Events::On {
         let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
+        metrics.outgoing.watch("events", publisher.traffic());
         let pool = Pool::new(&settings.database, Use::Keys, ANNOUNCER_CONNECTIONS)?;
         parts.spawn(announcer::run(pool, publisher, announcer, shutdown.clone()));
     }

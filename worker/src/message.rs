@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use loyalty_common::decode::{DecodeError, decode};
+use loyalty_common::envelope::TraceContext;
 use loyalty_common::{Command, CommandId, CommandType, MemberId, Partition, command};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::rows::Key;
@@ -55,6 +56,11 @@ impl Message {
         };
         let since = published_at(&delivery.properties).unwrap_or_else(SystemTime::now);
         Self { content, since, repeated: delivery.redelivered, delivery, partition }
+    }
+
+    /// The trace that it is part of.
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::of(&self.delivery.properties)
     }
 
     /// How often the broker delivered it before and got no acknowledgement.

@@ -88,7 +88,7 @@ fn outgoing(row: &OutboxMessage) -> Result<Message, NotPublished> {
         .into_iter()
         .find(|exchange| *exchange == row.exchange)
         .ok_or_else(|| NotPublished::ForeignExchange { exchange: row.exchange.clone() })?;
-    let properties = BasicProperties::default()
+    let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type(CONTENT_TYPE.into())
         .with_message_id(row.message_id.as_str().into())
@@ -96,6 +96,9 @@ fn outgoing(row: &OutboxMessage) -> Result<Message, NotPublished> {
         // Before 1970 only if the database's clock says so.
         .with_timestamp(u64::try_from(row.created_at.as_second()).unwrap_or_default())
         .with_app_id("loyalty".into());
+    if let Some(trace) = &row.trace {
+        properties = properties.with_headers(trace.headers());
+    }
     let (routing_key, body) = (row.routing_key.clone(), row.body.clone());
     Ok(Message { exchange, routing_key, mandatory: true, properties, body })
 }

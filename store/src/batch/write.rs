@@ -3,6 +3,7 @@
 
 use deadpool_postgres::Object;
 use futures_util::try_join;
+use loyalty_common::envelope::TraceContext;
 use loyalty_common::{Event, RefusalCode, topology};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
@@ -32,8 +33,9 @@ const INSERT_LEDGER: &str = "
 const INSERT_REWARDS: &str = "
     with granted as (
         select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
-                             $8::text[], $9::uuid[], $10::bytea[])
-            as u (member_id, epoch, number, seq, points, title, recipient, name, email_id, body)),
+                             $8::text[], $9::uuid[], $10::bytea[], $14::text[], $15::text[])
+            as u (member_id, epoch, number, seq, points, title, recipient, name, email_id, body,
+                  traceparent, tracestate)),
     rewards as (
         insert into reward (member_id, epoch, number, seq, points, title, granted_at)
         select member_id, epoch, number, seq, points, title, now() from granted),
@@ -41,8 +43,8 @@ const INSERT_REWARDS: &str = "
         insert into email (email_id, member_id, epoch, number, recipient, name, state, created_at, updated_at)
         select email_id, member_id, epoch, number, recipient, name,
                case when recipient is null then 'no_address' else 'queued' end, now(), now() from granted)
-    insert into outbox (exchange, routing_key, message_id, type, body, created_at)
-    select $11, $12, email_id::text, $13, body, now() from granted where recipient is not null";
+    insert into outbox (exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at)
+    select $11, $12, email_id::text, $13, body, traceparent, tracestate, now() from granted where recipient is not null";
 
 const INSERT_PARKED: &str = "
     insert into parked (member_id, command_id, body, parked_at)
@@ -179,6 +181,8 @@ async fn insert_rewards(client: &Object, plans: &Plans, rows: &[RewardRow]) -> R
         &topology::EMAILS,
         &topology::SEND_KEY,
         &request::MESSAGE_TYPE,
+        &column(rows, |row| row.trace.as_ref().map(TraceContext::traceparent)),
+        &column(rows, |row| row.trace.as_ref().and_then(TraceContext::tracestate)),
     ];
     client.execute(&plans.insert_rewards, parameters).await.map(drop)
 }

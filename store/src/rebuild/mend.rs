@@ -93,6 +93,7 @@ async fn missing(
             continue;
         }
         rewards.push(RewardRow {
+            trace: None,
             member_id: account.member_id.clone(),
             epoch: grants.epoch,
             number,

@@ -15,6 +15,7 @@ impl World {
     /// Rewards with their mails, each in the state of its place.
     async fn mails(&self, states: &[EmailState]) -> Vec<EmailId> {
         let reward = |number: i64| RewardRow {
+            trace: None,
             member_id: "ann".parse().expect("a member id"),
             epoch: 1,
             number,

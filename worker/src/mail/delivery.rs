@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use loyalty_common::backoff;
+use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, chain};
 use loyalty_common::topology::{self, Rung};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
@@ -99,7 +100,7 @@ impl Office {
             Claim::Later(wait) => {
                 debug!(email.id = %email_id, "A mail came before its time");
                 let attempts = headers::integer(&delivery.properties, ATTEMPT_HEADER).unwrap_or_default();
-                self.put_on(self.ladder.within(wait), email_id, attempts).await
+                self.put_on(self.ladder.within(wait), email_id, attempts, &delivery).await
             }
             Claim::Abandoned => {
                 warn!(email.id = %email_id, "A mailer ended while it was sending; nobody knows whether the mail went");
@@ -132,10 +133,12 @@ impl Office {
     async fn settle(&self, mail: &Mail, outcome: &Outcome, delivery: &Delivery) -> Result<Handled, DeliveryError> {
         let (pool, attempt) = (&self.pool, mail.attempt);
         let (id, number) = (attempt.email_id, attempt.number);
+        let trace = TraceContext::of(&delivery.properties);
+        let trace_id = trace.as_ref().map(TraceContext::trace_id);
         match outcome {
             Outcome::Sent(reply) => {
                 written(|_| email::sent(pool, attempt, reply.as_str())).await?;
-                debug!(email.id = %id, attempt = number, %reply, "Sent a mail");
+                debug!(email.id = %id, attempt = number, trace.id = trace_id, %reply, "Sent a mail");
                 Ok(Handled::Done)
             }
             Outcome::Passing(why) => self.retry(attempt, why, delivery).await,
@@ -144,7 +147,7 @@ impl Office {
                 OnUnknown::Resend => self.retry(attempt, why, delivery).await,
                 OnUnknown::Hold => {
                     written(|_| email::unknown(pool, attempt, why.as_str())).await?;
-                    warn!(email.id = %id, attempt = number, %why, "Nobody knows whether a mail went; it is held");
+                    warn!(email.id = %id, attempt = number, trace.id = trace_id, %why, "Nobody knows whether a mail went; it is held");
                     Ok(Handled::Done)
                 }
             },
@@ -162,8 +165,10 @@ impl Office {
             // Somebody began another attempt, by a message of their own, which carries the mail on.
             return Ok(Handled::Done);
         }
-        info!(email.id = %attempt.email_id, attempt = attempt.number, %rung, %why, "A mail waits for its next attempt");
-        self.put_on(rung, attempt.email_id, i64::from(attempt.number)).await
+        let (id, number, trace) = (attempt.email_id, attempt.number, TraceContext::of(&delivery.properties));
+        let trace_id = trace.as_ref().map(TraceContext::trace_id);
+        info!(email.id = %id, attempt = number, trace.id = trace_id, %rung, %why, "A mail waits for its next attempt");
+        self.put_on(rung, id, i64::from(number), delivery).await
     }
 
     /// The mail will not be sent; an operator finds it among the dead letters.
@@ -178,7 +183,9 @@ impl Office {
         let pool = &self.pool;
         let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
         written(|repeated| email::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
-        warn!(email.id = %attempt.email_id, attempt = attempt.number, %reason, %why, "A mail is a dead letter");
+        let (id, number, trace) = (attempt.email_id, attempt.number, TraceContext::of(&delivery.properties));
+        let trace_id = trace.as_ref().map(TraceContext::trace_id);
+        warn!(email.id = %id, attempt = number, trace.id = trace_id, %reason, %why, "A mail is a dead letter");
         Ok(Handled::Done)
     }
 
@@ -197,10 +204,17 @@ impl Office {
 
     /// A rung that was removed while we run leads nowhere. The mail then waits on a shorter one, comes too early, and
     /// waits again.
-    async fn put_on(&self, rung: Rung, email_id: EmailId, attempts: i64) -> Result<Handled, DeliveryError> {
+    async fn put_on(
+        &self,
+        rung: Rung,
+        email_id: EmailId,
+        attempts: i64,
+        came_by: &Delivery,
+    ) -> Result<Handled, DeliveryError> {
+        let trace = TraceContext::of(&came_by.properties);
         let mut result = Ok(Handled::Done);
         for rung in self.ladder.down_from(rung) {
-            match self.publisher.publish(on_rung(rung, email_id, attempts)).await {
+            match self.publisher.publish(on_rung(rung, email_id, attempts, trace.as_ref())).await {
                 Err(error @ PublishError::Unroutable { .. }) => {
                     warn!(email.id = %email_id, %rung, "A rung is missing; run `loyalty topology`");
                     result = Err(error.into());
@@ -234,8 +248,8 @@ where
 
 /// A message of our own rather than the one that came: brokers before 4.0 read its `x-death` headers and may take a
 /// mail on its third rung for one that goes in circles, and drop it.
-fn on_rung(rung: Rung, email_id: EmailId, attempts: i64) -> Message {
-    let mut headers = FieldTable::default();
+fn on_rung(rung: Rung, email_id: EmailId, attempts: i64, trace: Option<&TraceContext>) -> Message {
+    let mut headers = trace.map(TraceContext::headers).unwrap_or_default();
     headers.insert(ATTEMPT_HEADER.into(), AMQPValue::LongLongInt(attempts));
     let properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)

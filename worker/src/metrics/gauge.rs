@@ -48,12 +48,17 @@ impl Gauge {
     }
 }
 
-/// Writes a counter that somebody else keeps.
-pub(crate) fn write_counter(
+/// Writes counters that somebody else keeps, one for each of a label's values.
+pub(crate) fn write_counters<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &'static str,
     help: &'static str,
-    value: u64,
+    label: &'static str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
 ) -> fmt::Result {
-    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (of, value) in values {
+        ConstCounter::new(value).encode(metric.encode_family(&[(label, of)])?)?;
+    }
+    Ok(())
 }

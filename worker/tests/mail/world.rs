@@ -146,6 +146,7 @@ impl World {
 
     pub(crate) async fn grant_all(&self, member: &str, recipient: &str, count: i64) -> Vec<EmailId> {
         let reward = |number: i64| RewardRow {
+            trace: None,
             member_id: member.parse().expect("a member id"),
             epoch: 1,
             number,
