@@ -212,4 +212,16 @@ mod tests {
         check(Method::PUT, "/v1/something-new", &[Scope::Publish]);
         check(Method::GET, "", &[Scope::Read]);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_known_long_ago_lets_nobody_in() {
+        let snapshot = Snapshot { valid: Valid::default(), at: Instant::now() };
+        let (_knowing, known) = watch::channel(Some(snapshot));
+        let door = Door { admission: Admission::UntilTokens, known, patience: REFRESH };
+        let let_in = async || door.caller(&HeaderMap::new()).await.map(drop).map_err(|problem| problem.code());
+        tokio::time::advance(STALE_MAX / 2).await;
+        assert_eq!(let_in().await, Ok(()));
+        tokio::time::advance(STALE_MAX / 2).await;
+        assert_eq!(let_in().await, Err("database_away"));
+    }
 }

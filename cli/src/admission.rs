@@ -39,7 +39,7 @@ impl Open {
                  or give --open to serve whoever reaches it"
             ))
             .into()),
-            Err(error @ StoreError::Connect(_)) => {
+            Err(error @ (StoreError::Connect(_) | StoreError::Untrusted(_))) => {
                 warn!(error = chain(&error), "The tokens cannot be read yet; nobody is served until they can");
                 Ok(Admission::Tokens)
             }

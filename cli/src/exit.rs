@@ -72,7 +72,13 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         StoreError::Query(error) if error.code().is_some_and(|code| code.code() == UNDEFINED_TABLE) => {
             Some("\nThe tables are not there yet: run `loyalty migrate`.")
         }
-        StoreError::Query(_) | StoreError::Connect(_) | StoreError::Url(_) | StoreError::Foreign { .. } => None,
+        StoreError::Query(_)
+        | StoreError::Connect(_)
+        | StoreError::Untrusted(_)
+        | StoreError::Authorities(_)
+        | StoreError::SslMode
+        | StoreError::Url(_)
+        | StoreError::Foreign { .. } => None,
     }
 }
 
@@ -104,6 +110,9 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<ManagementError>() {
         return Some(code_of_management(error));
     }
+    if let Some(amqp::ConnectError::Authorities(_)) = error.downcast_ref() {
+        return Some(WRONG_USAGE);
+    }
     let away = error.is::<amqp::ConnectError>() || error.is::<ConnectError>() || error.is::<PublishError>();
     let usage = error.is::<Usage>() || error.is::<clap::Error>();
     away.then_some(SERVER_AWAY).or(usage.then_some(WRONG_USAGE))
@@ -111,8 +120,8 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 
 fn code_of_store(error: &StoreError) -> u8 {
     match error {
-        StoreError::Connect(_) => SERVER_AWAY,
-        StoreError::Url(_) => WRONG_USAGE,
+        StoreError::Connect(_) | StoreError::Untrusted(_) => SERVER_AWAY,
+        StoreError::Url(_) | StoreError::SslMode | StoreError::Authorities(_) => WRONG_USAGE,
         // What the server refuses because of its state (starting, read-only, tables missing) may be mended there.
         StoreError::Query(_) => {
             if error.is_content_refused() {

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use loyalty_common::secret::SecretUrl;
 
 pub(crate) mod config;
@@ -35,11 +36,17 @@ pub(crate) struct Settings {
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_SMTP_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
     smtp_url: Option<SecretUrl>,
+    /// Authorities in PEM that are believed besides those of this machine, for amqps, sslmode, smtps and https
+    #[arg(long, global = true, value_name = "FILE", env = "LOYALTY_CA_FILE", hide_short_help = true)]
+    #[arg(value_parser = path())]
+    ca_file: Option<PathBuf>,
     /// The programme; without it ./loyalty.toml, if there is one, else the defaults
     #[arg(long, global = true, value_name = "FILE", env = "LOYALTY_CONFIG", hide_short_help = true)]
+    #[arg(value_parser = path())]
     config: Option<PathBuf>,
     /// The directory of `loyalty dev`; the other commands look for .loyalty here and in the directories above
     #[arg(long, global = true, value_name = "DIR", env = "LOYALTY_DATA", hide_short_help = true)]
+    #[arg(value_parser = path())]
     data: Option<PathBuf>,
 }
 
@@ -56,7 +63,10 @@ impl Settings {
         match (self.given_management(), self.given_amqp()) {
             (Some(given), _) => Ok(Some(given)),
             (None, Some(_)) => Ok(None),
-            (None, None) => Ok(self.running()?.and_then(|running| running.management_url).map(SecretUrl::new)),
+            (None, None) => {
+                let left = self.running()?.and_then(|running| running.management_url);
+                Ok(left.map(|url| self.trusting(SecretUrl::new(url))))
+            }
         }
     }
 
@@ -71,38 +81,48 @@ impl Settings {
     /// Where the mail server is, if anything says so. The programme's file comes between the environment and what a
     /// `loyalty dev` left.
     pub(crate) fn smtp(&self, config: &Config) -> Result<Option<SecretUrl>, SettingsError> {
-        let given = self.given_smtp().or_else(|| config.mail.smtp.clone());
+        let given = self.given_smtp().or_else(|| config.mail.smtp.clone().map(|url| self.trusting(url)));
         self.given_or_left(given, |running| running.smtp_url.map(SecretUrl::new))
     }
 
     /// RabbitMQ as the flags or the environment give it.
     pub(crate) fn given_amqp(&self) -> Option<SecretUrl> {
-        given(self.amqp_url.as_ref())
+        self.given(self.amqp_url.as_ref())
     }
 
     /// RabbitMQ's management API as the flags or the environment give it.
     pub(crate) fn given_management(&self) -> Option<SecretUrl> {
-        given(self.management_url.as_ref())
+        self.given(self.management_url.as_ref())
     }
 
     /// PostgreSQL as the flags or the environment give it.
     pub(crate) fn given_database(&self) -> Option<SecretUrl> {
-        given(self.database_url.as_ref())
+        self.given(self.database_url.as_ref())
     }
 
     /// The mail server as the flags or the environment give it.
     pub(crate) fn given_smtp(&self) -> Option<SecretUrl> {
-        given(self.smtp_url.as_ref())
+        self.given(self.smtp_url.as_ref())
     }
 
     /// The directory of `loyalty dev`, as given or by default.
     pub(crate) fn data(&self) -> &Path {
-        self.data.as_deref().unwrap_or(Path::new(running::DIRECTORY))
+        set(self.data.as_ref()).unwrap_or(Path::new(running::DIRECTORY))
     }
 
     /// The programme.
     pub(crate) fn config(&self) -> Result<Config, SettingsError> {
-        Config::read(self.config.as_deref().filter(|path| !path.as_os_str().is_empty()))
+        Config::read(set(self.config.as_ref()))
+    }
+
+    /// A variable that is set to nothing, as in an `.env` file that was not filled in, gives nothing.
+    fn given(&self, url: Option<&SecretUrl>) -> Option<SecretUrl> {
+        url.filter(|url| !url.expose().is_empty()).map(|url| self.trusting(url.clone()))
+    }
+
+    /// The server of a URL, believed with the private authorities as well.
+    pub(crate) fn trusting(&self, url: SecretUrl) -> SecretUrl {
+        url.trusting(set(self.ca_file.as_ref()))
     }
 
     fn given_or_left(
@@ -112,13 +132,13 @@ impl Settings {
     ) -> Result<Option<SecretUrl>, SettingsError> {
         match given {
             Some(url) => Ok(Some(url)),
-            None => Ok(self.running()?.and_then(left)),
+            None => Ok(self.running()?.and_then(left).map(|url| self.trusting(url))),
         }
     }
 
     /// What a running `loyalty dev` left: in the directory given, or in the nearest one upwards.
     fn running(&self) -> Result<Option<Running>, SettingsError> {
-        if let Some(data) = &self.data {
+        if let Some(data) = set(self.data.as_ref()) {
             return Running::read(data);
         }
         let here = std::env::current_dir().map_err(|source| SettingsError::Read { path: ".".into(), source })?;
@@ -131,9 +151,14 @@ impl Settings {
     }
 }
 
-/// A variable that is set to nothing, as in an `.env` file that was not filled in, gives nothing.
-fn given(url: Option<&SecretUrl>) -> Option<SecretUrl> {
-    url.filter(|url| !url.expose().is_empty()).cloned()
+/// A path, be it empty. clap's own parser takes an empty variable for a mistake.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// A path that is not empty.
+fn set(path: Option<&PathBuf>) -> Option<&Path> {
+    path.map(PathBuf::as_path).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Why a setting is not known.

@@ -72,6 +72,18 @@ fn without_servers_an_error_says_how_to_give_them() {
     ");
 }
 
+/// As in an `.env` file that was not filled in.
+#[test]
+fn variables_that_are_set_to_nothing_are_not_set() {
+    let names = ["AMQP_URL", "MANAGEMENT_URL", "DATABASE_URL", "SMTP_URL", "CA_FILE", "CONFIG", "DATA", "OPEN"];
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loyalty"));
+    command.arg("bridge").env_clear().current_dir(dir.path());
+    let ended = command.envs(names.map(|name| (format!("LOYALTY_{name}"), ""))).output().expect("the binary runs");
+    let said = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(said.starts_with("error: where is RabbitMQ?") || said.starts_with("error: where is PostgreSQL?"), "{said}");
+}
+
 #[test]
 fn a_server_that_is_away_is_told_without_its_password() {
     let told = told(&["verify", "--database-url", "postgres://ann:s3cret@127.0.0.1:1/shop"]);

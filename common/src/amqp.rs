@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use lapin::runtime::default_runtime;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
 use crate::secret::SecretUrl;
+use crate::tls::{self, TlsError, Untrusted};
 
 /// How long connecting may take, login included. A firewall that drops packets would hold us for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,9 +23,13 @@ const REPLY_SUCCESS: u16 = 200;
 /// Opens a connection. Recovery is left off: its owner drops a broken connection with all that hung on it and builds
 /// a new one, since a half-recovered channel can lose prefetch or acknowledge the wrong message.
 pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, ConnectError> {
-    let failed = |source| ConnectError::Failed { url: url.clone(), source };
+    let failed = |source| ConnectError::of(source, url);
     let properties = ConnectionProperties::default().with_connection_name(format!("loyalty {name}").into());
-    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(parsed(url)?, properties)).await {
+    // For amqps. The authorities of this machine are believed besides.
+    let believed = OwnedTLSConfig { cert_chain: tls::private_authorities_pem(url)?, ..OwnedTLSConfig::default() };
+    let runtime = default_runtime().map_err(failed)?;
+    let connecting = Connection::connect_uri_with_config(parsed(url)?, properties, believed, runtime);
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.map_err(failed),
         Err(_) => Err(ConnectError::TimedOut { url: url.clone() }),
     }
@@ -58,10 +65,28 @@ pub enum ConnectError {
         /// What went wrong.
         source: lapin::Error,
     },
+    /// Its certificate is not believed.
+    #[error("could not connect to RabbitMQ: {problem}")]
+    Untrusted {
+        /// Why, and what was expected.
+        problem: Untrusted,
+    },
+    /// The file that says which certificates are believed is of no use.
+    #[error(transparent)]
+    Authorities(#[from] TlsError),
     /// It did not answer in time.
     #[error("RabbitMQ at {url} did not answer within 10 seconds")]
     TimedOut {
         /// Where.
         url: SecretUrl,
     },
+}
+
+impl ConnectError {
+    fn of(source: lapin::Error, url: &SecretUrl) -> Self {
+        match Untrusted::of(&source, url) {
+            Some(problem) => Self::Untrusted { problem },
+            None => Self::Failed { url: url.clone(), source },
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub mod schema;
 pub mod secret;
 pub mod telemetry;
 pub mod text;
+pub mod tls;
 pub mod topology;
 
 pub use command::{Action, Command, CommandType, Draft};

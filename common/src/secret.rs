@@ -1,26 +1,42 @@
 //! URLs that hold a password and must not show it: not in logs, not in errors, not in `Debug`.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
-/// A server's address with its credentials. Shown with the password hidden.
+/// A server's address with its credentials, and whose certificates are believed there. Shown with the password hidden.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(String);
+pub struct SecretUrl {
+    url: String,
+    ca_file: Option<Arc<Path>>,
+}
 
 impl SecretUrl {
     /// Wraps a URL.
     pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
+        Self { url: url.into(), ca_file: None }
+    }
+
+    /// The same server, believed with the authorities of a file, too.
+    #[must_use]
+    pub fn trusting(self, ca_file: Option<&Path>) -> Self {
+        Self { ca_file: ca_file.map(Arc::from), ..self }
+    }
+
+    /// The file of authorities that are believed besides those of this machine, in PEM.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     /// The URL with its password. Only for the driver that connects.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.url
     }
 }
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
+        let Some((scheme, rest)) = self.url.split_once("://") else {
             return f.write_str("(no URL)");
         };
         // The query may hold secrets too (`password=`), and nothing in it helps a reader of logs.

@@ -1,13 +1,18 @@
 //! Connections to PostgreSQL, bounded in number and in how long anything may take.
 
+mod security;
+
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime, Timeouts};
 use loyalty_common::secret::SecretUrl;
+use loyalty_common::tls::{TlsError, Untrusted};
+use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connection::Connection;
+use security::Security;
 
 /// How long getting a connection may take, all told. Longer than a database's restart answers refused connections,
 /// shorter than anybody waits for an answer.
@@ -42,6 +47,7 @@ pub enum Use {
 #[derive(Clone, Debug)]
 pub struct Pool {
     connections: deadpool_postgres::Pool,
+    url: SecretUrl,
 }
 
 impl Pool {
@@ -54,25 +60,32 @@ impl Pool {
     /// As [`new`](Self::new), for callers who stop waiting after `patience`: the server ends a statement then, too,
     /// rather than work on for nobody. To the millisecond.
     pub fn with_patience(url: &SecretUrl, uses: Use, size: usize, patience: Duration) -> Result<Self, StoreError> {
-        let mut config: Config = url.expose().parse().map_err(StoreError::Url)?;
+        let (mut config, security) = security::read(url)?;
         config.application_name("loyalty");
         config.connect_timeout(GET_TIMEOUT);
         config.tcp_user_timeout(PEER_TIMEOUT);
         config.keepalives_idle(PEER_TIMEOUT / 3).keepalives_interval(PEER_TIMEOUT / 3).keepalives_retries(2);
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let connections = deadpool_postgres::Pool::builder(Manager::from_config(config, NoTls, manager))
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match security {
+            Security::Off => Manager::from_config(config, NoTls, recycling),
+            Security::Verified(tls) => Manager::from_config(config, MakeRustlsConnect::new(*tls), recycling),
+        };
+        let connections = deadpool_postgres::Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts { wait: Some(GET_TIMEOUT), create: Some(GET_TIMEOUT), recycle: Some(GET_TIMEOUT) })
             .post_create(prepared_for(uses, patience))
             .build()
             .expect("a runtime is given, which is all that building asks for");
-        Ok(Self { connections })
+        Ok(Self { connections, url: url.clone() })
     }
 
     /// A connection, for as long as the caller holds it.
     pub async fn get(&self) -> Result<Connection, StoreError> {
-        self.connections.get().await.map(Connection::new).map_err(StoreError::Connect)
+        self.connections.get().await.map(Connection::new).map_err(|error| match Untrusted::of(&error, &self.url) {
+            Some(problem) => StoreError::Untrusted(problem),
+            None => StoreError::Connect(error),
+        })
     }
 
     /// Whether the server answers.
@@ -104,6 +117,17 @@ pub enum StoreError {
     /// The address of the database is not one.
     #[error("the database URL is not valid")]
     Url(#[source] tokio_postgres::Error),
+    /// The URL asks for TLS in a way that is not taken.
+    #[error(
+        "sslmode in the database URL must be disable, require or verify-full; what may fall back to speaking in the clear is not taken"
+    )]
+    SslMode,
+    /// The file that says which certificates are believed is of no use.
+    #[error(transparent)]
+    Authorities(TlsError),
+    /// The server's certificate is not believed.
+    #[error("could not connect to PostgreSQL: {0}")]
+    Untrusted(Untrusted),
     /// There was no connection to be had.
     #[error("could not connect to PostgreSQL")]
     Connect(#[source] deadpool_postgres::PoolError),
@@ -141,7 +165,12 @@ impl StoreError {
     /// later, unchanged.
     pub fn is_content_refused(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Url(_) | Self::Foreign { .. } => false,
+            Self::Connect(_)
+            | Self::Untrusted(_)
+            | Self::Authorities(_)
+            | Self::SslMode
+            | Self::Url(_)
+            | Self::Foreign { .. } => false,
             // Without a server's code either the connection failed or a value could not be encoded.
             Self::Query(error) => error.code().map_or_else(|| !is_connection_error(error), blames_content),
         }
@@ -152,7 +181,12 @@ impl StoreError {
     pub fn is_cut_short(&self) -> bool {
         match self {
             Self::Query(error) => error.code() == Some(&SqlState::QUERY_CANCELED),
-            Self::Connect(_) | Self::Url(_) | Self::Foreign { .. } => false,
+            Self::Connect(_)
+            | Self::Untrusted(_)
+            | Self::Authorities(_)
+            | Self::SslMode
+            | Self::Url(_)
+            | Self::Foreign { .. } => false,
         }
     }
 }

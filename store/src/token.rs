@@ -132,8 +132,8 @@ pub async fn valid(pool: &Pool) -> Result<Valid, StoreError> {
     Ok(Valid { tokens, is_claimed })
 }
 
-/// The tokens that were valid at some moment.
-#[derive(Debug)]
+/// The tokens that were valid at some moment. By default there was never any.
+#[derive(Debug, Default)]
 pub struct Valid {
     tokens: HashMap<TokenId, Known>,
     is_claimed: bool,

@@ -60,6 +60,7 @@ mod rebuild;
 mod redelivery;
 mod rewards;
 mod takeover;
+mod tls;
 mod tokens;
 mod topology;
 mod traces;

@@ -74,7 +74,8 @@ impl House {
 
     /// The mail server that somebody named, or else a mailbox of our own.
     async fn take_mails(&mut self, data: &Path, settings: &Settings, config: &Config) -> anyhow::Result<()> {
-        if let Some(smtp) = settings.given_smtp().or_else(|| config.mail.smtp.clone()) {
+        if let Some(smtp) = settings.given_smtp().or_else(|| config.mail.smtp.clone().map(|url| settings.trusting(url)))
+        {
             self.places.push(("mails", smtp.to_string()));
             self.smtp = smtp;
             return Ok(());

@@ -14,7 +14,9 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use lapin::uri::AMQPUri;
 use loyalty_common::secret::SecretUrl;
+use loyalty_common::tls::{self, TlsError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use url::Url;
@@ -60,9 +62,9 @@ pub(crate) enum ManagementError {
     /// RabbitMQ's own address is not one, so that the virtual host is not known.
     #[error("the RabbitMQ URL is not valid; it looks like amqp://user:password@host:5672/vhost")]
     Amqp,
-    /// This machine has no certificates to check the server's with.
-    #[error("could not read this machine's certificates")]
-    Certificates(#[source] std::io::Error),
+    /// The file that says which certificates are believed is of no use.
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
     /// It refused, could not be found, or broke off.
     #[error("no answer from the management API at {url}")]
     Away {
@@ -123,7 +125,7 @@ impl Management {
         let base = format!("{}://{host}:{port}{}", parsed.scheme(), parsed.path().trim_end_matches('/'));
         let amqp: AMQPUri = amqp.expose().parse().map_err(|_| ManagementError::Amqp)?;
         let vhost = utf8_percent_encode(&amqp.vhost, ESCAPED).to_string();
-        let client = Connection::new(is_tls)?;
+        let client = Connection::new(is_tls.then(|| tls::client_config(url)).transpose()?);
         Ok(Self { url: url.clone(), base, vhost, authorization: authorization(&parsed), client })
     }
 
@@ -175,13 +177,15 @@ impl Management {
 }
 
 impl Connection {
-    fn new(is_tls: bool) -> Result<Self, ManagementError> {
+    fn new(tls: Option<ClientConfig>) -> Self {
         let builder = Client::builder(TokioExecutor::new());
-        if !is_tls {
-            return Ok(Self::Plain(builder.build(HttpConnector::new())));
+        match tls {
+            None => Self::Plain(builder.build(HttpConnector::new())),
+            Some(tls) => {
+                let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+                Self::Tls(builder.build(connector.build()))
+            }
         }
-        let roots = HttpsConnectorBuilder::new().with_native_roots().map_err(ManagementError::Certificates)?;
-        Ok(Self::Tls(builder.build(roots.https_only().enable_http1().build())))
     }
 
     async fn request(

@@ -6,8 +6,9 @@
 use std::str::Utf8Error;
 
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::TlsParameters;
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use loyalty_common::secret::SecretUrl;
+use loyalty_common::tls::{self, TlsError};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -17,9 +18,11 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) security: Security,
     pub(crate) credentials: Option<Credentials>,
+    /// As it was given, for errors.
+    pub(crate) url: SecretUrl,
 }
 
-/// How a connection is secured. Certificates are checked against the system's.
+/// How a connection is secured. Certificates are checked against the machine's authorities and those of the URL.
 pub(crate) enum Security {
     /// Not at all.
     Off,
@@ -48,15 +51,25 @@ impl Server {
         }
         let credentials = credentials(&parsed).map_err(|_| wrong("its user or password is not UTF-8"))?;
         let wanted = wanted_tls(&parsed, credentials.is_some()).map_err(wrong)?;
-        let tls = || TlsParameters::new(host.clone()).map_err(ServerError::Tls);
+        let tls = || parameters(&host, url);
         let (security, usual_port) = match wanted {
             Tls::Off => (Security::Off, PORT),
             Tls::Opportunistic => (Security::Opportunistic(tls()?), PORT_STARTTLS),
             Tls::Required => (Security::Required(tls()?), PORT_STARTTLS),
             Tls::Implicit => (Security::Implicit(tls()?), PORT_IMPLICIT),
         };
-        Ok(Self { port: parsed.port().unwrap_or(usual_port), host, security, credentials })
+        Ok(Self { port: parsed.port().unwrap_or(usual_port), host, security, credentials, url: url.clone() })
     }
+}
+
+fn parameters(host: &str, url: &SecretUrl) -> Result<TlsParameters, ServerError> {
+    let mut parameters = TlsParameters::builder(host.to_owned());
+    if let Some(pem) = tls::private_authorities_pem(url)? {
+        // One value may hold several certificates.
+        let authorities = Certificate::from_pem(pem.as_bytes()).map_err(ServerError::Tls)?;
+        parameters = parameters.add_root_certificate(authorities);
+    }
+    parameters.build_rustls().map_err(ServerError::Tls)
 }
 
 /// Why a URL names no mail server that we could use.
@@ -70,6 +83,9 @@ pub enum ServerError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The file that says which certificates are believed is of no use.
+    #[error(transparent)]
+    Authorities(#[from] TlsError),
     /// The system's certificates could not be used.
     #[error("could not prepare TLS for the mail server")]
     Tls(#[source] lettre::transport::smtp::Error),

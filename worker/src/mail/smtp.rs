@@ -13,6 +13,7 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Quit, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
+use loyalty_common::tls::Untrusted;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -104,7 +105,8 @@ impl Smtp {
         let address = (host.as_str(), *port);
         if let Security::Implicit(tls) = security {
             let (limit, tls) = (Some(CONNECT_LIMIT), Some(tls.clone()));
-            return Ok(AsyncSmtpConnection::connect_tokio1(address, limit, &self.hello, tls, None).await?);
+            let connecting = AsyncSmtpConnection::connect_tokio1(address, limit, &self.hello, tls, None);
+            return connecting.await.map_err(|error| self.failure(error));
         }
         let stream = TcpStream::connect(address).await.map_err(|error| Failure::Broken(error.to_string()))?;
         // The text and the line that ends it are written apart; without this the second waits 40 ms for the first.
@@ -112,12 +114,20 @@ impl Smtp {
         let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await?;
         match security {
             Security::Opportunistic(tls) if connection.can_starttls() => {
-                connection.starttls(tls.clone(), &self.hello).await?;
+                connection.starttls(tls.clone(), &self.hello).await.map_err(|error| self.failure(error))?;
             }
-            Security::Required(tls) => connection.starttls(tls.clone(), &self.hello).await?,
+            Security::Required(tls) => {
+                connection.starttls(tls.clone(), &self.hello).await.map_err(|error| self.failure(error))?;
+            }
             Security::Opportunistic(_) | Security::Implicit(_) | Security::Off => {}
         }
         Ok(connection)
+    }
+
+    /// What went wrong with TLS. Of a certificate that is not believed it says what was expected.
+    fn failure(&self, error: lettre::transport::smtp::Error) -> Failure {
+        let untrusted = Untrusted::of(&error, &self.server.url);
+        untrusted.map_or_else(|| error.into(), |untrusted| Failure::Broken(untrusted.to_string()))
     }
 
     fn park(&self, connection: AsyncSmtpConnection) {

@@ -2,6 +2,7 @@
 //! behave badly.
 
 mod keeping;
+mod tls;
 mod world;
 
 use std::num::NonZeroU8;
