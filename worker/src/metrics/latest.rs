@@ -53,3 +53,40 @@ impl<T> Default for Latest<T> {
         Self(Arc::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    #[derive(Debug)]
+    struct Seven;
+
+    impl Figures for Seven {
+        const SHOWN: Gauge = Gauge::of("shown", "Whether it is shown");
+
+        fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+            Gauge::of("figure", "What was read").write(encoder, 7)
+        }
+    }
+
+    #[test]
+    fn a_figure_is_absent_before_its_reading_when_it_failed_and_when_it_is_stale() {
+        let (latest, mut registry) = (Latest::default(), Registry::default());
+        registry.register_collector(Box::new(latest.clone()));
+        let check = |shown: &str, figure: bool| {
+            let mut text = String::new();
+            encode(&mut text, &registry).expect("a text takes anything");
+            assert!(text.contains(shown) && text.contains("figure 7") == figure, "{text}");
+        };
+        check("shown 0", false);
+        latest.set(Some(Seven));
+        check("shown 1", true);
+        latest.set(None);
+        check("shown 0", false);
+        let stale = Instant::now().checked_sub(FRESH).map(|at| (at, Seven));
+        *latest.0.lock().expect("nobody panics while holding it") = stale;
+        check("shown 0", false);
+    }
+}
