@@ -39,6 +39,8 @@
 //! | a member is mended under the worker's lock, and looked at again under it | `store/rebuild/mend.rs` | `store/tests/operator/rebuild.rs`, `what_a_worker_writes_in_...` |
 //! | a publisher sets `mandatory` and waits for the confirm | `examples/` | `examples::the_publishers_hear_...` |
 //! | a bridge that was given tokens asks for one | `bridge/admission.rs`, `admit` | `tokens::beyond_this_machine_...`, `bridge/tests/served/tokens.rs` |
+//! | a `sslmode` that was overlooked is refused | `store/pool/security.rs`, `read` | the unit test there; `tls::servers_with_tls_...` |
+//! | tokens that were known long ago let nobody in | `bridge/admission.rs`, `STALE_MAX` | the unit test there |
 //!
 //! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock
 //! (`verify::constraints`), the masking of addresses behind the errors that leave them out (`common/text.rs`).
