@@ -44,7 +44,7 @@ impl fmt::Display for Report {
         if let Some(WithEvents { end_to_end, told, .. }) = &self.with_events {
             writeln!(
                 f,
-                "with events     {end_to_end:>9.0} commands/s  the same, and a listener told of {told:.0} of them"
+                "with events     {end_to_end:>9.0} commands/s  the same; a listener is told of {told:.0} a second"
             )?;
         }
         writeln!(f, "drain           {:>9.0} commands/s  a backlog of {backlog}", self.drain)?;
