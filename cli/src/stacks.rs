@@ -21,7 +21,7 @@ const STACK_BYTES: &str = if cfg!(debug_assertions) { "536870912" } else { "1342
 /// Starts this program anew in its own place, with the same arguments, unless the size is given already. To be called
 /// by who takes deliveries, before anything else.
 pub(crate) fn make_room() {
-    if std::env::var_os(VARIABLE).is_some() {
+    if is_size(std::env::var_os(VARIABLE).as_deref()) {
         return;
     }
     let error = match std::env::current_exe() {
@@ -36,4 +36,26 @@ pub(crate) fn make_room() {
         Err(error) => error,
     };
     warn!(%error, "The stacks stay small: a message of deeply nested headers can end this process. Set {VARIABLE}");
+}
+
+/// Whether the standard library takes it for a size. Anything else, such as a variable that is there and empty, it
+/// passes over.
+fn is_size(given: Option<&OsStr>) -> bool {
+    given.and_then(OsStr::to_str).is_some_and(|text| text.parse::<usize>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_is_a_size() {
+        let check = |given: Option<&str>, expected| assert_eq!(is_size(given.map(OsStr::new)), expected, "{given:?}");
+        check(None, false);
+        check(Some(""), false);
+        check(Some("64M"), false);
+        check(Some("1048576"), true);
+        // What we give ourselves, or we would start anew for ever.
+        check(Some(STACK_BYTES), true);
+    }
 }
