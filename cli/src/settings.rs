@@ -115,6 +115,12 @@ impl Settings {
         Config::read(set(self.config.as_ref()))
     }
 
+    /// Whether a file says what the programme is. If none does, it is the default one, and that of the workers may be
+    /// another.
+    pub(crate) fn has_config(&self) -> bool {
+        set(self.config.as_ref()).is_some() || Path::new(config::DEFAULT_FILE).exists()
+    }
+
     /// A variable that is set to nothing, as in an `.env` file that was not filled in, gives nothing.
     fn given(&self, url: Option<&SecretUrl>) -> Option<SecretUrl> {
         url.filter(|url| !url.expose().is_empty()).map(|url| self.trusting(url.clone()))

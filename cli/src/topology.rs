@@ -32,7 +32,7 @@ use management::Management;
 /// Repeating it changes nothing. A queue that stands with other arguments is never changed: the broker refuses, and
 /// somebody has to decide what becomes of its messages. The rungs of the mails' retry ladder come from loyalty.toml. A
 /// rung that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it is
-/// empty; that takes the management API. Restart the workers with the new ladder. The exchange for events is made if
+/// empty; that takes the management API and a loyalty.toml. Restart the workers with the new ladder. The exchange for events is made if
 /// loyalty.toml switches them on, and never removed.
 ///
 /// --check changes nothing. With the management API (--management-url) it compares every argument, binding and policy
@@ -58,6 +58,9 @@ struct Made {
     /// What nobody looked for.
     not_seen: Vec<&'static str>,
 }
+
+/// Why no queue was removed although it could be seen.
+const LADDER_NOT_SAID: &str = "retry queues that the ladder no longer names: there is no loyalty.toml here that says what the ladder is (--config)";
 
 impl CheckOrDeclare {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
@@ -96,6 +99,8 @@ async fn make(
 ) -> anyhow::Result<Answer> {
     declare_on(connection, wanted).await?;
     let (retired, not_seen) = match management {
+        // Another directory than that of the workers, and all their rungs would seem abandoned.
+        Some(_) if !context.settings.has_config() => (vec![], vec![LADDER_NOT_SAID]),
         Some(management) => (rungs::retire(connection, management, wanted).await?, vec![]),
         None => (vec![], vec!["retry queues that the ladder no longer names: give --management-url"]),
     };

@@ -4,7 +4,7 @@
 use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
 use loyalty_common::topology::{Rung, Topology};
-use loyalty_tests::program::Ended;
+use loyalty_tests::program::{Ended, Program};
 use loyalty_tests::{Setup, World, eventually};
 use serde_json::{Value, json};
 
@@ -167,6 +167,21 @@ async fn an_abandoned_rung_whose_mail_is_still_on_its_way_stays() {
     put_on(&world, &rung, "a mail's request").await;
     let stays = topology(&world).await;
     tells(&stays, &["loyalty.emails.retry.9s is of no rung any more; mails that leave it when their time is up: 1"]);
+}
+
+/// The guard: `has_config`. Who types it in another directory must not take the workers' rungs away.
+#[tokio::test]
+async fn no_rung_is_abandoned_as_long_as_nobody_says_what_the_ladder_is() {
+    let world = World::start().await;
+    let rung = abandon(&world, "15s").await;
+    let elsewhere = world.dir().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a directory without a programme");
+    let (amqp, management) = (world.amqp(), world.management_url());
+    let servers = ["topology", "--amqp-url", amqp.expose(), "--management-url", &management];
+    let told = Program::alone(&servers, &elsewhere).await.end().await;
+    assert_eq!(told.code, Some(0), "{}{}", told.output, told.log);
+    tells(&told, &["Not seen: retry queues that the ladder no longer names: there is no loyalty.toml here"]);
+    assert_eq!(bindings_of(&world, &rung).await, 1);
 }
 
 /// What is counted in one broker must not be deleted in another, however alike the two look.

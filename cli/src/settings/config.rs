@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use super::SettingsError;
 
 /// Read when it is there and nothing else is said.
-const DEFAULT_FILE: &str = "loyalty.toml";
+pub(super) const DEFAULT_FILE: &str = "loyalty.toml";
 
 /// What the file says.
 #[derive(Clone, Debug, Default, Deserialize)]
