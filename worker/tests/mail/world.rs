@@ -182,12 +182,18 @@ impl World {
         None
     }
 
-    /// Waits until a mail stands so.
+    /// Waits until a mail stands so, and tells how it stands if it never does.
     pub(crate) async fn becomes(&self, email_id: EmailId, state: &str) -> MailRow {
-        eventually(&format!("the mail becomes {state}"), async || {
-            Some(self.mail(email_id).await).filter(|row| row.state == state)
-        })
-        .await
+        const INTERVAL: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let row = self.mail(email_id).await;
+            if row.state == state {
+                return row;
+            }
+            assert!(Instant::now() < deadline, "the mail did not become {state} within {PATIENCE:?}: {row:?}");
+            sleep(INTERVAL).await;
+        }
     }
 
     pub(crate) async fn letters(&self) -> Vec<Letter> {
@@ -282,7 +288,7 @@ async fn servers(name: &str, durability: Durability) -> Servers {
     Servers::start(&dir, durability).await.expect("PostgreSQL and RabbitMQ start")
 }
 
-/// Asks until there is an answer; other processes send us no signal. The only place that sleeps.
+/// Asks until there is an answer; other processes send us no signal. Only this and `becomes` sleep.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     const INTERVAL: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + PATIENCE;
