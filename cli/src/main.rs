@@ -23,6 +23,7 @@ mod member;
 mod migrate;
 mod observe;
 mod output;
+mod paging;
 mod publish;
 mod rebuild;
 mod receipt;

@@ -13,6 +13,7 @@ use crate::Context;
 use crate::dead_letters;
 use crate::exit::{Answer, Usage};
 use crate::output::{Column, grouped, table};
+use crate::paging::pages;
 
 /// Show members
 #[derive(Debug, clap::Args)]
@@ -200,18 +201,11 @@ impl List {
     }
 }
 
-/// Page after page, up to the limit.
 async fn all(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<Member>, StoreError> {
-    let mut members: Vec<Member> = Vec::new();
-    loop {
-        let left = limit.saturating_sub(u32::try_from(members.len()).unwrap_or(u32::MAX)).min(PAGE_MAX);
-        let after = members.last().map(|member| &member.member_id);
-        let page = if left == 0 { Vec::new() } else { read::members(pool, filter, after, left).await? };
-        if page.is_empty() {
-            return Ok(members);
-        }
-        members.extend(page);
-    }
+    pages(limit, async |last: Option<&Member>, left| {
+        read::members(pool, filter, last.map(|member| &member.member_id), left).await
+    })
+    .await
 }
 
 fn list(members: &[Member]) -> String {

@@ -164,29 +164,27 @@ impl StoreError {
     /// is the server's state (away, starting, read-only, tables missing, a deadlock): the same call may well succeed
     /// later, unchanged.
     pub fn is_content_refused(&self) -> bool {
-        match self {
-            Self::Connect(_)
-            | Self::Untrusted(_)
-            | Self::Authorities(_)
-            | Self::SslMode
-            | Self::Url(_)
-            | Self::Foreign { .. } => false,
-            // Without a server's code either the connection failed or a value could not be encoded.
-            Self::Query(error) => error.code().map_or_else(|| !is_connection_error(error), blames_content),
-        }
+        // Without a server's code either the connection failed or a value could not be encoded.
+        self.of_statement()
+            .is_some_and(|error| error.code().map_or_else(|| !is_connection_error(error), blames_content))
     }
 
     /// Whether the server ended a statement before its time: it is slow just now, or somebody told it to, or what was
     /// asked is too much at once. Smaller parts tell which.
     pub fn is_cut_short(&self) -> bool {
+        self.of_statement().is_some_and(|error| error.code() == Some(&SqlState::QUERY_CANCELED))
+    }
+
+    /// The driver's error, if a statement was sent.
+    fn of_statement(&self) -> Option<&tokio_postgres::Error> {
         match self {
-            Self::Query(error) => error.code() == Some(&SqlState::QUERY_CANCELED),
+            Self::Query(error) => Some(error),
             Self::Connect(_)
             | Self::Untrusted(_)
             | Self::Authorities(_)
             | Self::SslMode
             | Self::Url(_)
-            | Self::Foreign { .. } => false,
+            | Self::Foreign { .. } => None,
         }
     }
 }

@@ -12,6 +12,43 @@ use loyalty_tests::publishing::command;
 use loyalty_tests::waiting::within;
 use loyalty_tests::{PATIENCE, Program, Raw, Setup, Way, World, eventually, points};
 
+/// What a worker shows after the first test's traffic.
+const SHOWN_BY_WORKER: [(&str, f64); 33] = [
+    ("loyalty_worker_commands_total{fate=\"applied\"}", 5.0),
+    ("loyalty_worker_commands_total{fate=\"refused\"}", 1.0),
+    ("loyalty_worker_commands_total{fate=\"duplicate\"}", 1.0),
+    ("loyalty_worker_commands_total{fate=\"parked\"}", 1.0),
+    ("loyalty_worker_commands_total{fate=\"conflict\"}", 0.0),
+    ("loyalty_worker_commands_total{fate=\"dead\"}", 1.0),
+    ("loyalty_worker_command_wait_seconds_count", 9.0),
+    ("loyalty_worker_batch_commands_sum", 9.0),
+    ("loyalty_worker_batch_retries_total", 0.0),
+    ("loyalty_worker_batch_splits_total", 0.0),
+    ("loyalty_worker_consuming", 1.0),
+    ("loyalty_worker_oldest_command_age_seconds{partition=\"02\"}", 0.0),
+    ("loyalty_worker_unconfirmed_messages{publisher=\"outbox\"}", 0.0),
+    ("loyalty_worker_publisher_up{publisher=\"outbox\"}", 1.0),
+    ("loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}", 0.0),
+    ("loyalty_worker_reconnects_total{part=\"commands\"}", 0.0),
+    ("loyalty_mail_attempts_total{outcome=\"sent\"}", 1.0),
+    ("loyalty_mail_attempts_total{outcome=\"permanent\"}", 1.0),
+    ("loyalty_tables_read", 1.0),
+    ("loyalty_outbox_messages", 0.0),
+    ("loyalty_outbox_oldest_age_seconds", 0.0),
+    ("loyalty_events_waiting", 0.0),
+    ("loyalty_events_oldest_age_seconds", 0.0),
+    ("loyalty_parked_commands", 1.0),
+    ("loyalty_dead_letters_open{reason=\"malformed\"}", 1.0),
+    ("loyalty_dead_letters_open{reason=\"mail_rejected\"}", 1.0),
+    ("loyalty_dead_letters_open{reason=\"crashed\"}", 0.0),
+    ("loyalty_mails_unsettled{state=\"dead\"}", 1.0),
+    ("loyalty_mails_unsettled{state=\"queued\"}", 0.0),
+    ("loyalty_queues_read", 1.0),
+    ("loyalty_queue_ready_messages{queue=\"loyalty.commands.02\"}", 0.0),
+    ("loyalty_queue_consumers{queue=\"loyalty.commands.02\"}", 1.0),
+    ("loyalty_queue_consumers{queue=\"loyalty.emails.retry.1s\"}", 0.0),
+];
+
 #[tokio::test]
 async fn every_figure_is_there_and_right() {
     let world = Setup::default().start().await;
@@ -35,42 +72,7 @@ async fn every_figure_is_there_and_right() {
     .await;
     assert_eq!(bridge.post("/ann/add_points/7").await.status, 200);
 
-    let expected = [
-        ("loyalty_worker_commands_total{fate=\"applied\"}", 5.0),
-        ("loyalty_worker_commands_total{fate=\"refused\"}", 1.0),
-        ("loyalty_worker_commands_total{fate=\"duplicate\"}", 1.0),
-        ("loyalty_worker_commands_total{fate=\"parked\"}", 1.0),
-        ("loyalty_worker_commands_total{fate=\"conflict\"}", 0.0),
-        ("loyalty_worker_commands_total{fate=\"dead\"}", 1.0),
-        ("loyalty_worker_command_wait_seconds_count", 9.0),
-        ("loyalty_worker_batch_commands_sum", 9.0),
-        ("loyalty_worker_batch_retries_total", 0.0),
-        ("loyalty_worker_batch_splits_total", 0.0),
-        ("loyalty_worker_consuming", 1.0),
-        ("loyalty_worker_oldest_command_age_seconds{partition=\"02\"}", 0.0),
-        ("loyalty_worker_unconfirmed_messages{publisher=\"outbox\"}", 0.0),
-        ("loyalty_worker_publisher_up{publisher=\"outbox\"}", 1.0),
-        ("loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}", 0.0),
-        ("loyalty_worker_reconnects_total{part=\"commands\"}", 0.0),
-        ("loyalty_mail_attempts_total{outcome=\"sent\"}", 1.0),
-        ("loyalty_mail_attempts_total{outcome=\"permanent\"}", 1.0),
-        ("loyalty_tables_read", 1.0),
-        ("loyalty_outbox_messages", 0.0),
-        ("loyalty_outbox_oldest_age_seconds", 0.0),
-        ("loyalty_events_waiting", 0.0),
-        ("loyalty_events_oldest_age_seconds", 0.0),
-        ("loyalty_parked_commands", 1.0),
-        ("loyalty_dead_letters_open{reason=\"malformed\"}", 1.0),
-        ("loyalty_dead_letters_open{reason=\"mail_rejected\"}", 1.0),
-        ("loyalty_dead_letters_open{reason=\"crashed\"}", 0.0),
-        ("loyalty_mails_unsettled{state=\"dead\"}", 1.0),
-        ("loyalty_mails_unsettled{state=\"queued\"}", 0.0),
-        ("loyalty_queues_read", 1.0),
-        ("loyalty_queue_ready_messages{queue=\"loyalty.commands.02\"}", 0.0),
-        ("loyalty_queue_consumers{queue=\"loyalty.commands.02\"}", 1.0),
-        ("loyalty_queue_consumers{queue=\"loyalty.emails.retry.1s\"}", 0.0),
-    ];
-    worker.shows(&expected).await;
+    worker.shows(&SHOWN_BY_WORKER).await;
     let figures = worker.figures().await;
     assert!(figures.value("loyalty_parked_oldest_age_seconds").is_some_and(|age| age > 0.0));
     let batches = figures.value("loyalty_worker_batch_commands_count").expect("batches");

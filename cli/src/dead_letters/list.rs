@@ -10,6 +10,7 @@ use super::filter::FilterArgs;
 use crate::Context;
 use crate::exit::{Answer, Usage};
 use crate::output::{Column, grouped, table};
+use crate::paging::{left, pages};
 
 /// What needs somebody: nothing was done about it, or it is being done.
 const PRESENT: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
@@ -56,23 +57,12 @@ impl List {
         Ok(Answer::Yes)
     }
 
-    /// Page after page, up to the limit.
     async fn letters(&self, pool: &Pool, filter: &Filter) -> Result<Vec<Letter>, StoreError> {
-        let mut letters: Vec<Letter> = Vec::new();
-        loop {
-            let after = letters.last().map(|letter| letter.dead_letter_id).or(self.after);
-            let left = self.left(letters.len());
-            let page = if left == 0 { Vec::new() } else { letters::list(pool, filter, after, left).await? };
-            if page.is_empty() {
-                return Ok(letters);
-            }
-            letters.extend(page);
-        }
-    }
-
-    /// How many more the next page may have.
-    fn left(&self, have: usize) -> u32 {
-        self.limit.saturating_sub(u32::try_from(have).unwrap_or(u32::MAX)).min(PAGE_MAX)
+        pages(self.limit, async |last: Option<&Letter>, left| {
+            let after = last.map(|letter| letter.dead_letter_id).or(self.after);
+            letters::list(pool, filter, after, left).await
+        })
+        .await
     }
 
     fn listed(&self, letters: &[Letter]) -> String {
@@ -101,7 +91,7 @@ impl List {
             ]
         });
         let text = table(columns, rows);
-        if self.left(letters.len()) == 0 {
+        if left(self.limit, letters.len()) == 0 {
             return format!("{text}\nThere may be more: --after {}", last.dead_letter_id);
         }
         text

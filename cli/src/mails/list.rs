@@ -3,13 +3,13 @@
 use loyalty_store::email::EmailId;
 use loyalty_store::mails::{self, Count, Filter, Grouping, ListedMail};
 use loyalty_store::pool::Use;
-use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{Pool, StoreError};
 
 use super::filter::{FilterArgs, email_id};
 use crate::Context;
 use crate::exit::Answer;
 use crate::output::{Column, grouped, table};
+use crate::paging::{left, pages};
 
 /// List mails, the oldest first, or count them
 #[derive(Debug, clap::Args)]
@@ -46,23 +46,12 @@ impl List {
         Ok(Answer::Yes)
     }
 
-    /// Page after page, up to the limit.
     async fn mails(&self, pool: &Pool, filter: &Filter) -> Result<Vec<ListedMail>, StoreError> {
-        let mut mails: Vec<ListedMail> = Vec::new();
-        loop {
-            let after = mails.last().map(|mail| EmailId::from(mail.email_id)).or(self.after);
-            let left = self.left(mails.len());
-            let page = if left == 0 { Vec::new() } else { mails::list(pool, filter, after, left).await? };
-            if page.is_empty() {
-                return Ok(mails);
-            }
-            mails.extend(page);
-        }
-    }
-
-    /// How many more the next page may have.
-    fn left(&self, have: usize) -> u32 {
-        self.limit.saturating_sub(u32::try_from(have).unwrap_or(u32::MAX)).min(PAGE_MAX)
+        pages(self.limit, async |last: Option<&ListedMail>, left| {
+            let after = last.map(|mail| EmailId::from(mail.email_id)).or(self.after);
+            mails::list(pool, filter, after, left).await
+        })
+        .await
     }
 
     fn listed(&self, mails: &[ListedMail]) -> String {
@@ -90,7 +79,7 @@ impl List {
             ]
         });
         let text = table(columns, rows);
-        if self.left(mails.len()) == 0 {
+        if left(self.limit, mails.len()) == 0 {
             return format!("{text}\nThere may be more: --after {}", last.email_id);
         }
         text

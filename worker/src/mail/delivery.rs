@@ -12,7 +12,7 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 use loyalty_common::backoff;
-use loyalty_common::envelope::TraceContext;
+use loyalty_common::envelope::{PERSISTENT, TraceContext};
 use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, chain};
 use loyalty_common::topology::{self, Rung};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
@@ -70,9 +70,6 @@ const WRITE_TRIES: u32 = 8;
 
 /// The attempts made when the message was published; for people who look at a queue.
 const ATTEMPT_HEADER: &str = "x-loyalty-attempt";
-
-/// AMQP's number for a message that must survive a restart.
-const PERSISTENT: u8 = 2;
 
 impl Office {
     /// Brings one delivery to its fate. `leave` ends the wait for a turn, and nothing after it.

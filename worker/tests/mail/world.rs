@@ -184,16 +184,13 @@ impl World {
 
     /// Waits until a mail stands so, and tells how it stands if it never does.
     pub(crate) async fn becomes(&self, email_id: EmailId, state: &str) -> MailRow {
-        const INTERVAL: Duration = Duration::from_millis(20);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let row = self.mail(email_id).await;
-            if row.state == state {
-                return row;
-            }
-            assert!(Instant::now() < deadline, "the mail did not become {state} within {PATIENCE:?}: {row:?}");
-            sleep(INTERVAL).await;
-        }
+        let mut last = None;
+        let stands = async || {
+            let row = last.insert(self.mail(email_id).await);
+            (row.state == state).then(|| row.clone())
+        };
+        let found = within(PATIENCE, stands).await;
+        found.unwrap_or_else(|| panic!("the mail did not become {state} within {PATIENCE:?}: {last:?}"))
     }
 
     pub(crate) async fn letters(&self) -> Vec<Letter> {
@@ -288,14 +285,20 @@ async fn servers(name: &str, durability: Durability) -> Servers {
     Servers::start(&dir, durability).await.expect("PostgreSQL and RabbitMQ start")
 }
 
-/// Asks until there is an answer; other processes send us no signal. Only this and `becomes` sleep.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+/// Asks until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let answer = within(PATIENCE, ask).await;
+    answer.unwrap_or_else(|| panic!("waited {} s in vain: {what}", PATIENCE.as_secs()))
+}
+
+/// The same, with `None` when the time is over. Other processes send us no signal; the only place that sleeps.
+async fn within<T>(patience: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     const INTERVAL: Duration = Duration::from_millis(20);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         match ask().await {
-            Some(answer) => return answer,
-            None if Instant::now() >= deadline => panic!("waited {} s in vain: {what}", PATIENCE.as_secs()),
+            Some(answer) => return Some(answer),
+            None if Instant::now() >= deadline => return None,
             None => sleep(INTERVAL).await,
         }
     }
