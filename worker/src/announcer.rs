@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lapin::BasicProperties;
-use loyalty_common::envelope::{CONTENT_TYPE, PERSISTENT};
 use loyalty_common::event::MESSAGE_TYPE;
 use loyalty_common::publisher::{Confirmed, Message, Publisher};
 use loyalty_common::topology;
@@ -21,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::outgoing::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying};
+use crate::outgoing::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying, properties};
 
 /// Events taken in one turn: as many as the publisher's window, since those of different members travel together.
 const TURN_EVENTS: u32 = 1_000;
@@ -94,20 +92,12 @@ impl Announcer {
 }
 
 fn message(event: &WaitingEvent) -> Message {
-    let properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type(CONTENT_TYPE.into())
-        .with_message_id(event.message_id.to_string().into())
-        .with_type(MESSAGE_TYPE.into())
-        // Before 1970 only if the database's clock says so.
-        .with_timestamp(u64::try_from(event.created_at.as_second()).unwrap_or_default())
-        .with_app_id("loyalty".into());
     Message {
         exchange: topology::EVENTS,
         routing_key: event.routing_key.clone(),
         // An event for which nobody has bound a queue is of no use to anybody, and refusing it would stop the others.
         mandatory: false,
-        properties,
+        properties: properties(&event.message_id.to_string(), MESSAGE_TYPE, event.created_at),
         body: event.body.clone(),
     }
 }

@@ -1,9 +1,12 @@
 //! What the [`relay`](crate::relay) of mails and the [`announcer`](crate::announcer) of events have in common: when they
-//! look, how long they hold what they took, and why something stays where it is.
+//! look, how long they hold what they took, what a message says of itself, and why something stays where it is.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use lapin::BasicProperties;
 use loyalty_common::backoff;
+use loyalty_common::envelope::{CONTENT_TYPE, PERSISTENT};
 use loyalty_common::publisher::{Link, PublishError, Publisher, chain};
 use loyalty_store::StoreError;
 use tokio::sync::Notify;
@@ -111,6 +114,18 @@ pub(crate) async fn connected(publisher: &Publisher) {
     let mut link = publisher.link();
     // An error means that the publisher is closed, which publishing reports.
     let _ = link.wait_for(|link| *link == Link::Up).await;
+}
+
+/// What a message that a committed transaction wants published says of itself.
+pub(crate) fn properties(message_id: &str, message_type: &str, created_at: Timestamp) -> BasicProperties {
+    BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type(CONTENT_TYPE.into())
+        .with_message_id(message_id.into())
+        .with_type(message_type.into())
+        // Before 1970 only if the database's clock says so.
+        .with_timestamp(u64::try_from(created_at.as_second()).unwrap_or_default())
+        .with_app_id("loyalty".into())
 }
 
 pub(crate) async fn in_time<T>(

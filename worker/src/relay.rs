@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use lapin::BasicProperties;
-use loyalty_common::envelope::{CONTENT_TYPE, PERSISTENT};
 use loyalty_common::publisher::{Confirmed, Message, Publisher, Unconfirmed};
 use loyalty_common::topology;
 use loyalty_store::Pool;
@@ -16,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::outgoing::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying};
+use crate::outgoing::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying, properties};
 
 /// Messages taken in one transaction. Enough to fill the publisher's window a few times a second; few enough that a
 /// row is not locked for long.
@@ -88,14 +86,7 @@ fn outgoing(row: &OutboxMessage) -> Result<Message, NotPublished> {
         .into_iter()
         .find(|exchange| *exchange == row.exchange)
         .ok_or_else(|| NotPublished::ForeignExchange { exchange: row.exchange.clone() })?;
-    let mut properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type(CONTENT_TYPE.into())
-        .with_message_id(row.message_id.as_str().into())
-        .with_type(row.message_type.as_str().into())
-        // Before 1970 only if the database's clock says so.
-        .with_timestamp(u64::try_from(row.created_at.as_second()).unwrap_or_default())
-        .with_app_id("loyalty".into());
+    let mut properties = properties(&row.message_id, &row.message_type, row.created_at);
     if let Some(trace) = &row.trace {
         properties = properties.with_headers(trace.headers());
     }
