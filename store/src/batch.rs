@@ -50,7 +50,9 @@ pub struct Waiting {
 /// What the rules decided.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Members as they now stand.
+    /// Members of whom only the points and the last seq are new.
+    pub moved: Vec<Account>,
+    /// Members of whom anything may be new. None stands in both lists.
     pub accounts: Vec<Account>,
     /// New rows of the ledger.
     pub ledger: Vec<LedgerRow>,
@@ -74,7 +76,7 @@ const LOCK: &str = "
 
 const KNOWN: &str = "
     select k.member_id, k.command_id, l.type, l.points, l.reason, l.source_ref, l.email_sha256, l.name_sha256
-    from unnest($1::text[], $2::uuid[]) as k (member_id, command_id)
+    from (select unnest($1::text[]) as member_id, unnest($2::uuid[]) as command_id) as k
     cross join lateral (
         select * from ledger where ledger.member_id = k.member_id and ledger.command_id = k.command_id limit 1) as l";
 

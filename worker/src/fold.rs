@@ -75,7 +75,15 @@ struct Fold<'a> {
 struct Member {
     account: Account,
     waiting: Vec<Waiting>,
-    changed: bool,
+    changed: Changed,
+}
+
+/// How much of a member's row a batch changes. Most only move points, which is the less to write.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Changed {
+    Nothing,
+    Points,
+    Everything,
 }
 
 /// A command that waits for the member's enrolment.
@@ -90,7 +98,7 @@ impl<'a> Fold<'a> {
         let mut accounts: BTreeMap<_, _> = view
             .accounts
             .into_iter()
-            .map(|(id, account)| (id, Member { account, waiting: Vec::new(), changed: false }))
+            .map(|(id, account)| (id, Member { account, waiting: Vec::new(), changed: Changed::Nothing }))
             .collect();
         for (id, parked) in view.parked {
             let waiting = parked.into_iter().map(|waits| Waiting { waits, stored: true });
@@ -174,7 +182,7 @@ impl<'a> Fold<'a> {
         self.accounts.entry(member_id.clone()).or_insert_with(|| Member {
             account: Account::unenrolled(member_id.clone()),
             waiting: Vec::new(),
-            changed: false,
+            changed: Changed::Nothing,
         })
     }
 
@@ -182,19 +190,22 @@ impl<'a> Fold<'a> {
         let now = self.now;
         let member = self.member(&command.member_id);
         member.account.standing = entry.standing;
-        match &command.action {
+        let changed = match &command.action {
             Action::Enroll { email, name } => {
                 member.account.email = email.as_ref().map(|email| email.expose().to_owned());
                 member.account.name = name.as_ref().map(|name| name.as_str().to_owned());
                 member.account.enrolled_at = Some(now);
+                Changed::Everything
             }
             Action::Exit | Action::Terminate => {
                 // Who leaves is forgotten; the ledger knows them by their id only.
                 member.account.email = None;
                 member.account.name = None;
+                Changed::Everything
             }
-            Action::Earn { .. } | Action::Spend { .. } => {}
-        }
+            Action::Earn { .. } | Action::Spend { .. } => Changed::Points,
+        };
+        member.changed = member.changed.max(changed);
         let seq = self.enter(command, content, Ok(entry.delta));
         self.reward(&command.member_id, seq, entry.milestones);
     }
@@ -202,7 +213,7 @@ impl<'a> Fold<'a> {
     /// Writes the row of the ledger, with what it changed the balance by or why it was refused; returns its seq.
     fn enter(&mut self, command: &Command, content: Known, decided: Result<i64, RefusalCode>) -> i64 {
         let member = self.member(&command.member_id);
-        member.changed = true;
+        member.changed = member.changed.max(Changed::Points);
         member.account.last_seq += 1;
         let row = LedgerRow {
             member_id: command.member_id.clone(),
@@ -284,7 +295,9 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn finish(self) -> Changes {
+    fn finish(mut self) -> Changes {
+        // Neighbours in the indexes are written one after the other. Stable: a member's rows stay in their order.
+        self.ledger.sort_by(|one, other| one.member_id.cmp(&other.member_id));
         let mut changes = Changes {
             ledger: self.ledger,
             rewards: self.rewards,
@@ -298,8 +311,10 @@ impl<'a> Fold<'a> {
             let with_body =
                 |Waiting { waits: batch::Waiting { key, body }, .. }| Some(ParkedCommand { key, body: body? });
             changes.parked.extend(new.filter_map(with_body));
-            if member.changed {
-                changes.accounts.push(member.account);
+            match member.changed {
+                Changed::Nothing => {}
+                Changed::Points => changes.moved.push(member.account),
+                Changed::Everything => changes.accounts.push(member.account),
             }
         }
         changes

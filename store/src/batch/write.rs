@@ -14,6 +14,17 @@ use crate::email::request;
 use crate::pool::StoreError;
 use crate::rows::{Account, Key, LedgerRow, ParkedCommand, RewardRow};
 
+// The statements that every batch sends take their arrays apart in the list of a `select`: as a table, `from unnest(...)`,
+// each array would first be copied into a store of its own, which costs up to a third of the statement (measured).
+
+/// Most commands move points and nothing else: four columns instead of ten.
+const UPDATE_POINTS: &str = "
+    update member as m
+    set balance = u.balance, lifetime = u.lifetime, last_seq = u.last_seq, updated_at = now()
+    from (select unnest($1::text[]) as member_id, unnest($2::bigint[]) as balance, unnest($3::bigint[]) as lifetime,
+                 unnest($4::bigint[]) as last_seq) as u
+    where m.member_id = u.member_id";
+
 const UPDATE_MEMBERS: &str = "
     update member as m
     set status = u.status, epoch = u.epoch, milestone = u.milestone, balance = u.balance, lifetime = u.lifetime,
@@ -26,9 +37,10 @@ const UPDATE_MEMBERS: &str = "
 const INSERT_LEDGER: &str = "
     insert into ledger (member_id, seq, command_id, epoch, type, outcome, code, points, delta, balance_after,
                         occurred_at, reason, source_ref, email_sha256, name_sha256, recorded_at)
-    select *, now()
-    from unnest($1::text[], $2::bigint[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-                $9::bigint[], $10::bigint[], $11::timestamptz[], $12::text[], $13::text[], $14::bytea[], $15::bytea[])";
+    select unnest($1::text[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::int[]), unnest($5::text[]),
+           unnest($6::text[]), unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
+           unnest($11::timestamptz[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bytea[]),
+           unnest($15::bytea[]), now()";
 
 const INSERT_REWARDS: &str = "
     with granted as (
@@ -81,6 +93,7 @@ async fn write_and(client: &Object, changes: &Changes, end: &str) -> Result<(), 
     let plans = Plans::prepare(client).await?;
     // Each future sends when it is first polled, and `try_join!` polls in this order.
     try_join!(
+        update_points(client, &plans, &changes.moved),
         update_members(client, &plans, &changes.accounts),
         insert_ledger(client, &plans, &changes.ledger),
         insert_rewards(client, &plans, &changes.rewards),
@@ -94,6 +107,7 @@ async fn write_and(client: &Object, changes: &Changes, end: &str) -> Result<(), 
 
 /// Prepared once a connection, then found in its cache.
 struct Plans {
+    update_points: Statement,
     update_members: Statement,
     insert_ledger: Statement,
     insert_rewards: Statement,
@@ -105,6 +119,7 @@ struct Plans {
 impl Plans {
     async fn prepare(client: &Object) -> Result<Self, Error> {
         Ok(Self {
+            update_points: client.prepare_cached(UPDATE_POINTS).await?,
             update_members: client.prepare_cached(UPDATE_MEMBERS).await?,
             insert_ledger: client.prepare_cached(INSERT_LEDGER).await?,
             insert_rewards: client.prepare_cached(INSERT_REWARDS).await?,
@@ -118,6 +133,19 @@ impl Plans {
 /// One column of the rows, as an array.
 fn column<'a, R, T>(rows: &'a [R], field: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(field).collect()
+}
+
+async fn update_points(client: &Object, plans: &Plans, rows: &[Account]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &column(rows, |row| row.member_id.as_str()),
+        &column(rows, |row| row.standing.balance),
+        &column(rows, |row| row.standing.lifetime),
+        &column(rows, |row| row.last_seq),
+    ];
+    client.execute(&plans.update_points, parameters).await.map(drop)
 }
 
 async fn update_members(client: &Object, plans: &Plans, rows: &[Account]) -> Result<(), Error> {

@@ -57,7 +57,7 @@ impl Tables {
     }
 
     fn write(&mut self, changes: Changes) {
-        for account in changes.accounts {
+        for account in changes.moved.into_iter().chain(changes.accounts) {
             self.accounts.insert(account.member_id.clone(), account);
         }
         self.ledger.extend(changes.ledger);
