@@ -1,6 +1,19 @@
-//! How deliveries are grouped into transactions, and when a message has killed its worker. Pure.
+//! How deliveries are grouped into transactions, how long that may wait, and when a message has killed its worker. Pure.
+
+use std::time::Duration;
 
 use crate::message::Message;
+
+/// How long a busy lane lets commands come together before it takes the next batch. Each transaction costs the database
+/// as much as some dozens of commands do, so fewer and larger ones leave more of the machine to everything else; twice
+/// the time would gain little more, and whoever waits for a receipt feels it.
+pub const LINGER: Duration = Duration::from_millis(25);
+
+/// A batch of at least so many commands tells that the lane is busy. One command on an idle system never waits.
+const BUSY_COMMANDS: usize = 64;
+
+/// With so many commands at hand, a larger batch would gain nothing.
+const ENOUGH_COMMANDS: usize = 1_000;
 
 /// Deliveries before a message is taken alone. A message that kills the worker takes up the delivery counts of all that
 /// the worker holds; alone, those before it are applied and acknowledged one by one, and it is known which one it is.
@@ -20,6 +33,11 @@ pub fn parts(messages: Vec<Message>) -> Vec<Vec<Message>> {
 /// Whether workers may have died of this message, or of one that they held together with it.
 pub fn is_suspect(message: &Message) -> bool {
     message.deliveries_before() >= SUSPECT_AFTER_DELIVERIES
+}
+
+/// Whether to let more commands come, after a batch of `last` commands and with `waiting` at hand.
+pub const fn lingers(last: usize, waiting: usize) -> bool {
+    last >= BUSY_COMMANDS && waiting < ENOUGH_COMMANDS
 }
 
 fn split<T>(items: Vec<T>, alone: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
@@ -48,6 +66,16 @@ mod tests {
         check(&[1, 2, 3], &[&[1, 2, 3]]);
         check(&[1, -2, 3, 4], &[&[1], &[-2], &[3, 4]]);
         check(&[-1, -2], &[&[-1], &[-2]]);
+    }
+
+    #[test]
+    fn only_a_busy_lane_that_has_little_at_hand_waits_for_more() {
+        let check = |last, waiting, lingered: bool| assert_eq!(lingers(last, waiting), lingered, "{last} {waiting}");
+        check(0, 0, false);
+        check(BUSY_COMMANDS - 1, 0, false);
+        check(BUSY_COMMANDS, 0, true);
+        check(2_000, ENOUGH_COMMANDS - 1, true);
+        check(2_000, ENOUGH_COMMANDS, false);
     }
 
     proptest! {

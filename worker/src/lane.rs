@@ -1,5 +1,5 @@
 //! A lane: takes what has been delivered, applies it in one transaction, acknowledges it, and takes what has come
-//! meanwhile. Batches form by themselves: the busier, the larger.
+//! meanwhile. Batches form by themselves: the busier, the larger. Only a busy lane waits a moment for more to come.
 //!
 //! Nothing is acknowledged before its transaction is committed. A batch that the database refuses is split until the
 //! culprit is alone; a batch that it cannot take just now is kept and tried again. A message that may have killed its
@@ -66,8 +66,12 @@ impl Lane {
         stop: &CancellationToken,
     ) -> Result<(), LaneError> {
         let mut taken = Vec::new();
+        let mut last = 0;
         let mut in_hand = self.metrics.hand.of_lane();
         loop {
+            if batching::lingers(last, deliveries.len()) {
+                stop.run_until_cancelled(tokio::time::sleep(batching::LINGER)).await;
+            }
             let count = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -76,6 +80,7 @@ impl Lane {
             if count == 0 {
                 return Ok(());
             }
+            last = count;
             // Splitting puts the parts back at the front, so that the order stays.
             let mut parts: VecDeque<Vec<Message>> = batching::parts(std::mem::take(&mut taken)).into();
             let mut attempt = 0;
