@@ -57,7 +57,15 @@ impl Tables {
     }
 
     fn write(&mut self, changes: Changes) {
-        for account in changes.moved.into_iter().chain(changes.accounts) {
+        for moved in changes.moved {
+            // As the statement does it: what else may be new in the account is not written.
+            let id = moved.member_id.clone();
+            let row = self.accounts.entry(id.clone()).or_insert_with(|| Account::unenrolled(id));
+            row.standing.balance = moved.standing.balance;
+            row.standing.lifetime = moved.standing.lifetime;
+            row.last_seq = moved.last_seq;
+        }
+        for account in changes.accounts {
             self.accounts.insert(account.member_id.clone(), account);
         }
         self.ledger.extend(changes.ledger);
