@@ -12,14 +12,18 @@ use crate::email::EmailId;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
-/// Those that should have been retried, and those whose mailer did not come back, so that they become unknown. The
-/// change of `updated_at` keeps the next sweep, and that of another worker, from asking for the same ones.
+/// Those that nobody has tried since they were queued, those that should have been retried, and those whose mailer did
+/// not come back, so that they become unknown. The change of `updated_at` keeps the next sweep, and that of another
+/// worker, from asking for the same ones.
+///
+/// None while a message of the outbox has waited for as long: a mail's request is written with its row, so that no
+/// overdue mail's request can be among younger ones. Asked once and not for each mail, as both tables may be long.
 const OVERDUE: &str = "
     with overdue as (
         select email_id from email as e
-        where e.state in ('retrying', 'sending')
+        where e.state in ('queued', 'retrying', 'sending')
           and greatest(e.due_at, e.updated_at) < now() - make_interval(secs => $1)
-          and not exists (select from outbox where message_id = e.email_id::text)
+          and not exists (select from outbox where created_at < now() - make_interval(secs => $1))
         order by e.due_at limit $2
         for update skip locked)
     update email as e set updated_at = now() from overdue where e.email_id = overdue.email_id

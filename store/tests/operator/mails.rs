@@ -129,25 +129,39 @@ async fn a_replay_of_letters_queues_each_mail_once_and_decides_nothing_about_unk
 async fn mails_that_are_long_due_are_asked_for_anew_and_once() {
     use EmailState::{Dead, Queued, Retrying, Sending, Sent};
     let world = World::start().await;
-    let ids = world.mails(&[Retrying, Sending, Retrying, Queued, Sent, Dead, Retrying]).await;
-    world.execute("update email set updated_at = now() - interval '1 day', due_at = now() - interval '7h'").await;
-    world.execute(&format!("update email set due_at = now() - interval '5h' where email_id = '{}'", ids[2])).await;
-    // Its request is on its way.
-    world
-        .execute(&format!(
-            "insert into outbox (exchange, routing_key, message_id, type, body, created_at)
-             values ('loyalty.emails', 'send', '{}', 'x', '', now())",
-            ids[6]
-        ))
-        .await;
+    let ids = world.mails(&[Retrying, Sending, Queued, Retrying, Queued, Sent, Dead]).await;
+    world.execute("update email set updated_at = now() - interval '7h'").await;
+    world.execute("update email set due_at = now() - interval '7h' where state in ('retrying', 'sending')").await;
+    world.execute(&format!("update email set due_at = now() - interval '5h' where email_id = '{}'", ids[3])).await;
+    world.execute(&format!("update email set updated_at = now() - interval '5h' where email_id = '{}'", ids[4])).await;
     let ask = async || mails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");
-    assert_eq!(ask().await, 2);
+    assert_eq!(ask().await, 3);
     assert_eq!(ask().await, 0);
-    let asked_for = format!("select count(*) from outbox where message_id in ('{}', '{}')", ids[0], ids[1]);
-    assert_eq!(world.number(&asked_for).await, 2);
+    let ours = format!("message_id in ('{}', '{}', '{}')", ids[0], ids[1], ids[2]);
+    assert_eq!(world.number(&format!("select count(*) from outbox where {ours}")).await, 3);
     assert_eq!(world.number("select count(*) from outbox").await, 3);
-    let state = mails::states(&world.pool, &ids).await.expect("states");
-    assert_eq!((state[&ids[0]], state[&ids[1]]), (Retrying, Sending));
+    let states = mails::states(&world.pool, &ids).await.expect("states");
+    assert_eq!(ids[..3].iter().map(|id| states[id]).collect::<Vec<_>>(), [Retrying, Sending, Queued]);
+}
+
+/// The broker is away, and the requests wait in the outbox as long as their mails.
+#[tokio::test]
+async fn nobody_asks_anew_for_mails_while_the_outbox_is_as_far_behind() {
+    let world = World::start().await;
+    world.mails(&[EmailState::Queued]).await;
+    world.execute("update email set updated_at = now() - interval '7h'").await;
+    let insert = |age: &str| {
+        format!(
+            "insert into outbox (exchange, routing_key, message_id, type, body, created_at)
+             values ('loyalty.emails', 'send', 'one', 'x', '', now() - interval '{age}')"
+        )
+    };
+    let ask = async || mails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");
+    world.execute(&insert("7h")).await;
+    assert_eq!(ask().await, 0);
+    world.execute("delete from outbox").await;
+    world.execute(&insert("5h")).await;
+    assert_eq!(ask().await, 1);
 }
 
 /// A mailer whose session broke goes on sending, while its message comes again and again until the broker gives it up.
