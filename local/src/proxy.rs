@@ -24,11 +24,20 @@ pub enum ProxyError {
     Port(#[source] io::Error),
 }
 
+/// Whether what clients send passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Until one of them sends this.
+    OpenUntil(&'static str),
+    Frozen,
+}
+
 /// A running relay. Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub struct Proxy {
     door: Door,
-    frozen: watch::Sender<bool>,
+    gate: watch::Sender<Gate>,
     cuts: watch::Sender<u64>,
     _close: DropGuard,
 }
@@ -36,24 +45,24 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a relay to `upstream` on a free port of 127.0.0.1.
     pub async fn start(upstream: SocketAddr) -> Result<Self, ProxyError> {
-        let (frozen, cuts, closing) = (watch::Sender::new(false), watch::Sender::new(0), CancellationToken::new());
-        let (is_frozen, cut, closed) = (frozen.subscribe(), cuts.subscribe(), closing.clone());
+        let (gate, cuts, closing) = (watch::Sender::new(Gate::Open), watch::Sender::new(0), CancellationToken::new());
+        let (entrance, cut, closed) = (gate.clone(), cuts.subscribe(), closing.clone());
         let welcome = move |client| {
-            let (is_frozen, closed, mut cut) = (is_frozen.clone(), closed.clone(), cut.clone());
+            let (entrance, closed, mut cut) = (entrance.clone(), closed.clone(), cut.clone());
             // Earlier cuts were meant for others.
             cut.mark_unchanged();
             tokio::spawn(async move {
                 tokio::select! {
                     () = closed.cancelled() => {}
                     _ = cut.changed() => {}
-                    end = relay(client, upstream, is_frozen) => if let Err(error) = end {
+                    end = relay(client, upstream, entrance) => if let Err(error) = end {
                         tracing::debug!(%error, "A relayed connection broke");
                     }
                 }
             });
         };
         let door = Door::open(None, welcome).await.map_err(ProxyError::Port)?;
-        Ok(Self { door, frozen, cuts, _close: closing.drop_guard() })
+        Ok(Self { door, gate, cuts, _close: closing.drop_guard() })
     }
 
     /// Where clients connect.
@@ -63,12 +72,18 @@ impl Proxy {
 
     /// Holds back what clients send from now on. Connections stay open, and answers still pass.
     pub fn freeze_upstream(&self) {
-        self.frozen.send_replace(true);
+        self.gate.send_replace(Gate::Frozen);
+    }
+
+    /// The same from the moment a client sends `text`, which is held back already. It must not be so long that it
+    /// comes in two parts.
+    pub fn freeze_upstream_at(&self, text: &'static str) {
+        self.gate.send_replace(Gate::OpenUntil(text));
     }
 
     /// Lets everything that was held back go.
     pub fn thaw(&self) {
-        self.frozen.send_replace(false);
+        self.gate.send_replace(Gate::Open);
     }
 
     /// Drops all connections now.
@@ -87,15 +102,27 @@ impl Proxy {
     }
 }
 
-async fn relay(client: TcpStream, upstream: SocketAddr, frozen: watch::Receiver<bool>) -> io::Result<()> {
+impl Gate {
+    /// Closes at what it waits for. Answers whether it did.
+    fn meets(&mut self, sent: &[u8]) -> bool {
+        let Self::OpenUntil(text) = *self else { return false };
+        let is_met = sent.windows(text.len()).any(|part| part == text.as_bytes());
+        if is_met {
+            *self = Self::Frozen;
+        }
+        is_met
+    }
+}
+
+async fn relay(client: TcpStream, upstream: SocketAddr, gate: watch::Sender<Gate>) -> io::Result<()> {
     let server = TcpStream::connect(upstream).await?;
     // Small writes pass at once, as without us.
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (client_in, client_out) = client.into_split();
     let (server_in, server_out) = server.into_split();
-    let never = watch::Sender::new(false);
-    tokio::try_join!(pump(client_in, server_out, frozen), pump(server_in, client_out, never.subscribe()))?;
+    let open = watch::Sender::new(Gate::Open);
+    tokio::try_join!(pump(client_in, server_out, gate), pump(server_in, client_out, open))?;
     Ok(())
 }
 
@@ -103,13 +130,14 @@ async fn relay(client: TcpStream, upstream: SocketAddr, frozen: watch::Receiver<
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut frozen: watch::Receiver<bool>,
+    gate: watch::Sender<Gate>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let length = from.read(&mut chunk).await?;
-        // The proxy is being dropped if its end of this is gone, and we with it.
-        let _ = frozen.wait_for(|frozen| !*frozen).await;
+        gate.send_if_modified(|gate| gate.meets(&chunk[..length]));
+        // It cannot be gone: we hold an end of it ourselves.
+        let _ = gate.subscribe().wait_for(|gate| *gate != Gate::Frozen).await;
         if length == 0 {
             return to.shutdown().await;
         }

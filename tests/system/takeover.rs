@@ -1,7 +1,7 @@
-//! Two workers: one is lost, or leaves, and the other takes over.
+//! A worker is lost, leaves, or gives a session up, and the next takes over.
 
 use loyalty_common::Partition;
-use loyalty_tests::{World, eventually};
+use loyalty_tests::{Way, World, eventually, member_in};
 
 #[tokio::test]
 async fn when_a_worker_is_killed_in_mid_stream_the_other_takes_over_in_order() {
@@ -47,5 +47,23 @@ async fn a_worker_that_is_told_to_stop_acknowledges_what_it_applied() {
     let _successor = world.worker().await;
     world.settled().await;
     world.holds_in_order(&commands).await;
+    world.verified().await;
+}
+
+/// As when a queue has no majority of its nodes for a while: it answers when the worker has given it up.
+#[tokio::test]
+async fn a_session_that_was_given_up_while_it_opened_holds_no_partition_later() {
+    let world = World::start().await;
+    let proxy = world.broker_proxy().await;
+    proxy.freeze_upstream_at("loyalty-00");
+    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    worker.says("did not let the queues be consumed").await;
+    proxy.thaw();
+    worker.says("Consuming commands").await;
+
+    let member = member_in(Partition::all().next().expect("16 of them"), "ann-");
+    world.enroll(member.as_str()).await;
+    world.earn(member.as_str(), 50).await;
+    world.settled().await;
     world.verified().await;
 }

@@ -57,20 +57,33 @@ pub(crate) enum SessionError {
 impl Intake {
     pub(crate) async fn session(&self, stop: &CancellationToken) -> Result<(), SessionError> {
         let connection = amqp::connect(&self.amqp, "worker").await?;
-        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.consumers(&connection));
+        // They outlive the connection's end: dropping one cancels it, which would hand its partition to the next
+        // worker while deliveries of ours are unacknowledged.
+        let mut consumers = Vec::new();
+        let result = self.work(&connection, &mut consumers, stop).await;
+        // Closed even if nothing was begun: dropped while a queue owes it an answer, a connection stays open, and the
+        // queue's deliveries go to it, which nobody reads.
+        amqp::close(&connection).await;
+        result
+    }
+
+    async fn work(
+        &self,
+        connection: &Connection,
+        consumers: &mut Vec<(Partition, Consumer)>,
+        stop: &CancellationToken,
+    ) -> Result<(), SessionError> {
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.open(connection, consumers));
         let Some(opened) = stop.run_until_cancelled(opening).await else {
             return Ok(());
         };
-        let consumers = opened.map_err(|_| SessionError::Slow)??;
+        opened.map_err(|_| SessionError::Slow)??;
         let (feeds, lanes) = self.lanes(consumers, stop);
-        let mut feeds = std::pin::pin!(feeds);
+        let feeds = std::pin::pin!(feeds);
         info!(partitions = PARTITIONS, lanes = self.limits.lanes, "Consuming commands");
         self.consumes(true);
-        let result = self.consume(feeds.as_mut(), lanes, stop).await;
+        let result = self.consume(feeds, lanes, stop).await;
         self.consumes(false);
-        // The connection is closed while the consumers still live: dropping one cancels it, which would hand its
-        // partition to the next worker while deliveries of ours are unacknowledged.
-        amqp::close(&connection).await;
         result
     }
 
@@ -79,10 +92,10 @@ impl Intake {
         self.lane.metrics.hand.consuming(consuming);
     }
 
-    /// The lanes, and what feeds them. Only the feeds hold the consumers.
+    /// The lanes, and what feeds them.
     fn lanes<'a>(
         &'a self,
-        consumers: Vec<(Partition, Consumer)>,
+        consumers: &'a mut [(Partition, Consumer)],
         stop: &'a CancellationToken,
     ) -> (impl Stream<Item = Result<(), SessionError>>, impl Stream<Item = Result<(), LaneError>> + Unpin + use<'a>)
     {
@@ -96,7 +109,7 @@ impl Intake {
         }
         let lane_of = |partition: Partition| senders[usize::from(partition.number()) % senders.len()].clone();
         let feeds: FuturesUnordered<_> =
-            consumers.into_iter().map(|(partition, consumer)| feed(consumer, partition, lane_of(partition))).collect();
+            consumers.iter_mut().map(|(partition, consumer)| feed(consumer, *partition, lane_of(*partition))).collect();
         (feeds, lanes)
     }
 
@@ -123,12 +136,16 @@ impl Intake {
         }
     }
 
-    async fn consumers(&self, connection: &Connection) -> Result<Vec<(Partition, Consumer)>, SessionError> {
-        let mut consumers = Vec::new();
+    /// A consumer for each partition, those that there are also when the next does not come.
+    async fn open(
+        &self,
+        connection: &Connection,
+        consumers: &mut Vec<(Partition, Consumer)>,
+    ) -> Result<(), SessionError> {
         for partition in Partition::all() {
             consumers.push((partition, self.consumer(connection, partition).await?));
         }
-        Ok(consumers)
+        Ok(())
     }
 
     async fn consumer(&self, connection: &Connection, partition: Partition) -> Result<Consumer, SessionError> {
@@ -142,12 +159,11 @@ impl Intake {
 }
 
 /// Reads the deliveries of one partition into its lane. Ends well only when the lane has ended.
-async fn feed(mut consumer: Consumer, partition: Partition, lane: mpsc::Sender<Message>) -> Result<(), SessionError> {
+async fn feed(consumer: &mut Consumer, partition: Partition, lane: mpsc::Sender<Message>) -> Result<(), SessionError> {
     while let Some(delivery) = consumer.next().await {
         let delivery = delivery.map_err(|source| SessionError::Delivery { queue: partition.queue(), source })?;
         if lane.send(Message::read(delivery, partition)).await.is_err() {
-            // The lane stopped. Holding the consumer keeps it from being cancelled before the connection closes.
-            return std::future::pending().await;
+            return Ok(());
         }
     }
     Err(SessionError::Ended { queue: partition.queue() })
