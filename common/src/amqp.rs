@@ -1,17 +1,25 @@
-//! Connecting to RabbitMQ, with a deadline and a name that an operator recognises in the broker's list.
+//! Connecting to RabbitMQ, with a deadline and a name that an operator recognises in the broker's list, and noticing
+//! the end of a connection.
 
+use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lapin::runtime::default_runtime;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Connection, ConnectionProperties, Event};
 
 use crate::secret::SecretUrl;
 use crate::tls::{self, TlsError, Untrusted};
 
 /// How long connecting may take, login included. A firewall that drops packets would hold us for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long opening the channels and consumers of a session may take. A queue without a majority of its nodes does not
+/// answer.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Seconds between signs of life, unless the URL says otherwise (`?heartbeat=`). The broker's own 60 would let a
 /// vanished peer go unnoticed for two minutes.
@@ -40,6 +48,36 @@ fn parsed(url: &SecretUrl) -> Result<AMQPUri, ConnectError> {
     let mut uri: AMQPUri = url.expose().parse().map_err(|_| ConnectError::Url)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     Ok(uri)
+}
+
+/// Works with a connection for as long as it stands; once it is lost, the work is dropped where it is.
+///
+/// lapin never answers a request that reaches it while it takes leave of a lost connection, be it an acknowledgement or
+/// a new channel. Work that waits for such an answer, and for nothing else, would wait for ever.
+pub async fn while_connected<T>(connection: &Connection, work: impl Future<Output = T>) -> Result<T, lapin::Error> {
+    tokio::select! {
+        // What the work has to say of the loss is worth more.
+        biased;
+        done = work => Ok(done),
+        error = lost(connection) => Err(error),
+    }
+}
+
+/// Waits for the end of a connection, whoever ended it.
+async fn lost(connection: &Connection) -> lapin::Error {
+    let mut events = pin!(connection.events_listener());
+    let mut reason = io::Error::from(io::ErrorKind::ConnectionAborted).into();
+    // Asked only when somebody listens: the state changes before the event, and an event without a listener is lost.
+    while connection.status().connected() {
+        match events.next().await {
+            // So does a channel tell of its end, which is not the connection's.
+            Some(Event::Error(error)) => reason = error,
+            // lapin may add kinds of events.
+            Some(_) => {}
+            None => break,
+        }
+    }
+    reason
 }
 
 /// Closes a connection in good order; what it still had to write is written first. Bounded, since a dead peer never

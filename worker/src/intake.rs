@@ -4,7 +4,6 @@
 //! was not acknowledged is delivered again, and the ledger knows what it has seen.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
@@ -31,9 +30,6 @@ pub(crate) struct Intake {
     /// True while deliveries are being taken.
     pub(crate) consuming: watch::Sender<bool>,
 }
-
-/// How long opening all channels and consumers may take. A queue without a majority of its nodes does not answer.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +69,7 @@ impl Intake {
         consumers: &mut Vec<(Partition, Consumer)>,
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
-        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.open(connection, consumers));
+        let opening = tokio::time::timeout(amqp::OPEN_TIMEOUT, self.open(connection, consumers));
         let Some(opened) = stop.run_until_cancelled(opening).await else {
             return Ok(());
         };

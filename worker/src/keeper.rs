@@ -62,8 +62,12 @@ const SOURCES: [Source; 3] = [
 enum KeeperError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("lost the connection")]
+    Lost(#[source] lapin::Error),
     #[error("could not consume {queue}; is the topology declared?")]
     Consume { queue: &'static str, source: lapin::Error },
+    #[error("RabbitMQ did not let the queues of dead letters be consumed within 15 seconds")]
+    Slow,
     #[error("deliveries of dead letters broke off")]
     Delivery(#[source] lapin::Error),
     #[error("the broker ended the deliveries of {queue}")]
@@ -84,13 +88,17 @@ impl Keeper {
         // Asked first: what is delivered while the database is away comes again, and each time is counted.
         self.pool.ping().await?;
         let connection = amqp::connect(&self.amqp, "keeper").await?;
-        let result = self.keep_all(&connection, shutdown).await;
+        let kept = amqp::while_connected(&connection, self.keep_all(&connection, shutdown)).await;
         amqp::close(&connection).await;
-        result
+        kept.map_err(KeeperError::Lost)?
     }
 
     async fn keep_all(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), KeeperError> {
-        let mut deliveries = consume(connection).await?;
+        let opening = tokio::time::timeout(amqp::OPEN_TIMEOUT, consume(connection));
+        let Some(opened) = shutdown.run_until_cancelled(opening).await else {
+            return Ok(());
+        };
+        let mut deliveries = opened.map_err(|_| KeeperError::Slow)??;
         // A batch that was begun is finished before `shutdown` is looked at again.
         while let Some(Some(first)) = shutdown.run_until_cancelled(deliveries.next()).await {
             let batch = with_those_there(first?, &mut deliveries)?;

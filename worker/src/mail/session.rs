@@ -12,7 +12,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
-use lapin::{Acker, Connection, ErrorKind};
+use lapin::{Acker, Connection, Consumer, ErrorKind};
 use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{self, Rung};
@@ -41,12 +41,16 @@ pub(crate) enum SessionError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("lost the connection")]
+    Lost(#[source] lapin::Error),
     #[error("the retry queue {queue} is missing; run `loyalty topology`")]
     MissingRung { queue: String },
     #[error("could not ask for the retry queue {queue}")]
     Ask { queue: String, source: lapin::Error },
     #[error("could not consume {}; is the topology declared?", topology::EMAILS)]
     Consume(#[source] lapin::Error),
+    #[error("RabbitMQ did not let mails be consumed within 15 seconds")]
+    Slow,
     #[error("deliveries of mails broke off")]
     Delivery(#[source] lapin::Error),
     #[error("the broker ended the deliveries of mails")]
@@ -68,25 +72,33 @@ impl Session<'_> {
         // the limit at which the broker gives a message up.
         self.office.pool.ping().await?;
         let connection = amqp::connect(self.amqp, "mailer").await?;
-        let result = self.work(&connection, shutdown).await;
+        let worked = amqp::while_connected(&connection, self.work(&connection, shutdown)).await;
         amqp::close(&connection).await;
-        result
+        worked.map_err(SessionError::Lost)?
     }
 
     async fn work(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), SessionError> {
+        let opening = tokio::time::timeout(amqp::OPEN_TIMEOUT, self.open(connection));
+        let Some(opened) = shutdown.run_until_cancelled(opening).await else {
+            return Ok(());
+        };
+        let deliveries = opened.map_err(|_| SessionError::Slow)??;
+        info!(prefetch = self.prefetch, "Consuming mails");
+        self.consume(deliveries, shutdown).await
+    }
+
+    async fn open(&self, connection: &Connection) -> Result<Consumer, SessionError> {
         for rung in self.office.ladder.rungs() {
             stands(connection, *rung).await?;
         }
-        self.consume(connection, shutdown).await
-    }
-
-    async fn consume(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), SessionError> {
         let channel = connection.create_channel().await.map_err(SessionError::Consume)?;
         channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(SessionError::Consume)?;
         let (queue, tag) = (topology::EMAILS.into(), "loyalty-mailer".into());
         let consuming = channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default());
-        let mut deliveries = consuming.await.map_err(SessionError::Consume)?;
-        info!(prefetch = self.prefetch, "Consuming mails");
+        consuming.await.map_err(SessionError::Consume)
+    }
+
+    async fn consume(&self, mut deliveries: Consumer, shutdown: &CancellationToken) -> Result<(), SessionError> {
         // However the session ends, those who wait for their turn are told.
         let leave = CancellationToken::new();
         let _told_at_the_end = leave.clone().drop_guard();

@@ -2,6 +2,9 @@
 //! behave badly.
 
 mod keeping;
+mod line;
+mod lost;
+mod overhear;
 mod tls;
 mod world;
 

@@ -81,7 +81,7 @@ impl World {
         let name = format!("mail_{}_{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
         servers.postgres.create_database(&name).await.expect("a database");
         servers.rabbitmq.create_vhost(&name).await.expect("a virtual host");
-        let pool = Pool::new(&SecretUrl::new(servers.postgres.url(&name)), Use::Keys, 8).expect("the database's URL");
+        let pool = pool(&SecretUrl::new(servers.postgres.url(&name)));
         migrate::migrate(&pool).await.expect("the migrations run");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
         let ladder = serde_json::from_value(serde_json::json!(LADDER)).expect("a ladder");
@@ -107,6 +107,10 @@ impl World {
         SecretUrl::new(self.servers.rabbitmq.url(&self.name))
     }
 
+    pub(crate) fn database(&self) -> SecretUrl {
+        SecretUrl::new(self.servers.postgres.url(&self.name))
+    }
+
     pub(crate) async fn channel(&self) -> (Connection, Channel) {
         let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");
@@ -115,9 +119,15 @@ impl World {
 
     /// Starts the mailer, the relay and the keeper, as a worker does.
     pub(crate) fn post(&self) -> Post {
-        let mailer = self.mailer();
+        self.post_by(&self.amqp(), &self.database())
+    }
+
+    /// The same, with other ways to the servers for the mailer and the keeper. The relay keeps its own.
+    pub(crate) fn post_by(&self, amqp: &SecretUrl, database: &SecretUrl) -> Post {
+        let pool = pool(database);
+        let mailer = self.mailer(pool.clone());
         let post = self.relay();
-        let (amqp, pool, stop) = (self.amqp(), self.pool.clone(), post.stop.clone());
+        let (amqp, stop) = (amqp.clone(), post.stop.clone());
         let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, reconnects(), stop.clone()));
         let mailer = tokio::spawn(mailer.run(amqp, reconnects(), stop));
         post.and([keeper, mailer])
@@ -130,9 +140,9 @@ impl World {
         Post { stop, wake, parts: vec![relay] }
     }
 
-    fn mailer(&self) -> Mailer {
+    fn mailer(&self, pool: Pool) -> Mailer {
         let metrics = MailMetrics::new(&mut Registry::default());
-        Mailer::new(&self.settings, self.pool.clone(), self.publisher(), metrics).expect("settings that make sense")
+        Mailer::new(&self.settings, pool, self.publisher(), metrics).expect("settings that make sense")
     }
 
     fn publisher(&self) -> Publisher {
@@ -229,6 +239,20 @@ impl World {
         client.batch_execute(statement).await.expect(statement);
     }
 
+    /// Has transactions stand still in the middle of their commit that did `what` to rows of which `which` is true.
+    pub(crate) async fn hold_commits(&self, what: &str, which: &str) -> Commits {
+        self.execute(&format!(
+            "create function stand_still() returns trigger language plpgsql as
+                 $$ begin perform pg_advisory_xact_lock(1); return null; end $$;
+             create constraint trigger stand_still after {what} deferrable initially deferred
+                 for each row when ({which}) execute function stand_still()"
+        ))
+        .await;
+        let holder = self.pool.get().await.expect("a connection");
+        holder.batch_execute("select pg_advisory_lock(1)").await.expect("the lock");
+        Commits { holder, watch: self.pool.clone() }
+    }
+
     /// Publishes whatever to wherever, with a header that nobody expects.
     pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
         let (connection, channel) = self.channel().await;
@@ -255,6 +279,30 @@ impl World {
     }
 }
 
+/// Commits that stand still.
+pub(crate) struct Commits {
+    holder: loyalty_store::Connection,
+    watch: Pool,
+}
+
+impl Commits {
+    /// Waits until there is one.
+    pub(crate) async fn comes(&self) {
+        const WAITING: &str =
+            "select from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
+        let stands = async || {
+            let client = self.watch.get().await.expect("a connection");
+            client.query_opt(WAITING, &[]).await.expect("the sessions").map(drop)
+        };
+        eventually("a commit comes", stands).await;
+    }
+
+    /// Lets it, and all to come, go on.
+    pub(crate) async fn goes_on(self) {
+        self.holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
+    }
+}
+
 /// The running parts.
 pub(crate) struct Post {
     stop: CancellationToken,
@@ -276,6 +324,10 @@ impl Post {
             part.await.expect("no part panics");
         }
     }
+}
+
+fn pool(database: &SecretUrl) -> Pool {
+    Pool::new(database, Use::Keys, 8).expect("the database's URL")
 }
 
 /// Under the build's own directory: a second run finds them made.
