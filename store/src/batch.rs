@@ -29,7 +29,7 @@ pub struct Batch(Transaction);
 pub struct View {
     /// The database's clock.
     pub now: Timestamp,
-    /// Every member of the batch; somebody unknown has a fresh row.
+    /// Every member of the batch; somebody unknown has a fresh row. [`Batch::open_free`] leaves out who is held.
     pub accounts: HashMap<MemberId, Account>,
     /// The commands of the batch that are in the ledger already.
     pub known: HashMap<Key, Content>,
@@ -70,9 +70,21 @@ pub struct Changes {
 
 const NOW: &str = "select now()";
 
-const LOCK: &str = "
-    select member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at
-    from member where member_id = any($1) order by member_id for update";
+macro_rules! lock {
+    ($when_held:literal) => {
+        concat!(
+            "select member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at
+             from member where member_id = any($1) order by member_id for update ",
+            $when_held
+        )
+    };
+}
+
+/// Waits for who is held.
+const LOCK: &str = lock!("");
+
+/// Waits for nobody: who is held does not come back.
+const LOCK_FREE: &str = lock!("skip locked");
 
 const KNOWN: &str = "
     select k.member_id, k.command_id, l.type, l.points, l.reason, l.source_ref, l.email_sha256, l.name_sha256
@@ -80,9 +92,12 @@ const KNOWN: &str = "
     cross join lateral (
         select * from ledger where ledger.member_id = k.member_id and ledger.command_id = k.command_id limit 1) as l";
 
+/// Somebody whose row is there is not even tried: where another transaction is changing that row, the conflict would
+/// have to wait for its end.
 const INTRODUCE: &str = "
     insert into member (member_id, status, epoch, balance, lifetime, last_seq, updated_at)
-    select id, 'unenrolled', 0, 0, 0, 0, now() from unnest($1::text[]) as u (id) order by id collate \"C\"
+    select id, 'unenrolled', 0, 0, 0, 0, now() from unnest($1::text[]) as u (id)
+    where not exists (select from member where member_id = id) order by id collate \"C\"
     on conflict do nothing";
 
 const PARKED: &str = "
@@ -96,8 +111,23 @@ impl Batch {
     /// Begins the transaction, locks the members of the keys in the order of their ids, and reads what is known.
     /// `enrolling` are the members whom the commands may enrol.
     pub async fn open(pool: &Pool, keys: &[Key], enrolling: &[MemberId]) -> Result<(Self, View), StoreError> {
+        Self::open_with(LOCK, pool, keys, enrolling).await
+    }
+
+    /// As [`open`](Self::open), but without waiting for anybody's row: a member whom another session holds just now
+    /// is not in the view's accounts, and nothing may be decided about them.
+    pub async fn open_free(pool: &Pool, keys: &[Key], enrolling: &[MemberId]) -> Result<(Self, View), StoreError> {
+        Self::open_with(LOCK_FREE, pool, keys, enrolling).await
+    }
+
+    async fn open_with(
+        lock: &str,
+        pool: &Pool,
+        keys: &[Key],
+        enrolling: &[MemberId],
+    ) -> Result<(Self, View), StoreError> {
         let batch = Self(Transaction::about_to_begin(pool).await?);
-        let view = batch.read(keys, enrolling).await?;
+        let view = batch.read(lock, keys, enrolling).await?;
         Ok((batch, view))
     }
 
@@ -138,20 +168,20 @@ impl Batch {
         Ok(())
     }
 
-    async fn read(&self, keys: &[Key], enrolling: &[MemberId]) -> Result<View, StoreError> {
+    async fn read(&self, lock: &str, keys: &[Key], enrolling: &[MemberId]) -> Result<View, StoreError> {
         let client = &self.0;
         let key_members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
         let members: Vec<&str> = key_members.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let key_commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
-        let (now, lock, known) =
-            try_join!(client.prepare_cached(NOW), client.prepare_cached(LOCK), client.prepare_cached(KNOWN))?;
+        let (now, locking, known) =
+            try_join!(client.prepare_cached(NOW), client.prepare_cached(lock), client.prepare_cached(KNOWN))?;
         // One flight: the statements are sent together, in this order, and answered together.
         let lock_parameters: Parameters<'_, 1> = [&members];
         let known_parameters: Parameters<'_, 2> = [&key_members, &key_commands];
         let ((), now, locked, known) = try_join!(
             client.batch_execute("begin"),
             client.query_one(&now, &[]),
-            client.query(&lock, &lock_parameters),
+            client.query(&locking, &lock_parameters),
             client.query(&known, &known_parameters),
         )?;
         let mut view = View {
@@ -160,13 +190,15 @@ impl Batch {
             known: known.iter().map(known_command).collect::<Result<_, _>>()?,
             parked: HashMap::new(),
         };
-        self.introduce(keys, enrolling, &members, &mut view).await?;
+        self.introduce(lock, keys, enrolling, &members, &mut view).await?;
         Ok(view)
     }
 
-    /// The rarer second flight: gives the unknown a row to lock, and reads what waits for those not enrolled.
+    /// The rarer second flight: gives the unknown a row to lock, and reads what waits for those not enrolled. Who is
+    /// held looks unknown at first, gets no row, and is not locked here either.
     async fn introduce(
         &self,
+        lock: &str,
         keys: &[Key],
         enrolling: &[MemberId],
         members: &[&str],
@@ -185,9 +217,9 @@ impl Batch {
         let of_missing = keys.iter().filter(|(member, _)| status(member.as_str()).is_none());
         let (key_members, key_commands): (Vec<&str>, Vec<_>) =
             of_missing.map(|(member, command)| (member.as_str(), command.uuid())).unzip();
-        let (introduce, lock, known, parked) = try_join!(
+        let (introduce, locking, known, parked) = try_join!(
             client.prepare_cached(INTRODUCE),
-            client.prepare_cached(LOCK),
+            client.prepare_cached(lock),
             client.prepare_cached(KNOWN),
             client.prepare_cached(PARKED),
         )?;
@@ -198,7 +230,7 @@ impl Batch {
         let waiting_parameters: Parameters<'_, 3> = [&waiting, &enrolling, &named];
         let (_, locked, known, parked) = try_join!(
             client.execute(&introduce, &missing_parameters),
-            client.query(&lock, &missing_parameters),
+            client.query(&locking, &missing_parameters),
             client.query(&known, &known_parameters),
             client.query(&parked, &waiting_parameters),
         )?;

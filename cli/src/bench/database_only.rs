@@ -37,7 +37,7 @@ async fn apply(pool: &Pool, mut messages: Vec<Message>) -> Result<()> {
     let programme = Programme::default();
     while !messages.is_empty() {
         let part: Vec<_> = messages.drain(..size.min(messages.len())).collect();
-        let (batch, view) = Batch::open(pool, &keys(&part), &enrolling(&part)).await?;
+        let (batch, view) = Batch::open_free(pool, &keys(&part), &enrolling(&part)).await?;
         let (changes, _) = fold(view, &part, &programme, Events::Off);
         batch.commit(&changes).await?;
     }

@@ -1,5 +1,7 @@
-//! The operator's side of the store against a real server: letters, mails, members computed anew, and commands that wait.
+//! The operator's side of the store against a real server: letters, mails, members computed anew or held by others, and
+//! commands that wait.
 
+mod held;
 mod letters;
 mod mails;
 mod parked;
