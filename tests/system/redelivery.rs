@@ -55,10 +55,10 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
     world.enroll("bob").await;
     world.settled().await;
 
-    // While the worker waits for bob, a command of ann and a bad message come together for its next batch.
+    // While the worker waits with bob, a command of ann and a bad message come together for its next batch.
     world.execute(STOP_AT_ANN).await.expect("a trigger");
     let ann = world.hold("select pg_advisory_xact_lock(1)").await;
-    let bob = world.hold("select from member where member_id = 'bob' for update").await;
+    let members = world.hold("lock table member in exclusive mode").await;
     let first = world.earn("bob", 1).await;
     world.waiting(1).await;
     let exit = command("ann", Action::Exit);
@@ -66,7 +66,7 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
     world.send(&Raw::of(&exit).with_body("nonsense")).await;
     let queue = Partition::of(&exit.member_id).queue();
     eventually("they are delivered", async || (world.ready(&queue).await == 0).then_some(())).await;
-    bob.release().await;
+    members.release().await;
     eventually("the batch of bob", async || world.is_in_ledger(first).await.then_some(())).await;
     world.waiting(1).await;
 
@@ -106,7 +106,7 @@ async fn a_worker_killed_before_its_commit_loses_nothing() {
 async fn a_worker_cut_off_before_its_commit_and_its_successor_do_not_collide() {
     let world = World::start().await;
     world.enroll("ann").await;
-    meet(&world, "ann", Action::Earn { points: points(50) }).await;
+    meet(&world, "ann", Action::Earn { points: points(50) }, Meeting::HeldBack).await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 50 applied = 50"]);
 }
 
@@ -114,7 +114,7 @@ async fn a_worker_cut_off_before_its_commit_and_its_successor_do_not_collide() {
 #[tokio::test]
 async fn a_worker_cut_off_before_it_enrols_somebody_and_its_successor_do_not_collide() {
     let world = World::start().await;
-    meet(&world, "ann", Action::Enroll { email: None, name: None }).await;
+    meet(&world, "ann", Action::Enroll { email: None, name: None }, Meeting::Waits).await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0"]);
 }
 
@@ -122,13 +122,21 @@ async fn a_worker_cut_off_before_it_enrols_somebody_and_its_successor_do_not_col
 #[tokio::test]
 async fn a_worker_cut_off_before_it_parks_a_command_and_its_successor_do_not_collide() {
     let world = World::start().await;
-    meet(&world, "ann", Action::Earn { points: points(50) }).await;
+    meet(&world, "ann", Action::Earn { points: points(50) }, Meeting::Waits).await;
     assert_eq!(world.parked("ann").await, 1);
+}
+
+/// What a worker does about a member whom another worker has in hand.
+enum Meeting {
+    /// It holds the command back and tries again, since the row is held.
+    HeldBack,
+    /// It waits for the row that the other is about to make.
+    Waits,
 }
 
 /// "Single active consumer" is no lock: a worker that lost its connection may still be about to commit a command
 /// when its successor is given the same. Brings two workers there and lets them go.
-async fn meet(world: &World, member: &str, action: Action) {
+async fn meet(world: &World, member: &str, action: Action, meeting: Meeting) {
     let proxy = world.broker_proxy().await;
     let _worker = world.worker_through(Way::to_broker(&proxy)).await;
     world.enroll("somebody-else").await;
@@ -141,8 +149,11 @@ async fn meet(world: &World, member: &str, action: Action) {
     world.waiting(1).await;
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
-    // The successor has the same command now, and waits for the first to be done with the member.
-    world.waiting(2).await;
+    // The successor has the same command now, and the first is not done with the member.
+    match meeting {
+        Meeting::HeldBack => successor.says("their commands are held back").await,
+        Meeting::Waits => world.waiting(2).await,
+    }
     held.release().await;
     world.settled().await;
     assert_eq!(world.dead_letters().await, []);

@@ -13,7 +13,7 @@ use loyalty_tests::waiting::within;
 use loyalty_tests::{PATIENCE, Program, Raw, Setup, Way, World, eventually, points};
 
 /// What a worker shows after the first test's traffic.
-const SHOWN_BY_WORKER: [(&str, f64); 33] = [
+const SHOWN_BY_WORKER: [(&str, f64); 34] = [
     ("loyalty_worker_commands_total{fate=\"applied\"}", 5.0),
     ("loyalty_worker_commands_total{fate=\"refused\"}", 1.0),
     ("loyalty_worker_commands_total{fate=\"duplicate\"}", 1.0),
@@ -26,6 +26,7 @@ const SHOWN_BY_WORKER: [(&str, f64); 33] = [
     ("loyalty_worker_batch_splits_total", 0.0),
     ("loyalty_worker_consuming", 1.0),
     ("loyalty_worker_oldest_command_age_seconds{partition=\"02\"}", 0.0),
+    ("loyalty_worker_held_commands{partition=\"02\"}", 0.0),
     ("loyalty_worker_unconfirmed_messages{publisher=\"outbox\"}", 0.0),
     ("loyalty_worker_publisher_up{publisher=\"outbox\"}", 1.0),
     ("loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}", 0.0),
@@ -157,6 +158,26 @@ async fn while_the_database_is_away_the_age_grows_and_its_figures_are_absent() {
     world.settled().await;
     worker.shows(&[(age, 0.0), ("loyalty_tables_read", 1.0)]).await;
     world.verified().await;
+}
+
+#[tokio::test]
+async fn commands_that_wait_for_a_held_row_are_counted_and_grow_old() {
+    let world = World::start().await;
+    let worker = watched(&world, Way::default()).await;
+    world.enroll("123").await;
+    world.settled().await;
+    let held = world.hold("select from member where member_id = '123' for update").await;
+    world.earn("123", 5).await;
+    world.earn("123", 6).await;
+    let [count, age] = ["held_commands", "oldest_command_age_seconds"]
+        .map(|name| format!("loyalty_worker_{name}{{partition=\"02\"}}"));
+    worker.shows(&[(&count, 2.0)]).await;
+    let old = async || worker.figures().await.value(&age).is_some_and(|age| age > 3.0).then_some(());
+    eventually("the command in hand grows old", old).await;
+
+    held.release().await;
+    world.settled().await;
+    worker.shows(&[(&count, 0.0), (&age, 0.0), ("loyalty_worker_batch_retries_total", 0.0)]).await;
 }
 
 #[tokio::test]

@@ -25,9 +25,10 @@ pub const SUSPECT_AFTER_DELIVERIES: i64 = 3;
 /// with the culprit all those that were delivered behind it.
 pub const LONE_WORKERS_MAX: i32 = 5;
 
-/// The transactions of a batch, in order: as few as possible, a suspect in one of its own.
-pub fn parts(messages: Vec<Message>) -> Vec<Vec<Message>> {
-    split(messages, is_suspect)
+/// The transactions of a batch, in order: as few as possible, none of more than `largest` messages, a suspect in one of
+/// its own.
+pub fn parts(messages: Vec<Message>, largest: usize) -> Vec<Vec<Message>> {
+    split(messages, largest, is_suspect)
 }
 
 /// Whether workers may have died of this message, or of one that they held together with it.
@@ -40,13 +41,13 @@ pub const fn lingers(last: usize, waiting: usize) -> bool {
     last >= BUSY_COMMANDS && waiting < ENOUGH_COMMANDS
 }
 
-fn split<T>(items: Vec<T>, alone: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
+fn split<T>(items: Vec<T>, largest: usize, alone: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
     let mut parts: Vec<Vec<T>> = Vec::new();
     let mut open = false;
     for item in items {
         let suspect = alone(&item);
         match parts.last_mut() {
-            Some(part) if open && !suspect => part.push(item),
+            Some(part) if open && !suspect && part.len() < largest => part.push(item),
             Some(_) | None => parts.push(vec![item]),
         }
         open = !suspect;
@@ -60,12 +61,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_suspect_is_taken_alone_and_in_its_place() {
-        let check = |items: &[i32], parts: &[&[i32]]| assert_eq!(split(items.to_vec(), |item| *item < 0), parts);
+    fn a_suspect_is_taken_alone_and_in_its_place_and_no_part_is_too_large() {
+        let check = |items: &[i32], parts: &[&[i32]]| assert_eq!(split(items.to_vec(), 3, |item| *item < 0), parts);
         check(&[], &[]);
         check(&[1, 2, 3], &[&[1, 2, 3]]);
         check(&[1, -2, 3, 4], &[&[1], &[-2], &[3, 4]]);
         check(&[-1, -2], &[&[-1], &[-2]]);
+        check(&[1, 2, 3, 4, 5, 6, 7], &[&[1, 2, 3], &[4, 5, 6], &[7]]);
     }
 
     #[test]
@@ -80,8 +82,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_or_moved(items: Vec<i8>) {
-            prop_assert_eq!(split(items.clone(), |item| *item < 0).concat(), items);
+        fn nothing_is_lost_or_moved(items: Vec<i8>, largest in 1_usize..10) {
+            let parts = split(items.clone(), largest, |item| *item < 0);
+            prop_assert!(parts.iter().all(|part| (1..=largest).contains(&part.len())));
+            prop_assert_eq!(parts.concat(), items);
         }
     }
 }

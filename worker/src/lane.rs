@@ -3,7 +3,13 @@
 //!
 //! Nothing is acknowledged before its transaction is committed. A batch that the database refuses is split until the
 //! culprit is alone; a batch that it cannot take just now is kept and tried again. A message that may have killed its
-//! worker is taken alone, and set aside once it has killed several.
+//! worker is taken alone, and set aside once it has killed several. What is about a member whose row somebody else
+//! holds is held back, and everybody else's goes on.
+
+mod acks;
+mod held;
+#[cfg(test)]
+mod properties;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +18,7 @@ use std::time::Instant;
 use lapin::options::BasicAckOptions;
 use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::chain;
-use loyalty_common::{Partition, backoff};
+use loyalty_common::{MemberId, backoff};
 use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::{Pool, StoreError, suspect};
@@ -27,6 +33,9 @@ use crate::ledger::Programme;
 use crate::message::{Content, Message, Unusable, enrolling, keys};
 use crate::metrics::Metrics;
 use crate::telling::Events;
+
+use acks::acks;
+use held::{Held, News};
 
 /// What a lane works with.
 #[derive(Clone, Debug)]
@@ -48,6 +57,9 @@ pub(crate) struct Lane {
 /// takes minutes: a storage that stalls is no fault of the command.
 const CUT_SHORT_TRIES: u32 = 5;
 
+/// How many members one line of the log names.
+const NAMED_MAX: usize = 10;
+
 /// Why a lane gave up its session.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaneError {
@@ -67,6 +79,7 @@ impl Lane {
     ) -> Result<(), LaneError> {
         let mut taken = Vec::new();
         let mut last = 0;
+        let mut held = Held::default();
         let mut in_hand = self.metrics.hand.of_lane();
         loop {
             if batching::lingers(last, deliveries.len()) {
@@ -75,6 +88,7 @@ impl Lane {
             let count = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
+                () = held.due() => held.release(&mut taken),
                 count = deliveries.recv_many(&mut taken, self.batch_commands) => count,
             };
             if count == 0 {
@@ -82,14 +96,19 @@ impl Lane {
             }
             last = count;
             // Splitting puts the parts back at the front, so that the order stays.
-            let mut parts: VecDeque<Vec<Message>> = batching::parts(std::mem::take(&mut taken)).into();
+            let mut parts = VecDeque::from(batching::parts(std::mem::take(&mut taken), self.batch_commands));
             let mut attempt = 0;
             while let Some(mut part) = parts.pop_front() {
-                in_hand.holds(part.iter().chain(parts.iter().flatten()));
-                match self.attempt(&mut part).await {
+                // What comes behind a message that is held back waits with it.
+                held.hold_back(&mut part, Instant::now(), |_| false);
+                if part.is_empty() {
+                    continue;
+                }
+                in_hand.holds(held.messages(), part.iter().chain(parts.iter().flatten()));
+                match self.attempt(&mut part, &mut held).await {
                     Ok(fates) => {
                         attempt = 0;
-                        self.settle(&part, &fates).await?;
+                        self.settle(&part, &fates, held.messages()).await?;
                     }
                     Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
                     Err(error) => {
@@ -105,18 +124,19 @@ impl Lane {
                     parts.iter_mut().flatten().for_each(|message| message.repeated = true);
                 }
             }
-            in_hand.holds(std::iter::empty());
+            in_hand.holds(held.messages(), std::iter::empty());
+            tell(held.messages().len(), &held.news());
         }
     }
 
     /// One transaction; before it, what must outlive this process should it die of it.
-    async fn attempt(&self, part: &mut [Message]) -> Result<Vec<Fate>, StoreError> {
-        if let [message] = part
+    async fn attempt(&self, part: &mut Vec<Message>, held: &mut Held) -> Result<Vec<Fate>, StoreError> {
+        if let [message] = part.as_mut_slice()
             && batching::is_suspect(message)
         {
             self.suspect(message).await?;
         }
-        self.apply(part).await
+        self.apply(part, held).await
     }
 
     /// Notes that a message that may have killed its worker is applied alone now, and sets it aside if that was the end
@@ -148,10 +168,11 @@ impl Lane {
         }
     }
 
-    /// The batch's own transaction.
-    async fn apply(&self, part: &[Message]) -> Result<Vec<Fate>, StoreError> {
+    /// The batch's own transaction. The part loses what is held back.
+    async fn apply(&self, part: &mut Vec<Message>, held: &mut Held) -> Result<Vec<Fate>, StoreError> {
         let began = Instant::now();
-        let (batch, view) = Batch::open(&self.pool, &keys(part), &enrolling(part)).await?;
+        let (batch, view) = Batch::open_free(&self.pool, &keys(part), &enrolling(part)).await?;
+        held.hold_back(part, began, |member| !view.accounts.contains_key(member));
         let (changes, verdicts) = fold(view, part, &self.programme, self.events);
         batch.commit(&changes).await?;
         if changes.rewards.iter().any(|reward| reward.recipient.is_some()) {
@@ -161,20 +182,21 @@ impl Lane {
             self.announcer.notify_one();
         }
         let fates: Vec<Fate> = verdicts.into_iter().map(|verdict| verdict.fate).collect();
+        if fates.is_empty() {
+            return Ok(fates); // All of it is held back: no batch to count.
+        }
         self.metrics.batch_committed(part, &fates, began.elapsed());
         debug!(batch.size = part.len(), batch.ms = began.elapsed().as_millis(), "Committed a batch");
         Ok(fates)
     }
 
-    /// The commit is done: tells the broker, one acknowledgement for each channel.
-    async fn settle(&self, part: &[Message], fates: &[Fate]) -> Result<(), LaneError> {
+    /// The commit is done: tells the broker, one acknowledgement for each channel as long as nothing is held back.
+    async fn settle(&self, part: &[Message], fates: &[Fate], held_back: &[Message]) -> Result<(), LaneError> {
         for (message, fate) in part.iter().zip(fates) {
             report(message, *fate);
         }
-        for partition in Partition::all() {
-            // A lane gets all deliveries of its partitions in order, so the last one covers those before it.
-            let Some(last) = part.iter().rev().find(|message| message.partition == partition) else { continue };
-            match last.delivery.acker.ack(BasicAckOptions { multiple: true }).await {
+        for ack in acks(part, held_back) {
+            match ack.message.delivery.acker.ack(BasicAckOptions { multiple: ack.multiple }).await {
                 Ok(true) => {}
                 Ok(false) => return Err(LaneError::ChannelGone),
                 Err(error) => return Err(LaneError::Ack(error)),
@@ -224,6 +246,25 @@ fn is_to_blame(part: &[Message], error: &StoreError, attempt: u32) -> bool {
         [Message { content: Content::Unusable(_), .. }] => false,
         [_] => error.is_content_refused() || (error.is_cut_short() && attempt >= CUT_SHORT_TRIES),
         _ => error.is_content_refused() || error.is_cut_short(),
+    }
+}
+
+/// One line when members are held for longer than a moment, and one when they are free again.
+fn tell(held_back: usize, news: &News) {
+    if held_back > 0 {
+        debug!(commands = held_back, "Somebody else holds the rows of members; their commands are held back");
+    }
+    let named = |members: &[MemberId]| {
+        let names: Vec<&str> = members.iter().take(NAMED_MAX).map(MemberId::as_str).collect();
+        names.join(", ")
+    };
+    if !news.held.is_empty() {
+        let (members, count) = (named(&news.held), news.held.len());
+        warn!(%members, count, "Somebody else holds the rows of members: their commands wait, all others go on; find and end who holds them");
+    }
+    if !news.free.is_empty() {
+        let (members, count) = (named(&news.free), news.free.len());
+        info!(%members, count, "The rows of members are free again; their commands go on");
     }
 }
 

@@ -1,4 +1,5 @@
-//! How old the oldest command is that the worker holds and has not applied, for each partition.
+//! How old the oldest command is that the worker holds and has not applied, for each partition, and how many of them
+//! wait because somebody else holds their member's row.
 //!
 //! A queue is worked off in order by one consumer, so the oldest command that its consumer holds is the oldest of the
 //! whole partition: this is the honest "age of the oldest unapplied command", and it grows while the database is away.
@@ -27,12 +28,20 @@ const AGE: Gauge = Gauge::seconds(
      partition; absent while this worker takes no commands",
 );
 
+const HELD: Gauge = Gauge::of(
+    "loyalty_worker_held_commands",
+    "Commands in hand that wait because another session holds their member's row in the database; absent while this \
+     worker takes no commands",
+);
+
 /// What the lanes hold.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
     consuming: AtomicBool,
     /// When the oldest command in hand of each partition was published, in milliseconds since 1970; 0: there is none.
     oldest_ms: [AtomicU64; PLACES],
+    /// Commands held back, of each partition.
+    held_back: [AtomicU64; PLACES],
 }
 
 impl Hand {
@@ -53,6 +62,11 @@ impl Hand {
         };
         Partition::all().map(|partition| (partition.to_string(), age(partition).as_secs_f64())).collect()
     }
+
+    fn held_back(&self) -> Vec<(String, u64)> {
+        let count = |partition: Partition| self.held_back[place(partition)].load(Ordering::Relaxed);
+        Partition::all().map(|partition| (partition.to_string(), count(partition))).collect()
+    }
 }
 
 /// What one lane holds. The partitions of two lanes are not the same ones.
@@ -62,18 +76,20 @@ pub(crate) struct LaneHand<'a> {
 }
 
 impl LaneHand<'_> {
-    /// Says what is still to be applied, in the order of its delivery.
-    pub(crate) fn holds<'a>(&mut self, messages: impl Iterator<Item = &'a Message>) {
-        let mut oldest = [0; PLACES];
-        for message in messages {
-            let first = &mut oldest[place(message.partition)];
-            if *first == 0 {
-                *first = milliseconds(message.since);
-            }
+    /// Says what is still to be applied: what is held back, and the rest.
+    pub(crate) fn holds<'a>(&mut self, held_back: &'a [Message], rest: impl Iterator<Item = &'a Message>) {
+        let (mut oldest, mut counts) = ([0; PLACES], [0; PLACES]);
+        for message in held_back.iter().chain(rest) {
+            let (oldest, since) = (&mut oldest[place(message.partition)], milliseconds(message.since));
+            *oldest = if *oldest == 0 { since } else { since.min(*oldest) };
         }
-        for (place, oldest) in oldest.into_iter().enumerate() {
+        for message in held_back {
+            counts[place(message.partition)] += 1;
+        }
+        for (place, (oldest, count)) in oldest.into_iter().zip(counts).enumerate() {
             if oldest > 0 || self.held[place] {
                 self.hand.oldest_ms[place].store(oldest, Ordering::Relaxed);
+                self.hand.held_back[place].store(count, Ordering::Relaxed);
                 self.held[place] = oldest > 0;
             }
         }
@@ -82,7 +98,7 @@ impl LaneHand<'_> {
 
 impl Drop for LaneHand<'_> {
     fn drop(&mut self) {
-        self.holds(std::iter::empty());
+        self.holds(&[], std::iter::empty());
     }
 }
 
@@ -94,7 +110,9 @@ impl Collector for Hand {
             return Ok(());
         }
         let ages = self.ages();
-        AGE.write_each(&mut encoder, "partition", ages.iter().map(|(partition, age)| (partition.as_str(), *age)))
+        AGE.write_each(&mut encoder, "partition", ages.iter().map(|(partition, age)| (partition.as_str(), *age)))?;
+        let held_back = self.held_back();
+        HELD.write_each(&mut encoder, "partition", held_back.iter().map(|(of, count)| (of.as_str(), *count)))
     }
 }
 
@@ -121,18 +139,38 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_in_hand_is_the_first_of_its_partition_until_it_is_let_go() {
+    fn the_oldest_in_hand_of_a_partition_is_shown_until_it_is_let_go() {
         let (hand, [two, five]) = (Hand::default(), [2, 5].map(|at| Partition::all().nth(at).expect("one of 16")));
         let age = |place: usize| hand.ages()[place].1.round();
         let seconds = Duration::from_secs;
         let all = [sent(two, seconds(90)), sent(five, seconds(60)), sent(two, seconds(30))];
         let mut lane = hand.of_lane();
-        lane.holds(all.iter());
+        lane.holds(&[], all.iter());
         assert_eq!((age(2), age(5), age(7)), (90.0, 60.0, 0.0));
-        lane.holds(all[1..].iter());
+        lane.holds(&all[..1], all[1..].iter());
+        assert_eq!((age(2), age(5), age(7)), (90.0, 60.0, 0.0));
+        lane.holds(&all[2..], all[..2].iter());
+        assert_eq!((age(2), age(5)), (90.0, 60.0), "what is held back is not always the oldest");
+        lane.holds(&[], all[1..].iter());
         assert_eq!((age(2), age(5)), (30.0, 60.0));
         drop(lane);
         assert_eq!((age(2), age(5)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn what_is_held_back_is_counted_until_it_is_let_go() {
+        let (hand, two) = (Hand::default(), Partition::all().nth(2).expect("one of 16"));
+        let messages = [sent(two, Duration::ZERO), sent(two, Duration::ZERO), sent(two, Duration::ZERO)];
+        let count = || hand.held_back()[2].1;
+        let mut lane = hand.of_lane();
+        lane.holds(&messages[..2], messages[2..].iter());
+        assert_eq!(count(), 2);
+        lane.holds(&[], messages[2..].iter());
+        assert_eq!(count(), 0);
+        lane.holds(&messages, std::iter::empty());
+        assert_eq!(count(), 3);
+        drop(lane);
+        assert_eq!(count(), 0);
     }
 
     #[test]
@@ -140,7 +178,8 @@ mod tests {
         let (hand, partition) = (Hand::default(), Partition::all().next().expect("one of 16"));
         let mut ahead = sent(partition, Duration::ZERO);
         ahead.since += Duration::from_secs(3_600);
-        hand.of_lane().holds([&ahead].into_iter());
+        let mut lane = hand.of_lane();
+        lane.holds(&[], [&ahead].into_iter());
         assert_eq!(hand.ages()[0], ("00".to_owned(), 0.0));
     }
 }
