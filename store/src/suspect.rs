@@ -1,8 +1,9 @@
-//! Messages that their workers may have died of: which processes tried one alone.
+//! Messages that their workers may have died of: which processes tried one alone, and whether one can be tried.
 //!
 //! The broker counts deliveries, but those of all that a process held when it died. Who did it is only known from
 //! what the process was doing, and only if that was written down before.
 
+use loyalty_common::MemberId;
 use uuid::Uuid;
 
 use crate::dead_letter::NewDeadLetter;
@@ -21,6 +22,18 @@ const NOTE: &str = "
 
 const TAKE_BACK: &str = "
     update suspect set tried = array_remove(tried, $3::uuid) where queue = $1 and digest = $2";
+
+/// The lock ends with the statement.
+const IS_HELD: &str = "
+    select exists (select from member where member_id = $1)
+           and not exists (select from member where member_id = $1 for update skip locked)";
+
+/// Whether another session holds the member's row just now, so that nothing about them can be tried.
+pub async fn is_held(pool: &Pool, member_id: &MemberId) -> Result<bool, StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(IS_HELD).await?;
+    Ok(client.query_one(&statement, &[&member_id.as_str()]).await?.get(0))
+}
 
 /// Notes that `worker` is about to apply a message alone, and answers how many processes have by now, with this one,
 /// since a message of its queue was tried that is another. The message is told as the letter that it would be.

@@ -2,6 +2,7 @@
 //! waits, and nobody else does.
 
 use loyalty_common::{Action, Command, MemberId, Partition};
+use loyalty_tests::poison::POISON;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{World, eventually, member_in, points};
 
@@ -171,5 +172,66 @@ async fn a_held_member_with_more_commands_than_a_worker_may_hold_stops_one_parti
     world.settled().await;
     commands.extend(many.into_iter().chain(behind));
     world.holds_in_order(&commands).await;
+    world.verified().await;
+}
+
+/// The guard: a suspect whose member is held is not noted as tried. Without it, workers that come and go while a row is
+/// held would condemn the member's first command.
+#[tokio::test]
+async fn a_held_command_that_sees_many_workers_come_and_go_is_not_taken_for_one_that_kills() {
+    /// Three until it is suspected, five until it would be condemned, and one that would do it.
+    const WORKERS: u32 = 9;
+    let world = World::start().await;
+    let mut commands = {
+        let worker = world.worker().await;
+        let commands = enrolled(&world).await;
+        worker.terminate().await;
+        commands
+    };
+    let held = world.hold(LOCKED).await;
+    let more = rounds(3);
+    world.publish_all(&more).await;
+    for _ in 0..WORKERS {
+        let worker = world.worker().await;
+        worker.says(HELD_BACK).await;
+        worker.terminate().await;
+    }
+    assert_eq!(world.count("suspect").await, 0);
+    held.release().await;
+    let _worker = world.worker().await;
+    world.settled().await;
+    assert_eq!(world.dead_letters().await, []);
+    commands.extend(more);
+    world.holds_in_order(&commands).await;
+    world.verified().await;
+}
+
+/// What is noted of another message of the queue ends the count of the one that kills.
+#[tokio::test]
+async fn a_command_that_kills_its_worker_is_found_although_one_before_it_is_held_back() {
+    let world = World::start().await;
+    let poison = world.poison().await;
+    let worker = world.worker().await;
+    let mut commands = enrolled(&world).await;
+    let held = world.hold(LOCKED).await;
+    let (before, behind) = (rounds(1), rounds(1));
+    world.publish_all(&before).await;
+    others_have(&world, 2).await;
+    let neighbour = member_in(Partition::of(&ann()), "neighbour-");
+    let mut deadly = command(neighbour.as_str(), Action::Earn { points: points(5) });
+    deadly.reason = POISON.parse().ok();
+    world.publish(&deadly).await;
+    world.publish_all(&behind).await;
+
+    let set_aside = async || world.count("dead_letter").await > 0;
+    let (_worker, _) = world.outlive(worker, set_aside).await;
+    others_have(&world, 3).await;
+    held.release().await;
+    world.settled().await;
+    let reasons: Vec<_> = world.dead_letters().await.into_iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, ["crashed"]);
+    commands.extend(before.into_iter().chain(behind));
+    world.holds_in_order(&commands).await;
+    poison.cure(&world).await;
     world.verified().await;
 }

@@ -14,6 +14,7 @@
 //! | ... nor whose row is being changed | `store/batch.rs`, `INTRODUCE` | `held::a_member_whose_row_is_being_changed_...` |
 //! | no acknowledgement covers what is held back | `worker/lane/acks.rs` | `held::a_worker_killed_while_it_holds_...`, `worker/src/lane/properties.rs` |
 //! | what comes later waits behind what is held back | `worker/lane/held.rs`, `hold_back` | `worker/src/lane/properties.rs` |
+//! | what is held is not noted as tried | `worker/lane.rs`, `attempt` | `held::a_held_command_that_sees_many_workers_...` |
 //! | a server that is away blames no command | `store/pool.rs`, `is_content_refused` | `fates::while_the_database_is_away_...` |
 //! | a refused batch is split down to the culprit | `worker/lane.rs`, `isolate` | `bad_input::a_command_that_the_database_refuses_...` |
 //! | errors leave out what the server quotes | `store/pool.rs`, `without_details` | the same |

@@ -134,9 +134,21 @@ impl Lane {
         if let [message] = part.as_mut_slice()
             && batching::is_suspect(message)
         {
+            if self.is_held(message).await? {
+                // Nobody dies of what is not tried. Noted, it would also end the count of the one who does kill.
+                held.hold_back(part, Instant::now(), |_| true);
+                return Ok(Vec::new());
+            }
             self.suspect(message).await?;
         }
         self.apply(part, held).await
+    }
+
+    async fn is_held(&self, message: &Message) -> Result<bool, StoreError> {
+        match &message.content {
+            Content::Command(command) => suspect::is_held(&self.pool, &command.member_id).await,
+            Content::Unusable(_) => Ok(false),
+        }
     }
 
     /// Notes that a message that may have killed its worker is applied alone now, and sets it aside if that was the end

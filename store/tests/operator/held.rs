@@ -1,7 +1,9 @@
 //! Members whose rows another session holds.
 
+use loyalty_common::MemberId;
 use loyalty_store::batch::{Batch, Changes};
 use loyalty_store::rows::Key;
+use loyalty_store::suspect;
 
 use crate::world::{World, earn};
 
@@ -18,12 +20,17 @@ async fn a_batch_that_waits_for_nobody_leaves_out_who_is_held_and_locks_the_othe
         members.sort();
         (batch, members)
     };
+    let is_held = async |member: &MemberId| suspect::is_held(&world.pool, member).await.expect("a look");
 
     let (holder, _) = Batch::open(&world.pool, &keys[..1], &[]).await.expect("a batch");
     let (batch, members) = open().await;
     assert_eq!(members, ["bob", "new"]);
+    assert!(is_held(&ann.member_id).await);
+    assert!(is_held(&bob.member_id).await, "the batch holds him");
+    assert!(!is_held(&new.member_id).await, "there is no row that everybody sees");
 
     batch.commit(&Changes::default()).await.expect("a commit");
     holder.commit(&Changes::default()).await.expect("a commit");
+    assert!(!is_held(&ann.member_id).await);
     assert_eq!(open().await.1, ["ann", "bob", "new"]);
 }
