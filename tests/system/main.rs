@@ -7,9 +7,9 @@
 //! | a command is looked up before it is decided | `worker/fold.rs`, `first_of` | `fates::a_repeated_command_changes_nothing` |
 //! | ... again, after waiting for who introduced the member | `store/batch.rs`, `introduce` | `redelivery::a_worker_cut_off_before_it_enrols_somebody_...` |
 //! | the members of a batch are locked | `store/batch.rs`, `LOCK_FREE` | `redelivery::a_worker_cut_off_before_its_commit_...` |
-//! | acknowledged only after the commit | `worker/lane.rs`, `run` | `redelivery::a_worker_killed_before_its_commit_...` |
-//! | acknowledged although the worker is stopping | `worker/lane.rs`, `run` | `takeover::a_worker_that_is_told_to_stop_...` |
-//! | a commit whose answer was lost counts as repeated | `worker/lane.rs`, `run` | `redelivery::a_commit_whose_answer_was_lost_...` |
+//! | acknowledged only after the commit | `worker/lane.rs`, `work` | `redelivery::a_worker_killed_before_its_commit_...` |
+//! | acknowledged although the worker is stopping | `worker/lane.rs`, `work` | `takeover::a_worker_that_is_told_to_stop_...` |
+//! | a commit whose answer was lost counts as repeated | `worker/lane.rs`, `work` | `redelivery::a_commit_whose_answer_was_lost_...` |
 //! | who is held is not waited for | `store/batch.rs`, `LOCK_FREE` | `held::a_member_whose_row_is_held_...` |
 //! | ... nor whose row is being changed | `store/batch.rs`, `INTRODUCE` | `held::a_member_whose_row_is_being_changed_...` |
 //! | no acknowledgement covers what is held back | `worker/lane/acks.rs` | `held::a_worker_killed_while_it_holds_...`, `worker/src/lane/properties.rs` |

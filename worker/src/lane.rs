@@ -31,7 +31,7 @@ use crate::batching;
 use crate::fold::{Fate, fold};
 use crate::ledger::Programme;
 use crate::message::{Content, Message, Unusable, enrolling, keys};
-use crate::metrics::Metrics;
+use crate::metrics::{LaneHand, Metrics};
 use crate::telling::Events;
 
 use acks::acks;
@@ -95,38 +95,53 @@ impl Lane {
                 return Ok(());
             }
             last = count;
-            // Splitting puts the parts back at the front, so that the order stays.
-            let mut parts = VecDeque::from(batching::parts(std::mem::take(&mut taken), self.batch_commands));
-            let mut attempt = 0;
-            while let Some(mut part) = parts.pop_front() {
-                // What comes behind a message that is held back waits with it.
-                held.hold_back(&mut part, Instant::now(), |_| false);
-                if part.is_empty() {
-                    continue;
-                }
-                in_hand.holds(held.messages(), part.iter().chain(parts.iter().flatten()));
-                match self.attempt(&mut part, &mut held).await {
-                    Ok(fates) => {
-                        attempt = 0;
-                        self.settle(&part, &fates, held.messages()).await?;
-                    }
-                    Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
-                    Err(error) => {
-                        if !self.wait(&error, &mut attempt, stop).await {
-                            self.leave(&part).await;
-                            return Ok(());
-                        }
-                        parts.push_front(part);
-                    }
-                }
-                // The answer to a commit may have been lost: from now on what is left may stand in the tables.
-                if attempt > 0 {
-                    parts.iter_mut().flatten().for_each(|message| message.repeated = true);
-                }
+            let parts = batching::parts(std::mem::take(&mut taken), self.batch_commands);
+            if !self.work(parts.into(), &mut held, &mut in_hand, stop).await? {
+                return Ok(());
             }
-            in_hand.holds(held.messages(), std::iter::empty());
             tell(held.messages().len(), &held.news());
         }
+    }
+
+    /// The transactions of a batch, until each message of it is settled or held back. False: the worker is stopping, and
+    /// what is left goes back to the broker.
+    async fn work(
+        &self,
+        mut parts: VecDeque<Vec<Message>>,
+        held: &mut Held,
+        in_hand: &mut LaneHand<'_>,
+        stop: &CancellationToken,
+    ) -> Result<bool, LaneError> {
+        let mut attempt = 0;
+        // Splitting puts the parts back at the front, so that the order stays.
+        while let Some(mut part) = parts.pop_front() {
+            // What comes behind a message that is held back waits with it.
+            held.hold_back(&mut part, Instant::now(), |_| false);
+            if part.is_empty() {
+                continue;
+            }
+            in_hand.holds(held.messages(), part.iter().chain(parts.iter().flatten()));
+            match self.attempt(&mut part, held).await {
+                Ok(fates) => {
+                    attempt = 0;
+                    self.settle(&part, &fates, held.messages()).await?;
+                }
+                Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
+                Err(error) => {
+                    if !self.wait(&error, &mut attempt, stop).await {
+                        self.leave(&part).await;
+                        return Ok(false);
+                    }
+                    parts.push_front(part);
+                }
+            }
+            // The answer to a commit may have been lost: from now on what is left may stand in the tables.
+            if attempt > 0 {
+                parts.iter_mut().flatten().for_each(|message| message.repeated = true);
+            }
+        }
+        in_hand.holds(held.messages(), std::iter::empty());
+        Ok(true)
     }
 
     /// One transaction; before it, what must outlive this process should it die of it.

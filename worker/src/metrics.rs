@@ -19,7 +19,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use gauge::Gauge;
-pub(crate) use hand::Hand;
+pub(crate) use hand::{Hand, LaneHand};
 pub(crate) use latest::{Figures, Latest};
 pub(crate) use outgoing::Outgoing;
 
