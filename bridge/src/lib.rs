@@ -33,7 +33,7 @@ mod waiting;
 use std::sync::Arc;
 
 use loyalty_common::secret::SecretUrl;
-use loyalty_producer::{Limits as Window, Producer};
+use loyalty_producer::{Limits as Window, Producer, WhenBlocked};
 use loyalty_store::pool::Use;
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::registry::Registry;
@@ -74,7 +74,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), BridgeError> {
     let BridgeSettings { amqp, database, admission, limits } = settings;
-    let window = Window { window: limits.requests, confirm_timeout: limits.confirm_timeout };
+    let Limits { requests, confirm_timeout, .. } = limits;
+    // Somebody stands at the till.
+    let window = Window { window: requests, confirm_timeout, when_blocked: WhenBlocked::GiveUp };
     let producer = Producer::start(amqp, "bridge", window);
     let app = Arc::new(App::new(producer, &database, admission, limits, metrics, registry)?);
     server::run(listener, routes::router(app), &limits, &shutdown).await;

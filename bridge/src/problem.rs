@@ -173,6 +173,11 @@ impl Problem {
         self.body.code
     }
 
+    /// Whether the broker takes nothing at all.
+    pub(crate) fn is_of_broker(&self) -> bool {
+        [Code::BrokerAway, Code::BrokerBlocked].iter().any(|code| code.as_str() == self.body.code)
+    }
+
     /// A problem in words.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self::with(code.status(), code.as_str(), detail.into())

@@ -1,10 +1,11 @@
 //! The confirming publisher: a message handed to it is either known to be safe in a queue, or its sender is told
 //! why not, and whether it may still arrive.
 //!
-//! One task owns one connection and one channel. It keeps every message until its confirm; when the connection
-//! breaks it connects again and sends what was not confirmed once more, in order. So a message may arrive twice, and
-//! never silently not at all: receivers recognise it by its id. It must never report a confirm that it did not see.
+//! One task owns one connection. It keeps every message until its confirm; when the connection breaks it connects
+//! again and sends what was not confirmed once more, in order. So a message may arrive twice, and never silently not
+//! at all: receivers recognise it by its id. It must never report a confirm that it did not see.
 
+mod door;
 mod flight;
 mod sending;
 mod traffic;
@@ -31,12 +32,23 @@ pub struct Limits {
     pub window: usize,
     /// From handing a message over to its confirm. Longer than a broker's restart, so that one is survived.
     pub confirm_timeout: Duration,
+    /// What a message does when the broker takes none for want of memory or disk.
+    pub when_blocked: WhenBlocked,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { window: 1_000, confirm_timeout: Duration::from_secs(30) }
+        Self { window: 1_000, confirm_timeout: Duration::from_secs(30), when_blocked: WhenBlocked::Wait }
     }
+}
+
+/// What a message does when the broker takes none for want of memory or disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBlocked {
+    /// It waits until its time is over: the broker may recover before.
+    Wait,
+    /// It is given up at once, for somebody who waits for an answer.
+    GiveUp,
 }
 
 /// A handle on the publisher; clones share its connection and its window. It closes when the last one is dropped.
@@ -45,7 +57,7 @@ pub struct Publisher {
     requests: mpsc::Sender<Request>,
     link: watch::Receiver<Link>,
     counts: Arc<Counts>,
-    confirm_timeout: Duration,
+    limits: Limits,
 }
 
 impl Publisher {
@@ -58,7 +70,7 @@ impl Publisher {
         let counts = Arc::new(Counts::default());
         let sending = Sending::new(inbox, link_state, Arc::clone(&counts), limits.window);
         tokio::spawn(sending.run(url, name.to_owned()));
-        Self { requests, link, counts, confirm_timeout: limits.confirm_timeout }
+        Self { requests, link, counts, limits }
     }
 
     /// Publishes a message and waits for its confirm.
@@ -69,14 +81,19 @@ impl Publisher {
     /// Hands a message over, waiting while the window is full, and returns the promise of its confirm. Messages
     /// submitted one after the other are sent in that order.
     pub async fn submit(&self, message: Message) -> Result<Unconfirmed, PublishError> {
-        let deadline = Instant::now() + self.confirm_timeout;
+        let (now, confirm_timeout) = (Instant::now(), self.limits.confirm_timeout);
+        let (deadline, half_time) = (now + confirm_timeout, now + confirm_timeout / 2);
         let (reply, answer) = oneshot::channel();
         let claimed = Arc::new(AtomicBool::new(false));
-        let request = Request { message: Arc::new(message), reply, claimed: Arc::clone(&claimed) };
-        match tokio::time::timeout_at(deadline, self.requests.send(request)).await {
-            Ok(Ok(())) => Ok(Unconfirmed { answer, deadline, claimed, link: self.link.clone() }),
-            Ok(Err(_)) => Err(PublishError::Closed),
-            Err(_) => Err(PublishError::not_sent(self.link.borrow().clone())),
+        let request = Request { message: Arc::new(message), reply, claimed: Arc::clone(&claimed), half_time };
+        let mut patience = Patience { deadline, link: self.link.clone(), when_blocked: self.limits.when_blocked };
+        tokio::select! {
+            biased;
+            handed_over = self.requests.send(request) => match handed_over {
+                Ok(()) => Ok(Unconfirmed { answer, claimed, patience }),
+                Err(_) => Err(PublishError::Closed),
+            },
+            link = patience.ends() => Err(PublishError::not_sent(link)),
         }
     }
 
@@ -96,27 +113,48 @@ impl Publisher {
 #[must_use = "a message whose confirm nobody waits for may never be sent"]
 pub struct Unconfirmed {
     answer: oneshot::Receiver<Result<Confirmed, PublishError>>,
-    deadline: Instant,
     claimed: Arc<AtomicBool>,
-    link: watch::Receiver<Link>,
+    patience: Patience,
 }
 
 impl Unconfirmed {
     /// Waits for the confirm.
     pub async fn confirmed(mut self) -> Result<Confirmed, PublishError> {
-        match tokio::time::timeout_at(self.deadline, &mut self.answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(PublishError::Closed),
-            Err(_) => Err(self.give_up()),
+        tokio::select! {
+            biased;
+            answer = &mut self.answer => answer.unwrap_or(Err(PublishError::Closed)),
+            link = self.patience.ends() => Err(self.give_up(link)),
         }
     }
 
     /// Takes the message back if it was not sent. Claiming it here keeps the task from sending it later, so that
     /// "not sent" stays true.
-    fn give_up(&self) -> PublishError {
-        let link = self.link.borrow().clone();
+    fn give_up(&self, link: Link) -> PublishError {
         let was_sent = self.claimed.swap(true, Ordering::AcqRel);
         if was_sent { PublishError::TimedOut { link } } else { PublishError::not_sent(link) }
+    }
+}
+
+/// How long a message is waited for.
+#[derive(Debug)]
+struct Patience {
+    deadline: Instant,
+    link: watch::Receiver<Link>,
+    when_blocked: WhenBlocked,
+}
+
+impl Patience {
+    /// Resolves when there is no more to wait for, with how the publisher stands with its broker then.
+    async fn ends(&mut self) -> Link {
+        if self.when_blocked == WhenBlocked::GiveUp {
+            let blocked = self.link.wait_for(|link| matches!(link, Link::Blocked(_)));
+            if let Ok(Ok(link)) = tokio::time::timeout_at(self.deadline, blocked).await {
+                return link.clone();
+            }
+        }
+        // A publisher that is closed meanwhile says so by its answer.
+        tokio::time::sleep_until(self.deadline).await;
+        self.link.borrow().clone()
     }
 }
 
@@ -236,6 +274,9 @@ struct Request {
     reply: oneshot::Sender<Result<Confirmed, PublishError>>,
     /// Set once, by whoever comes first: the task when it sends the message, or its sender when it gives up.
     claimed: Arc<AtomicBool>,
+    /// Half its time for the broker to say that it takes messages, if it was not heard for a while, the other half to
+    /// confirm this one.
+    half_time: Instant,
 }
 
 impl Request {

@@ -51,7 +51,7 @@ pub(crate) fn rabbitmq_server() -> Result<PathBuf, MissingProgram> {
         .ok_or(MissingProgram { program: "rabbitmq-server", package: "rabbitmq-server" })
 }
 
-/// A program of the Erlang runtime: `erl`, `epmd`, or one that is only in the runtime's own directory.
+/// A program of the Erlang runtime: `erl`, `epmd`, `erl_call`, or one that is only in the runtime's own directory.
 pub(crate) fn erlang(program: &'static str) -> Result<PathBuf, MissingProgram> {
     let runtimes = roots().into_iter().map(|root| root.join("usr/lib/erlang"));
     let inside = runtimes.flat_map(|dir| {

@@ -26,7 +26,7 @@ use crate::{
     programs::{self, MissingProgram},
     wait,
 };
-use settings::{Ports, USER};
+use settings::{NODE, Ports, USER};
 
 /// A node boots in five to ten seconds; a small machine under load takes several times that.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -36,6 +36,9 @@ const EPMD_START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A node closes its queues and its tables within a second or two, more if there are many.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// `erl_call` asks the node one question. It does so in milliseconds.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// One answer of the AMQP port while the node starts.
 const GREETING_LIMIT: Duration = Duration::from_secs(2);
@@ -66,6 +69,16 @@ pub enum RabbitMqError {
     Start {
         /// `RabbitMQ` or `epmd`.
         program: &'static str,
+        /// Where the whole story is.
+        log: PathBuf,
+        /// Its last lines.
+        tail: String,
+    },
+    /// It did not do what it was asked.
+    #[error("RabbitMQ did not do `{call}`; the end of {}:\n{tail}", log.display())]
+    Call {
+        /// What it was asked.
+        call: &'static str,
         /// Where the whole story is.
         log: PathBuf,
         /// Its last lines.
@@ -186,6 +199,16 @@ impl RabbitMq {
         Ok(())
     }
 
+    /// Puts the node into the state of one that is short of memory, in which it takes no messages from anybody; or
+    /// out of it, as it is when it starts. Whoever publishes afterwards meets the new state.
+    pub async fn set_memory_alarm(&self, on: bool) -> Result<(), RabbitMqError> {
+        const NONE: &str = "vm_memory_monitor set_vm_memory_high_watermark [0.0]";
+        const MOST: &str = "vm_memory_monitor set_vm_memory_high_watermark [0.6]";
+        self.call(if on { NONE } else { MOST }).await?;
+        // Who answers this has told the connections before.
+        self.call("rabbit_alarm get_alarms []").await
+    }
+
     /// Resolves when the node that runs now has ended, for whatever reason; at once if none runs.
     pub async fn ended(&self) {
         let ended = self.processes.lock().await.node.as_ref().map(Process::ended);
@@ -220,6 +243,25 @@ impl RabbitMq {
         let serves = async || self.greets().await && self.management.ping().await.is_ok();
         self.wait_ready(&node, START_LIMIT, "rabbitmq", serves).await?;
         Ok(node)
+    }
+
+    /// Calls a function inside the node. `rabbitmqctl` would do as well, as a virtual machine of its own that takes
+    /// seconds to start.
+    async fn call(&self, call: &'static str) -> Result<(), RabbitMqError> {
+        // Two at once would be one and the same to the node.
+        let _alone = self.processes.lock().await;
+        let log = self.home.log("erl_call");
+        // What an earlier call said is of no interest.
+        let _ = std::fs::remove_file(log.path());
+        let args = ["-sname", NODE, "-a", call].map(Into::into).to_vec();
+        let asking = self.launch(programs::erlang("erl_call")?, args, "erl_call")?;
+        let in_time = tokio::time::timeout(CALL_LIMIT, asking.ended()).await.is_ok();
+        let succeeds = in_time && asking.exit_status().is_some_and(|status| status.success());
+        // A function that fails is a success of the call.
+        if succeeds && !log.tail().contains("badrpc") {
+            return Ok(());
+        }
+        Err(RabbitMqError::Call { call, tail: log.tail(), log: log.path().to_path_buf() })
     }
 
     fn launch(&self, program: PathBuf, args: Vec<std::ffi::OsString>, log: &str) -> Result<Process, RabbitMqError> {

@@ -29,7 +29,7 @@ use loyalty_common::publisher::Publisher;
 use tokio::sync::watch;
 
 pub use loyalty_common::envelope::TraceContext;
-pub use loyalty_common::publisher::{Confirmed, Limits, Link, PublishError, Traffic, Unconfirmed};
+pub use loyalty_common::publisher::{Confirmed, Limits, Link, PublishError, Traffic, Unconfirmed, WhenBlocked};
 pub use loyalty_common::secret::SecretUrl;
 pub use loyalty_common::text::Invalid;
 pub use loyalty_common::{Action, Command, CommandId, EmailAddress, MemberId, Points, Text};

@@ -44,8 +44,8 @@ pub(crate) async fn publish(
     let mut batch = Batch::read(&app, form, &body, key.as_ref(), &caller)?;
     drop(body);
     batch.find_known().await;
-    batch.submit(trace).await?;
-    batch.confirm().await;
+    let stopped = batch.submit(trace).await?;
+    batch.confirm(stopped).await?;
     Ok(batch.answer(form))
 }
 
@@ -136,11 +136,11 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Hands what is new to the producer, one after the other. An error means that none was: once one is on its way,
-    /// what keeps the others back is said of each.
-    async fn submit(&mut self, trace: Option<TraceContext>) -> Result<(), Problem> {
+    /// Hands what is new to the producer, one after the other, and answers what put an end to it. An error means that
+    /// none was handed over.
+    async fn submit(&mut self, trace: Option<TraceContext>) -> Result<Option<Problem>, Problem> {
         if !self.lines.iter().any(|(_, stand)| matches!(stand, Stand::New(_))) {
-            return Ok(());
+            return Ok(None);
         }
         self.app.refuse_while_away()?;
         let producer = self.app.producer_within(trace);
@@ -163,19 +163,28 @@ impl<'a> Batch<'a> {
                 },
             };
         }
-        Ok(())
+        Ok(stopped)
     }
 
-    /// Waits for the broker's answers. Each has its own deadline, counted from its submission.
-    async fn confirm(&mut self) {
+    /// Waits for the broker's answers. Each has its own deadline, counted from its submission. An error means that
+    /// the broker took nothing: once one may be on its way, what keeps the others back is said of each.
+    async fn confirm(&mut self, stopped: Option<Problem>) -> Result<(), Problem> {
+        let mut kept_back = stopped.filter(Problem::is_of_broker);
+        let mut one_went = false;
         for (_, stand) in &mut self.lines {
             *stand = match std::mem::replace(stand, Stand::Same(0)) {
                 Stand::Sent(command, unconfirmed) => {
-                    Stand::Said(self.app.said(&command, unconfirmed.confirmed().await))
+                    let said = self.app.said(&command, unconfirmed.confirmed().await);
+                    match said.problem().filter(|problem| problem.is_of_broker()) {
+                        Some(problem) => kept_back = Some(problem.clone()),
+                        None => one_went = true,
+                    }
+                    Stand::Said(said)
                 }
                 stand @ (Stand::New(_) | Stand::Same(_) | Stand::Said(_)) => stand,
             };
         }
+        kept_back.filter(|_| !one_went).map_or(Ok(()), Err)
     }
 
     fn answer(&self, form: Form) -> Response {

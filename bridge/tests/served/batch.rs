@@ -91,7 +91,8 @@ async fn a_whole_batch_repeated_under_its_key_is_done_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_queue_is_full_each_line_says_whether_it_was_taken() {
     let world = World::start("batch_full").await;
-    let bridge = world.bridge(Limits::default()).await;
+    // Nobody works, so nobody waits for a receipt.
+    let bridge = world.bridge(Limits { waiters: 0, ..Limits::default() }).await;
     world.small_queue_for("ann", 10).await;
     // Ann's queue is full after a few; bob's is another.
     let body: Vec<String> =
@@ -109,11 +110,22 @@ async fn when_a_queue_is_full_each_line_says_whether_it_was_taken() {
 
     assert_eq!(refused["code"], json!("queue_full"));
     let began = Instant::now();
-    let single = send(bridge.addr, "POST", "/v1/commands", &[JSON], &body[0]).await;
-    assert_eq!((single.status, single.text("code")), (503, "queue_full"), "{}", single.body);
-    assert_eq!(single.header("retry-after"), Some("2"));
+    let key = ("Idempotency-Key", "till 7, receipt 991");
+    let requests = [("/v1/commands", body[0].as_str()), ("/ann/add_points/1", "")];
+    for (path, body) in requests {
+        let single = send(bridge.addr, "POST", path, &[JSON, key], body).await;
+        assert_eq!((single.status, single.text("code")), (503, "queue_full"), "{}", single.body);
+        assert_eq!(single.header("retry-after"), Some("2"));
+    }
     assert!(began.elapsed() < Duration::from_secs(2), "at once");
     assert_eq!(world.messages_of("ann").await, confirmed, "what was said to be taken, and no more");
+
+    // There is room again, and the same request is the same command.
+    for (path, body) in requests {
+        let single = send(bridge.addr, "POST", path, &[JSON, key], body).await;
+        assert_eq!(single.status, 202, "{}", single.body);
+    }
+    assert_eq!(world.messages_of("ann").await, requests.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod batch;
+mod blocked;
 mod http;
 mod openapi;
 mod tokens;
@@ -184,7 +185,7 @@ async fn while_the_broker_is_away_nothing_is_done_and_it_says_so() {
 async fn without_a_confirm_it_says_neither_yes_nor_no() {
     let world = World::start("no_confirm").await;
     let proxy = Proxy::start(([127, 0, 0, 1], world.rabbitmq().port()).into()).await.unwrap();
-    let (confirm_timeout, receipt_wait) = (Duration::from_millis(300), Duration::from_millis(300));
+    let (confirm_timeout, receipt_wait) = (Duration::from_secs(1), Duration::from_millis(300));
     let limits = Limits { confirm_timeout, receipt_wait, ..Limits::default() };
     let (bridge, _worker) = (world.bridge_through(&proxy, limits).await, world.worker().await);
     // So short a wait may be over before the worker has begun: any of its answers will do, if the member comes.

@@ -68,7 +68,9 @@ impl World {
 
     async fn with(name: &str, turn: Turn) -> Self {
         let servers = SERVERS.get_or_init(fresh_servers).await;
+        // Whatever the test before did to them.
         servers.rabbitmq.start_again().await.unwrap();
+        servers.rabbitmq.set_memory_alarm(false).await.unwrap();
         servers.postgres.start_again().await.unwrap();
         servers.rabbitmq.create_vhost(name).await.unwrap();
         servers.postgres.create_database(name).await.unwrap();

@@ -1,6 +1,6 @@
 //! The publisher's task: connects, sends, settles, and connects again.
 //!
-//! What must survive a broken connection lives in [`Sending`]; what ends with it in [`Flight`].
+//! What must survive a broken connection lives in [`Sending`]; what ends with it in [`Flight`] and [`Door`].
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
+use super::door::Door;
 use super::flight::{Flight, Landed};
 use super::traffic::Counts;
 use super::{Confirmed, Link, Message, PublishError, Request, chain};
@@ -43,6 +44,8 @@ pub(super) struct Sending {
     link: watch::Sender<Link>,
     counts: Arc<Counts>,
     window: usize,
+    /// What goes next, as soon as the broker is known to take messages. Until then its sender may take it back.
+    next: Option<Request>,
     /// By number, which is the order of submission: a new connection starts by sending these.
     unconfirmed: BTreeMap<u64, Request>,
     next_number: u64,
@@ -56,7 +59,8 @@ impl Sending {
         window: usize,
     ) -> Self {
         // A window of none would send nothing, ever.
-        Self { inbox, link, counts, window: window.max(1), unconfirmed: BTreeMap::new(), next_number: 0 }
+        let (next, window) = (None, window.max(1));
+        Self { inbox, link, counts, window, next, unconfirmed: BTreeMap::new(), next_number: 0 }
     }
 
     /// Publishes until all handles are dropped and nobody waits for a confirm any more.
@@ -78,22 +82,22 @@ impl Sending {
 
     /// Nobody can hand anything over any more, and nobody waits for a confirm.
     fn finished(&self) -> bool {
-        self.inbox.is_closed() && self.inbox.is_empty() && self.unconfirmed.is_empty()
+        self.inbox.is_closed() && self.inbox.is_empty() && self.next.is_none() && self.unconfirmed.is_empty()
     }
 
     /// One connection, from its beginning to its end.
     async fn session(&mut self, url: &SecretUrl, name: &str) -> Result<(), Broken> {
         let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name));
-        let (connection, channel) = opening.await.map_err(|_| Broken::Slow)??;
+        let (connection, channel, door) = opening.await.map_err(|_| Broken::Slow)??;
         info!(publisher = name, unconfirmed = self.unconfirmed.len(), "Connected to RabbitMQ");
         self.link.send_replace(Link::Up);
-        let served = self.serve(&connection, channel).await;
+        let served = self.serve(&connection, channel, door).await;
         amqp::close(&connection).await;
         served
     }
 
     /// Sends until the connection breaks or there is nothing left to send.
-    async fn serve(&mut self, connection: &Connection, channel: Channel) -> Result<(), Broken> {
+    async fn serve(&mut self, connection: &Connection, channel: Channel, mut door: Door) -> Result<(), Broken> {
         // Listening begins before the first message: an event without a listener is lost, and a block that nobody
         // heard of would look like a broker that never confirms.
         let mut events = pin!(connection.events_listener());
@@ -104,17 +108,24 @@ impl Sending {
         let mut forgetting = tokio::time::interval(FORGET_INTERVAL);
         forgetting.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = true;
-        while open || !self.unconfirmed.is_empty() {
+        while open || self.next.is_some() || !self.unconfirmed.is_empty() {
             let takes_more = open && self.takes_more();
             tokio::select! {
-                landed = flight.landed() => self.settle_all(landed)?,
+                landed = flight.landed() => {
+                    if landed.iter().any(|(_, answer)| answer.is_ok()) {
+                        door.heard();
+                    }
+                    self.settle_all(landed)?;
+                }
                 request = self.inbox.recv(), if takes_more => match request {
-                    Some(request) => self.accept(&mut flight, request),
+                    Some(request) => self.next = Some(request),
                     None => open = false,
                 },
+                answered = door.answered() => answered.map_err(|error| self.lost(error))?,
                 Some(event) = events.next() => self.follow(event)?,
                 _ = forgetting.tick(), if !takes_more => self.forget(),
             }
+            self.send_next(&mut door, &mut flight);
             self.counts.unconfirmed_are(self.unconfirmed.len());
             if flight.len() > FORGOTTEN_WINDOWS * self.window {
                 return Err(Broken::Silent { owed: flight.len() });
@@ -124,12 +135,25 @@ impl Sending {
     }
 
     fn takes_more(&self) -> bool {
-        self.unconfirmed.len() < self.window && *self.link.borrow() == Link::Up
+        self.next.is_none() && self.unconfirmed.len() < self.window && *self.link.borrow() == Link::Up
+    }
+
+    /// Sends what goes next if the broker takes messages, and asks it if that is not known.
+    fn send_next(&mut self, door: &mut Door, flight: &mut Flight) {
+        if *self.link.borrow() != Link::Up {
+            return;
+        }
+        if !door.is_open() {
+            self.next.iter().for_each(|request| door.knock(request.message.exchange, request.half_time));
+        } else if let Some(request) = self.next.take() {
+            self.accept(flight, request);
+        }
     }
 
     /// Lets go of messages whose senders stopped waiting: they hold no place in the window and are not sent again.
     fn forget(&mut self) {
         self.unconfirmed.retain(|_, request| !request.is_forgotten());
+        self.next.take_if(|request| request.is_forgotten());
     }
 
     fn accept(&mut self, flight: &mut Flight, request: Request) {
@@ -193,6 +217,7 @@ impl Sending {
     fn lost(&mut self, error: lapin::Error) -> Broken {
         let text = error.to_string();
         let missing = |request: &Request| text.contains(&format!("no exchange '{}'", request.message.exchange));
+        self.next.take_if(|request| missing(request)).into_iter().for_each(refuse_unroutable);
         let all = std::mem::take(&mut self.unconfirmed).into_iter();
         let (refused, kept): (BTreeMap<_, _>, _) = all.partition(|(_, request)| missing(request));
         self.unconfirmed = kept;
@@ -227,11 +252,12 @@ impl Sending {
     }
 }
 
-async fn open(url: &SecretUrl, name: &str) -> Result<(Connection, Channel), Broken> {
+async fn open(url: &SecretUrl, name: &str) -> Result<(Connection, Channel, Door), Broken> {
     let connection = amqp::connect(url, name).await?;
     let channel = connection.create_channel().await.map_err(Broken::Channel)?;
     channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(Broken::Channel)?;
-    Ok((connection, channel))
+    let door = Door::new(&connection).await.map_err(Broken::Channel)?;
+    Ok((connection, channel, door))
 }
 
 /// The message that lapin attached to an answer. It is that of the broker's latest return, not that of the answer.

@@ -15,7 +15,7 @@ pub(super) const USER: &str = "loyalty";
 
 /// The node's name. Its own port mapper makes it unique; a fixed one keeps the data readable when the machine is
 /// renamed, and `localhost` needs no name server.
-const NODE: &str = "loyalty@localhost";
+pub(super) const NODE: &str = "loyalty@localhost";
 
 /// More threads than this do not make a node for demonstrations faster, they make it larger.
 const SCHEDULERS_MAX: usize = 4;

@@ -9,11 +9,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use loyalty_producer::{Action, Command, CommandId, Limits, Link, Points, Producer, PublishError, Summary};
+use loyalty_producer::{
+    Action, Command, CommandId, Limits, Link, Points, Producer, PublishError, Summary, WhenBlocked,
+};
 use world::World;
 
 /// Short, for tests that wait for it to pass.
-const IMPATIENT: Limits = Limits { window: 1_000, confirm_timeout: Duration::from_secs(3) };
+const IMPATIENT: Limits =
+    Limits { window: 1_000, confirm_timeout: Duration::from_secs(3), when_blocked: WhenBlocked::Wait };
 
 /// A command for the `number`th of `members` members.
 fn earn(number: usize, members: usize) -> Command {
@@ -126,22 +129,68 @@ async fn a_broker_restart_in_mid_stream_loses_nothing_and_keeps_the_order() {
 async fn a_broker_short_of_memory_is_reported_as_blocked_until_it_recovers() {
     let world = World::start_alone("blocked").await;
     world.declare_topology().await;
-    let producer = world.producer(IMPATIENT).await;
-    producer.publish(&earn(0, 1)).await.unwrap();
+    let producer = world.producer(Limits::default()).await;
     let mut link = producer.link();
 
-    world.memory_watermark("0").await;
-    // The broker says that it is blocked when something is published; that one's outcome is open.
-    let first = producer.publish(&earn(1, 1)).await.unwrap_err();
-    assert!(matches!(&first, PublishError::TimedOut { link: Link::Blocked(_) }) && first.may_arrive(), "{first}");
-    let second = producer.publish(&earn(2, 1)).await.unwrap_err();
-    assert!(matches!(second, PublishError::Blocked { .. }) && !second.may_arrive(), "{second}");
+    world.node().set_memory_alarm(true).await.unwrap();
+    // The broker says nothing of it before something is published.
+    let unconfirmed = producer.submit(&earn(0, 1)).await.unwrap();
+    link.wait_for(|link| matches!(link, Link::Blocked(_))).await.unwrap();
 
-    world.memory_watermark("0.6").await;
+    world.node().set_memory_alarm(false).await.unwrap();
     link.wait_for(|link| *link == Link::Up).await.unwrap();
-    producer.publish(&earn(3, 1)).await.unwrap();
-    let members: Vec<Command> = world.drain_commands().await;
-    assert!((2..=3).contains(&members.len()), "what was told not to be sent was not: {}", members.len());
+    unconfirmed.confirmed().await.unwrap();
+    assert_eq!(world.drain_commands().await.len(), 1, "it had time to wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_when_blocked_is_told_at_once_and_knows_what_may_still_arrive() {
+    let world = World::start_alone("gives_up").await;
+    world.declare_topology().await;
+    let (confirm_timeout, when_blocked) = (Duration::from_secs(3_600), WhenBlocked::GiveUp);
+    let limits = Limits { confirm_timeout, when_blocked, ..Limits::default() };
+    let (silent, busy) = (world.producer(limits).await, world.producer(limits).await);
+    let until_blocked = tokio::spawn({
+        let producer = busy.clone();
+        async move { publish_without_a_pause(&producer).await }
+    });
+
+    world.node().set_memory_alarm(true).await.unwrap();
+    let (confirmed, unsure) = until_blocked.await.unwrap();
+    let open = match &unsure {
+        PublishError::TimedOut { link: Link::Blocked(_) } => usize::from(unsure.may_arrive()),
+        // On a busy machine there may have been a pause all the same.
+        PublishError::Blocked { .. } => 0,
+        other => panic!("{other}"),
+    };
+    // Even the first after a silence; later ones find somebody waiting before them, and are not even handed over.
+    for producer in [&silent, &busy] {
+        let commands = stream::iter((0..3).map(|number| earn(number, 1)));
+        let refused: Vec<_> =
+            producer.publish_all(commands).map(|published| published.result.unwrap_err()).collect().await;
+        let blocked = |refused: &PublishError| matches!(refused, PublishError::Blocked { .. });
+        assert!(refused.len() == 3 && refused.iter().all(|error| blocked(error) && !error.may_arrive()), "{refused:?}");
+    }
+
+    world.node().set_memory_alarm(false).await.unwrap();
+    for producer in [&silent, &busy] {
+        producer.link().wait_for(|link| *link == Link::Up).await.unwrap();
+        producer.publish(&earn(0, 1)).await.unwrap();
+    }
+    let known = confirmed + 2;
+    let arrived = world.drain_commands().await.len();
+    assert!((known..=known + open).contains(&arrived), "{arrived} arrived, {known} are known, {open} may have");
+}
+
+/// So that one is on its way when the broker stops taking them: how many were confirmed before, and what became of it.
+async fn publish_without_a_pause(producer: &Producer) -> (usize, PublishError) {
+    let mut confirmed = 0;
+    loop {
+        match producer.publish(&earn(0, 1)).await {
+            Ok(_) => confirmed += 1,
+            Err(error) => return (confirmed, error),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

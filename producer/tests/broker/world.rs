@@ -1,7 +1,6 @@
 //! What the tests stand on: a private node shared by all, and a virtual host for each.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -46,6 +45,7 @@ impl World {
     async fn with(name: &str, turn: Turn) -> Self {
         let node = NODE.get_or_init(fresh_node).await;
         node.start_again().await.expect("it runs again, whatever the test before did to it");
+        node.set_memory_alarm(false).await.expect("it takes messages again");
         node.create_vhost(name).await.expect("a virtual host");
         Self { url: SecretUrl::new(node.url(name)), node, _turn: turn }
     }
@@ -102,16 +102,6 @@ impl World {
         deliveries.map(|delivery| decode(&delivery.expect("a delivery").data).expect("a command")).collect().await
     }
 
-    /// Sets the share of memory above which the node takes no messages; "0" means at once.
-    pub(crate) async fn memory_watermark(&self, share: &str) {
-        let home = directory().join("rabbitmq");
-        let epmd = std::fs::read_to_string(home.join("epmd.port")).expect("the port of epmd");
-        let mut control = tokio::process::Command::new(rabbitmqctl());
-        control.args(["-n", "loyalty@localhost", "set_vm_memory_high_watermark", share]);
-        control.env("HOME", &home).env("ERL_EPMD_PORT", epmd.trim()).stdout(Stdio::null());
-        assert!(control.status().await.expect("rabbitmqctl runs").success());
-    }
-
     async fn channel(&self) -> (Connection, Channel) {
         let connection = amqp::connect(&self.url, "test").await.expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
@@ -128,11 +118,4 @@ async fn fresh_node() -> RabbitMq {
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("producer")
-}
-
-/// The script itself: the one on the PATH of Debian changes the user and loses the environment.
-fn rabbitmqctl() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/rabbitmq/lib").into_iter().flatten().flatten();
-    let scripts = versions.map(|version| version.path().join("sbin/rabbitmqctl")).find(|script| script.exists());
-    scripts.unwrap_or_else(|| "rabbitmqctl".into())
 }

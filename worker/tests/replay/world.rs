@@ -164,7 +164,8 @@ impl World {
     }
 
     pub(crate) fn replayer_at(&self, amqp: SecretUrl, pace: Pace) -> Replayer {
-        let limits = publisher::Limits { window: 100, confirm_timeout: Duration::from_secs(2) };
+        let confirm_timeout = Duration::from_secs(2);
+        let limits = publisher::Limits { window: 100, confirm_timeout, ..publisher::Limits::default() };
         Replayer { pool: self.pool.clone(), publisher: Publisher::start(amqp, "replay", limits), pace }
     }
 
