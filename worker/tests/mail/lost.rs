@@ -50,9 +50,9 @@ async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_nex
 /// once it has said `words` and is about to acknowledge, stand still until lapin has noticed.
 async fn lose(broker: Line, database: &Line, words: &'static str) {
     let (said, hears) = tokio::sync::oneshot::channel();
-    let broken = broker.clone();
+    let line = broker.clone();
     let _listening = when_said(words, move || {
-        broken.ended();
+        line.ended();
         let _ = said.send(());
     });
     broker.end();
