@@ -1,11 +1,13 @@
 # The binary `loyalty` alone, in a small image, without root.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
+# `otel` for traces.
+ARG FEATURES=
 COPY . .
 # The caches outlive the build: an edit of one crate does not compile the others anew.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package loyalty-cli \
+    cargo build --release --locked --package loyalty-cli --features "$FEATURES" \
     && install -D target/release/loyalty /out/loyalty
 
 FROM debian:bookworm-slim

@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::key::IdempotencyKey;
 use crate::path::PathAsked;
 use crate::problem::{Code, Problem};
+use crate::traced;
 
 /// A request that becomes a command.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl FromRequest<Arc<App>> for Asked {
         let (mut parts, body) = request.into_parts();
         let path = PathAsked::from_request_parts(&mut parts, app).await?;
         let key = IdempotencyKey::of(&parts.headers)?.map(|key| key.command_id(&path.member_id));
-        let trace = arrival::trace(&parts.headers);
+        let trace = traced::part(&parts.extensions);
         let is_json = is_of_type(&parts.headers, "application/json");
         let bytes = arrival::read(Request::from_parts(parts, body), app, app.limits.body_bytes).await?;
         if !bytes.is_empty() && !is_json {

@@ -106,13 +106,7 @@ impl Metrics {
     pub(crate) fn published(&self, published: &Result<Confirmed, PublishError>) {
         let outcome = match published {
             Ok(_) => "confirmed",
-            Err(PublishError::Unroutable { .. }) => "unroutable",
-            Err(PublishError::QueueFull { .. }) => "queue_full",
-            Err(PublishError::Blocked { .. }) => "blocked",
-            Err(PublishError::Disconnected { .. }) => "disconnected",
-            Err(PublishError::Overloaded) => "overloaded",
-            Err(PublishError::TimedOut { .. }) => "timed_out",
-            Err(PublishError::Closed) => "closed",
+            Err(error) => error.name(),
         };
         self.published.get_or_create(&PublishLabels { outcome }).inc();
     }

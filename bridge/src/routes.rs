@@ -10,13 +10,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{debug, error};
 
 use crate::api::Route;
 use crate::problem::{Code, Problem};
+use crate::traced::traced;
 use crate::{App, admission, api};
 
 /// Paths of our own, and therefore no member ids where those stand first.
@@ -29,7 +30,10 @@ pub(crate) const V1: &str = "/v1/";
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (bounded_routes, own): (Vec<Route>, Vec<Route>) =
         api::routes(&app.limits).into_iter().partition(|route| route.bounded);
-    let bounded_routes = all(bounded_routes).route_layer(from_fn_with_state(Arc::clone(&app), bounded));
+    let bounded_routes = all(bounded_routes)
+        .route_layer(from_fn_with_state(Arc::clone(&app), bounded))
+        // Who is not let in begins no trace, nor does whoever only asks how the bridge is.
+        .route_layer(from_fn(traced));
     bounded_routes
         .merge(all(own))
         .route_layer(from_fn_with_state(Arc::clone(&app), admission::admit))
@@ -62,8 +66,7 @@ async fn bounded(State(app): State<Arc<App>>, request: Request, next: Next) -> R
 async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = known_method(request.method());
-    // The pattern, not the path: members are many, and no business of whoever reads metrics.
-    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let route = pattern(&request);
     let mut response = next.run(request).await;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let (status, took) = (response.status(), began.elapsed());
@@ -72,8 +75,13 @@ async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     response
 }
 
+/// The pattern, not the path: members are many, and no business of whoever reads metrics.
+pub(crate) fn pattern(request: &Request) -> String {
+    request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned()
+}
+
 /// A client can make up methods; each would become a series of its own.
-fn known_method(method: &Method) -> &'static str {
+pub(crate) fn known_method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -17,6 +17,7 @@ mod consent;
 mod dead_letters;
 mod dev;
 mod exit;
+mod http_client;
 mod import;
 mod mails;
 mod member;
@@ -33,6 +34,7 @@ mod settings;
 mod stacks;
 mod token;
 mod topology;
+mod traces;
 mod verify;
 mod when;
 mod worker;
@@ -45,6 +47,7 @@ use loyalty_common::telemetry::{self, LogFormat, LogSource};
 use exit::Answer;
 use output::Output;
 use settings::Settings;
+use traces::Traces;
 
 /// Loyalty points that are neither lost nor doubled, on RabbitMQ and PostgreSQL.
 #[derive(Debug, Parser)]
@@ -137,8 +140,15 @@ impl Command {
     }
 
     const fn log_source(&self) -> LogSource {
+        if self.service().is_some() { LogSource::Service } else { LogSource::Command }
+    }
+
+    /// Its name among other services, if it is one: it runs until it is told to stop.
+    const fn service(&self) -> Option<&'static str> {
         match self {
-            Self::Dev(_) | Self::Worker(_) | Self::Bridge(_) => LogSource::Service,
+            Self::Dev(_) => Some("loyalty"),
+            Self::Worker(_) => Some("loyalty-worker"),
+            Self::Bridge(_) => Some("loyalty-bridge"),
             Self::Migrate(_)
             | Self::Topology(_)
             | Self::Publish(_)
@@ -152,7 +162,7 @@ impl Command {
             | Self::Token(_)
             | Self::Bench(_)
             | Self::Schema(_)
-            | Self::Completions(_) => LogSource::Command,
+            | Self::Completions(_) => None,
         }
     }
 }
@@ -169,7 +179,10 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn conduct(cli: Cli) -> anyhow::Result<Answer> {
     let context = Context { settings: cli.settings, output: Output::new(cli.json) };
-    run(cli.command, &context).await
+    let traces = Traces::start(cli.command.service(), &context.settings);
+    let answer = run(cli.command, &context).await;
+    traces.close().await;
+    answer
 }
 
 /// What every command needs besides its own arguments.

@@ -91,6 +91,22 @@ fn a_server_that_is_away_is_told_without_its_password() {
     assert!(!told.contains("s3cret"), "{told}");
 }
 
+/// Whoever asks for traces should not have to guess why there are none. `./run test` tries this binary without them.
+#[cfg(not(feature = "otel"))]
+#[test]
+fn a_service_that_was_built_without_traces_says_so() {
+    let said = |command: &str| {
+        let mut command_line = Command::new(env!("CARGO_BIN_EXE_loyalty"));
+        command_line.arg(command).env_clear().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://ann:s3cret@collector:4318");
+        let ended = command_line.current_dir(env!("CARGO_TARGET_TMPDIR")).output().expect("the binary runs");
+        String::from_utf8(ended.stderr).expect("UTF-8")
+    };
+    let told = said("worker");
+    assert!(told.contains("No traces are sent") && told.contains("--features otel"), "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+    assert!(!said("verify").contains("traces"), "nobody expects them of a command that ends by itself");
+}
+
 #[test]
 fn wrong_usage_says_what_is_allowed() {
     insta::assert_snapshot!(told(&["publish", "earn", "ann", "0"]), @r"

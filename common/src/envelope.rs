@@ -114,11 +114,16 @@ impl TraceContext {
     /// Both as headers of a message.
     pub fn headers(&self) -> FieldTable {
         let mut headers = FieldTable::default();
+        self.write(&mut headers);
+        headers
+    }
+
+    /// Puts both among the headers of a message, in the place of what these say.
+    pub(crate) fn write(&self, headers: &mut FieldTable) {
         headers.insert("traceparent".into(), AMQPValue::LongString(self.traceparent.as_str().into()));
         if let Some(state) = &self.tracestate {
             headers.insert("tracestate".into(), AMQPValue::LongString(state.as_str().into()));
         }
-        headers
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::secret::SecretUrl;
+use crate::traces::{Span, messaging};
 use sending::Sending;
 
 use traffic::Counts;
@@ -80,21 +81,24 @@ impl Publisher {
 
     /// Hands a message over, waiting while the window is full, and returns the promise of its confirm. Messages
     /// submitted one after the other are sent in that order.
-    pub async fn submit(&self, message: Message) -> Result<Unconfirmed, PublishError> {
+    pub async fn submit(&self, mut message: Message) -> Result<Unconfirmed, PublishError> {
         let (now, confirm_timeout) = (Instant::now(), self.limits.confirm_timeout);
         let (deadline, half_time) = (now + confirm_timeout, now + confirm_timeout / 2);
+        let span = messaging::publishing(&mut message);
         let (reply, answer) = oneshot::channel();
         let claimed = Arc::new(AtomicBool::new(false));
         let request = Request { message: Arc::new(message), reply, claimed: Arc::clone(&claimed), half_time };
         let mut patience = Patience { deadline, link: self.link.clone(), when_blocked: self.limits.when_blocked };
-        tokio::select! {
+        let refused = tokio::select! {
             biased;
             handed_over = self.requests.send(request) => match handed_over {
-                Ok(()) => Ok(Unconfirmed { answer, claimed, patience }),
+                Ok(()) => return Ok(Unconfirmed { answer, claimed, patience, span }),
                 Err(_) => Err(PublishError::Closed),
             },
             link = patience.ends() => Err(PublishError::not_sent(link)),
-        }
+        };
+        messaging::published(span, &refused);
+        refused
     }
 
     /// How the publisher stands with its broker, now and as it changes.
@@ -115,16 +119,19 @@ pub struct Unconfirmed {
     answer: oneshot::Receiver<Result<Confirmed, PublishError>>,
     claimed: Arc<AtomicBool>,
     patience: Patience,
+    span: Span,
 }
 
 impl Unconfirmed {
     /// Waits for the confirm.
     pub async fn confirmed(mut self) -> Result<Confirmed, PublishError> {
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             answer = &mut self.answer => answer.unwrap_or(Err(PublishError::Closed)),
             link = self.patience.ends() => Err(self.give_up(link)),
-        }
+        };
+        messaging::published(self.span, &result);
+        result
     }
 
     /// Takes the message back if it was not sent. Claiming it here keeps the task from sending it later, so that
@@ -233,6 +240,19 @@ impl PublishError {
             | Self::Blocked { .. }
             | Self::Disconnected { .. }
             | Self::Overloaded => false,
+        }
+    }
+
+    /// A word for the kind, among figures and traces.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unroutable { .. } => "unroutable",
+            Self::QueueFull { .. } => "queue_full",
+            Self::Blocked { .. } => "blocked",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Overloaded => "overloaded",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Closed => "closed",
         }
     }
 

@@ -29,6 +29,9 @@ fn built() -> PathBuf {
     let target_dir = profile_dir.parent().expect("a profile's directory lies in the target directory");
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--package", "loyalty-cli", "--bin", "loyalty", "--profile", profile]);
+    if cfg!(feature = "otel") {
+        build.args(["--features", "otel"]);
+    }
     build.arg("--target-dir").arg(target_dir).current_dir(env!("CARGO_MANIFEST_DIR"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_this_test(name)) {
         build.env_remove(name);

@@ -49,6 +49,11 @@ impl Bridge {
         http::send(self.addr, method, path, headers, body).await
     }
 
+    /// Waits until it has logged `text`.
+    pub async fn says(&self, text: &str) {
+        self.program.says(text).await;
+    }
+
     /// The process.
     pub fn into_program(self) -> Program {
         self.program

@@ -11,6 +11,8 @@
 
 mod binary;
 pub mod bridge;
+#[cfg(feature = "otel")]
+pub mod collector;
 mod endpoint;
 pub mod figures;
 pub mod http;

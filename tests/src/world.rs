@@ -78,24 +78,31 @@ impl Setup {
     }
 }
 
-/// How a process reaches the servers: directly, unless a proxy is named.
+/// How a process reaches the servers, directly unless a proxy is named, and what else its environment says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Way<'a> {
     /// Between it and the broker.
     pub broker: Option<&'a Proxy>,
     /// Between it and the database.
     pub database: Option<&'a Proxy>,
+    /// More variables.
+    pub variables: &'a [(&'static str, &'a str)],
 }
 
 impl<'a> Way<'a> {
     /// Through this proxy to the broker.
     pub fn to_broker(proxy: &'a Proxy) -> Self {
-        Self { broker: Some(proxy), database: None }
+        Self { broker: Some(proxy), ..Self::default() }
     }
 
     /// Through this proxy to the database.
     pub fn to_database(proxy: &'a Proxy) -> Self {
-        Self { broker: None, database: Some(proxy) }
+        Self { database: Some(proxy), ..Self::default() }
+    }
+
+    /// Directly, with more variables.
+    pub fn with(variables: &'a [(&'static str, &'a str)]) -> Self {
+        Self { variables, ..Self::default() }
     }
 }
 
@@ -209,13 +216,14 @@ impl World {
             Some(proxy) => endpoint.url_through(proxy.addr(), &self.name),
             None => endpoint.url(&self.name),
         };
-        let env = [
+        let mut env = vec![
             ("LOYALTY_AMQP_URL", through(self.broker.endpoint(), way.broker).expose().to_owned()),
             ("LOYALTY_MANAGEMENT_URL", self.management_url()),
             ("LOYALTY_DATABASE_URL", through(self.database.endpoint(), way.database).expose().to_owned()),
             ("LOYALTY_SMTP_URL", self.mailbox.url()),
             ("LOYALTY_CONFIG", self.dir.join("loyalty.toml").display().to_string()),
         ];
+        env.extend(way.variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         Program::start(args, &env, &self.dir, log).await
     }
 

@@ -67,6 +67,8 @@ mod operators;
 mod rebuild;
 mod redelivery;
 mod rewards;
+#[cfg(feature = "otel")]
+mod spans;
 mod takeover;
 mod tls;
 mod tokens;

@@ -119,7 +119,7 @@ impl<'a> Fold<'a> {
     }
 
     fn message(&mut self, message: &Message) -> Verdict {
-        self.trace = message.trace();
+        self.trace = message.trace().cloned();
         match &message.content {
             Content::Unusable(unusable) => {
                 self.dead_letters.push(message.dead_letter(unusable.reason, unusable.error.clone()));

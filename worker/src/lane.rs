@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lapin::options::BasicAckOptions;
-use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::chain;
 use loyalty_common::{MemberId, backoff};
 use loyalty_store::batch::Batch;
@@ -95,6 +94,7 @@ impl Lane {
                 return Ok(());
             }
             last = count;
+            taken.iter_mut().for_each(Message::begin);
             let parts = batching::parts(std::mem::take(&mut taken), self.batch_commands);
             if !self.work(parts.into(), &mut held, &mut in_hand, stop).await? {
                 return Ok(());
@@ -124,7 +124,7 @@ impl Lane {
             match self.attempt(&mut part, held).await {
                 Ok(fates) => {
                     attempt = 0;
-                    self.settle(&part, &fates, held.messages()).await?;
+                    self.settle(part, &fates, held.messages()).await?;
                 }
                 Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
                 Err(error) => {
@@ -173,8 +173,7 @@ impl Lane {
         let letter = message.dead_letter(Reason::Crashed, String::new());
         let ended = suspect::note(&self.pool, &letter, self.worker).await? - 1;
         if ended >= batching::LONE_WORKERS_MAX {
-            let (id, member, trace) = (command.command_id, &command.member_id, message.trace());
-            let trace = trace.as_ref().map(TraceContext::trace_id);
+            let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
             warn!(command.id = %id, member.id = %member, trace.id = trace, workers = ended, "A command kills its workers; set aside");
             let error = format!("{ended} workers ended while they applied it alone, one after the other");
             message.content = Content::Unusable(Unusable { reason: Reason::Crashed, error });
@@ -218,16 +217,21 @@ impl Lane {
     }
 
     /// The commit is done: tells the broker, one acknowledgement for each channel as long as nothing is held back.
-    async fn settle(&self, part: &[Message], fates: &[Fate], held_back: &[Message]) -> Result<(), LaneError> {
-        for (message, fate) in part.iter().zip(fates) {
+    async fn settle(&self, mut part: Vec<Message>, fates: &[Fate], held_back: &[Message]) -> Result<(), LaneError> {
+        let size = part.len();
+        for (message, fate) in part.iter_mut().zip(fates) {
             report(message, *fate);
+            message.decided(*fate, size);
         }
-        for ack in acks(part, held_back) {
+        for ack in acks(&part, held_back) {
             match ack.message.delivery.acker.ack(BasicAckOptions { multiple: ack.multiple }).await {
                 Ok(true) => {}
                 Ok(false) => return Err(LaneError::ChannelGone),
                 Err(error) => return Err(LaneError::Ack(error)),
             }
+        }
+        for message in part {
+            message.span.end();
         }
         Ok(())
     }
@@ -244,8 +248,7 @@ impl Lane {
         for message in &mut part {
             let error = chain(refusal);
             if let Content::Command(command) = &message.content {
-                let (id, member, trace) = (command.command_id, &command.member_id, message.trace());
-                let trace = trace.as_ref().map(TraceContext::trace_id);
+                let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
                 warn!(command.id = %id, member.id = %member, trace.id = trace, error, "The database refuses a command; set aside");
             }
             message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
@@ -300,8 +303,7 @@ fn report(message: &Message, fate: Fate) {
     match fate {
         Fate::Applied | Fate::Refused | Fate::Duplicate | Fate::Parked => {}
         Fate::Conflict | Fate::Dead => {
-            let (queue, trace) = (message.partition.queue(), message.trace());
-            let trace = trace.as_ref().map(TraceContext::trace_id);
+            let (queue, trace) = (message.partition.queue(), message.trace_id());
             match &message.content {
                 Content::Command(command) => {
                     let (id, member) = (command.command_id, &command.member_id);

@@ -7,10 +7,12 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use loyalty_common::decode::{DecodeError, decode};
 use loyalty_common::envelope::TraceContext;
-use loyalty_common::{Command, CommandId, CommandType, MemberId, Partition, command};
+use loyalty_common::traces::{self, Kind, Span, messaging};
+use loyalty_common::{Command, CommandId, CommandType, MemberId, Partition, command, topology};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::rows::Key;
 
+use crate::fold::Fate;
 use crate::headers;
 use crate::letter::letter;
 
@@ -27,6 +29,8 @@ pub struct Message {
     pub since: SystemTime,
     /// Whether it may have been decided before: the broker delivers it again, or its batch is tried again.
     pub repeated: bool,
+    /// How it is told of in its trace: only where it comes from, until a lane takes it.
+    pub span: Span,
 }
 
 /// What a delivery says.
@@ -55,12 +59,47 @@ impl Message {
             Err(unusable) => Content::Unusable(unusable),
         };
         let since = published_at(&delivery.properties).unwrap_or_else(SystemTime::now);
-        Self { content, since, repeated: delivery.redelivered, delivery, partition }
+        let span = Span::passing(TraceContext::of(&delivery.properties));
+        Self { content, since, repeated: delivery.redelivered, delivery, partition, span }
     }
 
-    /// The trace that it is part of.
-    pub fn trace(&self) -> Option<TraceContext> {
-        TraceContext::of(&self.delivery.properties)
+    /// The trace that it is part of, and where in it what follows from it belongs.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.span.context()
+    }
+
+    /// The trace that it is part of, for logs.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.trace().map(TraceContext::trace_id)
+    }
+
+    /// The work on it begins, unless it has begun and was held back. It ends with its acknowledgement.
+    pub(crate) fn begin(&mut self) {
+        if !traces::are_recorded() || self.span.is_recorded() {
+            return;
+        }
+        let came = self.trace().cloned();
+        self.span = Span::entering(Kind::Consumer, format_args!("process {}", topology::COMMANDS), came);
+        if !self.span.is_recorded() {
+            return;
+        }
+        messaging::processing(&mut self.span, &self.delivery, &self.partition.queue());
+        if let Content::Command(command) = &self.content {
+            self.span.says("loyalty.member.id", &command.member_id);
+            self.span.says("loyalty.command.id", &command.command_id);
+            self.span.says("loyalty.command.type", &command.command_type());
+        }
+    }
+
+    /// What became of it, in a transaction with so many others.
+    pub(crate) fn decided(&mut self, fate: Fate, batch: usize) {
+        self.span.says("loyalty.fate", &fate);
+        self.span.counts("messaging.batch.message_count", batch);
+        match (fate, &self.content) {
+            (Fate::Applied | Fate::Refused | Fate::Duplicate | Fate::Parked, _) => {}
+            (Fate::Dead, Content::Unusable(Unusable { reason, error })) => self.span.fails(reason, error),
+            (Fate::Dead | Fate::Conflict, _) => self.span.fails(&fate, &"set aside for an operator"),
+        }
     }
 
     /// How often the broker delivered it before and got no acknowledgement.

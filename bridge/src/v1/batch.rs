@@ -29,6 +29,7 @@ use crate::flying::Entered;
 use crate::key::IdempotencyKey;
 use crate::lookup::Found;
 use crate::problem::{Code, Problem};
+use crate::traced;
 
 /// Publishes a batch.
 pub(crate) async fn publish(
@@ -39,7 +40,8 @@ pub(crate) async fn publish(
     let busy = |_| Problem::new(Code::Busy, "too many batches are under way; nothing was done");
     let _place = app.batches.try_acquire().map_err(busy)?;
     let headers = request.headers();
-    let (form, key, trace) = (Form::of(headers)?, IdempotencyKey::of(headers)?, arrival::trace(headers));
+    let (form, key) = (Form::of(headers)?, IdempotencyKey::of(headers)?);
+    let trace = traced::part(request.extensions());
     let body = arrival::read(request, &app, app.limits.batch_bytes).await?;
     let mut batch = Batch::read(&app, form, &body, key.as_ref(), &caller)?;
     drop(body);

@@ -14,6 +14,7 @@ use crate::arrival::{self, is_of_type};
 use crate::carry::Cargo;
 use crate::key::IdempotencyKey;
 use crate::problem::{Code, Problem};
+use crate::traced;
 
 /// Publishes a command, and answers with where its receipt will be, or with the receipt.
 pub(crate) async fn publish(
@@ -23,7 +24,7 @@ pub(crate) async fn publish(
 ) -> Result<Response, Problem> {
     let headers = request.headers();
     let wait = Wait::of(headers, app.limits.receipt_wait_max);
-    let (key, trace) = (IdempotencyKey::of(headers)?, arrival::trace(headers));
+    let (key, trace) = (IdempotencyKey::of(headers)?, traced::part(request.extensions()));
     if !is_of_type(headers, "application/json") {
         return Err(Problem::new(Code::NotJson, "the body must be of Content-Type application/json"));
     }

@@ -4,24 +4,20 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::{Request, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::TokioExecutor;
 use lapin::uri::AMQPUri;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::tls::{self, TlsError};
+use loyalty_common::tls::TlsError;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use url::Url;
 
 use super::shown::{Binding, Exchange, Overview, Policy, Queue, Shown};
+use crate::http_client::HttpClient;
 
 /// One answer. A list of some hundred queues takes a fraction of a second; a node that is short of memory, several.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -44,13 +40,7 @@ pub(super) struct Management {
     base: String,
     vhost: String,
     authorization: HeaderValue,
-    client: Connection,
-}
-
-/// Over TLS the certificates of the machine are needed, which an `http` URL must not ask for.
-enum Connection {
-    Plain(Client<HttpConnector, Empty<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
+    client: HttpClient,
 }
 
 /// Why the API did not answer.
@@ -125,7 +115,7 @@ impl Management {
         let base = format!("{}://{host}:{port}{}", parsed.scheme(), parsed.path().trim_end_matches('/'));
         let amqp: AMQPUri = amqp.expose().parse().map_err(|_| ManagementError::Amqp)?;
         let vhost = utf8_percent_encode(&amqp.vhost, ESCAPED).to_string();
-        let client = Connection::new(is_tls.then(|| tls::client_config(url)).transpose()?);
+        let client = if is_tls { HttpClient::tls(url)? } else { HttpClient::plain() };
         Ok(Self { url: url.clone(), base, vhost, authorization: authorization(&parsed), client })
     }
 
@@ -166,36 +156,11 @@ impl Management {
     }
 
     async fn exchange(&self, path: &str) -> Result<(StatusCode, Bytes), ManagementError> {
-        let away = |source| ManagementError::Away { url: self.url.clone(), source };
         let request = Request::get(format!("{}{path}", self.base)).header(AUTHORIZATION, self.authorization.clone());
-        let request = request.body(Empty::new()).map_err(|_| ManagementError::Url)?;
-        let response = self.client.request(request).await.map_err(|error| away(error.into()))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), BODY_BYTES).collect().await.map_err(away)?;
-        Ok((status, body.to_bytes()))
-    }
-}
-
-impl Connection {
-    fn new(tls: Option<ClientConfig>) -> Self {
-        let builder = Client::builder(TokioExecutor::new());
-        match tls {
-            None => Self::Plain(builder.build(HttpConnector::new())),
-            Some(tls) => {
-                let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
-                Self::Tls(builder.build(connector.build()))
-            }
-        }
-    }
-
-    async fn request(
-        &self,
-        request: Request<Empty<Bytes>>,
-    ) -> Result<hyper::Response<hyper::body::Incoming>, ClientError> {
-        match self {
-            Self::Plain(client) => client.request(request).await,
-            Self::Tls(client) => client.request(request).await,
-        }
+        let request = request.body(Full::default()).map_err(|_| ManagementError::Url)?;
+        let away = |source| ManagementError::Away { url: self.url.clone(), source };
+        let answer = self.client.exchange(request, BODY_BYTES).await.map_err(away)?;
+        Ok((answer.status(), answer.into_body()))
     }
 }
 

@@ -15,6 +15,7 @@ use loyalty_common::backoff;
 use loyalty_common::envelope::{PERSISTENT, TraceContext};
 use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, chain};
 use loyalty_common::topology::{self, Rung};
+use loyalty_common::traces::{Kind, Span, messaging};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{self, Attempt, Claim, EmailId, Mail, request};
 use loyalty_store::{Pool, StoreError};
@@ -41,6 +42,13 @@ pub(crate) struct Office {
     pub(crate) pace: Pace,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) metrics: MailMetrics,
+}
+
+/// A request for a mail, as it came.
+struct Asked {
+    delivery: Delivery,
+    /// How it is told of in its trace.
+    span: Span,
 }
 
 /// Whether the broker may forget a delivery.
@@ -78,36 +86,50 @@ impl Office {
         delivery: Delivery,
         leave: CancellationToken,
     ) -> Result<Handled, DeliveryError> {
-        let email_id = match request::decode(&delivery.data) {
+        let mut asked = Asked::new(delivery);
+        let handled = self.see_off(&mut asked, &leave).await;
+        match &handled {
+            Ok(Handled::Done) => asked.span.end(),
+            // Given up, as far as this delivery goes.
+            Ok(Handled::Left) => {}
+            Err(error) => asked.span.fails(&"not_handled", &chain(error)),
+        }
+        handled
+    }
+
+    async fn see_off(&self, asked: &mut Asked, leave: &CancellationToken) -> Result<Handled, DeliveryError> {
+        let email_id = match request::decode(&asked.delivery.data) {
             Ok(email_id) => email_id,
-            Err(problem) => return self.set_aside(&delivery, None, &problem.to_string()).await,
+            Err(problem) => return self.set_aside(asked, None, &problem.to_string()).await,
         };
+        asked.span.says("loyalty.mail.id", &email_id);
         let Some(turn) = leave.run_until_cancelled(self.pace.turn()).await else {
             return Ok(Handled::Left);
         };
         let resend = self.on_unknown == OnUnknown::Resend;
         match email::claim(&self.pool, email_id, self.lease(), resend).await? {
             Claim::Ours(mail) => {
-                let outcome = self.attempt(&mail).await;
+                let outcome = self.attempt(&mail, asked).await;
                 // The server is done with us: the next may go while this one is written down.
                 drop(turn);
                 self.metrics.attempted(&outcome);
-                self.settle(&mail, &outcome, &delivery).await
+                self.settle(&mail, &outcome, asked).await
             }
             Claim::Later(wait) => {
                 debug!(email.id = %email_id, "A mail came before its time");
-                let attempts = headers::integer(&delivery.properties, ATTEMPT_HEADER).unwrap_or_default();
-                self.put_on(self.ladder.within(wait), email_id, attempts, &delivery).await
+                let attempts = headers::integer(&asked.delivery.properties, ATTEMPT_HEADER).unwrap_or_default();
+                self.put_on(self.ladder.within(wait), email_id, attempts, asked).await
             }
             Claim::Abandoned => {
                 warn!(email.id = %email_id, "A mailer ended while it was sending; nobody knows whether the mail went");
+                asked.span.fails(&"abandoned", &"a mailer ended while it was sending");
                 Ok(Handled::Done)
             }
             Claim::Settled(state) => {
                 debug!(email.id = %email_id, %state, "A mail that is settled was asked for again");
                 Ok(Handled::Done)
             }
-            Claim::Missing => self.set_aside(&delivery, Some(email_id), "there is no such mail").await,
+            Claim::Missing => self.set_aside(asked, Some(email_id), "there is no such mail").await,
         }
     }
 
@@ -115,7 +137,22 @@ impl Office {
         self.smtp.longest() + LEASE_MARGIN
     }
 
-    async fn attempt(&self, mail: &Mail) -> Outcome {
+    async fn attempt(&self, mail: &Mail, asked: &Asked) -> Outcome {
+        let mut span = Span::within(Kind::Client, format_args!("send mail"), asked.span.context().cloned());
+        span.says("server.address", &self.smtp.host());
+        span.says("loyalty.mail.id", &mail.attempt.email_id);
+        span.counts("loyalty.mail.attempt", mail.attempt.number);
+        let outcome = self.offer(mail).await;
+        span.says("loyalty.mail.outcome", &outcome.name());
+        match &outcome {
+            Outcome::Sent(_) => {}
+            Outcome::Passing(why) | Outcome::Permanent(why) | Outcome::Unknown(why) => span.fails(&outcome.name(), why),
+        }
+        span.end();
+        outcome
+    }
+
+    async fn offer(&self, mail: &Mail) -> Outcome {
         match self.templates.compose(mail, SystemTime::now()) {
             Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
             Err(error @ ComposeError::Address) => Outcome::Permanent(Note::new(&chain(&error))),
@@ -127,24 +164,23 @@ impl Office {
     }
 
     /// Every outcome, and what follows from it.
-    async fn settle(&self, mail: &Mail, outcome: &Outcome, delivery: &Delivery) -> Result<Handled, DeliveryError> {
+    async fn settle(&self, mail: &Mail, outcome: &Outcome, asked: &mut Asked) -> Result<Handled, DeliveryError> {
         let (pool, attempt) = (&self.pool, mail.attempt);
         let (id, number) = (attempt.email_id, attempt.number);
-        let trace = TraceContext::of(&delivery.properties);
-        let trace_id = trace.as_ref().map(TraceContext::trace_id);
         match outcome {
             Outcome::Sent(reply) => {
                 written(|_| email::sent(pool, attempt, reply.as_str())).await?;
-                debug!(email.id = %id, attempt = number, trace.id = trace_id, %reply, "Sent a mail");
+                debug!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %reply, "Sent a mail");
                 Ok(Handled::Done)
             }
-            Outcome::Passing(why) => self.retry(attempt, why, delivery).await,
-            Outcome::Permanent(why) => self.bury(attempt, Reason::MailRejected, why, delivery).await,
+            Outcome::Passing(why) => self.retry(attempt, why, asked).await,
+            Outcome::Permanent(why) => self.bury(attempt, Reason::MailRejected, why, asked).await,
             Outcome::Unknown(why) => match self.on_unknown {
-                OnUnknown::Resend => self.retry(attempt, why, delivery).await,
+                OnUnknown::Resend => self.retry(attempt, why, asked).await,
                 OnUnknown::Hold => {
                     written(|_| email::unknown(pool, attempt, why.as_str())).await?;
-                    warn!(email.id = %id, attempt = number, trace.id = trace_id, %why, "Nobody knows whether a mail went; it is held");
+                    asked.span.fails(&outcome.name(), why);
+                    warn!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %why, "Nobody knows whether a mail went; it is held");
                     Ok(Handled::Done)
                 }
             },
@@ -153,19 +189,18 @@ impl Office {
 
     /// The next rung, or the end of the ladder. First the row, then the message, then (by the caller) the
     /// acknowledgement: whatever is lost in between, a message remains that asks for this mail.
-    async fn retry(&self, attempt: Attempt, why: &Note, delivery: &Delivery) -> Result<Handled, DeliveryError> {
+    async fn retry(&self, attempt: Attempt, why: &Note, asked: &mut Asked) -> Result<Handled, DeliveryError> {
         let Some(rung) = self.ladder.after(attempt.step) else {
-            return self.bury(attempt, Reason::MailExhausted, why, delivery).await;
+            return self.bury(attempt, Reason::MailExhausted, why, asked).await;
         };
         let (pool, wait) = (&self.pool, rung.wait());
         if !written(|_| email::retry_after(pool, attempt, wait, why.as_str())).await? {
             // Somebody began another attempt, by a message of their own, which carries the mail on.
             return Ok(Handled::Done);
         }
-        let (id, number, trace) = (attempt.email_id, attempt.number, TraceContext::of(&delivery.properties));
-        let trace_id = trace.as_ref().map(TraceContext::trace_id);
-        info!(email.id = %id, attempt = number, trace.id = trace_id, %rung, %why, "A mail waits for its next attempt");
-        self.put_on(rung, id, i64::from(number), delivery).await
+        let (id, number) = (attempt.email_id, attempt.number);
+        info!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %rung, %why, "A mail waits for its next attempt");
+        self.put_on(rung, id, i64::from(number), asked).await
     }
 
     /// The mail will not be sent; an operator finds it among the dead letters.
@@ -174,27 +209,28 @@ impl Office {
         attempt: Attempt,
         reason: Reason,
         why: &Note,
-        delivery: &Delivery,
+        asked: &mut Asked,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(Some(attempt.email_id), delivery, reason, why.as_str());
+        let letter = about(Some(attempt.email_id), &asked.delivery, reason, why.as_str());
         let pool = &self.pool;
         let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
         written(|repeated| email::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
-        let (id, number, trace) = (attempt.email_id, attempt.number, TraceContext::of(&delivery.properties));
-        let trace_id = trace.as_ref().map(TraceContext::trace_id);
-        warn!(email.id = %id, attempt = number, trace.id = trace_id, %reason, %why, "A mail is a dead letter");
+        let (id, number) = (attempt.email_id, attempt.number);
+        asked.span.fails(&reason, why);
+        warn!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %reason, %why, "A mail is a dead letter");
         Ok(Handled::Done)
     }
 
     /// A request that leads to no mail.
     async fn set_aside(
         &self,
-        delivery: &Delivery,
+        asked: &mut Asked,
         email_id: Option<EmailId>,
         why: &str,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(email_id, delivery, Reason::MailUnreadable, why);
+        let letter = about(email_id, &asked.delivery, Reason::MailUnreadable, why);
         dead_letter::keep(&self.pool, &[letter]).await?;
+        asked.span.fails(&Reason::MailUnreadable, &why);
         warn!(why, "Set a message aside that asks for no mail");
         Ok(Handled::Done)
     }
@@ -206,12 +242,11 @@ impl Office {
         rung: Rung,
         email_id: EmailId,
         attempts: i64,
-        came_by: &Delivery,
+        asked: &Asked,
     ) -> Result<Handled, DeliveryError> {
-        let trace = TraceContext::of(&came_by.properties);
         let mut result = Ok(Handled::Done);
         for rung in self.ladder.down_from(rung) {
-            match self.publisher.publish(on_rung(rung, email_id, attempts, trace.as_ref())).await {
+            match self.publisher.publish(on_rung(rung, email_id, attempts, asked.span.context())).await {
                 Err(error @ PublishError::Unroutable { .. }) => {
                     warn!(email.id = %email_id, %rung, "A rung is missing; run `loyalty topology`");
                     result = Err(error.into());
@@ -220,6 +255,21 @@ impl Office {
             }
         }
         result
+    }
+}
+
+impl Asked {
+    /// Work on it begins.
+    fn new(delivery: Delivery) -> Self {
+        let came = TraceContext::of(&delivery.properties);
+        let mut span = Span::within(Kind::Consumer, format_args!("process {}", topology::EMAILS), came);
+        messaging::processing(&mut span, &delivery, topology::EMAILS);
+        Self { delivery, span }
+    }
+
+    /// The trace that it is part of, for logs.
+    fn trace_id(&self) -> Option<&str> {
+        self.span.context().map(TraceContext::trace_id)
     }
 }
 

@@ -56,6 +56,11 @@ impl Smtp {
         Self { server, hello: ClientId::default(), text_limit, parked: Mutex::default() }
     }
 
+    /// Where it is.
+    pub(crate) fn host(&self) -> &str {
+        &self.server.host
+    }
+
     /// The longest that [`Smtp::send`] takes.
     pub(crate) fn longest(&self) -> Duration {
         CONNECT_LIMIT + ENVELOPE_LIMIT + self.text_limit + QUIT_LIMIT

@@ -1,0 +1,94 @@
+//! Traces to a collector: whether OpenTelemetry's own variables ask for them, and whether this binary can.
+//!
+//! Only services send them; a command that ends by itself has nothing to tell that its answer does not. A collector
+//! that is away costs its traces and nothing else.
+
+#[cfg(feature = "otel")]
+mod export;
+#[cfg(not(feature = "otel"))]
+mod missing;
+
+use loyalty_common::publisher::chain;
+use loyalty_common::secret::SecretUrl;
+use tracing::{info, warn};
+
+use crate::settings::Settings;
+#[cfg(feature = "otel")]
+use export::Export;
+#[cfg(not(feature = "otel"))]
+use missing::Export;
+
+/// Where the collector is. The first is the address itself, the second its root.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+/// The sending of this process's traces, until it is closed.
+pub(crate) struct Traces(Option<Export>);
+
+/// What the variables ask for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    /// The variable that says where to.
+    variable: &'static str,
+    endpoint: String,
+}
+
+impl Traces {
+    /// Starts to send the traces of a service, if the environment asks for it. What keeps them from being sent is told,
+    /// and keeps nobody from working.
+    pub(crate) fn start(service: Option<&'static str>, settings: &Settings) -> Self {
+        let asked = asked(|name| std::env::var(name).ok());
+        let (Some(service), Some(Asked { variable, endpoint })) = (service, asked) else { return Self(None) };
+        let collector = settings.trusting(SecretUrl::new(endpoint));
+        match Export::start(service, &collector) {
+            Ok(export) => {
+                info!(%collector, "Sending traces");
+                Self(Some(export))
+            }
+            Err(error) => {
+                warn!(variable, %collector, error = chain(&error), "No traces are sent");
+                Self(None)
+            }
+        }
+    }
+
+    /// Sends what is left, for some seconds at most.
+    pub(crate) async fn close(self) {
+        if let Some(export) = self.0 {
+            export.close().await;
+        }
+    }
+}
+
+/// What the environment asks for. Without an address none are sent: most machines have no collector, and nobody
+/// should have to say so.
+fn asked(variable: impl Fn(&str) -> Option<String>) -> Option<Asked> {
+    let is = |name: &str, value: &str| variable(name).is_some_and(|given| given.trim().eq_ignore_ascii_case(value));
+    if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        return None;
+    }
+    ENDPOINTS.into_iter().find_map(|name| {
+        let endpoint = variable(name).filter(|endpoint| !endpoint.is_empty())?;
+        Some(Asked { variable: name, endpoint })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces_are_asked_for_by_an_address_and_can_be_switched_off() {
+        let check = |set: &[(&str, &str)], expected: Option<&str>| {
+            let variable = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            assert_eq!(asked(variable).map(|asked| asked.endpoint).as_deref(), expected, "{set:?}");
+        };
+        let [traces, root] = ENDPOINTS;
+        check(&[], None);
+        check(&[(root, "")], None);
+        check(&[(root, "http://root")], Some("http://root"));
+        check(&[(root, "http://root"), (traces, "http://traces")], Some("http://traces"));
+        check(&[(root, "http://root"), ("OTEL_SDK_DISABLED", "TRUE")], None);
+        check(&[(root, "http://root"), ("OTEL_TRACES_EXPORTER", "none")], None);
+        check(&[(root, "http://root"), ("OTEL_TRACES_EXPORTER", "otlp")], Some("http://root"));
+    }
+}
