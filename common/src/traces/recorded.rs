@@ -30,8 +30,7 @@ pub(super) fn is_on() -> bool {
 pub(super) struct Recorded {
     /// None once it has ended.
     span: Option<BoxedSpan>,
-    /// What it failed of, a word and a text. The first cause counts: what follows from it is no other.
-    failure: Option<(String, String)>,
+    failed: bool,
 }
 
 /// Begins a span, and says where what follows from it belongs. None, if nothing is recorded.
@@ -51,7 +50,7 @@ pub(super) fn begin(
         (false, None) => Some((None, local(span.span_context(), None)?)),
         (true, came) => {
             let context = local(span.span_context(), came)?;
-            Some((Some(Recorded { span: Some(span), failure: None }), context))
+            Some((Some(Recorded { span: Some(span), failed: false }), context))
         }
     }
 }
@@ -82,28 +81,24 @@ impl Recorded {
     }
 
     pub(super) fn fails(&mut self, kind: &dyn Display, why: &dyn Display) {
-        self.failure.get_or_insert_with(|| (kind.to_string(), why.to_string()));
+        if std::mem::replace(&mut self.failed, true) {
+            return;
+        }
+        self.says("error.type", kind);
+        if let Some(span) = &mut self.span {
+            span.set_status(Status::error(mask(&why.to_string())));
+        }
     }
 
     pub(super) fn end(mut self) {
-        self.close();
+        if let Some(mut span) = self.span.take() {
+            span.end();
+        }
     }
 
     fn has(&mut self, attribute: KeyValue) {
         if let Some(span) = &mut self.span {
             span.set_attribute(attribute);
-        }
-    }
-
-    fn close(&mut self) {
-        if let Some((kind, why)) = self.failure.take() {
-            self.says("error.type", &kind);
-            if let Some(span) = &mut self.span {
-                span.set_status(Status::error(mask(&why)));
-            }
-        }
-        if let Some(mut span) = self.span.take() {
-            span.end();
         }
     }
 }
@@ -112,7 +107,6 @@ impl Drop for Recorded {
     fn drop(&mut self) {
         if self.span.is_some() {
             self.fails(&"given_up", &"it was given up before its end");
-            self.close();
         }
     }
 }
