@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::message::Message;
 
-/// How long a busy lane lets commands come together before it takes the next batch. Each transaction costs the database
-/// as much as some dozens of commands do, so fewer and larger ones leave more of the machine to everything else; twice
-/// the time would gain little more, and whoever waits for a receipt feels it.
+/// How long a busy lane lets commands come together before it takes the next batch. Fewer and larger transactions cost
+/// the database about a sixth less for each command (measured at 15 ms), which leaves more of the machine to everything
+/// else. A longer wait gains more still, and whoever waits for a receipt feels it.
 pub const LINGER: Duration = Duration::from_millis(25);
 
 /// A batch of at least so many commands tells that the lane is busy. One command on an idle system never waits.
 const BUSY_COMMANDS: usize = 64;
 
-/// With so many commands at hand, a larger batch would gain nothing.
+/// With so many commands at hand the batch is large as it is.
 const ENOUGH_COMMANDS: usize = 1_000;
 
 /// Deliveries before a message is taken alone. A message that kills the worker takes up the delivery counts of all that
