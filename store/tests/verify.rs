@@ -21,7 +21,7 @@ const DAMAGES: &[(&str, &[&str])] = &[
       create trigger ledger_is_final before delete on ledger for each row execute function ledger_is_final()",
         &["triggers"],
     ),
-    ("alter table ledger drop constraint ledger_member_id_command_id_key", &["constraints"]),
+    ("alter table ledger drop constraint ledger_command_id_member_id_key", &["constraints"]),
     ("alter table member drop constraint member_balance_check", &["constraints"]),
     ("alter table email drop constraint email_member_id_epoch_number_key", &["constraints"]),
     ("update member set balance = balance + 1 where member_id = 'ann'", &["balances"]),
@@ -75,7 +75,7 @@ const DAMAGES: &[(&str, &[&str])] = &[
         &["constraints", "entries"],
     ),
     (
-        "alter table ledger drop constraint ledger_member_id_command_id_key;
+        "alter table ledger drop constraint ledger_command_id_member_id_key;
       update ledger set command_id = (select command_id from ledger where member_id = 'ann' and seq = 2)
       where member_id = 'ann' and seq = 3",
         &["constraints", "once"],

@@ -32,7 +32,7 @@ pub(super) const CHECKS: &[Check] = &[
             from (values
                 ('member', null, 'PRIMARY KEY (member_id)'),
                 ('ledger', null, 'PRIMARY KEY (member_id, seq)'),
-                ('ledger', null, 'UNIQUE (member_id, command_id)'),
+                ('ledger', null, 'UNIQUE (command_id, member_id)'),
                 ('parked', null, 'UNIQUE (member_id, command_id)'),
                 ('reward', null, 'PRIMARY KEY (member_id, epoch, number)'),
                 ('email', null, 'PRIMARY KEY (email_id)'),

@@ -1,0 +1,9 @@
+-- The key that finds repeats begins with the command. Ids are made in the order of time where their senders follow the
+-- contract's advice, so that the rows of a batch stand on a few pages of the index at its end; by member each stood on
+-- a page of its own, which had to be found by comparing texts.
+--
+-- Nobody can write to the ledger while the new index is built: about half a second for each million rows.
+
+alter table ledger
+    add constraint ledger_command_id_member_id_key unique (command_id, member_id),
+    drop constraint ledger_member_id_command_id_key;
