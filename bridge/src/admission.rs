@@ -3,13 +3,10 @@
 //! The valid tokens are read together every other second and held in memory: a token costs a request no query, and
 //! strangers cannot make the database work. What is refused is never told apart, in words, in the log or by time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use loyalty_common::publisher::chain;
 use loyalty_store::Pool;
 use loyalty_store::token::{self, Bearer, Scope, Valid};
@@ -68,21 +65,17 @@ impl Caller {
     }
 }
 
-/// Lets a request in, or answers it.
-pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+/// Lets a request in, with its [`Caller`] among its extensions from here on.
+pub(crate) async fn admit(app: &App, request: &mut Request) -> Result<(), Problem> {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let needed = needed(request.method(), route);
     if needed.is_empty() {
-        return next.run(request).await;
+        return Ok(());
     }
-    let caller = app.door.caller(request.headers()).await;
-    match caller.and_then(|caller| caller.require_one(needed).map(|()| caller)) {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
-    }
+    let caller = app.door.caller(request.headers()).await?;
+    caller.require_one(needed)?;
+    request.extensions_mut().insert(caller);
+    Ok(())
 }
 
 /// The scopes of which a route needs one. A route that is not named here is not open by that.

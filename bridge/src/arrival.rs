@@ -1,20 +1,20 @@
 //! The body of a request and what its headers say of it.
 
-use std::sync::Arc;
+use std::error::Error;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use http_body_util::LengthLimitError;
 
 use crate::App;
 use crate::problem::{Code, Problem};
 
-/// The whole body, at most `max_bytes` of it as the route's layer has it, and within the time that bodies get.
-pub(crate) async fn read(request: Request, app: &Arc<App>, max_bytes: usize) -> Result<Bytes, Problem> {
-    let reading = tokio::time::timeout(app.limits.body_timeout, Bytes::from_request(request, app));
-    match reading.await {
+/// The whole body, at most `max_bytes` of it, and within the time that bodies get.
+pub(crate) async fn read(request: Request, app: &App, max_bytes: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(app.limits.body_timeout, to_bytes(request.into_body(), max_bytes)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+        Ok(Err(error)) if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) => {
             Err(Problem::new(Code::TooLarge, format!("a body may have at most {max_bytes} bytes here")))
         }
         // The connection broke, or its framing is wrong. Hardly anybody is left to read this.

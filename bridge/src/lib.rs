@@ -3,11 +3,13 @@
 //! Read in this order: [`carry`] publishes a command and finds what is known of it; [`lookup`] and [`waiting`] ask for
 //! the fates of all commands under way at once. Two interfaces stand on these: [`sample`] with [`asked`] and [`answer`]
 //! is the one that its users know, [`v1`] is ours. [`admission`] asks who is there; [`problem`] is what all say when
-//! something is wrong; `show` and `health` only read. [`traced`] makes a request part of a trace. The bridge changes no balance and decides no rule: whoever publishes is treated alike.
+//! something is wrong; `show` and `health` only read. [`around`] is what happens around all of it. The bridge changes no
+//! balance and decides no rule: whoever publishes is treated alike.
 
 mod admission;
 mod answer;
 mod api;
+mod around;
 mod arrival;
 mod asked;
 mod body;

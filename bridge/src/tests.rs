@@ -5,24 +5,31 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use loyalty_common::secret::SecretUrl;
 use loyalty_producer::Producer;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
+use crate::around::{Needs, around};
 use crate::{Admission, App, Limits, Metrics, routes};
 
 /// Nobody listens on port 1.
 const AMQP: &str = "amqp://loyalty:s3cret@127.0.0.1:1/shop";
 const DATABASE: &str = "postgres://loyalty:s3cret@127.0.0.1:1/shop";
 
-fn bridge_with(limits: Limits) -> Router {
+fn app_with(limits: Limits) -> Arc<App> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let producer = Producer::start(SecretUrl::new(AMQP), "test", loyalty_producer::Limits::default());
     let app = App::new(producer, &SecretUrl::new(DATABASE), Admission::Anyone, limits, metrics, Arc::new(registry))
         .expect("a URL");
-    routes::router(Arc::new(app))
+    Arc::new(app)
+}
+
+fn bridge_with(limits: Limits) -> Router {
+    routes::router(app_with(limits))
 }
 
 fn bridge() -> Router {
@@ -258,4 +265,19 @@ async fn requests_are_counted_by_pattern_and_not_by_member() {
     loyalty_bridge_requests_total{method="POST",route="/{member_id}/add_points/{points}",status="400"} 2
     loyalty_bridge_requests_total{method="other",route="/{member_id}",status="405"} 1
     "#);
+}
+
+#[tokio::test]
+async fn a_request_that_panics_is_answered_and_counted() {
+    let app = app_with(Limits::default());
+    let around = from_fn_with_state((Arc::clone(&app), Needs::Nothing), around);
+    let panicking =
+        Router::new().route("/panics", get(async || -> () { panic!("as the test wants it") })).layer(around);
+    insta::assert_snapshot!(ask(&panicking, "GET", "/panics", &[], "").await, @r#"
+    500
+    content-type: application/problem+json
+    {"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","detail":"the bridge failed; what was asked may have been done"}
+    "#);
+    let metrics = ask(&routes::router(app), "GET", "/metrics", &[], "").await;
+    assert!(metrics.contains(r#"{method="GET",route="/panics",status="500"} 1"#), "{metrics}");
 }

@@ -2,19 +2,18 @@
 
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap};
-use axum::middleware::Next;
 use axum::response::Response;
 use loyalty_common::traces::{Kind, Span};
 use loyalty_producer::TraceContext;
 
-use crate::routes::{known_method, pattern};
+use crate::around::{known_method, pattern};
 
 /// Where what a request asks for belongs.
 #[derive(Clone)]
 struct Part(Option<TraceContext>);
 
 /// Records a request. What it publishes is part of its span from here on.
-pub(crate) async fn traced(mut request: Request, next: Next) -> Response {
+pub(crate) async fn traced(mut request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     let (method, route) = (known_method(request.method()), pattern(&request));
     let mut span = Span::entering(Kind::Server, format_args!("{method} {route}"), came(request.headers()));
     span.says("http.request.method", &method);
@@ -22,7 +21,7 @@ pub(crate) async fn traced(mut request: Request, next: Next) -> Response {
     span.says("http.route", &route);
     span.says("url.scheme", &"http");
     request.extensions_mut().insert(Part(span.context().cloned()));
-    let response = next.run(request).await;
+    let response = answer(request).await;
     let status = response.status();
     span.counts("http.response.status_code", status.as_u16());
     if status.is_server_error() {

@@ -13,7 +13,6 @@ mod prefer;
 mod query;
 mod said;
 
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use serde_json::json;
 
@@ -34,10 +33,9 @@ const PUBLISHING: [Code; 4] = [Code::BrokerAway, Code::BrokerBlocked, Code::Queu
 
 /// The routes below `/v1`.
 pub(crate) fn routes(limits: &Limits) -> Vec<Route> {
-    let batches = DefaultBodyLimit::max(limits.batch_bytes);
     vec![
         Route::new(one_command(), post(command::publish)),
-        Route::new(many_commands(limits), post(batch::publish).layer(batches)),
+        Route::new(many_commands(limits), post(batch::publish)),
         Route::new(one_member(limits), get(members::show)),
         Route::new(many_members(), get(members::list)),
         Route::new(a_ledger(limits), get(members::ledger)),
