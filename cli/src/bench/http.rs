@@ -15,7 +15,7 @@ use loyalty_producer::Limits;
 use serde::Serialize;
 use tokio::process::{Child, Command};
 
-use super::{Load, prepare_database, prepare_vhost, rate, traffic};
+use super::{Load, ROUNDS, mean_rate, prepare_database, prepare_vhost, rate, traffic};
 use client::Client;
 
 /// Commands of one batch: the most that the bridge takes.
@@ -36,26 +36,25 @@ pub(crate) struct HttpReport {
     connections: usize,
 }
 
-/// Measures the three ways.
+/// Measures the three ways in turn, each round on queues of its own.
 pub(crate) async fn run(servers: &Servers, load: Load, scratch: &Path) -> Result<HttpReport> {
     let step = |text: &str| tracing::info!("Measuring {text}");
     let database = prepare_database(servers, "http", load).await?;
     // As many requests are under way as the library has commands under way.
     let connections = Limits::default().window;
-
-    step("the producer library: publish, confirm");
-    let producer = producer(&prepare_vhost(servers, "http_producer").await?, load).await?;
-
-    step("one command a request");
-    let bridge = Bridge::start(prepare_vhost(servers, "http_single").await?, &database, scratch).await?;
-    let one_by_one = bridge.one_by_one(load, connections).await?;
-    bridge.stop().await?;
-
-    step("a thousand commands a request");
-    let bridge = Bridge::start(prepare_vhost(servers, "http_batch").await?, &database, scratch).await?;
-    let in_batches = bridge.in_batches(load).await?;
-    bridge.stop().await?;
-
+    let (mut by_library, mut one_by_one, mut in_batches) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        step("the producer library: publish, confirm");
+        by_library.push(producer(&prepare_vhost(servers, &format!("library_{round}")).await?, load).await?);
+        let bridge =
+            Bridge::start(prepare_vhost(servers, &format!("bridge_{round}")).await?, &database, scratch).await?;
+        step("one command a request");
+        one_by_one.push(bridge.one_by_one(load, connections).await?);
+        step("a thousand commands a request");
+        in_batches.push(bridge.in_batches(load).await?);
+        bridge.stop().await?;
+    }
+    let (producer, one_by_one, in_batches) = (mean_rate(&by_library), mean_rate(&one_by_one), mean_rate(&in_batches));
     Ok(HttpReport {
         producer,
         one_by_one,
@@ -160,7 +159,7 @@ where
 impl std::fmt::Display for HttpReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { commands, connections, .. } = self;
-        writeln!(f, "{commands} commands, confirmed and not applied\n")?;
+        writeln!(f, "{commands} commands in each of {ROUNDS} rounds, confirmed and not applied\n")?;
         writeln!(f, "producer library  {:>9.0} commands/s  publish, confirm", self.producer)?;
         writeln!(
             f,
