@@ -58,7 +58,7 @@ pub(crate) struct Load {
 
 /// How often the sides of a ratio are measured, in turn. Under load RabbitMQ was seen to take a third less for two of
 /// every seven seconds, and the machine has times of its own: neither must befall one side only.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// How much larger the backlog is than a measurement: the worker's memory must not follow it.
 const BACKLOG_FACTOR: u32 = 3;

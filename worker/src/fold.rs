@@ -3,7 +3,7 @@
 //!
 //! Every message ends here in exactly one [`Fate`]. Nothing is written or acknowledged from here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
@@ -59,8 +59,7 @@ pub fn fold(view: View, messages: &[Message], programme: &Programme, events: Eve
 struct Fold<'a> {
     now: Timestamp,
     programme: &'a Programme,
-    /// Sorted, so that the same batch always writes in the same order.
-    accounts: BTreeMap<MemberId, Member>,
+    accounts: HashMap<MemberId, Member>,
     known: HashMap<Key, Known>,
     ledger: Vec<LedgerRow>,
     rewards: Vec<RewardRow>,
@@ -95,7 +94,7 @@ struct Waiting {
 
 impl<'a> Fold<'a> {
     fn new(view: View, programme: &'a Programme, events: Events) -> Self {
-        let mut accounts: BTreeMap<_, _> = view
+        let mut accounts: HashMap<_, _> = view
             .accounts
             .into_iter()
             .map(|(id, account)| (id, Member { account, waiting: Vec::new(), changed: Changed::Nothing }))
@@ -207,7 +206,9 @@ impl<'a> Fold<'a> {
         };
         member.changed = member.changed.max(changed);
         let seq = self.enter(command, content, Ok(entry.delta));
-        self.reward(&command.member_id, seq, entry.milestones);
+        if !entry.milestones.is_empty() {
+            self.reward(&command.member_id, seq, entry.milestones);
+        }
     }
 
     /// Writes the row of the ledger, with what it changed the balance by or why it was refused; returns its seq.
@@ -306,7 +307,10 @@ impl<'a> Fold<'a> {
             events: self.telling.into_events(),
             ..Changes::default()
         };
-        for member in self.accounts.into_values() {
+        // So that the same batch always writes in the same order.
+        let mut members: Vec<Member> = self.accounts.into_values().collect();
+        members.sort_unstable_by(|one, other| one.account.member_id.cmp(&other.account.member_id));
+        for member in members {
             let new = member.waiting.into_iter().filter(|waiting| !waiting.stored);
             let with_body =
                 |Waiting { waits: batch::Waiting { key, body }, .. }| Some(ParkedCommand { key, body: body? });
