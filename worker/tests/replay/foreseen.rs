@@ -1,6 +1,6 @@
 //! What a rehearsal predicts is what a replay comes to, whatever was before, as long as nothing else happens.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, EditedBody};
 use loyalty_worker::rehearsal::Prediction;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
@@ -46,6 +47,9 @@ enum Damage {
     Large,
 }
 
+/// A command, what befell it, and why it is a letter.
+type Letter = (Asked, Damage, Reason);
+
 /// Why a letter is one, as far as a replay goes: by nothing but its body does it matter.
 fn reason() -> impl Strategy<Value = Reason> {
     prop::sample::select(Reason::ALL.to_vec())
@@ -71,6 +75,13 @@ fn begun((enrolled, rest): (Vec<bool>, Vec<Asked>)) -> Vec<Asked> {
     let enroll = |member| Asked { member, id: 100 + member, action: action.clone(), ahead: false };
     let enrolled = (0_u8..).zip(enrolled).filter(|(_, enrolled)| *enrolled).map(|(member, _)| enroll(member));
     enrolled.chain(rest).collect()
+}
+
+/// Letters of which one may be of a command of the past: else hardly any would be a duplicate.
+fn repeating((past, mut letters, again): (Vec<Asked>, Vec<Letter>, Option<Index>)) -> (Vec<Asked>, Vec<Letter>) {
+    let again = again.filter(|_| !past.is_empty()).map(|again| again.get(&past).clone());
+    letters.extend(again.map(|asked| (asked, Damage::None, Reason::Crashed)));
+    (past, letters)
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -106,7 +117,8 @@ async fn a_prediction_is_what_a_replay_comes_to() {
     let config =
         ProptestConfig { cases: CASES, failure_persistence: None, max_shrink_iters: 50, ..ProptestConfig::default() };
     let past = (prop::collection::vec(any::<bool>(), 3), prop::collection::vec(asked(), 0..8)).prop_map(begun);
-    let strategy = (past, prop::collection::vec((asked(), damage(), reason()), 1..14));
+    let letters = prop::collection::vec((asked(), damage(), reason()), 1..14);
+    let strategy = (past, letters, any::<Option<Index>>()).prop_map(repeating);
     let met = Mutex::new(BTreeSet::new());
     let result = TestRunner::new(config).run(&strategy, |(history, letters)| {
         let case = cases.fetch_add(1, Ordering::Relaxed);
@@ -127,7 +139,7 @@ async fn holds(
     world: &World,
     case: usize,
     history: &[Asked],
-    damaged: &[(Asked, Damage, Reason)],
+    damaged: &[Letter],
 ) -> Result<Vec<Prediction>, TestCaseError> {
     let before = world.open().await.len();
     // The past is made by replays as well: they see each command to its end.
@@ -139,6 +151,7 @@ async fn holds(
     record(world, case, damaged).await;
     let ids = world.open().await.split_off(before);
 
+    let mut waiting = waiting(world).await;
     let tables = contents(world).await;
     let predicted = world.rehearse(&ids).await;
     prop_assert_eq!(contents(world).await, tables, "a rehearsal changes nothing");
@@ -152,7 +165,15 @@ async fn holds(
         let end = report.concluded.iter().find(|(concluded, _)| *concluded == id).map(|(_, end)| end);
         let (command, released) = (letter.command().ok(), report.released.contains(&id));
         let enrols = command.as_ref().is_some_and(|it| it.command_type() == CommandType::Enroll);
-        prop_assert!(agrees(prediction, end, enrols, released), "{id}: {prediction:?} came to {end:?} ({ids:?})");
+        let key = command.as_ref().map(|command| (command.member_id.to_string(), command.command_id.uuid()));
+        let waits = key.is_some_and(|key| match prediction {
+            Prediction::Parked => !waiting.insert(key),
+            _ => waiting.contains(&key),
+        });
+        prop_assert!(
+            agrees(prediction, end, enrols, waits, released),
+            "{id}: {prediction:?} came to {end:?} ({ids:?})"
+        );
         if let (Prediction::Applied { after, .. }, Some(command)) = (prediction, command) {
             balances.insert(command.member_id, *after);
         }
@@ -164,7 +185,7 @@ async fn holds(
     Ok(predicted)
 }
 
-async fn record(world: &World, case: usize, damaged: &[(Asked, Damage, Reason)]) {
+async fn record(world: &World, case: usize, damaged: &[Letter]) {
     for (asked, damage, reason) in damaged {
         let command = asked.command(case);
         let sound = NewDeadLetter { reason: *reason, ..letter(&command) };
@@ -208,9 +229,11 @@ fn kind(prediction: &Prediction) -> &'static str {
     }
 }
 
-/// The same end, with the same words. An enrolment's own row has no balance yet of what it releases.
-fn agrees(prediction: &Prediction, end: Option<&Concluded>, enrols: bool, released: bool) -> bool {
+/// The same end, with the same words. An enrolment's own row has no balance yet of what it releases. Of a command that
+/// waits already its letter is a duplicate; if an enrolment of the same replay applies it, the replay shows that.
+fn agrees(prediction: &Prediction, end: Option<&Concluded>, enrols: bool, waits: bool, released: bool) -> bool {
     match (prediction, end) {
+        (Prediction::Duplicate, Some(Concluded::Applied { .. } | Concluded::Refused { .. })) => waits,
         (Prediction::Applied { .. }, Some(Concluded::Applied { balance })) if enrols => *balance == 0,
         (Prediction::Applied { after, .. }, Some(Concluded::Applied { balance })) => balance == after,
         (Prediction::Refused { code, balance }, Some(Concluded::Refused { code: came, balance: left })) => {
@@ -226,6 +249,13 @@ fn agrees(prediction: &Prediction, end: Option<&Concluded>, enrols: bool, releas
         (Prediction::Broken { .. }, None) => released,
         _ => false,
     }
+}
+
+/// The commands that wait for an enrolment.
+async fn waiting(world: &World) -> HashSet<(String, Uuid)> {
+    let client = world.pool.get().await.expect("a connection");
+    let rows = client.query("select member_id, command_id from parked", &[]).await.expect("an answer");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 /// All that a rehearsal could have changed.
