@@ -39,6 +39,7 @@ pub(crate) struct World {
 enum Turn {
     Shared { _guard: RwLockReadGuard<'static, ()> },
     Alone { _guard: RwLockWriteGuard<'static, ()> },
+    Apart,
 }
 
 /// A part that runs until it is dropped.
@@ -66,8 +67,18 @@ impl World {
         Self::with(name, Turn::Alone { _guard: TURN.write().await }).await
     }
 
+    /// A world on servers of its own, for a test that takes so long that those who want the shared ones alone, and all
+    /// behind them, must not wait for it.
+    pub(crate) async fn start_apart(name: &str) -> Self {
+        // As the shared ones: they end with this process.
+        Self::on(Box::leak(Box::new(fresh_servers(name).await)), name, Turn::Apart).await
+    }
+
     async fn with(name: &str, turn: Turn) -> Self {
-        let servers = SERVERS.get_or_init(fresh_servers).await;
+        Self::on(SERVERS.get_or_init(|| fresh_servers("bridge")).await, name, turn).await
+    }
+
+    async fn on(servers: &'static Servers, name: &str, turn: Turn) -> Self {
         // Whatever the test before did to them.
         servers.rabbitmq.start_again().await.unwrap();
         servers.rabbitmq.set_memory_alarm(false).await.unwrap();
@@ -220,8 +231,8 @@ pub(crate) fn with_id(id: &str, command: &str) -> String {
 
 /// Servers that know nothing of earlier runs: `RabbitMQ` 3.10 loses its at-least-once dead-lettering for good when such
 /// queues are deleted while their leaders are being elected, as they are after a start.
-async fn fresh_servers() -> Servers {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bridge");
+async fn fresh_servers(place: &str) -> Servers {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(place);
     // There is none the first time.
     let _ = std::fs::remove_dir_all(&dir);
     Servers::start(&dir, Durability::Throwaway).await.unwrap()
