@@ -30,7 +30,9 @@
 //! | a refused publish is no confirm | `common/publisher/sending.rs`, `settle` | `bounds::a_full_queue_refuses_its_publisher_...` |
 //! | what was not confirmed is sent again | `common/publisher/sending.rs`, `serve` | `broker::a_broker_that_restarts_and_dies_...` |
 //! | nothing leaves the outbox before its confirm | `worker/relay.rs`, `publish` | `rewards::a_mail_whose_worker_was_killed_before_...` |
-//! | a mail that was sent cannot be claimed | `store/email.rs`, `CLAIM` | `rewards::a_mail_whose_worker_was_killed_after_...` |
+//! | a claim whose answer was lost is taken back | `worker/mail/delivery.rs`, `claim` | `worker/tests/mail/lost.rs`, `a_mail_whose_claim_...` |
+//! | ... if it is that claim which stands, and not before it is decided | `store/email/claim.rs` | `store/tests/operator/mails.rs`, `a_claim_in_doubt_...` |
+//! | a mail that was sent cannot be claimed | `store/email/claim.rs`, `CLAIM` | `rewards::a_mail_whose_worker_was_killed_after_...` |
 //! | the ledger's triggers | `0001_ledger.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
 //! | a mail is queued anew only where the operator saw it | `store/mails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_mails_...` |
 //! | a repeated request is answered from its receipt | `bridge/carry.rs`, `before` | `bridge::a_repeated_request_...` |

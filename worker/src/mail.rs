@@ -14,6 +14,7 @@ mod session;
 mod settings;
 mod smtp;
 mod templates;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;

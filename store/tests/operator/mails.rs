@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use loyalty_store::Pool;
 use loyalty_store::batch::Changes;
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::email::{self, Claim, EmailId, EmailState};
+use loyalty_store::email::{self, Claim, ClaimError, EmailId, EmailState};
 use loyalty_store::letters::{self, Concluded, LetterState};
 use loyalty_store::mails::{self, Filter, Grouping, Requeue};
 use loyalty_store::rows::RewardRow;
@@ -185,4 +186,78 @@ async fn a_mail_that_was_given_up_while_it_was_being_sent_stands_as_it_went() {
     assert!(!email::retry_after(&world.pool, attempts[2], later, "451 later").await.expect("a look"));
     let states = mails::states(&world.pool, &ids).await.expect("states");
     assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Sent, Unknown, Dead]);
+}
+
+/// Has transactions that claim a mail stand still in the middle of their commit while the lock of that number is held.
+const CLAIMS_STAND_STILL: &str = "
+    create function stand_still() returns trigger language plpgsql as
+        $$ begin perform pg_advisory_xact_lock(1); return null; end $$;
+    create constraint trigger stand_still after update on email deferrable initially deferred
+        for each row when (new.state = 'sending') execute function stand_still()";
+
+/// For the one that waits for that lock.
+const END_IT: &str = "
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and wait_event = 'advisory'";
+
+/// A claim for a minute.
+async fn claim(pool: Pool, id: EmailId) -> Result<Claim, ClaimError> {
+    email::claim(&pool, id, Duration::from_secs(60), false).await
+}
+
+#[tokio::test]
+async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_was() {
+    use EmailState::{Queued, Retrying, Sending};
+    let world = World::start().await;
+    let ids = world.mails(&[Queued, Retrying]).await;
+    world.execute("update email set attempts_before = 3 where state = 'queued'").await;
+    world.execute("update email set due_at = now() where state = 'retrying'").await;
+    world.execute(CLAIMS_STAND_STILL).await;
+    for (id, state) in ids.iter().zip([Queued, Retrying]) {
+        let (pool, proxy) = world.pool_by_proxy().await;
+        let holder = world.pool.get().await.expect("a connection");
+        holder.batch_execute("select pg_advisory_lock(1)").await.expect("the lock");
+        let claiming = tokio::spawn(claim(pool, *id));
+        world.waiting_for_locks(1).await;
+        proxy.cut();
+        let claimed = claiming.await.expect("no panic");
+        let Err(ClaimError::InDoubt { claim, .. }) = claimed else { panic!("{claimed:?}") };
+        // The server is still at it.
+        let (pool, doubt) = (world.pool.clone(), claim.clone());
+        let taking_back = tokio::spawn(async move { email::take_back(&pool, &doubt).await });
+        world.waiting_for_locks(2).await;
+        holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
+        taking_back.await.expect("no panic").expect("taken back");
+        let stands = format!(
+            "select count(*) from email where email_id = '{id}' and state = '{state}' and attempts = 3
+             and (due_at is null) = (state = 'queued')"
+        );
+        assert_eq!(world.number(&stands).await, 1, "{state}");
+        // Whoever claims it then, takes nothing from them.
+        let claimed = self::claim(world.pool.clone(), *id).await.expect("a claim");
+        assert!(matches!(claimed, Claim::Ours(_)), "{claimed:?}");
+        email::take_back(&world.pool, &claim).await.expect("nothing to take back");
+        assert_eq!(mails::states(&world.pool, &[*id]).await.expect("states")[id], Sending);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_in_doubt_that_does_not_stand_is_nobody_elses() {
+    let world = World::start().await;
+    let ids = world.mails(&[EmailState::Queued]).await;
+    world.execute(CLAIMS_STAND_STILL).await;
+    let holder = world.pool.get().await.expect("a connection");
+    holder.batch_execute("select pg_advisory_lock(1)").await.expect("the lock");
+    let first = tokio::spawn(claim(world.pool.clone(), ids[0]));
+    world.waiting_for_locks(1).await;
+    let second = tokio::spawn(claim(world.pool.clone(), ids[0]));
+    world.waiting_for_locks(2).await;
+    world.execute(END_IT).await;
+    let first = first.await.expect("no panic");
+    let Err(ClaimError::InDoubt { claim, .. }) = first else { panic!("{first:?}") };
+    holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
+    let second = second.await.expect("no panic").expect("a claim");
+    assert!(matches!(second, Claim::Ours(_)), "{second:?}");
+    email::take_back(&world.pool, &claim).await.expect("nothing to take back");
+    assert_eq!(world.number("select count(*) from email where state = 'sending' and attempts = 4").await, 1);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Action, Command, Partition, Points, Text, envelope, topology};
-use loyalty_local::{Durability, Postgres};
+use loyalty_local::{Durability, Postgres, Proxy};
 use loyalty_store::batch::{Batch, Changes};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Filter, Letter, LetterId, Opened};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 pub(crate) struct World {
     pub(crate) pool: Pool,
+    url: SecretUrl,
 }
 
 impl World {
@@ -32,7 +33,16 @@ impl World {
         let url = url(&name);
         let pool = Pool::new(&url, Use::Queries, 4).expect("a URL");
         migrate::migrate(&pool).await.expect("the tables");
-        Self { pool }
+        Self { pool, url }
+    }
+
+    /// Another pool for the same database, and the proxy that leads it there.
+    pub(crate) async fn pool_by_proxy(&self) -> (Pool, Proxy) {
+        let port =
+            self.url.expose().rsplit_once('/').and_then(|(server, _)| server.rsplit_once(':')).expect("a port").1;
+        let proxy = Proxy::start(format!("127.0.0.1:{port}").parse().expect("an address")).await.expect("a proxy");
+        let url = self.url.expose().replace(&format!(":{port}/"), &format!(":{}/", proxy.addr().port()));
+        (Pool::new(&SecretUrl::new(url), Use::Queries, 1).expect("a URL"), proxy)
     }
 
     pub(crate) async fn execute(&self, sql: &str) {

@@ -11,13 +11,12 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
-use loyalty_common::backoff;
 use loyalty_common::envelope::{PERSISTENT, TraceContext};
 use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, chain};
 use loyalty_common::topology::{self, Rung};
 use loyalty_common::traces::{Kind, Span, messaging};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::email::{self, Attempt, Claim, EmailId, Mail, request};
+use loyalty_store::email::{self, Attempt, Claim, ClaimError, EmailId, Mail, request};
 use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -29,6 +28,7 @@ use super::pace::Pace;
 use super::settings::OnUnknown;
 use super::smtp::Smtp;
 use super::templates::{ComposeError, Templates};
+use super::written::written;
 use crate::headers;
 use crate::letter::letter;
 
@@ -72,10 +72,6 @@ pub(crate) enum DeliveryError {
 /// A claim lasts as long as an attempt may take and this much more, for writing what became of it.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
 
-/// How often the outcome of an attempt is written while the database is away: with growing waits, about half a
-/// minute, as long as a restart takes. What is not written by then is a mail of unknown fate.
-const WRITE_TRIES: u32 = 8;
-
 /// The attempts made when the message was published; for people who look at a queue.
 const ATTEMPT_HEADER: &str = "x-loyalty-attempt";
 
@@ -106,8 +102,7 @@ impl Office {
         let Some(turn) = leave.run_until_cancelled(self.pace.turn()).await else {
             return Ok(Handled::Left);
         };
-        let resend = self.on_unknown == OnUnknown::Resend;
-        match email::claim(&self.pool, email_id, self.lease(), resend).await? {
+        match self.claim(email_id).await? {
             Claim::Ours(mail) => {
                 let outcome = self.attempt(&mail, asked).await;
                 // The server is done with us: the next may go while this one is written down.
@@ -130,6 +125,22 @@ impl Office {
                 Ok(Handled::Done)
             }
             Claim::Missing => self.set_aside(asked, Some(email_id), "there is no such mail").await,
+        }
+    }
+
+    /// A claim whose answer is lost is taken back before anything else: left standing, it would keep the mail from
+    /// everybody until its lease is over, and make it one of unknown fate then, though nobody has sent it.
+    async fn claim(&self, email_id: EmailId) -> Result<Claim, StoreError> {
+        let resend = self.on_unknown == OnUnknown::Resend;
+        loop {
+            match email::claim(&self.pool, email_id, self.lease(), resend).await {
+                Ok(claim) => return Ok(claim),
+                Err(ClaimError::Store(error)) => return Err(error),
+                Err(ClaimError::InDoubt { claim, source }) => {
+                    warn!(email.id = %email_id, error = chain(&source), "The answer to a mail's claim was lost");
+                    written(|_| email::take_back(&self.pool, &claim)).await?;
+                }
+            }
         }
     }
 
@@ -270,26 +281,6 @@ impl Asked {
     /// The trace that it is part of, for logs.
     fn trace_id(&self) -> Option<&str> {
         self.span.context().map(TraceContext::trace_id)
-    }
-}
-
-/// Writes what an attempt found out, and tries again while the database is away: it is known here and nowhere else.
-/// `write` is told whether it may have been done before, its answer lost.
-async fn written<F>(write: impl Fn(bool) -> F) -> Result<bool, StoreError>
-where
-    F: Future<Output = Result<bool, StoreError>>,
-{
-    let mut tries = 0;
-    loop {
-        match write(tries > 0).await {
-            Err(error) if tries < WRITE_TRIES && !error.is_content_refused() => {
-                let wait = backoff::delay(tries, backoff::jitter());
-                tries += 1;
-                warn!(error = chain(&error), wait_ms = wait.as_millis(), "A mail's outcome is not written yet");
-                tokio::time::sleep(wait).await;
-            }
-            result => return result,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connections that are lost at the worst moments.
 
 use loyalty_common::topology;
+use loyalty_local::Behaviour;
 
 use crate::line::Line;
 use crate::overhear::when_said;
@@ -74,4 +75,57 @@ async fn a_broker_that_does_not_answer_is_asked_again() {
     world.set_aside(1).await;
     post.stop().await;
     world.end().await;
+}
+
+/// The mailer does not know whether it holds the mail, and nobody else may.
+#[tokio::test]
+async fn a_mail_whose_claim_was_not_answered_is_sent_once() {
+    let world = World::start().await;
+    let database = Line::to(&world.database());
+    let post = world.post_by(&world.amqp(), &database.url());
+    let commit = world.hold_commits("update on email", "new.state = 'sending'").await;
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    commit.comes().await;
+    database.end();
+    // It asks for the mail again while the server is still at the commit.
+    commit.is_waited_for().await;
+    commit.goes_on().await;
+    assert_eq!(world.becomes(email_id, "sent").await.attempts, 1);
+    assert_eq!(world.mailbox.mails().len(), 1);
+    post.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
+    let check = async |behaviour: Behaviour, state: &str, letters: usize| {
+        let world = World::start().await;
+        let database = Line::to(&world.database());
+        let post = world.post_by(&world.amqp(), &database.url());
+        world.mailbox.set(behaviour).await.expect("the mailbox obeys");
+        let commit = world.hold_commits("update on email", &format!("new.state = '{state}'")).await;
+        let email_id = world.grant("ann", "ann@example.com").await;
+        post.wake.notify_one();
+        commit.comes().await;
+        database.end();
+        commit.is_waited_for().await;
+        commit.goes_on().await;
+        let row = world.becomes(email_id, state).await;
+        assert_eq!(row.attempts, 1, "{state}");
+        world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
+        if state == "retrying" {
+            assert_eq!(world.becomes(email_id, "sent").await.attempts, 2);
+        }
+        // The session goes on with it.
+        let next = world.grant("bob", "bob@good.example").await;
+        post.wake.notify_one();
+        world.becomes(next, "sent").await;
+        assert_eq!(world.letters().await.len(), letters, "{state}");
+        post.stop().await;
+        world.end().await;
+    };
+    check(Behaviour::Accept, "sent", 0).await;
+    check(Behaviour::TransientAtRcpt, "retrying", 0).await;
+    check(Behaviour::PermanentForDomain("example.com".to_owned()), "dead", 1).await;
 }

@@ -288,13 +288,22 @@ pub(crate) struct Commits {
 impl Commits {
     /// Waits until there is one.
     pub(crate) async fn comes(&self) {
+        self.waits_for("advisory").await;
+    }
+
+    /// Waits until somebody waits for its outcome.
+    pub(crate) async fn is_waited_for(&self) {
+        self.waits_for("transactionid").await;
+    }
+
+    async fn waits_for(&self, lock: &str) {
         const WAITING: &str =
-            "select from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
-        let stands = async || {
+            "select from pg_stat_activity where datname = current_database() and wait_event = $1 limit 1";
+        let waits = async || {
             let client = self.watch.get().await.expect("a connection");
-            client.query_opt(WAITING, &[]).await.expect("the sessions").map(drop)
+            client.query_opt(WAITING, &[&lock]).await.expect("the sessions").map(drop)
         };
-        eventually("a commit comes", stands).await;
+        eventually(&format!("a wait for a lock: {lock}"), waits).await;
     }
 
     /// Lets it, and all to come, go on.

@@ -1,0 +1,51 @@
+//! Writing down what is known here and nowhere else.
+
+use loyalty_common::backoff;
+use loyalty_common::publisher::chain;
+use loyalty_store::StoreError;
+use tracing::warn;
+
+/// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and a mail
+/// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own. Who writes holds no more than
+/// a mail, and none is taken from the broker while the database does not answer.
+///
+/// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
+/// refused every time, and is an error.
+pub(crate) async fn written<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut tries = 0;
+    loop {
+        match write(tries > 0).await {
+            Err(error) if !error.is_content_refused() => {
+                let wait = backoff::delay(tries, backoff::jitter());
+                tries = tries.saturating_add(1);
+                warn!(error = chain(&error), wait_ms = wait.as_millis(), "A mail's fate is not written yet");
+                tokio::time::sleep(wait).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_away_for_an_hour_is_waited_for() {
+        const AWAY: StoreError = StoreError::Foreign { column: "none" };
+        let (began, tries) = (Instant::now(), AtomicU32::new(0));
+        let write = async |repeated| {
+            assert_eq!(repeated, tries.fetch_add(1, Ordering::Relaxed) > 0);
+            if began.elapsed().as_secs() < 3_600 { Err(AWAY) } else { Ok("written") }
+        };
+        assert_eq!(written(write).await.expect("it comes back"), "written");
+        assert!(began.elapsed().as_secs() < 3_600 + backoff::LONGEST.as_secs());
+    }
+}
