@@ -16,6 +16,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
+use crate::around::Needs;
 use crate::limits::Limits;
 use crate::{App, admission, health, sample, v1};
 pub(crate) use endpoint::{Answer, Endpoint, Parameter, header_of, path, query, reference};
@@ -27,19 +28,18 @@ pub(crate) const PROBLEM: &str = "application/problem+json";
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
     pub(crate) handler: MethodRouter<Arc<App>>,
-    /// Whether a place among the bounded requests is needed. An overloaded bridge must still be able to say how it is.
-    pub(crate) bounded: bool,
+    pub(crate) needs: Needs,
 }
 
 impl Route {
     /// A route that asks broker or database.
     pub(crate) const fn new(endpoint: Endpoint, handler: MethodRouter<Arc<App>>) -> Self {
-        Self { endpoint, handler, bounded: true }
+        Self { endpoint, handler, needs: Needs::Place }
     }
 
-    /// A route that is answered whatever else is under way.
+    /// A route that is answered whatever else is under way: an overloaded bridge must still be able to say how it is.
     pub(crate) const fn unbounded(endpoint: Endpoint, handler: MethodRouter<Arc<App>>) -> Self {
-        Self { endpoint, handler, bounded: false }
+        Self { endpoint, handler, needs: Needs::Admission }
     }
 }
 

@@ -1,8 +1,10 @@
-//! What happens around every request, from the outside in: it is counted and timed, a panic is caught, its sender is let
-//! in, it becomes part of a trace, it takes one of the places.
+//! What happens around a request, from the outside in: it is counted and timed, its answer is kept out of caches, a panic
+//! is caught; its sender is let in, if the route asks for that; and if it asks broker or database, it becomes part of a
+//! trace, takes one of the places, and ends in time.
 //!
 //! One layer does it all. A layer of axum boxes the service and the future of what is inside, and every wake of a
-//! request goes through all of them again: as five layers these took a fifth of the bridge's time.
+//! request goes through all of them again: in six layers the same cost the bridge some 30 % more for each
+//! request.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -26,7 +28,7 @@ pub(crate) enum Needs {
     Place,
     /// To be let in. It is answered whatever else is under way.
     Admission,
-    /// Nothing: there is no such route.
+    /// Nothing: no route answers it, or none for its method.
     Nothing,
 }
 

@@ -10,7 +10,7 @@ use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 
 use crate::App;
-use crate::api::{self, Route};
+use crate::api;
 use crate::around::{Needs, around};
 use crate::problem::{Code, Problem};
 
@@ -22,19 +22,15 @@ pub(crate) const V1: &str = "/v1/";
 
 /// Every route of the bridge.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let (bounded, unbounded): (Vec<Route>, Vec<Route>) =
-        api::routes(&app.limits).into_iter().partition(|route| route.bounded);
     let no_route = async || Problem::new(Code::NoSuchRoute, "nothing is served at this path");
     let no_method = async || Problem::new(Code::MethodNotAllowed, "see the header Allow");
     let with = |needs| from_fn_with_state((Arc::clone(&app), needs), around);
-    all(bounded)
-        .route_layer(with(Needs::Place))
-        .merge(all(unbounded).route_layer(with(Needs::Admission)))
+    api::routes(&app.limits)
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.endpoint.path, route.handler.route_layer(with(route.needs)))
+        })
         .fallback(no_route.layer(with(Needs::Nothing)))
         .method_not_allowed_fallback(no_method.layer(with(Needs::Nothing)))
         .with_state(app)
-}
-
-fn all(routes: Vec<Route>) -> Router<Arc<App>> {
-    routes.into_iter().fold(Router::new(), |router, route| router.route(route.endpoint.path, route.handler))
 }

@@ -1,6 +1,7 @@
 //! What the bridge says without any server: requests that are wrong, and servers that are away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -20,11 +21,15 @@ const AMQP: &str = "amqp://loyalty:s3cret@127.0.0.1:1/shop";
 const DATABASE: &str = "postgres://loyalty:s3cret@127.0.0.1:1/shop";
 
 fn app_with(limits: Limits) -> Arc<App> {
+    app_for(Admission::Anyone, limits)
+}
+
+fn app_for(admission: Admission, limits: Limits) -> Arc<App> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let producer = Producer::start(SecretUrl::new(AMQP), "test", loyalty_producer::Limits::default());
-    let app = App::new(producer, &SecretUrl::new(DATABASE), Admission::Anyone, limits, metrics, Arc::new(registry))
-        .expect("a URL");
+    let app =
+        App::new(producer, &SecretUrl::new(DATABASE), admission, limits, metrics, Arc::new(registry)).expect("a URL");
     Arc::new(app)
 }
 
@@ -265,6 +270,23 @@ async fn requests_are_counted_by_pattern_and_not_by_member() {
     loyalty_bridge_requests_total{method="POST",route="/{member_id}/add_points/{points}",status="400"} 2
     loyalty_bridge_requests_total{method="other",route="/{member_id}",status="405"} 1
     "#);
+}
+
+#[tokio::test]
+async fn no_answer_is_kept_in_a_cache() {
+    let guarded = app_for(Admission::Tokens, Limits { read_timeout: Duration::from_millis(1), ..Limits::default() });
+    let guarded = routes::router(guarded);
+    let check = async |bridge: &Router, method: &str, path: &str, status: u16| {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
+        let response = bridge.clone().oneshot(request).await.expect("an answer");
+        let kept = response.headers().get("cache-control").map(|value| value.to_str().expect("text"));
+        assert_eq!((response.status().as_u16(), kept), (status, Some("no-store")), "{method} {path}");
+    };
+    check(&bridge(), "GET", "/healthz", 200).await;
+    check(&bridge(), "POST", "/123/add_points/0", 400).await;
+    check(&bridge(), "GET", "/a/b/c/d", 404).await;
+    check(&bridge(), "BREW", "/ann", 405).await;
+    check(&guarded, "GET", "/ann", 503).await;
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 pub enum Durability {
     /// A commit is on disk, as in production.
     Durable,
-    /// Nothing is synced: quick, and lost with the machine (not with a mere crash of the server). For tests.
+    /// Nothing is synced: quick, and lost with the machine (not with a mere crash of the server). For tests, whose
+    /// queries are not compiled either.
     Throwaway,
 }
 

@@ -297,7 +297,7 @@ impl<'a> Fold<'a> {
     }
 
     fn finish(mut self) -> Changes {
-        // Neighbours in the indexes are written one after the other. Stable: a member's rows stay in their order.
+        // Neighbours in the primary key are written one after the other. Stable: a member's rows stay in their order.
         self.ledger.sort_by(|one, other| one.member_id.cmp(&other.member_id));
         let mut changes = Changes {
             ledger: self.ledger,

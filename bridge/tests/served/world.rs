@@ -36,9 +36,15 @@ pub(crate) struct World {
     _turn: Turn,
 }
 
+/// Who else uses the servers.
 enum Turn {
-    Shared { _guard: RwLockReadGuard<'static, ()> },
-    Alone { _guard: RwLockWriteGuard<'static, ()> },
+    Shared {
+        _guard: RwLockReadGuard<'static, ()>,
+    },
+    Alone {
+        _guard: RwLockWriteGuard<'static, ()>,
+    },
+    /// Nobody: they are this world's own.
     Apart,
 }
 

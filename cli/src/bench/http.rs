@@ -24,6 +24,9 @@ const BATCH: usize = 1_000;
 /// Batches under way at a time. Two keep the bridge's window full while the next ones are read and answered.
 const BATCHES: usize = 4;
 
+/// The virtual host of a measurement.
+const QUEUES: &str = "http";
+
 /// What was found. Rates are commands a second.
 #[derive(Debug, Serialize)]
 pub(crate) struct HttpReport {
@@ -36,23 +39,29 @@ pub(crate) struct HttpReport {
     connections: usize,
 }
 
-/// Measures the three ways in turn, each round on queues of its own.
+/// Measures the three ways in turn, each time on queues of its own, which are removed after it.
 pub(crate) async fn run(servers: &Servers, load: Load, scratch: &Path) -> Result<HttpReport> {
     let step = |text: &str| tracing::info!("Measuring {text}");
     let database = prepare_database(servers, "http", load).await?;
     // As many requests are under way as the library has commands under way.
     let connections = Limits::default().window;
     let (mut by_library, mut one_by_one, mut in_batches) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         step("the producer library: publish, confirm");
-        by_library.push(producer(&prepare_vhost(servers, &format!("library_{round}")).await?, load).await?);
-        let bridge =
-            Bridge::start(prepare_vhost(servers, &format!("bridge_{round}")).await?, &database, scratch).await?;
+        by_library.push(producer(&prepare_vhost(servers, QUEUES).await?, load).await?);
+        servers.rabbitmq.delete_vhost(QUEUES).await?;
+
         step("one command a request");
+        let bridge = Bridge::start(prepare_vhost(servers, QUEUES).await?, &database, scratch).await?;
         one_by_one.push(bridge.one_by_one(load, connections).await?);
+        bridge.stop().await?;
+        servers.rabbitmq.delete_vhost(QUEUES).await?;
+
         step("a thousand commands a request");
+        let bridge = Bridge::start(prepare_vhost(servers, QUEUES).await?, &database, scratch).await?;
         in_batches.push(bridge.in_batches(load).await?);
         bridge.stop().await?;
+        servers.rabbitmq.delete_vhost(QUEUES).await?;
     }
     let (producer, one_by_one, in_batches) = (mean_rate(&by_library), mean_rate(&one_by_one), mean_rate(&in_batches));
     Ok(HttpReport {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::ROUNDS;
 use super::events::WithEvents;
 
 /// All figures of one run. Rates are commands a second.
@@ -38,7 +39,10 @@ pub(crate) struct Latency {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { commands, backlog, members, partitions, .. } = self;
-        writeln!(f, "{commands} commands of {members} members on {partitions} partitions\n")?;
+        writeln!(
+            f,
+            "{commands} commands of {members} members on {partitions} partitions, the first two in {ROUNDS} rounds\n"
+        )?;
         writeln!(f, "pass-through    {:>9.0} commands/s  publish, confirm, consume, acknowledge", self.pass_through)?;
         writeln!(f, "end to end      {:>9.0} commands/s  published, applied, acknowledged", self.end_to_end)?;
         if let Some(WithEvents { end_to_end, told, .. }) = &self.with_events {

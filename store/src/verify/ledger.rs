@@ -74,6 +74,6 @@ pub(super) const CHECKS: &[Check] = &[
         examined: "select count(*) from ledger",
         broken: "
             select format('member %s command %s', member_id, command_id), format('stands there %s times', count(*))
-            from ledger group by member_id, command_id having count(*) > 1",
+            from ledger group by command_id, member_id having count(*) > 1",
     },
 ];
