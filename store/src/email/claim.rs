@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::try_join;
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -48,8 +49,13 @@ pub enum ClaimError {
 #[derive(Clone, Debug)]
 pub struct InDoubt {
     email_id: EmailId,
-    /// The transaction's number. A row shows which transaction wrote it, so it is ours as long as it shows this one.
+    /// The transaction's number, which a row shows of who wrote it. After a crash the server may give it again, if
+    /// nothing of it was on disk; so it says whose a claim is only together with the two below.
     transaction: String,
+    /// When it began.
+    at: Timestamp,
+    /// Which attempt it claimed.
+    number: i32,
 }
 
 /// How much too early a retry may come and still count as due: the broker's timer and the database's clock are not
@@ -66,7 +72,7 @@ const CLAIM: &str = "
            or e.state = 'retrying' and e.due_at <= now() + make_interval(secs => $3)
            or $4 and e.state = 'sending' and e.due_at <= now())
     returning e.email_id, e.attempts, e.attempts - e.attempts_before as step, e.recipient, e.name, e.member_id, e.number, r.title, r.points,
-              pg_current_xact_id()::xid::text as transaction";
+              e.updated_at, pg_current_xact_id()::xid::text as transaction";
 
 const GIVE_UP: &str = "
     update email set state = 'unknown', due_at = null, updated_at = now(),
@@ -78,12 +84,13 @@ const LOOK: &str = "
 
 const WAIT_FOR_ITS_END: &str = "select from email where email_id = $1 for update";
 
-/// Where it stood before: nobody has tried it yet, or it is due again.
+/// Where it stood before: nobody has tried it yet, or it is due again. One that was given up meanwhile, because its lease
+/// was over before the database could be asked, stays of unknown fate.
 const TAKE_BACK: &str = "
     update email set attempts = attempts - 1, updated_at = now(),
                      state = case when attempts - attempts_before = 1 then 'queued' else 'retrying' end,
                      due_at = case when attempts - attempts_before = 1 then null else now() end
-    where email_id = $1 and xmin::text = $2";
+    where email_id = $1 and state = 'sending' and attempts = $3 and updated_at = $4 and xmin::text = $2";
 
 /// Claims a mail for one attempt that ends, one way or the other, before `lease` is over. A mail whose mailer did not
 /// come back in its time is claimed again if `resend_abandoned`, and recorded as unknown if not.
@@ -99,7 +106,8 @@ pub async fn claim(
         transaction.commit().await?;
         return Ok(found);
     };
-    let claim = InDoubt { email_id, transaction: row.get("transaction") };
+    let (transaction_number, at, number) = (row.get("transaction"), row.get("updated_at"), row.get("attempts"));
+    let claim = InDoubt { email_id, transaction: transaction_number, at, number };
     match transaction.commit().await {
         Ok(()) => Ok(Claim::Ours(mail(&row))),
         Err(source) => Err(ClaimError::InDoubt { claim, source }),
@@ -113,7 +121,7 @@ pub async fn take_back(pool: &Pool, claim: &InDoubt) -> Result<(), StoreError> {
     let id = claim.email_id.uuid();
     // The server may still be at the commit, whose outcome no statement sees that began before it.
     client.execute(WAIT_FOR_ITS_END, &[&id]).await?;
-    client.execute(TAKE_BACK, &[&id, &claim.transaction]).await?;
+    client.execute(TAKE_BACK, &[&id, &claim.transaction, &claim.number, &claim.at]).await?;
     Ok(())
 }
 

@@ -129,17 +129,17 @@ impl Office {
     }
 
     /// A claim whose answer is lost is taken back before anything else: left standing, it would keep the mail from
-    /// everybody until its lease is over, and make it one of unknown fate then, though nobody has sent it.
+    /// everybody until its lease is over, and make it one of unknown fate then, though nobody has sent it. Then it has
+    /// failed like any other: the request comes again.
     async fn claim(&self, email_id: EmailId) -> Result<Claim, StoreError> {
         let resend = self.on_unknown == OnUnknown::Resend;
-        loop {
-            match email::claim(&self.pool, email_id, self.lease(), resend).await {
-                Ok(claim) => return Ok(claim),
-                Err(ClaimError::Store(error)) => return Err(error),
-                Err(ClaimError::InDoubt { claim, source }) => {
-                    warn!(email.id = %email_id, error = chain(&source), "The answer to a mail's claim was lost");
-                    written(|_| email::take_back(&self.pool, &claim)).await?;
-                }
+        match email::claim(&self.pool, email_id, self.lease(), resend).await {
+            Ok(claim) => Ok(claim),
+            Err(ClaimError::Store(error)) => Err(error),
+            Err(ClaimError::InDoubt { claim, source }) => {
+                warn!(email.id = %email_id, error = chain(&source), "The answer to a mail's claim was lost");
+                written(|_| email::take_back(&self.pool, &claim)).await?;
+                Err(source)
             }
         }
     }

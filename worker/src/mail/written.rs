@@ -6,8 +6,8 @@ use loyalty_store::StoreError;
 use tracing::warn;
 
 /// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and a mail
-/// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own. Who writes holds no more than
-/// a mail, and none is taken from the broker while the database does not answer.
+/// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own; a stop ends it after the drain
+/// time. Who writes holds no more than a mail, and no session begins while the database does not answer.
 ///
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
 /// refused every time, and is an error.
