@@ -48,20 +48,13 @@ pub(crate) async fn run(servers: &Servers, load: Load, scratch: &Path) -> Result
     let (mut by_library, mut one_by_one, mut in_batches) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         step("the producer library: publish, confirm");
-        by_library.push(producer(&prepare_vhost(servers, QUEUES).await?, load).await?);
-        servers.rabbitmq.delete_vhost(QUEUES).await?;
-
+        by_library.push(on_queues(servers, async |amqp| producer(&amqp, load).await).await?);
         step("one command a request");
-        let bridge = Bridge::start(prepare_vhost(servers, QUEUES).await?, &database, scratch).await?;
-        one_by_one.push(bridge.one_by_one(load, connections).await?);
-        bridge.stop().await?;
-        servers.rabbitmq.delete_vhost(QUEUES).await?;
-
+        let way = async |bridge: &Bridge| bridge.one_by_one(load, connections).await;
+        one_by_one.push(on_queues(servers, async |amqp| by_bridge(amqp, &database, scratch, way).await).await?);
         step("a thousand commands a request");
-        let bridge = Bridge::start(prepare_vhost(servers, QUEUES).await?, &database, scratch).await?;
-        in_batches.push(bridge.in_batches(load).await?);
-        bridge.stop().await?;
-        servers.rabbitmq.delete_vhost(QUEUES).await?;
+        let way = async |bridge: &Bridge| bridge.in_batches(load).await;
+        in_batches.push(on_queues(servers, async |amqp| by_bridge(amqp, &database, scratch, way).await).await?);
     }
     let (producer, one_by_one, in_batches) = (mean_rate(&by_library), mean_rate(&one_by_one), mean_rate(&in_batches));
     Ok(HttpReport {
@@ -73,6 +66,26 @@ pub(crate) async fn run(servers: &Servers, load: Load, scratch: &Path) -> Result
         commands: load.commands,
         connections,
     })
+}
+
+/// A measurement on queues of its own.
+async fn on_queues(servers: &Servers, measure: impl AsyncFnOnce(SecretUrl) -> Result<f64>) -> Result<f64> {
+    let rate = measure(prepare_vhost(servers, QUEUES).await?).await?;
+    servers.rabbitmq.delete_vhost(QUEUES).await?;
+    Ok(rate)
+}
+
+/// A measurement with a bridge of its own.
+async fn by_bridge(
+    amqp: SecretUrl,
+    database: &SecretUrl,
+    scratch: &Path,
+    measure: impl AsyncFnOnce(&Bridge) -> Result<f64>,
+) -> Result<f64> {
+    let bridge = Bridge::start(amqp, database, scratch).await?;
+    let rate = measure(&bridge).await?;
+    bridge.stop().await?;
+    Ok(rate)
 }
 
 async fn producer(amqp: &SecretUrl, load: Load) -> Result<f64> {

@@ -1,5 +1,6 @@
 //! Spans of messages, in the words of OpenTelemetry's conventions for messaging and RabbitMQ.
 
+use lapin::BasicProperties;
 use lapin::message::Delivery;
 
 use super::{Kind, Span};
@@ -16,16 +17,11 @@ pub(crate) fn publishing(message: &mut Message) -> Span {
     if !span.is_recorded() {
         return span;
     }
-    let (exchange, key) = (message.exchange, &message.routing_key);
-    span.says("messaging.system", &"rabbitmq");
+    let (exchange, key) = (message.exchange, message.routing_key.as_str());
     span.says("messaging.operation.name", &"publish");
     span.says("messaging.operation.type", &"send");
     span.says("messaging.destination.name", &format_args!("{exchange}:{key}"));
-    span.says("messaging.rabbitmq.destination.routing_key", key);
-    if let Some(id) = message.properties.message_id() {
-        span.says("messaging.message.id", id);
-    }
-    span.counts("messaging.message.body.size", message.body.len());
+    describe(&mut span, key, &message.properties, message.body.len());
     if let Some(context) = span.context() {
         let mut headers = message.properties.headers().clone().unwrap_or_default();
         context.write(&mut headers);
@@ -47,14 +43,19 @@ pub fn processing(span: &mut Span, delivery: &Delivery, queue: &str) {
     if !span.is_recorded() {
         return;
     }
-    let (exchange, key) = (&delivery.exchange, &delivery.routing_key);
-    span.says("messaging.system", &"rabbitmq");
+    let (exchange, key) = (&delivery.exchange, delivery.routing_key.as_str());
     span.says("messaging.operation.name", &"process");
     span.says("messaging.operation.type", &"process");
     span.says("messaging.destination.name", &format_args!("{exchange}:{key}:{queue}"));
-    span.says("messaging.rabbitmq.destination.routing_key", key);
-    if let Some(id) = delivery.properties.message_id() {
+    describe(span, key, &delivery.properties, delivery.data.len());
+}
+
+/// What is told of a message, whichever way it goes.
+fn describe(span: &mut Span, key: &str, properties: &BasicProperties, body_bytes: usize) {
+    span.says("messaging.system", &"rabbitmq");
+    span.says("messaging.rabbitmq.destination.routing_key", &key);
+    if let Some(id) = properties.message_id() {
         span.says("messaging.message.id", id);
     }
-    span.counts("messaging.message.body.size", delivery.data.len());
+    span.counts("messaging.message.body.size", body_bytes);
 }

@@ -106,8 +106,8 @@ pub async fn claim(
         transaction.commit().await?;
         return Ok(found);
     };
-    let (transaction_number, at, number) = (row.get("transaction"), row.get("updated_at"), row.get("attempts"));
-    let claim = InDoubt { email_id, transaction: transaction_number, at, number };
+    let (at, number) = (row.get("updated_at"), row.get("attempts"));
+    let claim = InDoubt { email_id, transaction: row.get("transaction"), at, number };
     match transaction.commit().await {
         Ok(()) => Ok(Claim::Ours(mail(&row))),
         Err(source) => Err(ClaimError::InDoubt { claim, source }),

@@ -88,7 +88,7 @@ async fn a_mail_whose_claim_was_not_answered_is_sent_once() {
     post.wake.notify_one();
     commit.comes().await;
     database.end();
-    // It asks for the mail again while the server is still at the commit.
+    // It takes the claim back while the server is still at the commit.
     commit.is_waited_for().await;
     commit.goes_on().await;
     assert_eq!(world.becomes(email_id, "sent").await.attempts, 1);
