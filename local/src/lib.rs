@@ -23,7 +23,7 @@ mod programs;
 mod proxy;
 mod rabbitmq;
 mod servers;
-mod wait;
+pub mod wait;
 
 pub use account::AccountError;
 pub use home::HomeError;

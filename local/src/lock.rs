@@ -66,7 +66,7 @@ impl Lock {
         let error = |source| LockError::Io { path: path.clone(), source };
         let mut file = open(&path).map_err(error)?;
         let attempt = async || try_take(&mut file, dir).map(|taken| taken.then_some(())).transpose();
-        if let Some(answer) = wait::until(ORPHANS_END, attempt).await {
+        if let Some(answer) = wait::within(ORPHANS_END, attempt).await {
             answer?;
         } else {
             let pid = holder(&mut file).map_err(error)?;

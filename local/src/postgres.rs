@@ -136,7 +136,7 @@ impl Postgres {
         sessions::kill(&sessions);
         process.kill().await;
         // A session that still holds the shared memory would make the next start fail.
-        if wait::until(STOP_LIMIT, async || sessions::all_gone(&sessions).then_some(())).await.is_none() {
+        if wait::within(STOP_LIMIT, async || sessions::all_gone(&sessions).then_some(())).await.is_none() {
             tracing::warn!("Sessions of a killed PostgreSQL do not end");
         }
     }
@@ -221,7 +221,7 @@ impl Postgres {
             (None, answer) => answer.is_ok().then_some(true),
             (Some(_), _) => Some(false),
         };
-        if wait::until(START_LIMIT, ready).await == Some(true) {
+        if wait::within(START_LIMIT, ready).await == Some(true) {
             return Ok(());
         }
         let log = self.home.log("postgres");

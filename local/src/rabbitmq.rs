@@ -302,7 +302,7 @@ impl RabbitMq {
             (None, is_ready) => is_ready.then_some(true),
             (Some(_), _) => Some(false),
         };
-        if wait::until(limit, ready).await == Some(true) {
+        if wait::within(limit, ready).await == Some(true) {
             return Ok(());
         }
         let log = self.home.log(program);

@@ -26,13 +26,12 @@ pub mod reading;
 mod servers;
 pub mod settling;
 pub mod trading;
-pub mod waiting;
 pub mod world;
 
 pub use bridge::Bridge;
+pub use loyalty_local::wait::{PATIENCE, eventually};
 pub use program::Program;
 pub use publishing::{Raw, member_in, points};
 pub use servers::scratch;
 pub use trading::{Trade, trade};
-pub use waiting::{PATIENCE, eventually};
 pub use world::{Setup, Way, World};

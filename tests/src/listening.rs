@@ -13,8 +13,8 @@ use loyalty_common::{amqp, topology};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::waiting::eventually;
 use crate::world::World;
+use loyalty_local::wait::eventually;
 
 /// An event as it came.
 #[derive(Clone, Debug)]

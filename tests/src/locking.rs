@@ -3,8 +3,8 @@
 
 use tokio_postgres::{Client, NoTls};
 
-use crate::waiting::eventually;
 use crate::world::World;
+use loyalty_local::wait::eventually;
 
 /// A lock on the world's database. Dropping it lets everybody go.
 #[derive(Debug)]

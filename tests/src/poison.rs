@@ -3,8 +3,8 @@
 
 use crate::locking::Held;
 use crate::program::Program;
-use crate::waiting::eventually;
 use crate::world::World;
+use loyalty_local::wait::eventually;
 
 /// The field `reason` of a command that kills.
 pub const POISON: &str = "poison";

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::binary;
-use crate::waiting::eventually;
+use loyalty_local::wait::eventually;
 
 /// How long a process may take to end when it is asked to: its own deadline to drain, and a slow machine.
 const END_LIMIT: Duration = Duration::from_secs(40);

@@ -10,8 +10,8 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::settling::MARKER;
-use crate::waiting::eventually;
 use crate::world::World;
+use loyalty_local::wait::eventually;
 
 /// How a member stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

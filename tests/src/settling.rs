@@ -5,8 +5,8 @@ use std::fmt::Write;
 use loyalty_common::{Action, Partition};
 
 use crate::publishing::{Messages, command, member_in};
-use crate::waiting::{PATIENCE, within};
 use crate::world::World;
+use loyalty_local::wait::{PATIENCE, within};
 
 /// The ids of the members who mark the ends of the queues begin so. [`World`]'s counts leave them out.
 pub(crate) const MARKER: &str = "~marker-";

@@ -12,8 +12,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::publishing::{command, points};
-use crate::waiting::PATIENCE;
 use crate::world::World;
+use loyalty_local::wait::PATIENCE;
 
 /// Commands between two ticks of [`PACE`]: 2,000 a second. Enough that every fault meets hundreds under way, few
 /// enough that the backlog of a fault is worked off within a second.

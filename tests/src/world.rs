@@ -20,7 +20,7 @@ use crate::http;
 use crate::program::{self, Program};
 use crate::publishing::Published;
 use crate::servers::{self, Broker, Database};
-use crate::waiting::PATIENCE;
+use loyalty_local::wait::PATIENCE;
 
 /// The rungs of the mails' retry ladder: distinct, and short enough to climb all of them.
 const LADDER: [&str; 3] = ["1s", "2s", "3s"];

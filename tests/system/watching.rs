@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use loyalty_common::Action;
 use loyalty_local::Behaviour;
+use loyalty_local::wait::within;
 use loyalty_tests::figures::Figures;
 use loyalty_tests::publishing::command;
-use loyalty_tests::waiting::within;
 use loyalty_tests::{PATIENCE, Program, Raw, Setup, Way, World, eventually, points};
 
 /// What a worker shows after the first test's traffic.

@@ -1,8 +1,9 @@
 //! One HTTP request on a connection of its own.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use loyalty_local::wait::{self, PATIENCE, within};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the bridge answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
@@ -68,23 +69,17 @@ pub(crate) async fn eventually_text(addr: SocketAddr, path: &str, text: &str) ->
 
 /// Asks again until it is no longer so.
 pub(crate) async fn eventually_not(is_so: impl AsyncFn() -> bool) {
-    let began = Instant::now();
-    while is_so().await {
-        assert!(began.elapsed() < LIMIT, "it stays so");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait::eventually("it is no longer so", async || (!is_so().await).then_some(())).await;
 }
 
 async fn until(addr: SocketAddr, path: &str, is_it: impl Fn(&Answer) -> bool) -> Answer {
-    let began = Instant::now();
-    loop {
-        let answer = send(addr, "GET", path, &[], "").await;
-        if is_it(&answer) {
-            return answer;
-        }
-        assert!(began.elapsed() < LIMIT, "still {answer:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let mut last = None;
+    let ask = async || {
+        let answer = last.insert(send(addr, "GET", path, &[], "").await);
+        is_it(answer).then(|| answer.clone())
+    };
+    let found = within(PATIENCE, ask).await;
+    found.unwrap_or_else(|| panic!("still {last:?}"))
 }
 
 fn parse(answer: &str) -> Answer {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use loyalty_local::wait::within;
 use loyalty_local::{Durability, LockError, Postgres, PostgresError, RabbitMq, Servers};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -49,12 +50,9 @@ async fn nothing_is_left_of_a_process_that_is_killed_but_its_data() {
     postgres.drop_database("kept").await.unwrap();
     postgres.stop().await;
 
-    let deadline = Instant::now() + ALL_GONE_LIMIT;
     let remain = || children.iter().filter(|pid| is_alive(**pid)).map(|pid| name(*pid)).collect::<Vec<_>>();
-    while !remain().is_empty() {
-        assert!(Instant::now() < deadline, "still there: {:?}", remain());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let gone = within(ALL_GONE_LIMIT, async || remain().is_empty().then_some(())).await;
+    assert!(gone.is_some(), "still there: {:?}", remain());
 }
 
 /// Not a test of its own: the process that the test above starts and kills. Alone it does nothing.

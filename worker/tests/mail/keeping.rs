@@ -8,9 +8,10 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions};
 use lapin::types::FieldTable;
 use loyalty_common::topology;
 use loyalty_local::Behaviour;
+use loyalty_local::wait::eventually;
 use loyalty_store::email::request;
 
-use crate::world::{World, eventually};
+use crate::world::World;
 
 #[tokio::test]
 async fn a_request_for_no_mail_is_set_aside() {

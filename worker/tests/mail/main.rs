@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use loyalty_common::topology;
 use loyalty_local::Behaviour;
+use loyalty_local::wait::eventually;
 use loyalty_store::email::{self, request};
 use loyalty_worker::mail::OnUnknown;
-use world::{World, eventually};
+use world::World;
 
 #[tokio::test]
 async fn a_mail_is_sent_once_under_its_id() {

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -13,6 +12,7 @@ use loyalty_common::amqp;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
+use loyalty_local::wait::{PATIENCE, eventually, within};
 use loyalty_local::{Durability, Mailbox, Servers};
 use loyalty_store::batch::{Batch, Changes};
 use loyalty_store::email::EmailId;
@@ -25,11 +25,7 @@ use loyalty_worker::{keeper, relay};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-
-/// Longer than anything that works takes, on a machine that runs other tests as well.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Rungs of different names, as short as rungs can be.
 const LADDER: [&str; 3] = ["1s", "2s", "3s"];
@@ -344,25 +340,6 @@ async fn servers(name: &str, durability: Durability) -> Servers {
     let dir: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-mail").join(name);
     std::fs::create_dir_all(&dir).expect("a directory for the servers");
     Servers::start(&dir, durability).await.expect("PostgreSQL and RabbitMQ start")
-}
-
-/// Asks until there is an answer.
-pub(crate) async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let answer = within(PATIENCE, ask).await;
-    answer.unwrap_or_else(|| panic!("waited {} s in vain: {what}", PATIENCE.as_secs()))
-}
-
-/// The same, with `None` when the time is over. Other processes send us no signal; the only place that sleeps.
-async fn within<T>(patience: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
-    const INTERVAL: Duration = Duration::from_millis(20);
-    let deadline = Instant::now() + patience;
-    loop {
-        match ask().await {
-            Some(answer) => return Some(answer),
-            None if Instant::now() >= deadline => return None,
-            None => sleep(INTERVAL).await,
-        }
-    }
 }
 
 fn reconnects() -> Reconnects {

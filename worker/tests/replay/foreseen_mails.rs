@@ -1,12 +1,13 @@
 //! What a rehearsal predicts of a mail's letter is what a replay comes to, wherever the mail stands.
 
 use loyalty_common::{Action, topology};
+use loyalty_local::wait::eventually;
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::letters::Concluded;
 use loyalty_worker::rehearsal::Prediction;
 use uuid::Uuid;
 
-use crate::world::{World, command, earn, eventually, letter};
+use crate::world::{World, command, earn, letter};
 
 /// Where the mails of six rewards stand. Nobody moves them on while the letters are looked at.
 const STATES: &str = "

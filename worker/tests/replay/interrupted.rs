@@ -7,6 +7,7 @@ use loyalty_common::publisher::{Link, PublishError};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Command, RefusalCode};
 use loyalty_local::Proxy;
+use loyalty_local::wait::eventually;
 use loyalty_store::letters::{Concluded, LetterState, settle_abandoned};
 use loyalty_worker::replay::{Canary, Ended, Pace};
 use tokio_util::sync::CancellationToken;
@@ -136,7 +137,7 @@ async fn what_has_no_answer_yet_is_recorded_later() {
     assert_eq!(world.state(ids[0]).await, LetterState::Replaying);
     // The worker comes, and somebody asks again.
     let worker = world.worker().await;
-    crate::world::eventually("both are recorded", async || {
+    eventually("both are recorded", async || {
         settle_abandoned(&world.pool).await.expect("answers");
         (world.state(ids[1]).await == LetterState::Replayed).then_some(())
     })

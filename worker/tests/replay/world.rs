@@ -11,6 +11,7 @@ use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
 use loyalty_common::{Action, Command, Partition, Points, amqp, topology};
+use loyalty_local::wait::{PATIENCE, eventually};
 use loyalty_local::{Durability, Mailbox, Servers};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, Filter, LetterId, LetterState};
@@ -26,11 +27,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-
-/// Longer than anything that works takes, on a machine that runs other tests as well.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// As fast as it goes, and patient.
 pub(crate) const AT_ONCE: Pace = Pace { per_second: None, canary: None, patience: PATIENCE };
@@ -262,17 +259,4 @@ async fn servers() -> Servers {
     let dir: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-replay");
     std::fs::create_dir_all(&dir).expect("a directory for the servers");
     Servers::start(&dir, Durability::Throwaway).await.expect("PostgreSQL and RabbitMQ start")
-}
-
-/// Asks until there is an answer; other processes send us no signal. The only place that sleeps.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    const INTERVAL: Duration = Duration::from_millis(20);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match ask().await {
-            Some(answer) => return answer,
-            None if Instant::now() >= deadline => panic!("waited {} s in vain: {what}", PATIENCE.as_secs()),
-            None => sleep(INTERVAL).await,
-        }
-    }
 }
