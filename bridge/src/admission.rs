@@ -119,6 +119,17 @@ impl Door {
         Self { admission, known, patience }
     }
 
+    /// Whether an operator asks, by a token: where nobody is asked for one, nobody is known to be an operator.
+    pub(crate) async fn admits_operator(&self, headers: &HeaderMap) -> bool {
+        if !headers.contains_key(header::AUTHORIZATION) {
+            return false;
+        }
+        match self.caller(headers).await {
+            Ok(Caller::Holder(scopes)) => scopes.contains(&Scope::Operate),
+            Ok(Caller::Anyone) | Err(_) => false,
+        }
+    }
+
     /// Who asks.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if self.admission == Admission::Anyone {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use loyalty_common::publisher::chain;
 use loyalty_producer::Link;
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -24,8 +25,11 @@ pub(crate) fn routes() -> Vec<Route> {
     let json = |status_code, description| Answer::of(status_code, description).typed("application/json", status());
     let lives = Endpoint::get("/healthz", "Whether the process lives").answers(json(200, "It does."));
     let serves = Endpoint::get("/readyz", "Whether commands can be published and members read")
-        .answers(json(200, "They can."))
-        .answers(json(503, "Something is missing, and named."));
+        .answers(json(200, "They can. `degraded` names what is amiss all the same, if anything is."))
+        .answers(json(
+            503,
+            "`missing` names what is; `details`, for a token with the scope `operate` only, says more.",
+        ));
     let counts = Endpoint::get("/metrics", "Counters for Prometheus")
         .answers(Answer::of(200, "The counters.").typed("application/openmetrics-text", json!({"type": "string"})));
     vec![
@@ -43,14 +47,58 @@ pub(crate) async fn alive() -> Response {
     Json(json!({"status": "alive"})).into_response()
 }
 
-/// `GET /readyz`: commands can be published and members read. If not, it names what is missing.
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let missing: Vec<String> = [app.broker_missing(), app.database_missing().await].into_iter().flatten().collect();
-    if missing.is_empty() {
-        return Json(json!({"status": "ready"})).into_response();
+/// `GET /readyz`: commands can be published and members read. If not, it names what is missing; to operators, also
+/// where and why.
+pub(crate) async fn ready(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let missing = some_of([app.broker_missing(), app.database_missing().await]);
+    let degraded: Vec<Missing> = some_of([]);
+    let details = app.door.admits_operator(&headers).await;
+    answer(&missing, &degraded, details)
+}
+
+/// Something that a bridge needs and lacks, or that is not as it should be.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    /// What, for whoever asks: never a host, a user, or anything else that names a part of the installation.
+    pub(crate) words: String,
+    /// Where and why, for operators.
+    pub(crate) details: String,
+}
+
+impl Missing {
+    fn new(server: &str, words: &str, details: &str) -> Self {
+        Self { words: format!("{server}: {words}"), details: format!("{server}: {details}") }
     }
-    let body = json!({"status": "not ready", "missing": missing});
-    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+}
+
+fn some_of<const N: usize>(checks: [Option<Missing>; N]) -> Vec<Missing> {
+    checks.into_iter().flatten().collect()
+}
+
+/// The answer as it is spelt.
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<String>,
+}
+
+/// What is missing keeps a bridge from serving; what is degraded does not, and must be seen to.
+fn answer(missing: &[Missing], degraded: &[Missing], with_details: bool) -> Response {
+    let (status_code, status) = match (missing, degraded) {
+        ([], []) => (StatusCode::OK, "ready"),
+        ([], [_, ..]) => (StatusCode::OK, "degraded"),
+        ([_, ..], _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    let words = |of: &[Missing]| of.iter().map(|one| one.words.clone()).collect();
+    let details = || missing.iter().chain(degraded).map(|one| one.details.clone()).collect();
+    let details = if with_details { details() } else { Vec::new() };
+    let body = Readiness { status, missing: words(missing), degraded: words(degraded), details };
+    (status_code, Json(body)).into_response()
 }
 
 /// `GET /metrics`: for Prometheus.
@@ -64,18 +112,51 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 impl App {
-    fn broker_missing(&self) -> Option<String> {
-        match &*self.producer.link().borrow() {
-            Link::Up => None,
-            link @ (Link::Down(_) | Link::Blocked(_)) => Some(format!("RabbitMQ: {link}")),
-        }
+    fn broker_missing(&self) -> Option<Missing> {
+        let link = self.producer.link().borrow().clone();
+        let words = match &link {
+            Link::Up => return None,
+            Link::Down(_) => "not connected",
+            Link::Blocked(_) => "short of memory or disk",
+        };
+        Some(Missing::new("RabbitMQ", words, &link.to_string()))
     }
 
-    async fn database_missing(&self) -> Option<String> {
+    async fn database_missing(&self) -> Option<Missing> {
+        let late = "no answer in time";
         match timeout(self.limits.read_timeout, self.pool.ping()).await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(format!("PostgreSQL: {}", chain(&error))),
-            Err(_) => Some("PostgreSQL: no answer in time".to_owned()),
+            Ok(Err(error)) => Some(Missing::new("PostgreSQL", error.in_short(), &chain(&error))),
+            Err(_) => Some(Missing::new("PostgreSQL", late, late)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    async fn said(missing: &[Missing], degraded: &[Missing], with_details: bool) -> String {
+        let response = answer(missing, degraded, with_details);
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        format!("{status} {}", String::from_utf8_lossy(&body))
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_makes_it_not_ready_and_what_is_degraded_does_not() {
+        let broker = || Missing::new("RabbitMQ", "not connected", "not connected: no host mq.internal");
+        let clock = || Missing::new("clock", "off by 5 minutes", "300 s ahead of db.internal");
+        assert_eq!(said(&[], &[], true).await, r#"200 {"status":"ready"}"#);
+        let degraded = r#"200 {"status":"degraded","degraded":["clock: off by 5 minutes"]}"#;
+        assert_eq!(said(&[], &[clock()], false).await, degraded);
+        insta::assert_snapshot!(
+            said(&[broker()], &[clock()], true).await,
+            @r#"503 {"status":"not ready","missing":["RabbitMQ: not connected"],"degraded":["clock: off by 5 minutes"],"details":["RabbitMQ: not connected: no host mq.internal","clock: 300 s ahead of db.internal"]}"#
+        );
+        let open = said(&[broker()], &[clock()], false).await;
+        assert!(open.starts_with("503") && !open.contains("internal"), "{open}");
     }
 }

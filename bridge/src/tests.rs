@@ -237,7 +237,7 @@ async fn while_servers_are_away_it_says_what_may_be_repeated() {
     "#);
     let ready = ask(&bridge, "GET", "/readyz", &[], "").await;
     assert!(ready.starts_with("503\n") && ready.contains("RabbitMQ: not connected"), "{ready}");
-    assert!(ready.contains("PostgreSQL: could not connect") && !ready.contains("s3cret"), "{ready}");
+    assert!(ready.contains("PostgreSQL: cannot be reached") && !ready.contains("s3cret"), "{ready}");
 }
 
 #[tokio::test]

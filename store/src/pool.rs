@@ -4,7 +4,7 @@ mod security;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime, Timeouts};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::tls::{TlsError, Untrusted};
 use tokio_postgres::NoTls;
@@ -170,6 +170,21 @@ impl StoreError {
             .is_some_and(|error| error.code().map_or_else(|| !is_connection_error(error), blames_content))
     }
 
+    /// What is wrong in a few words that name no host, user, database or table: for whoever is no operator.
+    pub fn in_short(&self) -> &'static str {
+        match self {
+            Self::Url(_) | Self::SslMode | Self::Authorities(_) => "its settings are not usable",
+            Self::Untrusted(_) => "its certificate is not trusted",
+            Self::Connect(PoolError::Timeout(_)) => "no connection in time",
+            Self::Connect(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) => {
+                in_short(error)
+            }
+            Self::Connect(_) => "cannot be reached",
+            Self::Query(error) => in_short(error),
+            Self::Foreign { .. } => "it holds an unexpected value",
+        }
+    }
+
     /// Whether the server ended a statement before its time: it is slow just now, or somebody told it to, or what was
     /// asked is too much at once. Smaller parts tell which.
     pub fn is_cut_short(&self) -> bool {
@@ -192,6 +207,20 @@ impl StoreError {
 
 fn is_connection_error(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
+/// The kind of a driver's error, by what a person would do about it.
+fn in_short(error: &tokio_postgres::Error) -> &'static str {
+    let Some(state) = error.code() else { return "cannot be reached" };
+    match state.code() {
+        "3D000" => "the database does not exist",
+        "42501" => "permission denied",
+        "53300" => "too many connections",
+        "57P01" | "57P02" | "57P03" => "starting up or shutting down",
+        code if code.starts_with("28") => "login refused",
+        code if code.starts_with("08") => "cannot be reached",
+        _ => "it refused a query",
+    }
 }
 
 fn blames_content(state: &SqlState) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use loyalty_bridge::{Admission, Limits};
 use loyalty_store::token::{self, Bearer, NewToken, Scope};
+use serde_json::json;
 
 use crate::http::{self, Answer, send};
 use crate::world::{Running, World, command};
@@ -141,6 +142,40 @@ async fn a_token_opens_what_its_scopes_name_and_nothing_else() {
         let (_, token) = tokens.iter().find(|(scope, _)| scopes.contains(scope)).unwrap();
         let answer = ask(&bridge, method, path, &[token]).await;
         assert!(![401, 403].contains(&answer.status) && answer.status < 500, "{method} {path}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_tells_operators_where_and_why_and_strangers_no_names() {
+    let world = World::start("ready_words").await;
+    let mut tokens = Vec::new();
+    for scope in Scope::ALL {
+        tokens.push((*scope, format!("Bearer {}", make(&world, &[*scope]).await.expose())));
+    }
+    let readiness = async |bridge: &Running, given: &[&str]| {
+        http::eventually_text(bridge.addr, "/readyz", "RabbitMQ: not connected").await;
+        ask(bridge, "GET", "/readyz", given).await
+    };
+    let no_vhost = ["/ready_words", "/s3cret_vhost"];
+
+    let bridge = world.lost_bridge(Admission::Tokens, no_vhost, ["", ""]).await;
+    http::eventually_text(bridge.addr, "/metrics", "no_token").await;
+    for (scope, token) in &tokens {
+        let answer = readiness(&bridge, &[token]).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert_eq!(answer.json()["missing"], json!(["RabbitMQ: not connected"]), "{answer:?}");
+        assert_eq!(answer.body.contains("s3cret_vhost"), *scope == Scope::Operate, "{scope}: {answer:?}");
+    }
+    for given in [&[][..], &["Bearer loyalty_s3cret"][..], &[tokens[2].1.as_str(), "x"][..]] {
+        assert!(!readiness(&bridge, given).await.body.contains("s3cret"), "{given:?}");
+    }
+
+    let open = world.lost_bridge(Admission::Anyone, no_vhost, ["//loyalty", "//s3cret_role"]).await;
+    for given in [&[][..], &[tokens[2].1.as_str()][..]] {
+        let answer = readiness(&open, given).await;
+        let words = json!(["RabbitMQ: not connected", "PostgreSQL: login refused"]);
+        assert_eq!((answer.status, &answer.json()["missing"]), (503, &words), "{answer:?}");
+        assert!(!answer.body.contains("s3cret") && !answer.body.contains("127.0.0.1"), "{answer:?}");
     }
 }
 

@@ -147,12 +147,26 @@ impl World {
         running
     }
 
+    /// A bridge that knows its servers by wrong addresses: each is a text of the right one, and what stands there
+    /// instead.
+    pub(crate) async fn lost_bridge(&self, admission: Admission, amqp: [&str; 2], database: [&str; 2]) -> Running {
+        let wrong = |url: &SecretUrl, [right, wrong]: [&str; 2]| SecretUrl::new(url.expose().replace(right, wrong));
+        let (amqp, database) = (wrong(&self.amqp, amqp), wrong(&self.database, database));
+        let running = Self::start_bridge(amqp, database, Limits::default(), admission).await;
+        crate::http::eventually(running.addr, "/healthz", 200).await;
+        running
+    }
+
     async fn blind_bridge_to(&self, amqp: SecretUrl, limits: Limits, admission: Admission) -> Running {
+        Self::start_bridge(amqp, self.database.clone(), limits, admission).await
+    }
+
+    async fn start_bridge(amqp: SecretUrl, database: SecretUrl, limits: Limits, admission: Admission) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
-        let settings = BridgeSettings { amqp, database: self.database.clone(), admission, limits };
+        let settings = BridgeSettings { amqp, database, admission, limits };
         let shutdown = CancellationToken::new();
         let serving = loyalty_bridge::serve(settings, listener, metrics, Arc::new(registry), shutdown.clone());
         let task = tokio::spawn(async move { serving.await.unwrap() });
