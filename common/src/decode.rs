@@ -26,7 +26,10 @@ pub fn decode_draft(body: &[u8]) -> Result<Draft, DecodeError> {
     if body.len() > BODY_MAX_BYTES {
         return Err(DecodeError::TooLarge { bytes: body.len() });
     }
-    let mut fields: Fields = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    let mut fields: Fields = serde_json::from_slice(body).map_err(|error| match other_than_utf_8(body) {
+        Some(problem) => DecodeError::Malformed { problem: format!("not JSON, {problem}") },
+        None => unreadable(&error),
+    })?;
     let command_type = fields.version_and_type()?;
     let draft = Draft {
         command_id: fields.optional("command_id")?,
@@ -103,6 +106,17 @@ fn unreadable(error: &serde_json::Error) -> DecodeError {
         },
     };
     DecodeError::Malformed { problem }
+}
+
+/// What a body is that is no UTF-8, by how it begins: its sender sees plain JSON and would not know what is wrong with it.
+fn other_than_utf_8(body: &[u8]) -> Option<&'static str> {
+    match body {
+        [0x1f, 0x8b, ..] => Some("it is compressed with gzip; send it uncompressed"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is compressed with zstd; send it uncompressed"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => Some("it is UTF-16; send it as UTF-8"),
+        [0xef, 0xbb, 0xbf, ..] => Some("it begins with a byte order mark (EF BB BF); send it without"),
+        _ => None,
+    }
 }
 
 /// How the error of a repeated field begins, up to its name.
@@ -272,6 +286,21 @@ mod tests {
         assert!(matches!(decode(b"\xff\xfe{}"), Err(DecodeError::Malformed { .. })));
         let deep = "[".repeat(10_000);
         assert!(matches!(decode(format!("{{\"v\":{deep}").as_bytes()), Err(DecodeError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_body_in_another_encoding_is_named_as_what_it_is() {
+        let check = |body: &[u8], expected: &str| {
+            let error = decode(body).expect_err("no JSON").to_string();
+            assert_eq!(error, format!("the body must be one JSON object: not JSON, {expected}"));
+        };
+        check(b"\x1f\x8b\x08\0\0\0\0\0", "it is compressed with gzip; send it uncompressed");
+        check(b"\x28\xb5\x2f\xfd\x04", "it is compressed with zstd; send it uncompressed");
+        let utf_16: Vec<u8> = EARN.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        check(&utf_16, "it is UTF-16; send it as UTF-8");
+        check(&[b"\xff\xfe".as_slice(), &utf_16].concat(), "it is UTF-16; send it as UTF-8");
+        let marked = format!("\u{feff}{EARN}");
+        check(marked.as_bytes(), "it begins with a byte order mark (EF BB BF); send it without");
     }
 
     #[test]

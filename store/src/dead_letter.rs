@@ -38,6 +38,8 @@ closed_set! {
         ParkedTooLong = "parked_too_long",
         /// The database refuses the command, alone as well as in a batch.
         Failed = "failed",
+        /// It waited longer than its publisher's `expiration`, or a policy, lets it.
+        Expired = "expired",
         /// It killed its worker again and again.
         Crashed = "crashed",
         /// No queue takes its routing key.

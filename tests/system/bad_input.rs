@@ -37,7 +37,13 @@ fn bad_messages() -> Vec<(Raw, &'static str, &'static str)> {
         (good().with_body(""), "malformed", "ends too early"),
         (good().with_body(&good().body()[..20]), "malformed", "ends too early"),
         (good().with_body("[1]"), "malformed", "must be one JSON object"),
-        (good().with_body(b"\xff\xfe\x00{}".to_vec()), "malformed", "not JSON"),
+        (good().with_body(b"\xff\xfe\x00{}".to_vec()), "malformed", "UTF-16"),
+        (good().with_body(b"\x1f\x8b\x08\x00".to_vec()), "malformed", "compressed with gzip"),
+        (
+            good().with_body(b"x\x9c".to_vec()).with_properties(|it| it.with_content_encoding("deflate".into())),
+            "malformed",
+            "`content_encoding` is deflate",
+        ),
         (good().with(r#""points":50"#, r#""points":50,"points":60"#), "invalid_field", "`points` stands there twice"),
         (good().with_body(padded), "too_large", "at most 65536"),
         (good().with(r#""v":1"#, r#""v":2"#), "unknown_version", "`v` must be 1"),
@@ -125,6 +131,23 @@ async fn a_message_that_no_queue_takes_is_kept() {
     assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("loyalty.unrouted", "unrouted"));
     assert_eq!((letter.member_id.as_deref(), &*letter.body), (Some("bob"), lost.body()));
     world.verified().await;
+}
+
+/// Nothing is wrong with such a command, and it killed nobody: nobody took it in time.
+#[tokio::test]
+async fn a_command_that_its_publisher_let_expire_is_told_as_expired() {
+    let world = World::start().await;
+    let late = Raw::of(&earn(&NEIGHBOUR.parse().expect("a member id")));
+    world.send(&late.clone().with_properties(|it| it.with_expiration("1".into()))).await;
+    let expired = async || (world.ready("loyalty.dead.commands").await == 1).then_some(());
+    eventually("no worker took it in time", expired).await;
+    let _worker = world.worker().await;
+    world.settled().await;
+    let letters = world.dead_letters().await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason.as_str(), &*letter.body), ("expired", late.body()));
+    assert!(letter.error.contains("`expiration`, 1 ms"), "{}", letter.error);
+    assert!(letter.error.contains(&partition().queue()), "{}", letter.error);
 }
 
 #[tokio::test]

@@ -211,6 +211,7 @@ fn kept(source: Source, delivery: &Delivery) -> NewDeadLetter {
     let last = last_death(&delivery.properties);
     let command = decode(&delivery.data).ok();
     let (exchange, routing_key) = origin(delivery, last);
+    let reason = reason(source, last);
     NewDeadLetter {
         member_id: command.as_ref().map(|command| command.member_id.to_string()),
         command_id: command.as_ref().map(|command| command.command_id.uuid()),
@@ -218,7 +219,7 @@ fn kept(source: Source, delivery: &Delivery) -> NewDeadLetter {
         email_id: request::decode(&delivery.data).ok().map(EmailId::uuid),
         exchange,
         routing_key,
-        ..letter(delivery, source.queue.to_owned(), source.reason, explanation(source.reason, last))
+        ..letter(delivery, source.queue.to_owned(), reason, explanation(reason, last))
     }
 }
 
@@ -227,18 +228,34 @@ fn last_death(properties: &BasicProperties) -> Option<&FieldTable> {
     properties.headers().as_ref()?.inner().get("x-death")?.as_array()?.as_slice().first()?.as_field_table()
 }
 
+/// What the broker's name for the reason means. Everything else that ends in a queue of dead messages was delivered too
+/// often, or given up by a consumer that is none of ours.
+fn reason(source: Source, last: Option<&FieldTable>) -> Reason {
+    match (source.reason, field(last, "reason").as_deref()) {
+        (Reason::Crashed, Some("expired")) => Reason::Expired,
+        (as_usual, _) => as_usual,
+    }
+}
+
 fn explanation(reason: Reason, last: Option<&FieldTable>) -> String {
-    let field = |name| last.and_then(|death| text(death.inner().get(name)?));
-    match (field("queue"), field("reason")) {
+    match (field(last, "queue"), field(last, "reason")) {
+        (Some(queue), _) if reason == Reason::Expired => match field(last, "original-expiration") {
+            Some(ms) => format!("it waited on {queue} for longer than its publisher's `expiration`, {ms} ms"),
+            None => format!("it waited on {queue} for longer than a policy of RabbitMQ lets it"),
+        },
         (Some(queue), Some(why)) => format!("RabbitMQ gave it up on {queue}: {why}"),
         (_, _) if reason == Reason::Unrouted => "no queue takes its exchange and routing key".to_owned(),
         (_, _) => "RabbitMQ gave it up".to_owned(),
     }
 }
 
+fn field(death: Option<&FieldTable>, name: &str) -> Option<String> {
+    text(death?.inner().get(name)?)
+}
+
 /// Where it was published to, before the broker moved it.
 fn origin(delivery: &Delivery, last: Option<&FieldTable>) -> (String, String) {
-    let exchange = last.and_then(|death| text(death.inner().get("exchange")?));
+    let exchange = field(last, "exchange");
     let key = last.and_then(|death| text(death.inner().get("routing-keys")?.as_array()?.as_slice().first()?));
     let as_delivered = || (storable(delivery.exchange.as_str()), storable(delivery.routing_key.as_str()));
     exchange.zip(key).unwrap_or_else(as_delivered)

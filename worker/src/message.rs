@@ -145,10 +145,26 @@ pub fn enrolling(messages: &[Message]) -> Vec<MemberId> {
 
 fn read(delivery: &Delivery, partition: Partition) -> Result<Command, Unusable> {
     check_type(&delivery.properties)?;
-    let command = decode(&delivery.data).map_err(|error| Unusable::from(&error))?;
+    let command = decode(&delivery.data).map_err(|error| unreadable(&error, &delivery.properties))?;
     check_partition(&command, partition)?;
     check_id(&command, &delivery.properties)?;
     Ok(command)
+}
+
+/// A compressed body whose first bytes do not give it away is told by its property.
+fn unreadable(error: &DecodeError, properties: &BasicProperties) -> Unusable {
+    /// What publishers compress with; anything else may be a text of theirs, and is not quoted.
+    const COMPRESSIONS: [&str; 5] = ["br", "compress", "deflate", "gzip", "zstd"];
+    let Unusable { reason, error: mut text } = Unusable::from(error);
+    let encoding = properties.content_encoding().as_ref().map(|encoding| encoding.as_str().to_ascii_lowercase());
+    let compression = COMPRESSIONS.into_iter().find(|known| encoding.as_deref() == Some(known));
+    match (reason, compression) {
+        (Reason::Malformed, Some(compression)) if !text.contains("uncompressed") => {
+            text += &format!("; its `content_encoding` is {compression}: send it uncompressed");
+        }
+        (_, _) => {}
+    }
+    Unusable { reason, error: text }
 }
 
 /// A publisher that leaves the property out is understood; one that names another version means it.
