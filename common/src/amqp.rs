@@ -128,3 +128,15 @@ impl ConnectError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_names_no_heartbeat_gets_ours() {
+        let heartbeat = |url: &str| parsed(&SecretUrl::new(url)).map(|uri| uri.query.heartbeat).ok().flatten();
+        assert_eq!(heartbeat("amqp://ann:secret@host/shop"), Some(HEARTBEAT_SECONDS));
+        assert_eq!(heartbeat("amqp://host/shop?heartbeat=3"), Some(3));
+    }
+}

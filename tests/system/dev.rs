@@ -18,6 +18,10 @@ async fn dev_serves_stops_and_goes_on_where_it_was() {
     let mails = dir.join(".loyalty/mail");
     eventually("a mail is written", async || mail_in(&mails)).await;
 
+    // Other clients read the URLs too, and some refuse what follows a question mark.
+    let left = std::fs::read_to_string(dir.join(".loyalty/dev.json")).expect("it says where its servers are");
+    assert!(left.contains("amqp_url") && !left.contains('?'), "{left}");
+
     // Another command finds the servers by itself, from a directory below.
     let below = dir.join("below");
     std::fs::create_dir_all(&below).expect("a directory");
