@@ -1,8 +1,8 @@
 //! The mails of rewards: who may send one now, and what became of it.
 //!
 //! A mail is claimed before it is sent and settled afterwards, each by one statement that checks the state it found.
-//! A claim carries the number of its attempt, so that a mailer that was given up for dead cannot overwrite what its
-//! successor wrote. An address leaves the database only in a [`Mail`], and is never shown.
+//! A claim carries a token of its own, so that a mailer that was given up for dead cannot overwrite what its successor
+//! wrote. An address leaves the database only in a [`Mail`], and is never shown.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::transaction::Transaction;
 mod claim;
 pub mod request;
 
-pub use claim::{Claim, ClaimError, InDoubt, claim, take_back};
+pub use claim::{Claim, ClaimError, ClaimToken, InDoubt, claim, take_back};
 
 closed_set! {
     /// Where a mail stands.
@@ -65,6 +65,8 @@ pub struct Attempt {
     pub email_id: EmailId,
     /// 1 for the first.
     pub number: i32,
+    /// Whose it is.
+    pub claim: ClaimToken,
     /// Which attempt it is since the mail was queued, or queued anew by an operator: where it stands on the ladder.
     pub step: i32,
 }
@@ -117,9 +119,10 @@ impl fmt::Debug for Recipient {
 
 /// A mail that stands in the wanted state already was put there by this very attempt, whose answer was lost. One whose
 /// message the broker gave up while it was being sent is dead; if it went, or may have gone, a replay must not send it.
+/// The number is asked for beside the token, as a mailer of a release that knows no tokens leaves the one before.
 const SETTLE: &str = "
     update email set state = $3, reply = $4, due_at = now() + make_interval(secs => $5), updated_at = now()
-    where email_id = $1 and attempts = $2
+    where email_id = $1 and attempts = $2 and claim_token = $6
       and (state in ('sending', 'unknown', $3) or state = 'dead' and $3 in ('sent', 'unknown'))";
 
 const KILL: &str = "
@@ -176,6 +179,8 @@ async fn settle(
 ) -> Result<bool, StoreError> {
     let statement = client.prepare_cached(SETTLE).await?;
     let (id, wait_seconds) = (attempt.email_id.uuid(), wait.map(|wait| wait.as_secs_f64()));
-    let rows = client.execute(&statement, &[&id, &attempt.number, &state.as_str(), &reply, &wait_seconds]).await?;
+    let token = attempt.claim.uuid();
+    let rows =
+        client.execute(&statement, &[&id, &attempt.number, &state.as_str(), &reply, &wait_seconds, &token]).await?;
     Ok(rows > 0)
 }

@@ -20,6 +20,7 @@ mod overdue;
 mod requeue;
 
 pub use overdue::ask_for_overdue;
+pub(crate) use requeue::ask_for;
 pub use requeue::{Requeue, Requeued, requeue, requeue_letters, states};
 
 /// A mail, without where it goes.

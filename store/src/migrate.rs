@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_suspect_tried", include_str!("../migrations/0008_suspect_tried.sql")),
     ("0009_trace", include_str!("../migrations/0009_trace.sql")),
     ("0010_ledger_order", include_str!("../migrations/0010_ledger_order.sql")),
+    ("0011_claim_token", include_str!("../migrations/0011_claim_token.sql")),
 ];
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".

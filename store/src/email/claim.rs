@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use futures_util::try_join;
-use jiff::Timestamp;
+use futures_util::join;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::{Attempt, EmailId, EmailState, Mail, Recipient};
+use crate::mails::ask_for;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -35,7 +36,7 @@ pub enum ClaimError {
     /// It is not claimed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It may be: the commit has no answer. [`take_back`] tells, and must be called before it is claimed again.
+    /// It may be: the claim or its commit has no answer. [`take_back`] tells, and must be called before it is claimed again.
     #[error("nobody knows whether a mail is claimed")]
     InDoubt {
         /// The claim.
@@ -46,16 +47,25 @@ pub enum ClaimError {
 }
 
 /// A claim of which its mailer does not know whether it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct InDoubt {
     email_id: EmailId,
-    /// The transaction's number, which a row shows of who wrote it. After a crash the server may give it again, if
-    /// nothing of it was on disk; so it says whose a claim is only together with the two below.
-    transaction: String,
-    /// When it began.
-    at: Timestamp,
-    /// Which attempt it claimed.
-    number: i32,
+    token: ClaimToken,
+}
+
+/// What a claim is known by: drawn by the mailer before it claims, and written in the mail's row with the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimToken(Uuid);
+
+impl ClaimToken {
+    /// One that nobody has drawn before.
+    pub fn draw() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    pub(super) const fn uuid(self) -> Uuid {
+        self.0
+    }
 }
 
 /// How much too early a retry may come and still count as due: the broker's timer and the database's clock are not
@@ -64,15 +74,15 @@ const EARLY_SECONDS: f64 = 1.0;
 
 const CLAIM: &str = "
     update email as e
-    set state = 'sending', attempts = e.attempts + 1, due_at = now() + make_interval(secs => $2), updated_at = now()
+    set state = 'sending', attempts = e.attempts + 1, due_at = now() + make_interval(secs => $2), updated_at = now(),
+        claim_token = $5
     from reward as r
     where e.email_id = $1
       and r.member_id = e.member_id and r.epoch = e.epoch and r.number = e.number
       and (e.state = 'queued'
            or e.state = 'retrying' and e.due_at <= now() + make_interval(secs => $3)
            or $4 and e.state = 'sending' and e.due_at <= now())
-    returning e.email_id, e.attempts, e.attempts - e.attempts_before as step, e.recipient, e.name, e.member_id, e.number, r.title, r.points,
-              e.updated_at, pg_current_xact_id()::xid::text as transaction";
+    returning e.email_id, e.attempts, e.attempts - e.attempts_before as step, e.recipient, e.name, e.member_id, e.number, r.title, r.points";
 
 const GIVE_UP: &str = "
     update email set state = 'unknown', due_at = null, updated_at = now(),
@@ -82,15 +92,16 @@ const GIVE_UP: &str = "
 const LOOK: &str = "
     select state, extract(epoch from due_at - now())::float8 as due_seconds from email where email_id = $1";
 
-const WAIT_FOR_ITS_END: &str = "select from email where email_id = $1 for update";
+const WAIT_FOR_ITS_END: &str = "select state from email where email_id = $1 for update";
 
-/// Where it stood before: nobody has tried it yet, or it is due again. One that was given up meanwhile, because its lease
-/// was over before the database could be asked, stays of unknown fate.
+/// Where it stood before: nobody has tried it yet, or it is due again. Also one that was given up meanwhile, because its
+/// lease was over before the database could be asked: its fate is not unknown, since who claimed it has not sent it.
 const TAKE_BACK: &str = "
-    update email set attempts = attempts - 1, updated_at = now(),
+    update email set attempts = attempts - 1, updated_at = now(), claim_token = null,
+                     reply = case state when 'sending' then reply end,
                      state = case when attempts - attempts_before = 1 then 'queued' else 'retrying' end,
                      due_at = case when attempts - attempts_before = 1 then null else now() end
-    where email_id = $1 and state = 'sending' and attempts = $3 and updated_at = $4 and xmin::text = $2";
+    where email_id = $1 and state in ('sending', 'unknown') and claim_token = $2";
 
 /// Claims a mail for one attempt that ends, one way or the other, before `lease` is over. A mail whose mailer did not
 /// come back in its time is claimed again if `resend_abandoned`, and recorded as unknown if not.
@@ -101,42 +112,36 @@ pub async fn claim(
     resend_abandoned: bool,
 ) -> Result<Claim, ClaimError> {
     let transaction = Transaction::about_to_begin(pool).await?;
-    let Some(row) = try_to_claim(&transaction, email_id, lease, resend_abandoned).await? else {
+    let statement = transaction.prepare_cached(CLAIM).await.map_err(StoreError::Query)?;
+    let claim = InDoubt { email_id, token: ClaimToken::draw() };
+    let in_doubt = |source| ClaimError::InDoubt { claim, source };
+    let (id, lease_seconds, token) = (email_id.uuid(), lease.as_secs_f64(), claim.token.uuid());
+    let parameters: [&(dyn ToSql + Sync); 5] = [&id, &lease_seconds, &EARLY_SECONDS, &resend_abandoned, &token];
+    // In one flight, and both answers are awaited: if the server refused only to begin, it may have claimed all the same.
+    let flight = join!(transaction.batch_execute("begin"), transaction.query_opt(&statement, &parameters));
+    let claimed = flight.0.and(flight.1).map_err(|error| in_doubt(error.into()))?;
+    let Some(row) = claimed else {
         let found = why_not(&transaction, email_id).await?;
         transaction.commit().await?;
         return Ok(found);
     };
-    let (at, number) = (row.get("updated_at"), row.get("attempts"));
-    let claim = InDoubt { email_id, transaction: row.get("transaction"), at, number };
-    match transaction.commit().await {
-        Ok(()) => Ok(Claim::Ours(mail(&row))),
-        Err(source) => Err(ClaimError::InDoubt { claim, source }),
-    }
+    transaction.commit().await.map_err(in_doubt)?;
+    Ok(Claim::Ours(mail(&row, claim.token)))
 }
 
 /// Makes sure that a claim in doubt does not stand: afterwards the mail is where it was, or somebody else's. Harmless
 /// when repeated.
-pub async fn take_back(pool: &Pool, claim: &InDoubt) -> Result<(), StoreError> {
-    let client = pool.get().await?;
+pub async fn take_back(pool: &Pool, claim: InDoubt) -> Result<(), StoreError> {
+    let transaction = Transaction::begin(pool).await?;
     let id = claim.email_id.uuid();
     // The server may still be at the commit, whose outcome no statement sees that began before it.
-    client.execute(WAIT_FOR_ITS_END, &[&id]).await?;
-    client.execute(TAKE_BACK, &[&id, &claim.transaction, &claim.number, &claim.at]).await?;
-    Ok(())
-}
-
-async fn try_to_claim(
-    transaction: &Transaction,
-    email_id: EmailId,
-    lease: Duration,
-    resend_abandoned: bool,
-) -> Result<Option<Row>, StoreError> {
-    let statement = transaction.prepare_cached(CLAIM).await?;
-    let (id, lease_seconds) = (email_id.uuid(), lease.as_secs_f64());
-    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &lease_seconds, &EARLY_SECONDS, &resend_abandoned];
-    // In one flight.
-    let ((), claimed) = try_join!(transaction.batch_execute("begin"), transaction.query_opt(&statement, &parameters))?;
-    Ok(claimed)
+    let stood = transaction.query_opt(WAIT_FOR_ITS_END, &[&id]).await?;
+    let taken_back = transaction.execute(TAKE_BACK, &[&id, &claim.token.uuid()]).await? > 0;
+    if taken_back && stood.is_some_and(|row| row.get::<_, &str>("state") == EmailState::Unknown.as_str()) {
+        // Whoever gave it up has let its request go.
+        ask_for(&transaction, &[claim.email_id]).await?;
+    }
+    transaction.commit().await
 }
 
 /// Between the claim and this look another mailer may have moved the mail on: whatever stands here now is true, and
@@ -163,9 +168,10 @@ fn seconds(due_seconds: f64) -> Duration {
     Duration::try_from_secs_f64(due_seconds.max(0.0)).unwrap_or_default()
 }
 
-fn mail(row: &Row) -> Mail {
+fn mail(row: &Row, claim: ClaimToken) -> Mail {
+    let email_id = EmailId(row.get("email_id"));
     Mail {
-        attempt: Attempt { email_id: EmailId(row.get("email_id")), number: row.get("attempts"), step: row.get("step") },
+        attempt: Attempt { email_id, number: row.get("attempts"), claim, step: row.get("step") },
         recipient: Recipient(row.get("recipient")),
         name: row.get("name"),
         member_id: row.get("member_id"),

@@ -160,7 +160,7 @@ async fn queue(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
 }
 
 /// Leaves a request for each mail in the outbox.
-pub(super) async fn ask_for(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
+pub(crate) async fn ask_for(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
     let bodies: Vec<Vec<u8>> = ids.iter().map(|id| request::encode(*id)).collect();
     let mails = uuids(ids);
     let (exchange, key) = (topology::EMAILS, topology::SEND_KEY);

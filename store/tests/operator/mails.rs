@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use loyalty_store::Pool;
 use loyalty_store::batch::Changes;
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::email::{self, Claim, ClaimError, EmailId, EmailState};
+use loyalty_store::email::{self, Claim, ClaimError, EmailId, EmailState, InDoubt};
 use loyalty_store::letters::{self, Concluded, LetterState};
 use loyalty_store::mails::{self, Filter, Grouping, Requeue};
 use loyalty_store::rows::RewardRow;
+use loyalty_store::{Connection, Pool};
 
 use crate::world::{World, garbage, operator};
 
@@ -205,6 +205,20 @@ async fn claim(pool: Pool, id: EmailId) -> Result<Claim, ClaimError> {
     email::claim(&pool, id, Duration::from_secs(60), false).await
 }
 
+impl World {
+    /// A claim that the server is at, until the holder lets go, and that its mailer has no answer to.
+    async fn doubtful_claim(&self, holder: &Connection, id: EmailId) -> InDoubt {
+        let (pool, proxy) = self.pool_by_proxy().await;
+        holder.batch_execute("select pg_advisory_lock(1)").await.expect("the lock");
+        let claiming = tokio::spawn(claim(pool, id));
+        self.waiting_for_locks(1).await;
+        proxy.cut();
+        let claimed = claiming.await.expect("no panic");
+        let Err(ClaimError::InDoubt { claim, .. }) = claimed else { panic!("{claimed:?}") };
+        claim
+    }
+}
+
 #[tokio::test]
 async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_was() {
     use EmailState::{Queued, Retrying, Sending};
@@ -214,17 +228,11 @@ async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_wa
     world.execute("update email set due_at = now() where state = 'retrying'").await;
     world.execute(CLAIMS_STAND_STILL).await;
     for (id, state) in ids.iter().zip([Queued, Retrying]) {
-        let (pool, proxy) = world.pool_by_proxy().await;
         let holder = world.pool.get().await.expect("a connection");
-        holder.batch_execute("select pg_advisory_lock(1)").await.expect("the lock");
-        let claiming = tokio::spawn(claim(pool, *id));
-        world.waiting_for_locks(1).await;
-        proxy.cut();
-        let claimed = claiming.await.expect("no panic");
-        let Err(ClaimError::InDoubt { claim, .. }) = claimed else { panic!("{claimed:?}") };
+        let claim = world.doubtful_claim(&holder, *id).await;
         // The server is still at it.
-        let (pool, doubt) = (world.pool.clone(), claim.clone());
-        let taking_back = tokio::spawn(async move { email::take_back(&pool, &doubt).await });
+        let pool = world.pool.clone();
+        let taking_back = tokio::spawn(async move { email::take_back(&pool, claim).await });
         world.waiting_for_locks(2).await;
         holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
         taking_back.await.expect("no panic").expect("taken back");
@@ -236,7 +244,7 @@ async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_wa
         // Whoever claims it then, takes nothing from them.
         let claimed = self::claim(world.pool.clone(), *id).await.expect("a claim");
         assert!(matches!(claimed, Claim::Ours(_)), "{claimed:?}");
-        email::take_back(&world.pool, &claim).await.expect("nothing to take back");
+        email::take_back(&world.pool, claim).await.expect("nothing to take back");
         assert_eq!(mails::states(&world.pool, &[*id]).await.expect("states")[id], Sending);
     }
 }
@@ -258,6 +266,34 @@ async fn a_claim_in_doubt_that_does_not_stand_is_nobody_elses() {
     holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
     let second = second.await.expect("no panic").expect("a claim");
     assert!(matches!(second, Claim::Ours(_)), "{second:?}");
-    email::take_back(&world.pool, &claim).await.expect("nothing to take back");
+    email::take_back(&world.pool, claim).await.expect("nothing to take back");
     assert_eq!(world.number("select count(*) from email where state = 'sending' and attempts = 4").await, 1);
+}
+
+#[tokio::test]
+async fn a_claim_in_doubt_whose_lease_is_over_is_no_mail_of_unknown_fate() {
+    use EmailState::{Queued, Sending};
+    let world = World::start().await;
+    let ids = world.mails(&[Queued, Queued]).await;
+    world.execute("update email set attempts_before = 3").await;
+    world.execute(CLAIMS_STAND_STILL).await;
+    let holder = world.pool.get().await.expect("a connection");
+    for (id, resend) in ids.iter().zip([false, true]) {
+        let in_doubt = world.doubtful_claim(&holder, *id).await;
+        holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
+        // Waits for the claim's end.
+        world.execute(&format!("update email set due_at = now() where email_id = '{id}'")).await;
+        let other = email::claim(&world.pool, *id, Duration::from_secs(60), resend).await.expect("a claim");
+        email::take_back(&world.pool, in_doubt).await.expect("taken back");
+        email::take_back(&world.pool, in_doubt).await.expect("nothing to take back");
+        let state = mails::states(&world.pool, &[*id]).await.expect("states")[id];
+        let asked_for = format!("select count(*) from outbox where message_id = '{id}'");
+        let requests = world.number(&asked_for).await;
+        match other {
+            // Who called it unknown has acknowledged its request.
+            Claim::Abandoned => assert_eq!((resend, state, requests), (false, Queued, 1)),
+            Claim::Ours(_) => assert_eq!((resend, state, requests), (true, Sending, 0)),
+            Claim::Later(_) | Claim::Settled(_) | Claim::Missing => panic!("{other:?}"),
+        }
+    }
 }

@@ -138,7 +138,7 @@ impl Office {
             Err(ClaimError::Store(error)) => Err(error),
             Err(ClaimError::InDoubt { claim, source }) => {
                 warn!(email.id = %email_id, error = chain(&source), "The answer to a mail's claim was lost");
-                written(|_| email::take_back(&self.pool, &claim)).await?;
+                written(|_| email::take_back(&self.pool, claim)).await?;
                 Err(source)
             }
         }

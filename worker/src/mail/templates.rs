@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use loyalty_store::email::{Attempt, EmailId, Mail, Recipient};
+use loyalty_store::email::{Attempt, ClaimToken, EmailId, Mail, Recipient};
 use minijinja::{Environment, UndefinedBehavior, context};
 use uuid::Uuid;
 
@@ -105,7 +105,7 @@ pub(crate) enum ComposeError {
 
 fn sample(name: Option<String>) -> Mail {
     Mail {
-        attempt: Attempt { email_id: EmailId::from(Uuid::nil()), number: 1, step: 1 },
+        attempt: Attempt { email_id: EmailId::from(Uuid::nil()), number: 1, claim: ClaimToken::draw(), step: 1 },
         recipient: Recipient::new("ann@example.com"),
         name,
         member_id: "123".to_owned(),
