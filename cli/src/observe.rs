@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use loyalty_worker::queue_states::QueueStates;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,20 +21,23 @@ use tracing::error;
 struct Observed {
     registry: Arc<Registry>,
     consumes: watch::Receiver<bool>,
+    queues: QueueStates,
 }
 
-/// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (it takes commands) until `stop`.
+/// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (it takes commands, and which queues it cannot use)
+/// until `stop`.
 pub(crate) async fn serve(
     listener: TcpListener,
     registry: Registry,
     consumes: watch::Receiver<bool>,
+    queues: QueueStates,
     stop: CancellationToken,
 ) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Observed { registry: Arc::new(registry), consumes });
+        .with_state(Observed { registry: Arc::new(registry), consumes, queues });
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
         error!(%error, "Metrics are no longer served");
     }
@@ -47,10 +52,16 @@ async fn metrics(State(observed): State<Observed>) -> Response {
     }
 }
 
-async fn ready(State(observed): State<Observed>) -> (StatusCode, &'static str) {
-    if *observed.consumes.borrow() {
-        (StatusCode::OK, "taking commands\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not taking commands\n")
+/// A worker that takes the commands of some partitions is of use: it says which queues are out, and stays ready.
+async fn ready(State(observed): State<Observed>) -> Response {
+    let out: Vec<String> = observed.queues.out().iter().map(ToString::to_string).collect();
+    if !*observed.consumes.borrow() {
+        let missing: Vec<String> = ["it takes no commands".to_owned()].into_iter().chain(out).collect();
+        let body = json!({"status": "not ready", "missing": missing});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
+    if out.is_empty() {
+        return Json(json!({"status": "ready"})).into_response();
+    }
+    Json(json!({"status": "degraded", "degraded": out})).into_response()
 }

@@ -1,12 +1,78 @@
-//! How long to wait before trying a server again. A pure function of the attempt; the jitter is the caller's number.
+//! How long to wait before trying a server again: longer after each failure, and short again once it has worked.
+//!
+//! The wait is a pure function of the attempt; the jitter is the caller's number.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The first wait: short, since most breaks are a restart of seconds.
 pub const FIRST: Duration = Duration::from_millis(200);
 
 /// The longest wait: an operator who mends a server sees it taken up within this time.
 pub const LONGEST: Duration = Duration::from_secs(15);
+
+/// A session that stood open for so long works, also if there was nothing to do in it. Below it a server that ends each
+/// session as soon as it stands is not asked in a hurry; above it a break is a new one.
+pub const PROVEN_AFTER: Duration = Duration::from_secs(1);
+
+/// The waits between the tries of one thing.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempt: u32,
+}
+
+impl Backoff {
+    /// The wait after one more failure.
+    pub fn next_wait(&mut self) -> Duration {
+        let wait = delay(self.attempt, jitter());
+        self.attempt = self.attempt.saturating_add(1);
+        wait
+    }
+
+    /// The wait after a session that failed: short again, if the session had worked.
+    pub fn wait_after(&mut self, session: &Proof) -> Duration {
+        if session.holds() {
+            self.begin_anew();
+        }
+        self.next_wait()
+    }
+
+    /// It worked: the next failure is a new one.
+    pub fn begin_anew(&mut self) {
+        self.attempt = 0;
+    }
+}
+
+/// The proof that a session has really worked. The session gives it, and whoever builds the next one asks for it.
+#[derive(Clone, Debug, Default)]
+pub struct Proof(Arc<Evidence>);
+
+#[derive(Debug, Default)]
+struct Evidence {
+    opened: OnceLock<Instant>,
+    worked: AtomicBool,
+}
+
+impl Proof {
+    /// All that the session needs stands open.
+    pub fn opened(&self) {
+        self.0.opened.get_or_init(Instant::now);
+    }
+
+    /// The session brought something to its end.
+    pub fn worked(&self) {
+        self.0.worked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it worked, or stood open for long enough.
+    pub fn holds(&self) -> bool {
+        let stood = || self.0.opened.get().is_some_and(|opened| opened.elapsed() >= PROVEN_AFTER);
+        self.0.worked.load(Ordering::Relaxed) || stood()
+    }
+}
 
 /// The wait before attempt `attempt` (0 is the first retry): doubling, bounded, and spread by `jitter` (0.0 to 1.0)
 /// over its upper half, so that many workers do not knock at the same moment.
@@ -34,6 +100,27 @@ mod tests {
             let wait = delay(attempt, jitter);
             prop_assert!(wait >= FIRST / 2 && wait <= LONGEST);
             prop_assert!(delay(attempt + 1, jitter) >= wait);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_until_a_session_has_worked() {
+        let mut backoff = Backoff::default();
+        let mut after = |session: &Proof| backoff.wait_after(session);
+        let failed = Proof::default();
+        let waits: Vec<_> = (0..8).map(|_| after(&failed)).collect();
+        assert!(waits.is_sorted() && waits[7] > LONGEST / 2, "{waits:?}");
+
+        let settled = Proof::default();
+        settled.worked();
+        assert!(after(&settled) <= FIRST);
+
+        let opened = Proof::default();
+        opened.opened();
+        assert!(after(&opened) > FIRST, "it may have ended as soon as it stood");
+        tokio::time::advance(PROVEN_AFTER).await;
+        for _ in 0..8 {
+            assert!(after(&opened) <= FIRST, "each break after full recovery is a new one");
         }
     }
 

@@ -78,7 +78,7 @@ pub enum RabbitMqError {
     #[error("RabbitMQ did not do `{call}`; the end of {}:\n{tail}", log.display())]
     Call {
         /// What it was asked.
-        call: &'static str,
+        call: String,
         /// Where the whole story is.
         log: PathBuf,
         /// Its last lines.
@@ -210,6 +210,17 @@ impl RabbitMq {
         self.call("rabbit_alarm get_alarms []").await
     }
 
+    /// Stops the leader of a quorum queue, which has no other member on this one node: the queue stands and neither takes
+    /// nor gives, as in a cluster without a majority.
+    pub async fn stop_leader(&self, vhost: &str, queue: &str) -> Result<(), RabbitMqError> {
+        self.call(&format!("ra stop_server [quorum_queues,{}]", leader(vhost, queue))).await
+    }
+
+    /// Starts it again after [`RabbitMq::stop_leader`].
+    pub async fn start_leader(&self, vhost: &str, queue: &str) -> Result<(), RabbitMqError> {
+        self.call(&format!("ra restart_server [quorum_queues,{}]", leader(vhost, queue))).await
+    }
+
     /// Resolves when the node that runs now has ended, for whatever reason; at once if none runs.
     pub async fn ended(&self) {
         let ended = self.processes.lock().await.node.as_ref().map(Process::ended);
@@ -248,7 +259,7 @@ impl RabbitMq {
 
     /// Calls a function inside the node. `rabbitmqctl` would do as well, as a virtual machine of its own that takes
     /// seconds to start.
-    async fn call(&self, call: &'static str) -> Result<(), RabbitMqError> {
+    async fn call(&self, call: &str) -> Result<(), RabbitMqError> {
         // Two at once would be one and the same to the node.
         let _alone = self.processes.lock().await;
         let log = self.home.log("erl_call");
@@ -262,7 +273,7 @@ impl RabbitMq {
         if succeeds && !log.tail().contains("badrpc") {
             return Ok(());
         }
-        Err(RabbitMqError::Call { call, tail: log.tail(), log: log.path().to_path_buf() })
+        Err(RabbitMqError::Call { call: call.to_owned(), tail: log.tail(), log: log.path().to_path_buf() })
     }
 
     fn launch(&self, program: PathBuf, args: Vec<std::ffi::OsString>, log: &str) -> Result<Process, RabbitMqError> {
@@ -309,6 +320,11 @@ impl RabbitMq {
         let log = self.home.log(program);
         Err(RabbitMqError::Start { program, tail: log.tail(), log: log.path().to_path_buf() })
     }
+}
+
+/// What RabbitMQ calls the member of a queue's Raft group on this node.
+fn leader(vhost: &str, queue: &str) -> String {
+    format!("{{'{vhost}_{queue}','{NODE}'}}")
 }
 
 fn is_running(process: Option<&Process>) -> bool {

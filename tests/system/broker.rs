@@ -1,6 +1,9 @@
 //! The broker goes away in the middle of the trade and comes back.
 
-use loyalty_tests::Setup;
+use std::time::Instant;
+
+use loyalty_common::backoff::{FIRST, PROVEN_AFTER};
+use loyalty_tests::{Setup, Way, World, eventually};
 
 #[tokio::test]
 async fn a_broker_that_restarts_and_dies_loses_nothing_of_what_it_confirmed() {
@@ -20,4 +23,28 @@ async fn a_broker_that_restarts_and_dies_loses_nothing_of_what_it_confirmed() {
     world.holds_in_order(&commands).await;
     assert_eq!(world.dead_letters().await, []);
     world.verified().await;
+}
+
+/// The waits before the next attempt would double each time, up to 15 s.
+#[tokio::test]
+async fn a_connection_that_is_lost_again_and_again_after_full_recovery_is_taken_up_as_fast_each_time() {
+    let world = World::start().await;
+    let proxy = world.broker_proxy().await;
+    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let up = ["Consuming commands", "Consuming mails", "publisher=\"outbox\" unconfirmed"];
+    for breaks in 0..8 {
+        let recovered = async || {
+            let log = worker.log();
+            up.iter().all(|text| log.matches(text).count() > breaks).then_some(())
+        };
+        eventually("everything is connected again", recovered).await;
+        let since = Instant::now();
+        let proven = async || (since.elapsed() > PROVEN_AFTER).then_some(());
+        eventually("it has stood for long enough to be believed to work", proven).await;
+        proxy.cut();
+    }
+    let log = worker.log();
+    let waits: Vec<u128> =
+        log.split("wait_ms=").skip(1).filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).collect();
+    assert!(waits.len() >= 7 * up.len() && waits.iter().all(|wait| *wait <= FIRST.as_millis()), "{waits:?}\n{log}");
 }

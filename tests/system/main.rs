@@ -66,6 +66,7 @@ mod fates;
 mod held;
 mod import;
 mod operators;
+mod queues;
 mod rebuild;
 mod redelivery;
 mod rewards;

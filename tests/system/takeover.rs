@@ -57,7 +57,7 @@ async fn a_session_that_was_given_up_while_it_opened_holds_no_partition_later() 
     let proxy = world.broker_proxy().await;
     proxy.freeze_upstream_at("loyalty-00");
     let worker = world.worker_through(Way::to_broker(&proxy)).await;
-    worker.says("did not let the queues be consumed").await;
+    worker.says("RabbitMQ opened no channel").await;
     proxy.thaw();
     worker.says("Consuming commands").await;
 

@@ -1,33 +1,34 @@
-//! One session with the broker: a connection, a channel and a consumer for each partition, and the lanes they feed.
+//! One session with the broker: a connection, a consumer for each partition, and the lanes they feed.
 //!
-//! All of it stands and falls together: whatever breaks ends the session, and the supervisor builds a new one. What
-//! was not acknowledged is delivered again, and the ledger knows what it has seen.
+//! A partition that cannot be consumed is out alone and is tried again; all others go on. Only the connection's loss
+//! ends the session, and the supervisor builds a new one. What was not acknowledged is delivered again, and the ledger
+//! knows what it has seen.
 
-use std::pin::Pin;
-
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
-use lapin::{Connection, Consumer};
-use loyalty_common::partition::PARTITIONS;
+use lapin::message::Delivery;
+use loyalty_common::backoff::Proof;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Partition, amqp};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::lane::{Lane, LaneError};
+use crate::lane::Lane;
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::queue_consumer::{Connections, ConsumeError, Deliveries, Hold, Opened, QueueConsumer};
+use crate::queue_states::QueueStates;
 
-/// Consumes all partitions until `stop`, then finishes what was begun and closes in good order.
+/// Consumes partitions until `stop`, then finishes what was begun and closes in good order.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     pub(crate) amqp: SecretUrl,
     pub(crate) lane: Lane,
     pub(crate) limits: Limits,
-    /// True while deliveries are being taken.
+    pub(crate) states: QueueStates,
+    /// True while deliveries of any partition are being taken.
     pub(crate) consuming: watch::Sender<bool>,
 }
 
@@ -36,85 +37,48 @@ pub(crate) struct Intake {
 pub(crate) enum SessionError {
     #[error(transparent)]
     Connect(#[from] amqp::ConnectError),
-    #[error("could not consume {queue}; is the topology declared?")]
-    Consume { queue: String, source: lapin::Error },
-    #[error("RabbitMQ did not let the queues be consumed within 15 seconds")]
-    Slow,
-    #[error("deliveries of {queue} broke off")]
-    Delivery { queue: String, source: lapin::Error },
-    #[error("the broker ended the deliveries of {queue}")]
-    Ended { queue: String },
-    #[error(transparent)]
-    Lane(#[from] LaneError),
+    #[error("could not consume {queue}")]
+    Consume { queue: String, source: ConsumeError },
+    #[error("lost the connection")]
+    Lost(#[source] lapin::Error),
     #[error("the work in hand was not finished within the time to drain")]
     DrainTimedOut,
 }
 
 impl Intake {
-    pub(crate) async fn session(&self, stop: &CancellationToken) -> Result<(), SessionError> {
-        let connection = amqp::connect(&self.amqp, "worker").await?;
-        // They outlive the connection's end: dropping one cancels it, which would hand its partition to the next
-        // worker while deliveries of ours are unacknowledged.
-        let mut consumers = Vec::new();
-        let result = self.work(&connection, &mut consumers, stop).await;
+    pub(crate) async fn session(&self, stop: &CancellationToken, proof: Proof) -> Result<(), SessionError> {
+        let connections = Connections::open(&self.amqp, "worker").await?;
+        let mut consumers = FuturesUnordered::new();
+        let work = self.work(&connections, &mut consumers, stop, &proof);
+        let result = amqp::while_connected(&connections.shared, work).await;
         // Closed even if nothing was begun: dropped while a queue owes it an answer, a connection stays open, and the
         // queue's deliveries go to it, which nobody reads.
-        amqp::close(&connection).await;
-        result
+        connections.close().await;
+        drop(consumers);
+        self.states.session_ended(&Partition::all().map(Partition::queue).collect::<Vec<_>>());
+        self.show();
+        result.map_err(SessionError::Lost)?
     }
 
-    async fn work(
-        &self,
-        connection: &Connection,
-        consumers: &mut Vec<(Partition, Consumer)>,
-        stop: &CancellationToken,
-    ) -> Result<(), SessionError> {
-        let opening = tokio::time::timeout(amqp::OPEN_TIMEOUT, self.open(connection, consumers));
-        let Some(opened) = stop.run_until_cancelled(opening).await else {
-            return Ok(());
-        };
-        opened.map_err(|_| SessionError::Slow)??;
-        let (feeds, lanes) = self.lanes(consumers, stop);
-        let feeds = std::pin::pin!(feeds);
-        info!(partitions = PARTITIONS, lanes = self.limits.lanes, "Consuming commands");
-        self.consumes(true);
-        let result = self.consume(feeds, lanes, stop).await;
-        self.consumes(false);
-        result
-    }
-
-    fn consumes(&self, consuming: bool) {
-        self.consuming.send_replace(consuming);
-        self.lane.metrics.hand.consuming(consuming);
-    }
-
-    /// The lanes, and what feeds them.
-    fn lanes<'a>(
+    /// Opens one partition after the other. They begin together, so that the first batches are full; but nobody waits for
+    /// those behind one that is out, since each of these may take seconds.
+    async fn work<'a>(
         &'a self,
-        consumers: &'a mut [(Partition, Consumer)],
+        connections: &'a Connections<'a>,
+        consumers: &mut FuturesUnordered<BoxFuture<'a, ()>>,
         stop: &'a CancellationToken,
-    ) -> (impl Stream<Item = Result<(), SessionError>>, impl Stream<Item = Result<(), LaneError>> + Unpin + use<'a>)
-    {
-        let lanes = FuturesUnordered::new();
-        let mut senders = Vec::new();
-        for _ in 0..self.limits.lanes {
-            // Room for one batch: the rest waits in lapin's buffers, which the prefetch bounds.
-            let (sender, receiver) = mpsc::channel(self.limits.batch_commands);
-            senders.push(sender);
-            lanes.push(self.lane.run(receiver, stop));
-        }
-        let lane_of = |partition: Partition| senders[usize::from(partition.number()) % senders.len()].clone();
-        let feeds: FuturesUnordered<_> =
-            consumers.iter_mut().map(|(partition, consumer)| feed(consumer, *partition, lane_of(*partition))).collect();
-        (feeds, lanes)
-    }
-
-    async fn consume(
-        &self,
-        mut feeds: Pin<&mut impl Stream<Item = Result<(), SessionError>>>,
-        mut lanes: impl Stream<Item = Result<(), LaneError>> + Unpin,
-        stop: &CancellationToken,
+        proof: &Proof,
     ) -> Result<(), SessionError> {
+        let (senders, mut lanes): (Vec<_>, FuturesUnordered<_>) = (0..self.limits.lanes)
+            .map(|_| {
+                // Room for one batch: the rest waits in lapin's buffers, which the prefetch bounds.
+                let (sender, receiver) = mpsc::channel(self.limits.batch_commands);
+                (sender, self.lane.run(receiver, stop))
+            })
+            .unzip();
+        let lane_of = |partition: Partition| senders[usize::from(partition.number()) % senders.len()].clone();
+        let mut opening = std::pin::pin!(self.open(connections));
+        let (mut open, mut ready) = (0, Vec::new());
         let deadline = async {
             stop.cancelled().await;
             tokio::time::sleep(self.limits.drain).await;
@@ -122,9 +86,22 @@ impl Intake {
         tokio::pin!(deadline);
         loop {
             tokio::select! {
-                Some(ended) = feeds.next() => ended?,
+                Some(opened) = opening.next() => {
+                    let (partition, first) = opened?;
+                    open += 1;
+                    let (is_out, all_open) = (first.is_none(), open == Partition::all().count());
+                    ready.push(self.run(partition, connections, first, lane_of(partition), stop));
+                    if is_out || all_open {
+                        consumers.extend(ready.drain(..).map(|run| -> BoxFuture<'a, ()> { Box::pin(run) }));
+                    }
+                    if all_open {
+                        self.opened();
+                        proof.opened();
+                    }
+                }
+                Some(()) = consumers.next() => {} // It was told to leave.
                 finished = lanes.next() => match finished {
-                    Some(result) => result?,
+                    Some(()) => {}
                     None => return Ok(()),
                 },
                 () = &mut deadline => return Err(SessionError::DrainTimedOut),
@@ -132,35 +109,58 @@ impl Intake {
         }
     }
 
-    /// A consumer for each partition, those that there are also when the next does not come.
-    async fn open(
+    /// Each partition on the connection that all share, one after the other: so it is known which one ends it.
+    fn open<'a>(
+        &'a self,
+        connections: &'a Connections<'a>,
+    ) -> impl Stream<Item = Result<(Partition, Option<Opened>), SessionError>> + 'a {
+        futures_util::stream::iter(Partition::all()).then(async move |partition| {
+            let first = self.consumer(partition).first(connections).await;
+            let first = first.map_err(|source| SessionError::Consume { queue: partition.queue(), source })?;
+            Ok((partition, first))
+        })
+    }
+
+    fn consumer(&self, partition: Partition) -> QueueConsumer {
+        QueueConsumer {
+            queue: partition.queue(),
+            tag: format!("loyalty-{partition}"),
+            prefetch: self.limits.prefetch,
+            states: self.states.clone(),
+        }
+    }
+
+    /// Takes one partition until `leave`.
+    async fn run(
         &self,
-        connection: &Connection,
-        consumers: &mut Vec<(Partition, Consumer)>,
-    ) -> Result<(), SessionError> {
+        partition: Partition,
+        connections: &Connections<'_>,
+        first: Option<Opened>,
+        sender: mpsc::Sender<Message>,
+        leave: &CancellationToken,
+    ) {
+        let deliveries = Deliveries {
+            read: Box::new(move |delivery: Delivery, hold: Hold| Message::read(delivery, partition).held_by(hold)),
+            sender,
+            changed: Box::new(|| self.show()),
+        };
+        self.consumer(partition).run(connections, first, &deliveries, leave).await;
+    }
+
+    fn opened(&self) {
+        self.show();
+        let partitions = Partition::all().filter(|partition| self.states.is_in_use(&partition.queue())).count();
+        info!(partitions, lanes = self.limits.lanes, "Consuming commands");
+    }
+
+    /// Says which partitions are taken, in the metrics and to whoever asks whether commands are.
+    fn show(&self) {
+        let mut any = false;
         for partition in Partition::all() {
-            consumers.push((partition, self.consumer(connection, partition).await?));
+            let taken = self.states.is_in_use(&partition.queue());
+            self.lane.metrics.hand.takes(partition, taken);
+            any |= taken;
         }
-        Ok(())
+        self.consuming.send_if_modified(|consuming| std::mem::replace(consuming, any) != any);
     }
-
-    async fn consumer(&self, connection: &Connection, partition: Partition) -> Result<Consumer, SessionError> {
-        let failed = |source| SessionError::Consume { queue: partition.queue(), source };
-        let channel = connection.create_channel().await.map_err(failed)?;
-        channel.basic_qos(self.limits.prefetch, BasicQosOptions::default()).await.map_err(failed)?;
-        let (queue, tag) = (partition.queue().into(), format!("loyalty-{partition}").into());
-        let options = BasicConsumeOptions::default();
-        channel.basic_consume(queue, tag, options, FieldTable::default()).await.map_err(failed)
-    }
-}
-
-/// Reads the deliveries of one partition into its lane. Ends well only when the lane has ended.
-async fn feed(consumer: &mut Consumer, partition: Partition, lane: mpsc::Sender<Message>) -> Result<(), SessionError> {
-    while let Some(delivery) = consumer.next().await {
-        let delivery = delivery.map_err(|source| SessionError::Delivery { queue: partition.queue(), source })?;
-        if lane.send(Message::read(delivery, partition)).await.is_err() {
-            return Ok(());
-        }
-    }
-    Err(SessionError::Ended { queue: partition.queue() })
 }

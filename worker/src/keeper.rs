@@ -4,13 +4,14 @@
 //! its row is committed; one that comes again is recognised. It judges nothing: what to do with a letter is an
 //! operator's decision.
 
-use futures_util::stream::{BoxStream, SelectAll};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, Consumer};
 use loyalty_common::amqp::{self, ConnectError};
+use loyalty_common::backoff::Proof;
 use loyalty_common::decode::decode;
 use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::chain;
@@ -20,6 +21,7 @@ use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{EmailId, request};
 use loyalty_store::{Pool, StoreError};
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 use tracing::warn;
@@ -27,6 +29,8 @@ use tracing::warn;
 use crate::headers::storable;
 use crate::letter::letter;
 use crate::metrics::{Part, Reconnects};
+use crate::queue_consumer::{Connections, ConsumeError, Deliveries, Hold, Opened, QueueConsumer};
+use crate::queue_states::QueueStates;
 use crate::supervise::supervise;
 
 /// Messages in hand, and so the most of one transaction. Letters are rare, and an unrouted one may be as large as the
@@ -34,14 +38,21 @@ use crate::supervise::supervise;
 const PREFETCH: u16 = 32;
 
 /// Stores dead letters until `shutdown`.
-pub async fn run(amqp: SecretUrl, pool: Pool, reconnects: Reconnects, shutdown: CancellationToken) {
-    let keeper = Keeper { amqp, pool };
-    supervise(Part::Keeper, &reconnects, &shutdown, || keeper.session(&shutdown)).await;
+pub async fn run(
+    amqp: SecretUrl,
+    pool: Pool,
+    reconnects: Reconnects,
+    states: QueueStates,
+    shutdown: CancellationToken,
+) {
+    let keeper = Keeper { amqp, pool, states };
+    supervise(Part::Keeper, &reconnects, &shutdown, |proof| keeper.session(&shutdown, proof)).await;
 }
 
 struct Keeper {
     amqp: SecretUrl,
     pool: Pool,
+    states: QueueStates,
 }
 
 /// A queue of messages that the broker set aside.
@@ -64,65 +75,100 @@ enum KeeperError {
     Connect(#[from] ConnectError),
     #[error("lost the connection")]
     Lost(#[source] lapin::Error),
-    #[error("could not consume {queue}; is the topology declared?")]
-    Consume { queue: &'static str, source: lapin::Error },
-    #[error("RabbitMQ did not let the queues of dead letters be consumed within 15 seconds")]
-    Slow,
-    #[error("deliveries of dead letters broke off")]
-    Delivery(#[source] lapin::Error),
-    #[error("the broker ended the deliveries of {queue}")]
-    Ended { queue: &'static str },
+    #[error("could not consume {queue}")]
+    Consume { queue: &'static str, source: ConsumeError },
     #[error("could not store dead letters")]
     Store(#[from] StoreError),
-    #[error("could not acknowledge dead letters")]
-    Ack(#[source] lapin::Error),
-    #[error("dead letters could not be acknowledged: their channel is gone")]
-    ChannelGone,
 }
 
-type Letter = (Source, Delivery);
-type Deliveries = SelectAll<BoxStream<'static, Result<Letter, KeeperError>>>;
+/// A message on its way into the database.
+struct Letter {
+    source: Source,
+    delivery: Delivery,
+    hold: Hold,
+}
 
 impl Keeper {
-    async fn session(&self, shutdown: &CancellationToken) -> Result<(), KeeperError> {
+    async fn session(&self, shutdown: &CancellationToken, proof: Proof) -> Result<(), KeeperError> {
         // Asked first: what is delivered while the database is away comes again, and each time is counted.
         self.pool.ping().await?;
-        let connection = amqp::connect(&self.amqp, "keeper").await?;
-        let kept = amqp::while_connected(&connection, self.keep_all(&connection, shutdown)).await;
-        amqp::close(&connection).await;
+        let connections = Connections::open(&self.amqp, "keeper").await?;
+        let mut consumers = FuturesUnordered::new();
+        let keeping = self.keep_all(&connections, &mut consumers, shutdown, &proof);
+        let kept = amqp::while_connected(&connections.shared, keeping).await;
+        connections.close().await;
+        drop(consumers);
+        self.states.session_ended(&SOURCES.map(|source| source.queue));
         kept.map_err(KeeperError::Lost)?
     }
 
-    async fn keep_all(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), KeeperError> {
-        let opening = tokio::time::timeout(amqp::OPEN_TIMEOUT, consume(connection));
-        let Some(opened) = shutdown.run_until_cancelled(opening).await else {
-            return Ok(());
-        };
-        let mut deliveries = opened.map_err(|_| KeeperError::Slow)??;
-        // A batch that was begun is finished before `shutdown` is looked at again.
-        while let Some(Some(first)) = shutdown.run_until_cancelled(deliveries.next()).await {
-            let batch = with_those_there(first?, &mut deliveries)?;
-            self.keep(&batch).await?;
+    /// Each queue for itself: one that is missing keeps nobody from the others.
+    async fn keep_all<'a>(
+        &'a self,
+        connections: &'a Connections<'a>,
+        consumers: &mut FuturesUnordered<BoxFuture<'a, ()>>,
+        shutdown: &'a CancellationToken,
+        proof: &Proof,
+    ) -> Result<(), KeeperError> {
+        let (sender, mut letters) = mpsc::channel(usize::from(PREFETCH));
+        for source in SOURCES {
+            let failed = |error| KeeperError::Consume { queue: source.queue, source: error };
+            let first = self.consumer(source).first(connections).await.map_err(failed)?;
+            consumers.push(Box::pin(self.consume(source, connections, first, sender.clone(), shutdown)));
         }
-        Ok(())
+        drop(sender);
+        proof.opened();
+        let keeping = async {
+            let mut batch = Vec::new();
+            // A batch that was begun is finished before `shutdown` is looked at again.
+            while let Some(1..) =
+                shutdown.run_until_cancelled(letters.recv_many(&mut batch, usize::from(PREFETCH))).await
+            {
+                self.keep(&batch).await?;
+                batch.clear();
+            }
+            Ok(())
+        };
+        let consuming = async {
+            while consumers.next().await.is_some() {}
+            std::future::pending().await
+        };
+        tokio::select! {
+            kept = keeping => kept,
+            never = consuming => never,
+        }
+    }
+
+    fn consumer(&self, source: Source) -> QueueConsumer {
+        let (queue, tag) = (source.queue.to_owned(), "loyalty-keeper".to_owned());
+        QueueConsumer { queue, tag, prefetch: PREFETCH, states: self.states.clone() }
+    }
+
+    async fn consume(
+        &self,
+        source: Source,
+        connections: &Connections<'_>,
+        first: Option<Opened>,
+        sender: mpsc::Sender<Letter>,
+        leave: &CancellationToken,
+    ) {
+        let read = Box::new(move |delivery, hold| Letter { source, delivery, hold });
+        let deliveries = Deliveries { read, sender, changed: Box::new(|| {}) };
+        self.consumer(source).run(connections, first, &deliveries, leave).await;
     }
 
     /// One transaction, then the acknowledgements.
     async fn keep(&self, batch: &[Letter]) -> Result<(), KeeperError> {
-        let letters: Vec<NewDeadLetter> = batch.iter().map(|(source, delivery)| kept(*source, delivery)).collect();
+        let letters: Vec<NewDeadLetter> = batch.iter().map(|letter| kept(letter.source, &letter.delivery)).collect();
         self.store(&letters).await?;
-        for (letter, (_, delivery)) in letters.iter().zip(batch) {
+        for (letter, Letter { delivery, hold, .. }) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
             let (command, mail) = (letter.command_id.map(display), letter.email_id.map(display));
             let trace = TraceContext::of(&delivery.properties);
             let trace = trace.as_ref().map(TraceContext::trace_id);
             warn!(queue, %reason, error, command.id = command, email.id = mail, trace.id = trace, "Kept a dead letter");
-            // One by one: the letters of three queues share the channel and are not in the order of its numbers.
-            match delivery.acker.ack(BasicAckOptions::default()).await {
-                Ok(true) => {}
-                Ok(false) => return Err(KeeperError::ChannelGone),
-                Err(error) => return Err(KeeperError::Ack(error)),
-            }
+            // One whose channel is gone comes again, and is recognised.
+            hold.acknowledge(&delivery.acker, false).await;
         }
         Ok(())
     }
@@ -172,39 +218,6 @@ fn bare(letter: &NewDeadLetter) -> NewDeadLetter {
         body: letter.body.clone(),
         repeated: letter.repeated,
     }
-}
-
-async fn consume(connection: &Connection) -> Result<Deliveries, KeeperError> {
-    let mut deliveries = SelectAll::new();
-    for source in SOURCES {
-        let failed = |error| KeeperError::Consume { queue: source.queue, source: error };
-        let channel = connection.create_channel().await.map_err(failed)?;
-        let consumer = consumer(&channel, source).await.map_err(failed)?;
-        let letters = consumer.map(move |delivery| Ok((source, delivery.map_err(KeeperError::Delivery)?)));
-        // The others would go on without this queue, and nobody would notice.
-        let ended = futures_util::stream::once(std::future::ready(Err(KeeperError::Ended { queue: source.queue })));
-        deliveries.push(letters.chain(ended).boxed());
-    }
-    Ok(deliveries)
-}
-
-async fn consumer(channel: &Channel, source: Source) -> Result<Consumer, lapin::Error> {
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-    let (queue, tag) = (source.queue.into(), "loyalty-keeper".into());
-    channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default()).await
-}
-
-/// The first letter and those that came with it, without waiting for more.
-fn with_those_there(first: Letter, deliveries: &mut Deliveries) -> Result<Vec<Letter>, KeeperError> {
-    let mut batch = vec![first];
-    while batch.len() < usize::from(PREFETCH) {
-        match deliveries.next().now_or_never() {
-            Some(Some(letter)) => batch.push(letter?),
-            // Nothing more is there now; the end of the stream is met again by the next wait.
-            Some(None) | None => break,
-        }
-    }
-    Ok(batch)
 }
 
 fn kept(source: Source, delivery: &Delivery) -> NewDeadLetter {

@@ -15,7 +15,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lapin::options::BasicAckOptions;
 use loyalty_common::publisher::chain;
 use loyalty_common::{MemberId, backoff};
 use loyalty_store::batch::Batch;
@@ -59,23 +58,10 @@ const CUT_SHORT_TRIES: u32 = 5;
 /// How many members one line of the log names.
 const NAMED_MAX: usize = 10;
 
-/// Why a lane gave up its session.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LaneError {
-    #[error("could not acknowledge commands")]
-    Ack(#[source] lapin::Error),
-    #[error("commands could not be acknowledged: their channel is gone")]
-    ChannelGone,
-}
-
 impl Lane {
     /// Runs until nothing more is delivered or `stop`. A batch that was begun is finished and acknowledged; waiting
     /// for a database that is away is given up.
-    pub(crate) async fn run(
-        &self,
-        mut deliveries: mpsc::Receiver<Message>,
-        stop: &CancellationToken,
-    ) -> Result<(), LaneError> {
+    pub(crate) async fn run(&self, mut deliveries: mpsc::Receiver<Message>, stop: &CancellationToken) {
         let mut taken = Vec::new();
         let mut last = 0;
         let mut held = Held::default();
@@ -86,18 +72,18 @@ impl Lane {
             }
             let count = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 () = held.due() => held.release(&mut taken),
                 count = deliveries.recv_many(&mut taken, self.batch_commands) => count,
             };
             if count == 0 {
-                return Ok(());
+                return;
             }
             last = count;
             taken.iter_mut().for_each(Message::begin);
             let parts = batching::parts(std::mem::take(&mut taken), self.batch_commands);
-            if !self.work(parts.into(), &mut held, &mut in_hand, stop).await? {
-                return Ok(());
+            if !self.work(parts.into(), &mut held, &mut in_hand, stop).await {
+                return;
             }
             tell(held.messages().len(), &held.news());
         }
@@ -111,10 +97,15 @@ impl Lane {
         held: &mut Held,
         in_hand: &mut LaneHand<'_>,
         stop: &CancellationToken,
-    ) -> Result<bool, LaneError> {
+    ) -> bool {
         let mut attempt = 0;
         // Splitting puts the parts back at the front, so that the order stays.
         while let Some(mut part) = parts.pop_front() {
+            if attempt == 0 {
+                // The others of a channel that is gone come again. What was tried is brought to its end all the same: it
+                // may be written already, or be noted as a suspect.
+                part.retain(Message::can_be_settled);
+            }
             // What comes behind a message that is held back waits with it.
             held.hold_back(&mut part, Instant::now(), |_| false);
             if part.is_empty() {
@@ -124,13 +115,13 @@ impl Lane {
             match self.attempt(&mut part, held).await {
                 Ok(fates) => {
                     attempt = 0;
-                    self.settle(part, &fates, held.messages()).await?;
+                    self.settle(part, &fates, held.messages()).await;
                 }
                 Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
                 Err(error) => {
                     if !self.wait(&error, &mut attempt, stop).await {
                         self.leave(&part).await;
-                        return Ok(false);
+                        return false;
                     }
                     parts.push_front(part);
                 }
@@ -141,7 +132,7 @@ impl Lane {
             }
         }
         in_hand.holds(held.messages(), std::iter::empty());
-        Ok(true)
+        true
     }
 
     /// One transaction; before it, what must outlive this process should it die of it.
@@ -216,24 +207,22 @@ impl Lane {
         Ok(fates)
     }
 
-    /// The commit is done: tells the broker, one acknowledgement for each channel as long as nothing is held back.
-    async fn settle(&self, mut part: Vec<Message>, fates: &[Fate], held_back: &[Message]) -> Result<(), LaneError> {
+    /// The commit is done: tells the broker, one acknowledgement for each channel as long as nothing is held back. A
+    /// channel that is gone concerns its partition only: what it delivered comes again, and the ledger knows it.
+    async fn settle(&self, mut part: Vec<Message>, fates: &[Fate], held_back: &[Message]) {
         let size = part.len();
         for (message, fate) in part.iter_mut().zip(fates) {
             report(message, *fate);
             message.decided(*fate, size);
         }
         for ack in acks(&part, held_back) {
-            match ack.message.delivery.acker.ack(BasicAckOptions { multiple: ack.multiple }).await {
-                Ok(true) => {}
-                Ok(false) => return Err(LaneError::ChannelGone),
-                Err(error) => return Err(LaneError::Ack(error)),
+            if !ack.message.acknowledge(ack.multiple).await {
+                debug!(partition = %ack.message.partition, "Commands are applied and come again: their channel is gone");
             }
         }
         for message in part {
             message.span.end();
         }
-        Ok(())
     }
 
     /// The database refuses something in this part: halves it, or sets the culprit aside when it is alone.

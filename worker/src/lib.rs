@@ -1,9 +1,9 @@
 //! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
 //!
 //! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
-//! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes; `supervise`
-//! keeps it all running. The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`.
-//! `keeper` stores what nobody could use, and `sweep` what has waited too long; `lookout` reads what waits, for the
+//! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes by a
+//! `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which queue is out.
+//! The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`. `keeper` stores what nobody could use, and `sweep` what has waited too long; `lookout` reads what waits, for the
 //! [`metrics`]. For an operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
 mod announcer;
@@ -21,6 +21,8 @@ pub mod mail;
 pub mod message;
 pub mod metrics;
 mod outgoing;
+mod queue_consumer;
+pub mod queue_states;
 pub mod rehearsal;
 pub mod relay;
 pub mod replay;
@@ -114,11 +116,14 @@ pub async fn run(
     let topology = Topology::new(settings.mail.ladder.rungs());
     let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
-    let intake = Intake { amqp: settings.amqp.clone(), lane, limits, consuming };
+    let states = metrics.queue_states();
+    let intake = Intake { amqp: settings.amqp.clone(), lane, limits, states, consuming };
 
     let mut parts = JoinSet::new();
     let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
-    parts.spawn(async move { supervise(Part::Commands, &reconnects, &stop, || intake.session(&stop)).await });
+    parts.spawn(
+        async move { supervise(Part::Commands, &reconnects, &stop, |proof| intake.session(&stop, proof)).await },
+    );
     if settings.events == Events::On {
         let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
         metrics.outgoing.watch("events", publisher.traffic());
@@ -126,9 +131,10 @@ pub async fn run(
         parts.spawn(announcer::run(pool, publisher, announcer, shutdown.clone()));
     }
     parts.spawn(relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
-    parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), shutdown.clone()));
+    let states = metrics.queue_states();
+    parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
     parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
-    parts.spawn(keeper::run(settings.amqp.clone(), pool, metrics.reconnects.clone(), shutdown.clone()));
+    parts.spawn(keeper::run(settings.amqp.clone(), pool, metrics.reconnects.clone(), states, shutdown.clone()));
     parts.spawn(lookout::tables(lookout_pool, metrics.tables.clone(), shutdown.clone()));
     parts.spawn(lookout::queues(settings.amqp, topology, metrics, shutdown.clone()));
     join(parts, &shutdown, limits.drain + OVERDUE).await

@@ -10,9 +10,10 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use loyalty_common::amqp::{self, ConnectError};
+use loyalty_common::backoff::Proof;
 use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::Topology;
+use loyalty_common::topology::{Rung, Topology};
 use loyalty_store::pool::Use;
 use loyalty_store::watch::{Backlog, backlog};
 use loyalty_store::{Pool, StoreError};
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::metrics::{Figures, Gauge, Latest, Metrics, Part};
+use crate::queue_consumer::why;
+use crate::queue_states::{QueueStates, Why};
 use crate::supervise::supervise;
 
 /// Between two readings. A third of the interval at which Prometheus usually asks, so that what it gets is of now.
@@ -63,14 +66,16 @@ pub(crate) async fn tables(pool: Pool, latest: Latest<TableBacklog>, shutdown: C
 /// Reads the queues until `shutdown`.
 pub(crate) async fn queues(amqp: SecretUrl, topology: Topology, metrics: Metrics, shutdown: CancellationToken) {
     let names: Vec<String> = topology.queues.into_iter().map(|queue| queue.name).collect();
-    let reader = QueueReader { amqp, names, latest: metrics.queues };
-    supervise(Part::Queues, &metrics.reconnects, &shutdown, || reader.session(&shutdown)).await;
+    let reader = QueueReader { amqp, names, latest: metrics.queues, states: metrics.queue_states };
+    supervise(Part::Queues, &metrics.reconnects, &shutdown, |proof| reader.session(&shutdown, proof)).await;
 }
 
 struct QueueReader {
     amqp: SecretUrl,
     names: Vec<String>,
     latest: Latest<Vec<QueueDepth>>,
+    /// Who consumes a queue knows of it first; a rung's queue has no consumer.
+    states: QueueStates,
 }
 
 /// Why the queues cannot be read.
@@ -85,20 +90,26 @@ enum QueuesError {
 }
 
 impl QueueReader {
-    async fn session(&self, shutdown: &CancellationToken) -> Result<(), QueuesError> {
+    async fn session(&self, shutdown: &CancellationToken, proof: Proof) -> Result<(), QueuesError> {
         let connection = amqp::connect(&self.amqp, "lookout").await?;
-        let result = self.read_until(&connection, shutdown).await;
+        let result = self.read_until(&connection, shutdown, &proof).await;
         self.latest.set(None);
         amqp::close(&connection).await;
         result
     }
 
-    async fn read_until(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), QueuesError> {
+    async fn read_until(
+        &self,
+        connection: &Connection,
+        shutdown: &CancellationToken,
+        proof: &Proof,
+    ) -> Result<(), QueuesError> {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             let read = timeout(QUEUES_TIMEOUT, self.read(connection)).await.map_err(|_| QueuesError::Slow)??;
             self.latest.set(Some(read));
+            proof.worked();
         }
         Ok(())
     }
@@ -110,8 +121,18 @@ impl QueueReader {
         let mut channel = connection.create_channel().await.map_err(QueuesError::Channel)?;
         for name in &self.names {
             match depth(&channel, name).await {
-                Ok(depth) => depths.push(depth),
-                Err(_) => channel = connection.create_channel().await.map_err(QueuesError::Channel)?,
+                Ok(depth) => {
+                    depths.push(depth);
+                    if Rung::of_queue(name).is_some() {
+                        self.states.in_use(name);
+                    }
+                }
+                Err(error) => {
+                    if Rung::of_queue(name).is_some() && why(&error) == Why::Missing {
+                        self.states.goes_out(name, Why::Missing, &chain(&error));
+                    }
+                    channel = connection.create_channel().await.map_err(QueuesError::Channel)?;
+                }
             }
         }
         // A channel of its own for each reading: what the broker keeps of one does not grow.

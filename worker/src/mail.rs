@@ -33,6 +33,7 @@ pub use settings::{MailSettings, OnUnknown};
 pub use templates::TemplatesError;
 
 use crate::metrics::{Part, Reconnects};
+use crate::queue_states::QueueStates;
 use crate::supervise::supervise;
 use delivery::Office;
 use pace::Pace;
@@ -92,15 +93,15 @@ impl Mailer {
     }
 
     /// Sends mails until `shutdown`, then finishes those that are being sent.
-    pub async fn run(self, amqp: SecretUrl, reconnects: Reconnects, shutdown: CancellationToken) {
+    pub async fn run(self, amqp: SecretUrl, reconnects: Reconnects, states: QueueStates, shutdown: CancellationToken) {
         let Some(office) = &self.office else {
             warn!("No mail server is set; mails wait in their queue");
             return;
         };
         let at_work = TaskTracker::new();
-        let session = Session { amqp: &amqp, office, prefetch: self.prefetch, at_work: &at_work };
+        let session = Session { amqp: &amqp, office, prefetch: self.prefetch, at_work: &at_work, states: &states };
         let work = async {
-            supervise(Part::Mailer, &reconnects, &shutdown, || session.run(&shutdown)).await;
+            supervise(Part::Mailer, &reconnects, &shutdown, |proof| session.run(&shutdown, proof)).await;
             at_work.close();
             at_work.wait().await;
         };

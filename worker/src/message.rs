@@ -15,6 +15,7 @@ use loyalty_store::rows::Key;
 use crate::fold::Fate;
 use crate::headers;
 use crate::letter::letter;
+use crate::queue_consumer::Hold;
 
 /// One delivery on its way through the worker.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Message {
     pub repeated: bool,
     /// How it is told of in its trace: only where it comes from, until a lane takes it.
     pub span: Span,
+    /// What it has to do with its channel; nothing, if no consumer of ours delivered it.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// What a delivery says.
@@ -60,7 +63,26 @@ impl Message {
         };
         let since = published_at(&delivery.properties).unwrap_or_else(SystemTime::now);
         let span = Span::passing(TraceContext::of(&delivery.properties));
-        Self { content, since, repeated: delivery.redelivered, delivery, partition, span }
+        Self { content, since, repeated: delivery.redelivered, delivery, partition, span, hold: None }
+    }
+
+    /// The same, held on behalf of its channel until it is settled or dropped.
+    pub(crate) fn held_by(self, hold: Hold) -> Self {
+        Self { hold: Some(hold), ..self }
+    }
+
+    /// Whether it can still be acknowledged. If not, its channel is gone and it comes again on another.
+    pub(crate) fn can_be_settled(&self) -> bool {
+        !self.delivery.acker.poisoned()
+    }
+
+    /// Tells the broker that it, and with `multiple` all that its channel delivered before, is done with. False: its
+    /// channel is gone, and it comes again.
+    pub(crate) async fn acknowledge(&self, multiple: bool) -> bool {
+        match &self.hold {
+            Some(hold) => hold.acknowledge(&self.delivery.acker, multiple).await,
+            None => true,
+        }
     }
 
     /// The trace that it is part of, and where in it what follows from it belongs.

@@ -27,6 +27,7 @@ use crate::fold::Fate;
 use crate::lookout::{QueueDepth, TableBacklog};
 use crate::mail::MailMetrics;
 use crate::message::Message;
+use crate::queue_states::QueueStates;
 
 /// The counters of one worker. Clones share them.
 #[derive(Clone, Debug)]
@@ -41,6 +42,7 @@ pub struct Metrics {
     pub(crate) outgoing: Arc<Outgoing>,
     pub(crate) tables: Latest<TableBacklog>,
     pub(crate) queues: Latest<Vec<QueueDepth>>,
+    pub(crate) queue_states: QueueStates,
     pub(crate) reconnects: Reconnects,
     pub(crate) mail: MailMetrics,
 }
@@ -67,6 +69,7 @@ impl Metrics {
             outgoing: Arc::default(),
             tables: Latest::default(),
             queues: Latest::default(),
+            queue_states: QueueStates::default(),
             reconnects: Reconnects::new(registry),
             mail: MailMetrics::new(registry),
         };
@@ -76,7 +79,13 @@ impl Metrics {
         registry.register_collector(Box::new(Arc::clone(&metrics.outgoing)));
         registry.register_collector(Box::new(metrics.tables.clone()));
         registry.register_collector(Box::new(metrics.queues.clone()));
+        registry.register_collector(Box::new(metrics.queue_states.clone()));
         metrics
+    }
+
+    /// How the queues stand that the worker needs.
+    pub fn queue_states(&self) -> QueueStates {
+        self.queue_states.clone()
     }
 
     fn register_commands(&self, registry: &mut Registry) {

@@ -1,39 +1,30 @@
 //! Keeping a part of the worker running: a session is built, runs until something it hangs on breaks, and is built
 //! anew, whole, after a jittered wait. No half of a broken connection is ever mended.
 
-use std::time::{Duration, Instant};
-
-use loyalty_common::backoff;
+use loyalty_common::backoff::{Backoff, Proof};
 use loyalty_common::publisher::chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::metrics::{Part, Reconnects};
 
-/// A session that lasted this long was healthy: the next break starts with the short wait again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
-
 /// Runs sessions until one ends by itself, which means that it was told to stop, or until `shutdown`. Errors are
-/// counted and logged here, once each.
+/// counted and logged here, once each. A session says by its [`Proof`] that it worked: then the wait is short again.
 pub(crate) async fn supervise<E, F>(
     part: Part,
     reconnects: &Reconnects,
     shutdown: &CancellationToken,
-    mut session: impl FnMut() -> F,
+    mut session: impl FnMut(Proof) -> F,
 ) where
     E: std::error::Error + 'static,
     F: Future<Output = Result<(), E>>,
 {
-    let mut attempt = 0;
+    let mut backoff = Backoff::default();
     while !shutdown.is_cancelled() {
-        let began = Instant::now();
-        let Err(error) = session().await else { break };
-        if began.elapsed() > HEALTHY_AFTER {
-            attempt = 0;
-        }
+        let proof = Proof::default();
+        let Err(error) = session(proof.clone()).await else { break };
         reconnects.broke(part);
-        let wait = backoff::delay(attempt, backoff::jitter());
-        attempt = attempt.saturating_add(1);
+        let wait = backoff.wait_after(&proof);
         warn!(%part, error = chain(&error), wait_ms = wait.as_millis(), "A part of the worker broke; it starts again");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

@@ -12,15 +12,16 @@ use lapin::message::BasicReturnMessage;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Confirmation, Connection, Event};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::door::Door;
 use super::flight::{Flight, Landed};
 use super::traffic::Counts;
 use super::{Confirmed, Link, Message, PublishError, Request, chain};
+use crate::amqp;
+use crate::backoff::{Backoff, Proof};
 use crate::secret::SecretUrl;
-use crate::{amqp, backoff};
 
 /// How often to look for senders that stopped waiting, while their messages are in the way of others. Far below the
 /// seconds that a sender waits.
@@ -29,10 +30,6 @@ const FORGET_INTERVAL: Duration = Duration::from_millis(250);
 /// How many windows of messages that nobody waits for any more may lack their confirms. A broker that owes that many
 /// is as good as lost: only a new connection lets go of their memory.
 const FORGOTTEN_WINDOWS: usize = 4;
-
-/// A connection that stood this long did its work; its end is a new break, tried again at once. Longer than any
-/// attempt to connect.
-const WORKED: Duration = Duration::from_secs(20);
 
 /// How long connecting and opening the channel may take together. Connecting alone is given up after 10 s, with a
 /// better word for it.
@@ -65,15 +62,15 @@ impl Sending {
 
     /// Publishes until all handles are dropped and nobody waits for a confirm any more.
     pub(super) async fn run(mut self, url: SecretUrl, name: String) {
-        let mut attempt = 0;
+        let mut backoff = Backoff::default();
         while !self.finished() {
-            let began = Instant::now();
-            if let Err(broken) = self.session(&url, &name).await {
-                self.broken(&name, &broken);
-                // A connection that breaks as soon as it stands (no such exchange, say) must not be rebuilt in a hurry.
-                attempt = if began.elapsed() > WORKED { 0 } else { attempt };
-                tokio::time::sleep(backoff::delay(attempt, backoff::jitter())).await;
-                attempt = attempt.saturating_add(1);
+            // That something was confirmed is no proof: a connection that breaks soon after (no such exchange, say) must
+            // not be rebuilt in a hurry.
+            let proof = Proof::default();
+            if let Err(broken) = self.session(&url, &name, &proof).await {
+                let wait = backoff.wait_after(&proof);
+                self.broken(&name, &broken, wait);
+                tokio::time::sleep(wait).await;
                 self.forget();
                 self.counts.unconfirmed_are(self.unconfirmed.len());
             }
@@ -86,11 +83,12 @@ impl Sending {
     }
 
     /// One connection, from its beginning to its end.
-    async fn session(&mut self, url: &SecretUrl, name: &str) -> Result<(), Broken> {
+    async fn session(&mut self, url: &SecretUrl, name: &str, proof: &Proof) -> Result<(), Broken> {
         let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name));
         let (connection, channel, door) = opening.await.map_err(|_| Broken::Slow)??;
         info!(publisher = name, unconfirmed = self.unconfirmed.len(), "Connected to RabbitMQ");
         self.link.send_replace(Link::Up);
+        proof.opened();
         let served = self.serve(&connection, channel, door).await;
         amqp::close(&connection).await;
         served
@@ -242,12 +240,13 @@ impl Sending {
         Ok(())
     }
 
-    fn broken(&mut self, name: &str, broken: &Broken) {
+    fn broken(&mut self, name: &str, broken: &Broken, wait: Duration) {
         let reason = chain(broken);
         let unconfirmed = self.unconfirmed.len();
         self.counts.broke();
         self.counts.unconfirmed_are(unconfirmed);
-        warn!(publisher = name, error = reason, unconfirmed, "No connection to RabbitMQ, trying again");
+        let wait_ms = wait.as_millis();
+        warn!(publisher = name, error = reason, unconfirmed, wait_ms, "No connection to RabbitMQ, trying again");
         self.link.send_replace(Link::Down(reason));
     }
 }

@@ -14,6 +14,8 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Acker, Connection, Consumer, ErrorKind};
 use loyalty_common::amqp::{self, ConnectError};
+use loyalty_common::backoff::Proof;
+use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{self, Rung};
 use loyalty_store::StoreError;
@@ -23,6 +25,8 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use super::delivery::{DeliveryError, Handled, Office};
+use crate::queue_consumer::why;
+use crate::queue_states::{QueueStates, Why};
 
 /// What a session works with.
 pub(crate) struct Session<'a> {
@@ -32,6 +36,8 @@ pub(crate) struct Session<'a> {
     pub(crate) prefetch: u16,
     /// Those at work, of this session and of broken ones.
     pub(crate) at_work: &'a TaskTracker,
+    /// Where it says whether the queue of mails and those of the rungs can be used.
+    pub(crate) states: &'a QueueStates,
 }
 
 /// Why a session ended.
@@ -67,35 +73,87 @@ pub(crate) enum SessionError {
 
 impl Session<'_> {
     /// Sends mails until `shutdown`, then finishes those that are being sent.
-    pub(crate) async fn run(&self, shutdown: &CancellationToken) -> Result<(), SessionError> {
+    pub(crate) async fn run(&self, shutdown: &CancellationToken, proof: Proof) -> Result<(), SessionError> {
         // Asked first: what is delivered while the database is away comes again, and each time is counted towards
         // the limit at which the broker gives a message up.
         self.office.pool.ping().await?;
         let connection = amqp::connect(self.amqp, "mailer").await?;
-        let worked = amqp::while_connected(&connection, self.work(&connection, shutdown)).await;
+        let worked = amqp::while_connected(&connection, self.work(&connection, shutdown, &proof)).await;
+        let worked = worked.unwrap_or_else(|error| Err(SessionError::Lost(error)));
+        if let Err(error) = &worked {
+            self.report(error, connection.status().connected());
+        }
         amqp::close(&connection).await;
-        worked.map_err(SessionError::Lost)?
+        let rungs = self.office.ladder.rungs().iter().map(|rung| rung.queue());
+        self.states.session_ended(&rungs.chain([topology::EMAILS.to_owned()]).collect::<Vec<_>>());
+        worked
     }
 
-    async fn work(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<(), SessionError> {
+    async fn work(
+        &self,
+        connection: &Connection,
+        shutdown: &CancellationToken,
+        proof: &Proof,
+    ) -> Result<(), SessionError> {
         let opening = tokio::time::timeout(amqp::OPEN_TIMEOUT, self.open(connection));
         let Some(opened) = shutdown.run_until_cancelled(opening).await else {
             return Ok(());
         };
         let deliveries = opened.map_err(|_| SessionError::Slow)??;
+        self.states.in_use(topology::EMAILS);
+        proof.opened();
         info!(prefetch = self.prefetch, "Consuming mails");
         self.consume(deliveries, shutdown).await
     }
 
     async fn open(&self, connection: &Connection) -> Result<Consumer, SessionError> {
-        for rung in self.office.ladder.rungs() {
-            stands(connection, *rung).await?;
-        }
+        self.rungs_stand(connection).await?;
         let channel = connection.create_channel().await.map_err(SessionError::Consume)?;
         channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(SessionError::Consume)?;
         let (queue, tag) = (topology::EMAILS.into(), "loyalty-mailer".into());
         let consuming = channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default());
         consuming.await.map_err(SessionError::Consume)
+    }
+
+    /// Looks at all rungs, so that each that is missing is named.
+    async fn rungs_stand(&self, connection: &Connection) -> Result<(), SessionError> {
+        let mut missing = None;
+        for rung in self.office.ladder.rungs() {
+            match stands(connection, *rung).await {
+                Ok(()) => self.states.in_use(&rung.queue()),
+                Err(error @ SessionError::MissingRung { .. }) => {
+                    self.states.goes_out(&rung.queue(), Why::Missing, &error.to_string());
+                    missing = missing.or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        missing.map_or(Ok(()), Err)
+    }
+
+    /// Says that the queue of mails is out, if it is the queue and not the broker or the database that is away. A queue
+    /// without a leader makes RabbitMQ fail, which ends the connection.
+    fn report(&self, error: &SessionError, connected: bool) {
+        let why = match error {
+            SessionError::MissingRung { .. } => Why::RungMissing,
+            SessionError::Slow => Why::NoAnswer,
+            SessionError::Ended => Why::Ended,
+            SessionError::Consume(source) | SessionError::Delivery(source) | SessionError::Lost(source) => {
+                let why = why(source);
+                if !connected && why != Why::NoAnswer {
+                    return;
+                }
+                why
+            }
+            SessionError::Store(_)
+            | SessionError::Connect(_)
+            | SessionError::Ask { .. }
+            | SessionError::Handle(_)
+            | SessionError::Panicked(_)
+            | SessionError::Ack(_)
+            | SessionError::ChannelGone => return,
+        };
+        self.states.goes_out(topology::EMAILS, why, &chain(error));
     }
 
     async fn consume(&self, mut deliveries: Consumer, shutdown: &CancellationToken) -> Result<(), SessionError> {

@@ -25,19 +25,20 @@ const CONSUMING: Gauge =
 const AGE: Gauge = Gauge::seconds(
     "loyalty_worker_oldest_command_age",
     "Age of the oldest command in hand, by its sender's clock; 0 if all are applied or another worker has the \
-     partition; absent while this worker takes no commands",
+     partition; absent while this worker does not take the partition",
 );
 
 const HELD: Gauge = Gauge::of(
     "loyalty_worker_held_commands",
     "Commands in hand that wait because another session holds their member's row in the database; absent while this \
-     worker takes no commands",
+     worker does not take the partition",
 );
 
 /// What the lanes hold.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
-    consuming: AtomicBool,
+    /// Whether each partition is taken.
+    taken: [AtomicBool; PLACES],
     /// When the oldest command in hand of each partition was published, in milliseconds since 1970; 0: there is none.
     oldest_ms: [AtomicU64; PLACES],
     /// Commands held back, of each partition.
@@ -45,9 +46,13 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
-    /// Says whether commands are being taken.
-    pub(crate) fn consuming(&self, consuming: bool) {
-        self.consuming.store(consuming, Ordering::Relaxed);
+    /// Says whether the commands of a partition are being taken.
+    pub(crate) fn takes(&self, partition: Partition, taken: bool) {
+        self.taken[place(partition)].store(taken, Ordering::Relaxed);
+    }
+
+    fn taken(&self) -> impl Iterator<Item = Partition> {
+        Partition::all().filter(|partition| self.taken[place(*partition)].load(Ordering::Relaxed))
     }
 
     /// A lane's part of it, empty again when dropped, however the lane ends.
@@ -60,12 +65,12 @@ impl Hand {
             0 => Duration::ZERO,
             since => (UNIX_EPOCH + Duration::from_millis(since)).elapsed().unwrap_or_default(),
         };
-        Partition::all().map(|partition| (partition.to_string(), age(partition).as_secs_f64())).collect()
+        self.taken().map(|partition| (partition.to_string(), age(partition).as_secs_f64())).collect()
     }
 
     fn held_back(&self) -> Vec<(String, u64)> {
         let count = |partition: Partition| self.held_back[place(partition)].load(Ordering::Relaxed);
-        Partition::all().map(|partition| (partition.to_string(), count(partition))).collect()
+        self.taken().map(|partition| (partition.to_string(), count(partition))).collect()
     }
 }
 
@@ -104,7 +109,7 @@ impl Drop for LaneHand<'_> {
 
 impl Collector for Hand {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let consuming = self.consuming.load(Ordering::Relaxed);
+        let consuming = self.taken().next().is_some();
         CONSUMING.write(&mut encoder, i64::from(consuming))?;
         if !consuming {
             return Ok(());
@@ -141,6 +146,7 @@ mod tests {
     #[test]
     fn the_oldest_in_hand_of_a_partition_is_shown_until_it_is_let_go() {
         let (hand, [two, five]) = (Hand::default(), [2, 5].map(|at| Partition::all().nth(at).expect("one of 16")));
+        Partition::all().for_each(|partition| hand.takes(partition, true));
         let age = |place: usize| hand.ages()[place].1.round();
         let seconds = Duration::from_secs;
         let all = [sent(two, seconds(90)), sent(five, seconds(60)), sent(two, seconds(30))];

@@ -21,6 +21,7 @@ use loyalty_store::rows::RewardRow;
 use loyalty_store::{Pool, migrate};
 use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer};
 use loyalty_worker::metrics::Reconnects;
+use loyalty_worker::queue_states::QueueStates;
 use loyalty_worker::{keeper, relay};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OnceCell};
@@ -124,8 +125,8 @@ impl World {
         let mailer = self.mailer(pool.clone());
         let post = self.relay();
         let (amqp, stop) = (amqp.clone(), post.stop.clone());
-        let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, reconnects(), stop.clone()));
-        let mailer = tokio::spawn(mailer.run(amqp, reconnects(), stop));
+        let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, reconnects(), QueueStates::default(), stop.clone()));
+        let mailer = tokio::spawn(mailer.run(amqp, reconnects(), QueueStates::default(), stop));
         post.and([keeper, mailer])
     }
 

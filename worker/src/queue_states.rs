@@ -1,0 +1,152 @@
+//! How each queue that the worker needs stands: in use, or out and why. For the log, the metrics and `/readyz`.
+//!
+//! A queue that goes out is told of once, and once when it is back, however often it is tried in between. What is out
+//! stays so across sessions, until it is known to be back; that a queue is in use is only true while its session lasts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use loyalty_common::closed_set;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use tracing::{debug, info, warn};
+
+use crate::metrics::Gauge;
+
+closed_set! {
+    /// Why a queue is out. Words for everybody: no host, no user.
+    pub enum Why {
+        /// There is no queue of that name.
+        Missing = "it is missing; run `loyalty topology`",
+        /// It does not answer, or makes RabbitMQ fail: a quorum queue without a leader does both.
+        NoAnswer = "it does not answer; see whether it has a leader with `loyalty topology --check`",
+        /// RabbitMQ refuses it.
+        Refused = "RabbitMQ does not let it be used; see the permissions of the worker's user",
+        /// RabbitMQ ended the deliveries.
+        Ended = "RabbitMQ ended its deliveries: it was deleted, or is being moved",
+        /// The channel or the connection of its own broke.
+        Broken = "its channel broke",
+        /// The mailer takes no mail without all of its retry queues.
+        RungMissing = "a retry queue is missing, so no mail is taken; run `loyalty topology`",
+    }
+}
+
+/// The queues by name. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct QueueStates(Arc<Mutex<BTreeMap<String, State>>>);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    InUse,
+    Out { why: Why, since: Instant, told: bool },
+}
+
+/// A queue that is out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutQueue {
+    /// Its name.
+    pub queue: String,
+    /// Why.
+    pub why: Why,
+}
+
+impl fmt::Display for OutQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the queue {} is out: {}", self.queue, self.why)
+    }
+}
+
+impl QueueStates {
+    /// Those that are out, by name.
+    pub fn out(&self) -> Vec<OutQueue> {
+        let out = |(queue, state): (&String, &State)| match *state {
+            State::InUse => None,
+            State::Out { why, .. } => Some(OutQueue { queue: queue.clone(), why }),
+        };
+        self.lock().iter().filter_map(out).collect()
+    }
+
+    /// Whether it was out when it was last tried.
+    pub(crate) fn is_out(&self, queue: &str) -> bool {
+        matches!(self.lock().get(queue), Some(State::Out { .. }))
+    }
+
+    /// Whether it is in use now.
+    pub(crate) fn is_in_use(&self, queue: &str) -> bool {
+        matches!(self.lock().get(queue), Some(State::InUse))
+    }
+
+    /// It is in use.
+    pub(crate) fn in_use(&self, queue: &str) {
+        let before = self.lock().insert(queue.to_owned(), State::InUse);
+        if let Some(State::Out { since, told: true, .. }) = before {
+            info!(queue, out_seconds = since.elapsed().as_secs(), "A queue is in use again");
+        }
+    }
+
+    /// It cannot be used; `error` has the details, for the log only. What was in use is told of when the next try fails
+    /// too: that one knows the reason, and a hiccup is not worth a line.
+    pub(crate) fn goes_out(&self, queue: &str, why: Why, error: &str) {
+        let mut states = self.lock();
+        let (since, told, tells) = match states.get(queue).copied() {
+            Some(State::Out { since, told, .. }) => (since, true, !told),
+            Some(State::InUse) => (Instant::now(), false, false),
+            None => (Instant::now(), true, true),
+        };
+        states.insert(queue.to_owned(), State::Out { why, since, told });
+        drop(states);
+        if tells {
+            warn!(queue, %why, error, "A queue is out and is tried again and again; all others go on");
+        } else {
+            debug!(queue, %why, error, "A queue is out");
+        }
+    }
+
+    /// The session that used these queues has ended, or nobody needs them any more.
+    pub(crate) fn session_ended(&self, queues: &[impl AsRef<str>]) {
+        let mut states = self.lock();
+        states.retain(|queue, state| {
+            matches!(state, State::Out { .. }) || !queues.iter().any(|ended| ended.as_ref() == queue)
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
+        self.0.lock().expect("nobody panics while holding it")
+    }
+}
+
+const OUT: Gauge = Gauge::of(
+    "loyalty_worker_queue_out",
+    "Whether this worker cannot use a queue that it needs; absent while it is not known",
+);
+
+impl Collector for QueueStates {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let states = self.lock();
+        let out = |(queue, state): (&'_ String, &State)| (queue.clone(), matches!(state, State::Out { .. }));
+        let all: Vec<(String, bool)> = states.iter().map(out).collect();
+        drop(states);
+        OUT.write_each(&mut encoder, "queue", all.iter().map(|(queue, out)| (queue.as_str(), i64::from(*out))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_outlives_its_session_and_what_is_in_use_does_not() {
+        let states = QueueStates::default();
+        states.in_use("a");
+        states.goes_out("b", Why::Missing, "404");
+        states.session_ended(&["a", "b", "c"]);
+        assert_eq!(states.out(), [OutQueue { queue: "b".to_owned(), why: Why::Missing }]);
+        assert!(!states.is_out("a") && states.is_out("b"));
+        states.goes_out("b", Why::NoAnswer, "541");
+        assert_eq!(states.out()[0].why, Why::NoAnswer, "the latest reason");
+        states.in_use("b");
+        assert_eq!(states.out(), []);
+    }
+}
