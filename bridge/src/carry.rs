@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::{Command, closed_set};
-use loyalty_producer::{Confirmed, Link, Producer, PublishError, TraceContext};
+use loyalty_producer::{Confirmed, Link, Producer, PublishError, Refusal, TraceContext};
 use loyalty_store::read::Fate;
 
 use crate::App;
@@ -114,6 +114,7 @@ impl App {
             Link::Up => Ok(()),
             Link::Down(_) => Err(away()),
             Link::Blocked(_) => Err(blocked()),
+            Link::Refused(refusal) => Err(refused(refusal)),
         }
     }
 
@@ -129,7 +130,8 @@ impl App {
 
 fn not_confirmed(error: &PublishError) -> Result<Pending, Problem> {
     match error {
-        PublishError::Unroutable { .. } => Err(not_sent(Code::NoTopology, "the queues are not set up")),
+        PublishError::Unroutable { .. } => Err(no_topology()),
+        PublishError::Refused { refusal } => Err(refused(refusal)),
         PublishError::QueueFull { .. } => Err(not_sent(Code::QueueFull, "the queue is full")),
         PublishError::Blocked { .. } => Err(blocked()),
         PublishError::Disconnected { .. } => Err(away()),
@@ -141,6 +143,19 @@ fn not_confirmed(error: &PublishError) -> Result<Pending, Problem> {
 
 fn away() -> Problem {
     not_sent(Code::BrokerAway, "the queue cannot be reached")
+}
+
+fn no_topology() -> Problem {
+    not_sent(Code::NoTopology, "the queues are not set up")
+}
+
+/// In words of ours: the broker's name users and exchanges.
+fn refused(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::NoExchange(_) => no_topology(),
+        Refusal::Forbidden(_) => not_sent(Code::PublishRefused, "this bridge may not publish to the queue's server"),
+        Refusal::Other(_) => not_sent(Code::PublishRefused, "the queue's server refuses what this bridge publishes"),
+    }
 }
 
 fn blocked() -> Problem {

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use loyalty_common::publisher::chain;
-use loyalty_producer::Link;
+use loyalty_producer::{Link, Refusal};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -118,6 +118,9 @@ impl App {
             Link::Up => return None,
             Link::Down(_) => "not connected",
             Link::Blocked(_) => "short of memory or disk",
+            Link::Refused(Refusal::NoExchange(_)) => "the exchange is missing; run `loyalty topology`",
+            Link::Refused(Refusal::Forbidden(_)) => "publishing is forbidden",
+            Link::Refused(Refusal::Other(_)) => "refuses what is published",
         };
         Some(Missing::new("RabbitMQ", words, &link.to_string()))
     }

@@ -58,6 +58,8 @@ closed_set! {
         BrokerBlocked = "broker_blocked",
         /// The command's queue is full: the workers are far behind.
         QueueFull = "queue_full",
+        /// The broker refuses what is published.
+        PublishRefused = "publish_refused",
         /// The queues are not declared.
         NoTopology = "no_topology",
         /// The database cannot be reached.
@@ -92,6 +94,7 @@ impl Code {
             Self::BrokerAway => "the queue cannot be reached; nothing was done",
             Self::BrokerBlocked => "the queue's server is short of memory or disk; nothing was done",
             Self::QueueFull => "the command's queue is full; nothing was done",
+            Self::PublishRefused => "the queue's server refuses what this bridge publishes; nothing was done",
             Self::NoTopology => "the queues are not set up; nothing was done",
             Self::DatabaseAway => "the database cannot be asked at present",
             Self::TookTooLong => "the request was not done in time; what it asked may have been done",
@@ -134,6 +137,7 @@ impl Code {
             | Self::BrokerAway
             | Self::BrokerBlocked
             | Self::QueueFull
+            | Self::PublishRefused
             | Self::NoTopology
             | Self::DatabaseAway => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -175,7 +179,7 @@ impl Problem {
 
     /// Whether the broker takes nothing at all.
     pub(crate) fn is_of_broker(&self) -> bool {
-        [Code::BrokerAway, Code::BrokerBlocked].iter().any(|code| code.as_str() == self.body.code)
+        [Code::BrokerAway, Code::BrokerBlocked, Code::PublishRefused].iter().any(|code| code.as_str() == self.body.code)
     }
 
     /// A problem in words.

@@ -14,6 +14,7 @@ use crate::api::{Answer, Endpoint, PROBLEM, Parameter, Route, path, reference, s
 use crate::asked::Asked;
 use crate::carry::Cargo;
 use crate::problem::{Code, Problem};
+use crate::v1::PUBLISHING;
 use crate::{App, key, show};
 
 /// The routes.
@@ -71,7 +72,7 @@ fn changes(endpoint: Endpoint, applied: u16, fields: &[&str]) -> Endpoint {
         )
         .problems(&[Code::Invalid, Code::TooLarge, Code::TooSlow, Code::NotJson, Code::IdempotencyKeyReused])
         .problems(&[Code::MethodNotAllowed])
-        .problems(&[Code::BrokerAway, Code::BrokerBlocked, Code::QueueFull, Code::NoTopology])
+        .problems(&PUBLISHING)
 }
 
 /// What is said of every route that reads.

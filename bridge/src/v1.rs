@@ -29,7 +29,8 @@ const READING: [Code; 2] = [Code::Invalid, Code::DatabaseAway];
 const SENDING: [Code; 4] = [Code::Invalid, Code::TooLarge, Code::TooSlow, Code::NotJson];
 
 /// The problems of publishing.
-const PUBLISHING: [Code; 4] = [Code::BrokerAway, Code::BrokerBlocked, Code::QueueFull, Code::NoTopology];
+pub(crate) const PUBLISHING: [Code; 5] =
+    [Code::BrokerAway, Code::BrokerBlocked, Code::QueueFull, Code::PublishRefused, Code::NoTopology];
 
 /// The routes below `/v1`.
 pub(crate) fn routes(limits: &Limits) -> Vec<Route> {

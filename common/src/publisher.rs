@@ -7,6 +7,7 @@
 
 mod door;
 mod flight;
+mod refusal;
 mod sending;
 mod traffic;
 
@@ -23,6 +24,7 @@ use crate::secret::SecretUrl;
 use crate::traces::{Span, messaging};
 use sending::Sending;
 
+pub use refusal::Refusal;
 use traffic::Counts;
 pub use traffic::Traffic;
 
@@ -64,12 +66,23 @@ pub struct Publisher {
 impl Publisher {
     /// Starts a publisher. It connects by itself and again after every break; `name` is shown in the broker's list.
     pub fn start(url: SecretUrl, name: &str, limits: Limits) -> Self {
+        Self::start_for(url, name, limits, None)
+    }
+
+    /// As [`start`](Self::start), for messages to one exchange: each connection begins by asking whether the broker
+    /// would take one, with a message that is taken back. As long as it would not, the link is
+    /// [`Refused`](Link::Refused), and everything is refused at once.
+    pub fn probing(url: SecretUrl, name: &str, limits: Limits, exchange: &'static str) -> Self {
+        Self::start_for(url, name, limits, Some(exchange))
+    }
+
+    fn start_for(url: SecretUrl, name: &str, limits: Limits, exchange: Option<&'static str>) -> Self {
         // What waits here is not sent yet; more room would only hide the window from those who submit.
         const INBOX_MESSAGES: usize = 1;
         let (requests, inbox) = mpsc::channel(INBOX_MESSAGES);
         let (link_state, link) = watch::channel(Link::Down("not connected yet".to_owned()));
         let counts = Arc::new(Counts::default());
-        let sending = Sending::new(inbox, link_state, Arc::clone(&counts), limits.window);
+        let sending = Sending::new(inbox, link_state, Arc::clone(&counts), limits.window, exchange);
         tokio::spawn(sending.run(url, name.to_owned()));
         Self { requests, link, counts, limits }
     }
@@ -153,11 +166,14 @@ struct Patience {
 impl Patience {
     /// Resolves when there is no more to wait for, with how the publisher stands with its broker then.
     async fn ends(&mut self) -> Link {
-        if self.when_blocked == WhenBlocked::GiveUp {
-            let blocked = self.link.wait_for(|link| matches!(link, Link::Blocked(_)));
-            if let Ok(Ok(link)) = tokio::time::timeout_at(self.deadline, blocked).await {
-                return link.clone();
-            }
+        let when_blocked = self.when_blocked;
+        let is_hopeless = |link: &Link| match link {
+            Link::Refused(_) => true,
+            Link::Blocked(_) => when_blocked == WhenBlocked::GiveUp,
+            Link::Up | Link::Down(_) => false,
+        };
+        if let Ok(Ok(link)) = tokio::time::timeout_at(self.deadline, self.link.wait_for(is_hopeless)).await {
+            return link.clone();
         }
         // A publisher that is closed meanwhile says so by its answer.
         tokio::time::sleep_until(self.deadline).await;
@@ -204,6 +220,12 @@ pub enum PublishError {
         /// The key of the queue.
         routing_key: String,
     },
+    /// The broker closed the channel over it, or over the question whether it would take it.
+    #[error("RabbitMQ refuses what is published: {refusal}")]
+    Refused {
+        /// What the broker said.
+        refusal: Refusal,
+    },
     /// The broker took nothing in time, so the message was not sent.
     #[error("RabbitMQ is short of memory or disk and takes no messages: {reason}")]
     Blocked {
@@ -237,6 +259,7 @@ impl PublishError {
             Self::TimedOut { .. } | Self::Closed => true,
             Self::Unroutable { .. }
             | Self::QueueFull { .. }
+            | Self::Refused { .. }
             | Self::Blocked { .. }
             | Self::Disconnected { .. }
             | Self::Overloaded => false,
@@ -248,6 +271,7 @@ impl PublishError {
         match self {
             Self::Unroutable { .. } => "unroutable",
             Self::QueueFull { .. } => "queue_full",
+            Self::Refused { .. } => "refused",
             Self::Blocked { .. } => "blocked",
             Self::Disconnected { .. } => "disconnected",
             Self::Overloaded => "overloaded",
@@ -261,6 +285,7 @@ impl PublishError {
         match link {
             Link::Up => Self::Overloaded,
             Link::Blocked(reason) => Self::Blocked { reason },
+            Link::Refused(refusal) => Self::Refused { refusal },
             Link::Down(reason) => Self::Disconnected { reason },
         }
     }
@@ -275,6 +300,8 @@ pub enum Link {
     Up,
     /// Connected, but the broker takes nothing.
     Blocked(String),
+    /// The broker can be reached, but refuses what is published. Asked again until it does not.
+    Refused(Refusal),
 }
 
 impl fmt::Display for Link {
@@ -283,6 +310,7 @@ impl fmt::Display for Link {
             Self::Down(reason) => write!(f, "not connected: {reason}"),
             Self::Up => f.write_str("connected"),
             Self::Blocked(reason) => write!(f, "short of memory or disk: {reason}"),
+            Self::Refused(refusal) => write!(f, "refuses what is published: {refusal}"),
         }
     }
 }

@@ -59,10 +59,14 @@ impl Management {
 
     /// Makes a virtual host and gives `user` all rights in it.
     pub(crate) async fn create_vhost(&self, name: &str, user: &str) -> Result<(), ManagementError> {
-        let name = percent_encoded(name);
-        self.ask("PUT", &format!("/api/vhosts/{name}"), "").await?;
-        let all = r#"{"configure":".*","write":".*","read":".*"}"#;
-        self.ask("PUT", &format!("/api/permissions/{name}/{user}"), all).await
+        self.ask("PUT", &format!("/api/vhosts/{}", percent_encoded(name)), "").await?;
+        self.set_permissions(name, user, ".*").await
+    }
+
+    /// Gives `user` all rights in a virtual host, but that of writing only where `write` matches.
+    pub(crate) async fn set_permissions(&self, vhost: &str, user: &str, write: &str) -> Result<(), ManagementError> {
+        let rights = format!(r#"{{"configure":".*","write":"{write}","read":".*"}}"#);
+        self.ask("PUT", &format!("/api/permissions/{}/{user}", percent_encoded(vhost)), &rights).await
     }
 
     /// Removes a virtual host and everything in it.

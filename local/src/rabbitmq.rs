@@ -160,6 +160,12 @@ impl RabbitMq {
         Ok(self.management.create_vhost(name, USER).await?)
     }
 
+    /// Lets our user write in a virtual host only to what `write`, a regular expression, matches. What a channel wrote
+    /// to before, it goes on writing to: brokers remember that.
+    pub async fn allow_writing(&self, vhost: &str, write: &str) -> Result<(), RabbitMqError> {
+        Ok(self.management.set_permissions(vhost, USER, write).await?)
+    }
+
     /// Removes a virtual host and everything in it.
     pub async fn delete_vhost(&self, name: &str) -> Result<(), RabbitMqError> {
         Ok(self.management.delete_vhost(name).await?)

@@ -26,10 +26,13 @@ use std::time::{Duration, SystemTime};
 
 use loyalty_common::envelope;
 use loyalty_common::publisher::Publisher;
+use loyalty_common::topology;
 use tokio::sync::watch;
 
 pub use loyalty_common::envelope::TraceContext;
-pub use loyalty_common::publisher::{Confirmed, Limits, Link, PublishError, Traffic, Unconfirmed, WhenBlocked};
+pub use loyalty_common::publisher::{
+    Confirmed, Limits, Link, PublishError, Refusal, Traffic, Unconfirmed, WhenBlocked,
+};
 pub use loyalty_common::secret::SecretUrl;
 pub use loyalty_common::text::Invalid;
 pub use loyalty_common::{Action, Command, CommandId, EmailAddress, MemberId, Points, Text};
@@ -52,20 +55,25 @@ impl Producer {
     /// Connects, and waits until the connection stands. `name` says who publishes, in the broker's list of
     /// connections and in each message (`app_id`).
     pub async fn connect(url: SecretUrl, name: &str, limits: Limits) -> Result<Self, ConnectError> {
-        let producer = Self::start(url, name, limits);
+        let producer = Self::with(Publisher::start(url, name, limits), name, limits);
         let mut link = producer.link();
         let stands = link.wait_for(|link| !matches!(link, Link::Down(_)));
         // Whether it stands or the time is over, the link says.
         let _ = tokio::time::timeout(FIRST_CONNECTION_TIMEOUT, stands).await;
         match link.borrow().clone() {
             Link::Down(reason) => Err(ConnectError { reason }),
-            Link::Up | Link::Blocked(_) => Ok(producer),
+            Link::Up | Link::Blocked(_) | Link::Refused(_) => Ok(producer),
         }
     }
 
-    /// As [`connect`](Self::connect), without waiting: for services that must start while the broker is away.
+    /// As [`connect`](Self::connect), without waiting: for services that must start while the broker is away. Its
+    /// [`link`](Self::link) tells besides whether the broker would take commands, and while it would not (the exchange
+    /// or the right to write to it is missing) each is refused at once.
     pub fn start(url: SecretUrl, name: &str, limits: Limits) -> Self {
-        let publisher = Publisher::start(url, name, limits);
+        Self::with(Publisher::probing(url, name, limits, topology::COMMANDS), name, limits)
+    }
+
+    fn with(publisher: Publisher, name: &str, limits: Limits) -> Self {
         Self { publisher, app_id: name.into(), trace: None, window: limits.window }
     }
 

@@ -11,13 +11,13 @@ use crate::v1::JSON;
 use crate::world::{Running, World, command};
 
 /// Nothing that the bridge waits for is over within a test, so what is answered is answered at once.
-fn endless() -> Limits {
+pub(crate) fn endless() -> Limits {
     let long = Duration::from_secs(3_600);
     Limits { confirm_timeout: long, receipt_wait: long, request_timeout: 3 * long, ..Limits::default() }
 }
 
 /// One request of each kind.
-const REQUESTS: [(&str, &str); 3] = [
+pub(crate) const REQUESTS: [(&str, &str); 3] = [
     ("/ann/add_points/5", ""),
     ("/v1/commands", r#"{"v":1,"member_id":"ann","type":"earn","points":7}"#),
     ("/v1/commands/batch", r#"[{"v":1,"member_id":"ann","type":"earn","points":11},5]"#),
@@ -27,7 +27,7 @@ const REQUESTS: [(&str, &str); 3] = [
 const POINTS: i64 = 5 + 7 + 11;
 
 /// Sends one of them, always under the same key of its own.
-async fn ask(bridge: &Running, (path, body): (&str, &str)) -> Answer {
+pub(crate) async fn ask(bridge: &Running, (path, body): (&str, &str)) -> Answer {
     send(bridge.addr, "POST", path, &[JSON, ("Idempotency-Key", path)], body).await
 }
 

@@ -7,6 +7,7 @@ mod batch;
 mod blocked;
 mod http;
 mod openapi;
+mod refused;
 mod tokens;
 mod v1;
 mod world;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
+use lapin::options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use loyalty_bridge::{Admission, BridgeSettings, Limits, Metrics};
@@ -94,10 +94,9 @@ impl World {
         let amqp = SecretUrl::new(servers.rabbitmq.url(name));
         let database = SecretUrl::new(servers.postgres.url(name));
         migrate::migrate(&Pool::new(&database, Use::Queries, 1).unwrap()).await.unwrap();
-        let connection = amqp::connect(&amqp, "test").await.unwrap();
-        let channel = connection.create_channel().await.unwrap();
-        Topology::new(&Rung::default_ladder()).declare(&channel).await.unwrap();
-        Self { servers, amqp, database, _turn: turn }
+        let world = Self { servers, amqp, database, _turn: turn };
+        world.declare_topology().await;
+        world
     }
 
     pub(crate) fn rabbitmq(&self) -> &RabbitMq {
@@ -209,6 +208,18 @@ impl World {
         channel.queue_unbind(queue.into(), exchange.into(), key.as_str().into(), none()).await.unwrap();
         let options = QueueBindOptions::default();
         channel.queue_bind(small.as_str().into(), exchange.into(), key.as_str().into(), options, none()).await.unwrap();
+    }
+
+    /// Takes the exchange of commands away.
+    pub(crate) async fn delete_exchange(&self) {
+        let (_connection, channel) = self.channel().await;
+        channel.exchange_delete(COMMANDS.into(), ExchangeDeleteOptions::default()).await.unwrap();
+    }
+
+    /// Declares what a fresh world has.
+    pub(crate) async fn declare_topology(&self) {
+        let (_connection, channel) = self.channel().await;
+        Topology::new(&Rung::default_ladder()).declare(&channel).await.unwrap();
     }
 
     /// How many messages the small queue of a member holds; they are taken out.

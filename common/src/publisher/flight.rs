@@ -44,6 +44,11 @@ impl Flight {
         self.sent.len()
     }
 
+    /// Whether the broker closed the channel, or it was lost.
+    pub(super) fn is_over(&self) -> bool {
+        !self.channel.status().connected()
+    }
+
     /// Sends a message.
     pub(super) fn send(&mut self, number: u64, message: &Arc<Message>) {
         let waker = Waker::from(Arc::new(Bell { number, bell: self.bell.clone() }));

@@ -7,18 +7,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::StreamExt;
+use futures_util::stream::{Stream, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Confirmation, Connection, Event};
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use super::door::Door;
 use super::flight::{Flight, Landed};
 use super::traffic::Counts;
-use super::{Confirmed, Link, Message, PublishError, Request, chain};
+use super::{Confirmed, Link, Message, PublishError, Refusal, Request, chain};
 use crate::amqp;
 use crate::backoff::{Backoff, Proof};
 use crate::secret::SecretUrl;
@@ -31,6 +31,10 @@ const FORGET_INTERVAL: Duration = Duration::from_millis(250);
 /// is as good as lost: only a new connection lets go of their memory.
 const FORGOTTEN_WINDOWS: usize = 4;
 
+/// How long the question whether the broker would take a message may stay open before messages are sent all the same.
+/// A broker that is blocked or slow is no broker that refuses.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long connecting and opening the channel may take together. Connecting alone is given up after 10 s, with a
 /// better word for it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -41,6 +45,8 @@ pub(super) struct Sending {
     link: watch::Sender<Link>,
     counts: Arc<Counts>,
     window: usize,
+    /// Where all messages go, if that is one exchange.
+    exchange: Option<&'static str>,
     /// What goes next, as soon as the broker is known to take messages. Until then its sender may take it back.
     next: Option<Request>,
     /// By number, which is the order of submission: a new connection starts by sending these.
@@ -54,10 +60,11 @@ impl Sending {
         link: watch::Sender<Link>,
         counts: Arc<Counts>,
         window: usize,
+        exchange: Option<&'static str>,
     ) -> Self {
         // A window of none would send nothing, ever.
         let (next, window) = (None, window.max(1));
-        Self { inbox, link, counts, window, next, unconfirmed: BTreeMap::new(), next_number: 0 }
+        Self { inbox, link, counts, window, exchange, next, unconfirmed: BTreeMap::new(), next_number: 0 }
     }
 
     /// Publishes until all handles are dropped and nobody waits for a confirm any more.
@@ -87,7 +94,6 @@ impl Sending {
         let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name));
         let (connection, channel, door) = opening.await.map_err(|_| Broken::Slow)??;
         info!(publisher = name, unconfirmed = self.unconfirmed.len(), "Connected to RabbitMQ");
-        self.link.send_replace(Link::Up);
         proof.opened();
         let served = self.serve(&connection, channel, door).await;
         amqp::close(&connection).await;
@@ -99,7 +105,8 @@ impl Sending {
         // Listening begins before the first message: an event without a listener is lost, and a block that nobody
         // heard of would look like a broker that never confirms.
         let mut events = pin!(connection.events_listener());
-        let mut flight = Flight::new(channel);
+        self.probe(&mut door, &mut events).await?;
+        let (mut flight, first_number) = (Flight::new(channel), self.next_number);
         for (number, request) in &self.unconfirmed {
             flight.send(*number, &request.message);
         }
@@ -113,14 +120,16 @@ impl Sending {
                     if landed.iter().any(|(_, answer)| answer.is_ok()) {
                         door.heard();
                     }
-                    self.settle_all(landed)?;
+                    self.settle_all(landed).map_err(|error| self.lost(error, Some((&flight, first_number))))?;
                 }
                 request = self.inbox.recv(), if takes_more => match request {
                     Some(request) => self.next = Some(request),
                     None => open = false,
                 },
-                answered = door.answered() => answered.map_err(|error| self.lost(error))?,
-                Some(event) = events.next() => self.follow(event)?,
+                answered = door.answered() => answered.map_err(|error| self.lost(error, None))?,
+                Some(event) = events.next() => {
+                    self.follow(event).map_err(|error| self.lost(error, Some((&flight, first_number))))?;
+                }
                 _ = forgetting.tick(), if !takes_more => self.forget(),
             }
             self.send_next(&mut door, &mut flight);
@@ -129,6 +138,26 @@ impl Sending {
                 return Err(Broken::Silent { owed: flight.len() });
             }
         }
+        Ok(())
+    }
+
+    /// Asks whether the broker takes messages for the one exchange, if there is one. It is up once it does, or does not
+    /// say.
+    async fn probe(&mut self, door: &mut Door, events: &mut (impl Stream<Item = Event> + Unpin)) -> Result<(), Broken> {
+        if let Some(exchange) = self.exchange {
+            door.knock(exchange, Instant::now() + PROBE_TIMEOUT);
+            loop {
+                tokio::select! {
+                    answered = door.answered() => break answered.map_err(|error| self.lost(error, None))?,
+                    Some(event) = events.next() => self.follow(event).map_err(|error| self.lost(error, None))?,
+                }
+            }
+        }
+        self.link.send_if_modified(|link| {
+            let is_blocked = matches!(link, Link::Blocked(_));
+            *link = if is_blocked { link.clone() } else { Link::Up };
+            !is_blocked
+        });
         Ok(())
     }
 
@@ -164,7 +193,7 @@ impl Sending {
 
     /// Settles what the broker answered. What it did not answer, because the channel or the connection is gone, stays
     /// unconfirmed and is the error.
-    fn settle_all(&mut self, landed: Vec<Landed>) -> Result<(), Broken> {
+    fn settle_all(&mut self, landed: Vec<Landed>) -> lapin::Result<()> {
         // First the returned ones: their own confirms, in this list or a later one, say nothing of it.
         for returned in landed.iter().filter_map(returned) {
             self.refuse_returned(returned);
@@ -173,10 +202,11 @@ impl Sending {
         for (number, answer) in landed {
             match answer {
                 Ok(confirmation) => self.settle(number, &confirmation),
-                Err(error) => lost = Some(error),
+                // What was sent too late knows only that the channel is closed, and not why.
+                Err(error) => lost = lost.filter(|known| Refusal::of(known).is_some()).or(Some(error)),
             }
         }
-        lost.map_or(Ok(()), |error| Err(self.lost(error)))
+        lost.map_or(Ok(()), Err)
     }
 
     fn settle(&mut self, number: u64, confirmation: &Confirmation) {
@@ -210,20 +240,31 @@ impl Sending {
         }
     }
 
-    /// A missing exchange closes the channel rather than returning the message. Its messages are refused, or they
-    /// would close every channel to come and take their neighbours with them.
-    fn lost(&mut self, error: lapin::Error) -> Broken {
-        let text = error.to_string();
-        let missing = |request: &Request| text.contains(&format!("no exchange '{}'", request.message.exchange));
-        self.next.take_if(|request| missing(request)).into_iter().for_each(refuse_unroutable);
+    /// A message that the broker refuses closes its channel. All that go where it went are answered, or they would
+    /// close every channel to come and take their neighbours with them.
+    ///
+    /// The last one sent on the channel is surely in no queue, unless an earlier channel took it: it was refused, or came
+    /// behind what was. What goes next was not sent. Of all others nobody knows.
+    fn lost(&mut self, error: lapin::Error, sent: Option<(&Flight, u64)>) -> Broken {
+        let Some(refusal) = Refusal::of(&error) else { return Broken::Lost(error) };
+        let named = |request: &Request| refusal.names(request.message.exchange);
+        let asked = self.next.take_if(|request| named(request));
+        let closed = sent.filter(|(flight, _)| flight.is_over());
+        let last = closed.and_then(|(_, first)| self.next_number.checked_sub(1).filter(|last| *last >= first));
+        let last = last.and_then(|last| self.unconfirmed.remove(&last));
+        for request in asked.into_iter().chain(last) {
+            refuse(request, &refusal);
+        }
         let all = std::mem::take(&mut self.unconfirmed).into_iter();
-        let (refused, kept): (BTreeMap<_, _>, _) = all.partition(|(_, request)| missing(request));
+        let (in_doubt, kept): (BTreeMap<_, _>, _) = all.partition(|(_, request)| named(request));
         self.unconfirmed = kept;
-        refused.into_values().for_each(refuse_unroutable);
-        Broken::Lost(error)
+        for request in in_doubt.into_values() {
+            request.answer(Err(PublishError::TimedOut { link: Link::Refused(refusal.clone()) }));
+        }
+        Broken::Refused(refusal)
     }
 
-    fn follow(&mut self, event: Event) -> Result<(), Broken> {
+    fn follow(&mut self, event: Event) -> lapin::Result<()> {
         match event {
             Event::ConnectionBlocked(reason) => {
                 warn!(reason, "RabbitMQ takes no messages");
@@ -233,7 +274,7 @@ impl Sending {
                 info!("RabbitMQ takes messages again");
                 self.link.send_replace(Link::Up);
             }
-            Event::Error(error) => return Err(self.lost(error)),
+            Event::Error(error) => return Err(error),
             // lapin may add kinds of events; only the above change whether we may publish.
             _ => {}
         }
@@ -246,8 +287,31 @@ impl Sending {
         self.counts.broke();
         self.counts.unconfirmed_are(unconfirmed);
         let wait_ms = wait.as_millis();
-        warn!(publisher = name, error = reason, unconfirmed, wait_ms, "No connection to RabbitMQ, trying again");
-        self.link.send_replace(Link::Down(reason));
+        let link = match broken {
+            Broken::Refused(refusal) => {
+                let publisher = name;
+                warn!(
+                    publisher,
+                    error = reason,
+                    unconfirmed,
+                    wait_ms,
+                    "RabbitMQ refuses what is published, trying again"
+                );
+                // Whether it still does is known before anything else is sent, if that can be asked.
+                self.exchange.map_or(Link::Down(reason), |_| Link::Refused(refusal.clone()))
+            }
+            Broken::Connect(_) | Broken::Channel(_) | Broken::Slow | Broken::Lost(_) | Broken::Silent { .. } => {
+                warn!(
+                    publisher = name,
+                    error = reason,
+                    unconfirmed,
+                    wait_ms,
+                    "No connection to RabbitMQ, trying again"
+                );
+                Link::Down(reason)
+            }
+        };
+        self.link.send_replace(link);
     }
 }
 
@@ -267,6 +331,16 @@ fn returned((_, answer): &Landed) -> Option<&BasicReturnMessage> {
     }
 }
 
+/// Tells the sender of a message that is surely in no queue.
+fn refuse(request: Request, refusal: &Refusal) {
+    match refusal {
+        Refusal::NoExchange(_) => refuse_unroutable(request),
+        Refusal::Forbidden(_) | Refusal::Other(_) => {
+            request.answer(Err(PublishError::Refused { refusal: refusal.clone() }));
+        }
+    }
+}
+
 fn refuse_unroutable(request: Request) {
     let Message { exchange, routing_key, .. } = request.message.as_ref();
     let error = PublishError::Unroutable { exchange, routing_key: routing_key.clone() };
@@ -282,6 +356,8 @@ enum Broken {
     Channel(#[source] lapin::Error),
     #[error("RabbitMQ did not open a channel within 15 seconds")]
     Slow,
+    #[error("RabbitMQ refuses what is published: {0}")]
+    Refused(Refusal),
     #[error("lost the connection")]
     Lost(#[source] lapin::Error),
     #[error("{owed} messages were never confirmed")]

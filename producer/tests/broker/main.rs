@@ -12,6 +12,7 @@ use futures_util::stream::{self, StreamExt};
 use loyalty_producer::{
     Action, Command, CommandId, Limits, Link, Points, Producer, PublishError, Summary, WhenBlocked,
 };
+use tokio::sync::watch;
 use world::World;
 
 /// Short, for tests that wait for it to pass.
@@ -80,6 +81,41 @@ async fn without_the_topology_a_command_is_refused_at_once() {
     // The broker closed the channel over it; the next one finds a new one.
     world.declare_topology().await;
     producer.publish(&earn(0, 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_that_is_refused_for_certain_is_in_a_queue_when_the_exchange_goes_in_mid_stream() {
+    let world = World::start("exchange_goes").await;
+    let producer = world.producer(IMPATIENT).await;
+    world.declare_topology().await;
+    let (gone, is_gone) = watch::channel(false);
+    let publishing = tokio::spawn(async move {
+        let mut sent = Vec::new();
+        for number in 0.. {
+            let command = earn(number, 50);
+            match producer.submit(&command).await {
+                Ok(unconfirmed) if !*is_gone.borrow() => sent.push((command.command_id, unconfirmed)),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let confirming = sent.into_iter().map(async |(id, unconfirmed)| (id, unconfirmed.confirmed().await));
+        futures_util::future::join_all(confirming).await
+    });
+    let some = async || (!world.drain_commands().await.is_empty()).then_some(());
+    // What was taken out here was confirmed before; it is not looked for below.
+    loyalty_local::wait::eventually("commands arrive", some).await;
+
+    world.delete_exchange().await;
+    gone.send_replace(true);
+    let published = publishing.await.unwrap();
+
+    let stored: HashSet<CommandId> = ids(&world.drain_commands().await).into_iter().collect();
+    let errors = published.iter().filter_map(|(id, result)| Some((*id, result.as_ref().err()?)));
+    let refused: Vec<_> = errors.collect();
+    assert!(!refused.is_empty(), "the exchange went too late");
+    for (command_id, error) in refused {
+        assert!(error.may_arrive() || !stored.contains(&command_id), "{command_id} is stored: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

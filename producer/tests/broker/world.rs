@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
 use loyalty_common::decode::decode;
@@ -79,6 +81,12 @@ impl World {
             channel.queue_bind(queue.as_str().into(), COMMANDS.into(), key.into(), options, none).await
         };
         declared.await.expect("a queue");
+    }
+
+    /// Takes the exchange away; what is in the queues stays there.
+    pub(crate) async fn delete_exchange(&self) {
+        let (_connection, channel) = self.channel().await;
+        channel.exchange_delete(COMMANDS.into(), ExchangeDeleteOptions::default()).await.expect("an exchange");
     }
 
     /// Takes everything out of the command queues, each in its order.
