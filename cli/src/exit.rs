@@ -67,10 +67,15 @@ fn message(error: &anyhow::Error) -> String {
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     /// PostgreSQL's code for a table that is not there.
     const UNDEFINED_TABLE: &str = "42P01";
+    /// And for a column.
+    const UNDEFINED_COLUMN: &str = "42703";
     let store = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>())?;
     match store {
         StoreError::Query(error) if error.code().is_some_and(|code| code.code() == UNDEFINED_TABLE) => {
             Some("\nThe tables are not there yet: run `loyalty migrate`.")
+        }
+        StoreError::Query(error) if error.code().is_some_and(|code| code.code() == UNDEFINED_COLUMN) => {
+            Some("\nThe tables are those of another release: run `loyalty migrate`, or start the newer program.")
         }
         StoreError::Query(_)
         | StoreError::Connect(_)
@@ -78,6 +83,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         | StoreError::Authorities(_)
         | StoreError::SslMode
         | StoreError::Url(_)
+        | StoreError::Randomness(_)
         | StoreError::Foreign { .. } => None,
     }
 }
@@ -130,7 +136,7 @@ fn code_of_store(error: &StoreError) -> u8 {
                 SERVER_AWAY
             }
         }
-        StoreError::Foreign { .. } => NO,
+        StoreError::Foreign { .. } | StoreError::Randomness(_) => NO,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::exit::Answer;
 ///
 /// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
 /// (given to the mail server, whose answer was lost), dead (refused for good, or failed on every rung of the ladder),
-/// no_address (the member gave none).
+/// no_address (the member gave none, erased it, or left before the mail was sent).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

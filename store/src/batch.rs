@@ -9,10 +9,11 @@ use std::collections::{BTreeSet, HashMap};
 use deadpool_postgres::Client;
 use futures_util::try_join;
 use jiff::Timestamp;
-use loyalty_common::{CommandId, CommandType, Event, MemberId};
+use loyalty_common::{CommandId, Event, MemberId};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::contact::{Contact, ContactKey, ContactSeed, Held};
 use crate::dead_letter::NewDeadLetter;
 use crate::pool::{Pool, StoreError};
 use crate::rows::{Account, Content, Key, LedgerRow, MemberStatus, ParkedCommand, RewardRow, Standing};
@@ -29,6 +30,8 @@ pub struct Batch(Transaction);
 pub struct View {
     /// The database's clock.
     pub now: Timestamp,
+    /// What new keys of contacts are made of.
+    pub seed: ContactSeed,
     /// Every member of the batch; somebody unknown has a fresh row. [`Batch::open_free`] leaves out who is held.
     pub accounts: HashMap<MemberId, Account>,
     /// The commands of the batch that are in the ledger already.
@@ -58,6 +61,8 @@ pub struct Changes {
     pub ledger: Vec<LedgerRow>,
     /// Rewards earned, each with its mail.
     pub rewards: Vec<RewardRow>,
+    /// Memberships that have ended: their mails that are not sent yet go to nobody.
+    pub ended: Vec<(MemberId, i32)>,
     /// Commands that wait for an enrolment from now on.
     pub parked: Vec<ParkedCommand>,
     /// Commands that waited and do no longer.
@@ -73,7 +78,8 @@ const NOW: &str = "select now()";
 macro_rules! lock {
     ($when_held:literal) => {
         concat!(
-            "select member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at
+            "select member_id, status, epoch, milestone, balance, lifetime, last_seq, email is not null as has_email,
+                    name is not null as has_name, contact_key, enrolled_at
              from member where member_id = any($1) order by member_id for update ",
             $when_held
         )
@@ -87,7 +93,7 @@ const LOCK: &str = lock!("");
 const LOCK_FREE: &str = lock!("skip locked");
 
 const KNOWN: &str = "
-    select k.member_id, k.command_id, l.type, l.points, l.reason, l.source_ref, l.email_sha256, l.name_sha256
+    select k.member_id, k.command_id, l.type, l.points, l.reason, l.source_ref, l.email_hmac, l.name_hmac
     from (select unnest($1::text[]) as member_id, unnest($2::uuid[]) as command_id) as k
     cross join lateral (
         select * from ledger where ledger.member_id = k.member_id and ledger.command_id = k.command_id limit 1) as l";
@@ -186,6 +192,7 @@ impl Batch {
         )?;
         let mut view = View {
             now: now.get(0),
+            seed: ContactSeed::draw().map_err(StoreError::Randomness)?,
             accounts: locked.iter().map(account).collect::<Result<_, _>>()?,
             known: known.iter().map(known_command).collect::<Result<_, _>>()?,
             parked: HashMap::new(),
@@ -263,23 +270,20 @@ fn account(row: &Row) -> Result<(MemberId, Account), StoreError> {
         member_id: member_id.clone(),
         standing,
         last_seq: row.get("last_seq"),
-        email: row.get("email"),
-        name: row.get("name"),
+        contact: contact(row),
         enrolled_at: row.get("enrolled_at"),
     };
     Ok((member_id, account))
 }
 
+fn contact(row: &Row) -> Contact {
+    let held = |is_there: &str| if row.get(is_there) { Held::Stored } else { Held::Nothing };
+    Contact { email: held("has_email"), name: held("has_name"), key: ContactKey::from_row(row.get("contact_key")) }
+}
+
 fn known_command(row: &Row) -> Result<(Key, Content), StoreError> {
-    let content = Content {
-        command_type: CommandType::parse(row.get("type")).ok_or(StoreError::Foreign { column: "ledger.type" })?,
-        points: row.get("points"),
-        reason: row.get("reason"),
-        source_ref: row.get("source_ref"),
-        email_sha256: row.get("email_sha256"),
-        name_sha256: row.get("name_sha256"),
-    };
-    Ok((key(row)?, content))
+    // Without a key: whoever compares it has the member's row.
+    Ok((key(row)?, Content::from_row(row, None)?))
 }
 
 fn key(row: &Row) -> Result<Key, StoreError> {

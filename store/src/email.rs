@@ -22,7 +22,7 @@ pub use claim::{Claim, ClaimError, ClaimToken, InDoubt, claim, take_back};
 closed_set! {
     /// Where a mail stands.
     pub enum EmailState {
-        /// The member gave no address: there is nothing to send.
+        /// The member gave no address, or erased it or left before it was sent: there is nothing to send.
         NoAddress = "no_address",
         /// Nobody has tried it yet.
         Queued = "queued",
@@ -44,7 +44,7 @@ closed_set! {
 pub struct Mail {
     /// Which one, and which attempt at it.
     pub attempt: Attempt,
-    /// Where it goes.
+    /// Where it goes: the member's address of this moment.
     pub recipient: Recipient,
     /// How it addresses the member, who may have given no name.
     pub name: Option<String>,

@@ -6,6 +6,7 @@
 
 pub mod batch;
 mod connection;
+pub mod contact;
 pub mod dead_letter;
 pub mod email;
 pub mod events;

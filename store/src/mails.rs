@@ -55,7 +55,7 @@ pub struct ListedMail {
 pub struct OpenedMail {
     /// The mail.
     pub mail: ListedMail,
-    /// Where it goes; none: the member gave no address.
+    /// Where it goes as things stand; none: the member gave no address, or has left.
     pub recipient: Option<Recipient>,
     /// Its dead letters, the oldest first.
     pub letters: Vec<LetterId>,
@@ -105,8 +105,9 @@ closed_set! {
 
 const MAIL: &str = "
     select e.email_id, e.member_id, e.epoch, e.number, r.title, e.state, e.attempts, e.due_at, e.reply, e.created_at,
-           e.updated_at, e.recipient
-    from email as e join reward as r using (member_id, epoch, number)";
+           e.updated_at, m.email as recipient
+    from email as e join reward as r using (member_id, epoch, number)
+    left join member as m on m.member_id = e.member_id and m.epoch = e.epoch";
 
 const CONDITION: &str = "
     ($1::text[] is null or e.state = any($1)) and ($2::text is null or e.member_id = $2)

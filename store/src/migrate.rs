@@ -19,6 +19,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0009_trace", include_str!("../migrations/0009_trace.sql")),
     ("0010_ledger_order", include_str!("../migrations/0010_ledger_order.sql")),
     ("0011_claim_token", include_str!("../migrations/0011_claim_token.sql")),
+    ("0012_contact", include_str!("../migrations/0012_contact.sql")),
 ];
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".

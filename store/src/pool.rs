@@ -136,6 +136,9 @@ pub enum StoreError {
     /// error as its source, because the server's details quote whole rows, names and addresses included.
     #[error("PostgreSQL refused or lost a statement: {}", without_details(.0))]
     Query(tokio_postgres::Error),
+    /// The system has no randomness to give.
+    #[error("the system gave no random numbers")]
+    Randomness(#[source] getrandom::Error),
     /// A row holds what this release cannot have written.
     #[error("the database holds an unexpected {column}; was it written by a newer release?")]
     Foreign {
@@ -181,6 +184,7 @@ impl StoreError {
             }
             Self::Connect(_) => "cannot be reached",
             Self::Query(error) => in_short(error),
+            Self::Randomness(_) => "no random numbers",
             Self::Foreign { .. } => "it holds an unexpected value",
         }
     }
@@ -200,6 +204,7 @@ impl StoreError {
             | Self::Authorities(_)
             | Self::SslMode
             | Self::Url(_)
+            | Self::Randomness(_)
             | Self::Foreign { .. } => None,
         }
     }

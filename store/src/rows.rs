@@ -1,12 +1,15 @@
 //! The rows that a batch reads and writes, as plain values.
 
 use jiff::Timestamp;
-use loyalty_common::{CommandId, CommandType, EmailAddress, MemberId, Outcome, Points, RefusalCode, Text, closed_set};
-use sha2::{Digest, Sha256};
+use loyalty_common::{CommandId, CommandType, MemberId, Outcome, Points, RefusalCode, closed_set};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use loyalty_common::command::{Action, Command};
 use loyalty_common::envelope::TraceContext;
+
+use crate::contact::{Contact, ContactKey, Said};
+use crate::pool::StoreError;
 
 /// What names a command: its id, scoped to its member.
 pub type Key = (MemberId, CommandId);
@@ -55,10 +58,8 @@ pub struct Account {
     pub standing: Standing,
     /// The seq of the last ledger row; 0 when there is none.
     pub last_seq: i64,
-    /// Where rewards are mailed.
-    pub email: Option<String>,
-    /// How mails address the member.
-    pub name: Option<String>,
+    /// Where rewards are mailed, and how the mails address the member.
+    pub contact: Contact,
     /// When this membership began.
     pub enrolled_at: Option<Timestamp>,
 }
@@ -66,7 +67,7 @@ pub struct Account {
 impl Account {
     /// The row of somebody whom a command named for the first time.
     pub fn unenrolled(member_id: MemberId) -> Self {
-        Self { member_id, standing: Standing::UNENROLLED, last_seq: 0, email: None, name: None, enrolled_at: None }
+        Self { member_id, standing: Standing::UNENROLLED, last_seq: 0, contact: Contact::default(), enrolled_at: None }
     }
 }
 
@@ -82,27 +83,56 @@ pub struct Content {
     pub reason: Option<String>,
     /// What it came from.
     pub source_ref: Option<String>,
-    /// SHA-256 of the address of an enrolment: the ledger is kept for ever, an address must not be.
-    pub email_sha256: Option<Vec<u8>>,
-    /// SHA-256 of the name of an enrolment.
-    pub name_sha256: Option<Vec<u8>>,
+    /// What it says of the member's address.
+    pub email: Said,
+    /// What it says of the member's name.
+    pub name: Said,
 }
 
 impl Content {
     /// The content of a command.
     pub fn of(command: &Command) -> Self {
         let (email, name) = match &command.action {
-            Action::Enroll { email, name } => (email.as_ref(), name.as_ref()),
-            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => (None, None),
+            Action::Enroll { email, name } => (
+                email.as_ref().map_or(Said::LeftOut, |email| Said::Given(email.expose().to_owned())),
+                name.as_ref().map_or(Said::LeftOut, |name| Said::Given(name.as_str().to_owned())),
+            ),
+            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => {
+                (Said::Nothing, Said::Nothing)
+            }
         };
         Self {
             command_type: command.command_type(),
             points: command.action.points().map(Points::get),
             reason: command.reason.as_ref().map(|text| text.as_str().to_owned()),
             source_ref: command.source_ref.as_ref().map(|text| text.as_str().to_owned()),
-            email_sha256: email.map(EmailAddress::expose).map(sha256),
-            name_sha256: name.map(Text::as_str).map(sha256),
+            email,
+            name,
         }
+    }
+
+    /// As the columns of a row of the ledger have it: `type`, `points`, `reason`, `source_ref`, `email_hmac`,
+    /// `name_hmac`.
+    pub(crate) fn from_row(row: &Row, key: Option<&ContactKey>) -> Result<Self, StoreError> {
+        Ok(Self {
+            command_type: CommandType::parse(row.get("type")).ok_or(StoreError::Foreign { column: "ledger.type" })?,
+            points: row.get("points"),
+            reason: row.get("reason"),
+            source_ref: row.get("source_ref"),
+            email: Said::from_row(row.get("email_hmac"), key),
+            name: Said::from_row(row.get("name_hmac"), key),
+        })
+    }
+
+    /// What may be kept of it, beside a member with this key or none.
+    #[must_use]
+    pub fn kept(self, key: Option<&ContactKey>) -> Self {
+        Self { email: self.email.kept(key), name: self.name.kept(key), ..self }
+    }
+
+    /// Whether nothing tells the two apart.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.differing_fields(other).is_empty()
     }
 
     /// The contract's names of the fields in which two contents differ.
@@ -110,17 +140,13 @@ impl Content {
         let fields = [
             ("type", self.command_type != other.command_type),
             ("points", self.points != other.points),
-            ("email", self.email_sha256 != other.email_sha256),
-            ("name", self.name_sha256 != other.name_sha256),
+            ("email", self.email.differs(&other.email)),
+            ("name", self.name.differs(&other.name)),
             ("reason", self.reason != other.reason),
             ("source_ref", self.source_ref != other.source_ref),
         ];
         fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
     }
-}
-
-fn sha256(text: &str) -> Vec<u8> {
-    Sha256::digest(text.as_bytes()).to_vec()
 }
 
 /// A new row of the ledger. When it was recorded is the transaction's time.
@@ -163,10 +189,8 @@ pub struct RewardRow {
     pub points: i64,
     /// What the member gets.
     pub title: String,
-    /// Where its mail goes; without an address there is no mail, and the mail's row says so.
-    pub recipient: Option<String>,
-    /// How its mail addresses the member.
-    pub name: Option<String>,
+    /// Whether its mail has somewhere to go; if not there is none, and the mail's row says so.
+    pub has_address: bool,
     /// The trace of the command that earned it; its mail goes on with it.
     pub trace: Option<TraceContext>,
 }

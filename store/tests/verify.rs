@@ -99,12 +99,12 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ("update reward set seq = 4 where member_id = 'ann'", &["reward_origins"]),
     ("delete from email where member_id = 'ann'", &["one_mail", "outbox"]),
     (
-        "insert into email select gen_random_uuid(), 'eve', 1, 1, null, null, 'no_address', 0, null, null, now(), now()",
+        "insert into email select gen_random_uuid(), 'eve', 1, 1, 'no_address', 0, null, null, now(), now()",
         &["one_mail"],
     ),
     (
         "alter table email drop constraint email_member_id_epoch_number_key;
-      insert into email select gen_random_uuid(), 'ann', 1, 1, null, null, 'no_address', 0, null, null, now(), now()",
+      insert into email select gen_random_uuid(), 'ann', 1, 1, 'no_address', 0, null, null, now(), now()",
         &["constraints", "one_mail"],
     ),
     ("update email set state = 'sent' where member_id = 'ann'", &["mail_states"]),

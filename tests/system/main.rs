@@ -35,6 +35,8 @@
 //! | a mail that was sent cannot be claimed | `store/email/claim.rs`, `CLAIM` | `rewards::a_mail_whose_worker_was_killed_after_...` |
 //! | the ledger's triggers | `0001_ledger.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
 //! | a mail is queued anew only where the operator saw it | `store/mails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_mails_...` |
+//! | a membership that ends ends its mails | `store/batch/write.rs`, `END_MAILS` | `contact::who_exits_...`, `contact::a_mail_of_an_...` |
+//! | a mail goes to the address of its own membership | `store/email/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
 //! | a repeated request is answered from its receipt | `bridge/carry.rs`, `before` | `bridge::a_repeated_request_...` |
 //! | a rung's queue is deleted only after a second count | `cli/topology/rungs.rs`, `retire` | `topology::an_abandoned_rung_whose_mail_...` |
 //! | ... and only in the broker that was asked | `cli/topology/rungs.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
@@ -57,6 +59,7 @@ mod bad_night;
 mod bounds;
 mod bridge;
 mod broker;
+mod contact;
 mod crashes;
 mod database;
 mod dev;

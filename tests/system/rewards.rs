@@ -53,10 +53,11 @@ async fn who_returns_after_an_exit_earns_the_first_reward_again() {
     for _ in 0..2 {
         world.enroll_with_email("ann", "ann@example.com").await;
         world.earn("ann", 1_500).await;
+        world.settled().await;
+        world.mailed().await;
         world.exit("ann").await;
     }
     world.settled().await;
-    world.mailed().await;
     assert_eq!(world.rewards("ann").await, ["1 at 1000: sent", "1 at 1000: sent"]);
     assert_eq!(world.mailbox.mails().len(), 2);
     world.verified().await;

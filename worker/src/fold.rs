@@ -10,6 +10,7 @@ use loyalty_common::decode::decode;
 use loyalty_common::envelope::TraceContext;
 use loyalty_common::{Action, Command, CommandType, MemberId, Outcome, RefusalCode, closed_set};
 use loyalty_store::batch::{self, Changes, View};
+use loyalty_store::contact::{Contact, ContactSeed, Held};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::rows::{Account, Content as Known, Key, LedgerRow, ParkedCommand, RewardRow};
 
@@ -59,10 +60,12 @@ pub fn fold(view: View, messages: &[Message], programme: &Programme, events: Eve
 struct Fold<'a> {
     now: Timestamp,
     programme: &'a Programme,
+    seed: ContactSeed,
     accounts: HashMap<MemberId, Member>,
     known: HashMap<Key, Known>,
     ledger: Vec<LedgerRow>,
     rewards: Vec<RewardRow>,
+    ended: Vec<(MemberId, i32)>,
     released: Vec<Key>,
     dead_letters: Vec<NewDeadLetter>,
     telling: Telling,
@@ -106,10 +109,12 @@ impl<'a> Fold<'a> {
         Self {
             now: view.now,
             programme,
+            seed: view.seed,
             accounts,
             known: view.known,
             ledger: Vec::new(),
             rewards: Vec::new(),
+            ended: Vec::new(),
             released: Vec::new(),
             dead_letters: Vec::new(),
             telling: Telling::new(events, view.now),
@@ -168,10 +173,12 @@ impl<'a> Fold<'a> {
     /// What this command's id was first used for: in the ledger, earlier in this batch, or by one that waits.
     fn first_of(&self, command: &Command) -> Option<Known> {
         let key = (command.member_id.clone(), command.command_id);
+        let member = self.accounts.get(&command.member_id);
         if let Some(known) = self.known.get(&key) {
-            return Some(known.clone());
+            // With the key of this moment: who has left took with them what their contact can be compared by.
+            return Some(known.clone().kept(member.and_then(|member| member.account.contact.key.as_ref())));
         }
-        let waiting = &self.accounts.get(&command.member_id)?.waiting;
+        let waiting = &member?.waiting;
         let found = waiting.iter().find(|waiting| waiting.waits.key == key)?;
         decode(found.waits.body.as_ref()?).ok().map(|first| Known::of(&first))
     }
@@ -191,19 +198,21 @@ impl<'a> Fold<'a> {
         member.account.standing = entry.standing;
         let changed = match &command.action {
             Action::Enroll { email, name } => {
-                member.account.email = email.as_ref().map(|email| email.expose().to_owned());
-                member.account.name = name.as_ref().map(|name| name.as_str().to_owned());
                 member.account.enrolled_at = Some(now);
+                let email = email.as_ref().map(|email| email.expose().to_owned());
+                let name = name.as_ref().map(|name| name.as_str().to_owned());
+                self.write_contact(&command.member_id, email.into(), name.into());
                 Changed::Everything
             }
             Action::Exit | Action::Terminate => {
                 // Who leaves is forgotten; the ledger knows them by their id only.
-                member.account.email = None;
-                member.account.name = None;
+                member.account.contact = Contact::default();
+                self.ended.push((command.member_id.clone(), entry.standing.epoch));
                 Changed::Everything
             }
             Action::Earn { .. } | Action::Spend { .. } => Changed::Points,
         };
+        let member = self.member(&command.member_id);
         member.changed = member.changed.max(changed);
         let seq = self.enter(command, content, Ok(entry.delta));
         if !entry.milestones.is_empty() {
@@ -211,11 +220,22 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// A key is made with the first address or name, and goes with the last.
+    fn write_contact(&mut self, member_id: &MemberId, email: Held, name: Held) {
+        let seed = self.seed.clone();
+        let account = &mut self.member(member_id).account;
+        let new = || seed.key(member_id, account.last_seq + 1);
+        let key = account.contact.key.take().unwrap_or_else(new);
+        let contact = Contact { email, name, key: None };
+        account.contact = Contact { key: (!contact.is_empty()).then_some(key), ..contact };
+    }
+
     /// Writes the row of the ledger, with what it changed the balance by or why it was refused; returns its seq.
     fn enter(&mut self, command: &Command, content: Known, decided: Result<i64, RefusalCode>) -> i64 {
         let member = self.member(&command.member_id);
         member.changed = member.changed.max(Changed::Points);
         member.account.last_seq += 1;
+        let content = content.kept(member.account.contact.key.as_ref());
         let row = LedgerRow {
             member_id: command.member_id.clone(),
             seq: member.account.last_seq,
@@ -247,8 +267,7 @@ impl<'a> Fold<'a> {
                 seq,
                 points: number * points_each,
                 title: title.clone(),
-                recipient: account.email.clone(),
-                name: account.name.clone(),
+                has_address: account.contact.email.is_there(),
                 trace: trace.clone(),
             })
             .collect();
@@ -302,6 +321,7 @@ impl<'a> Fold<'a> {
         let mut changes = Changes {
             ledger: self.ledger,
             rewards: self.rewards,
+            ended: self.ended,
             released: self.released,
             dead_letters: self.dead_letters,
             events: self.telling.into_events(),

@@ -192,7 +192,7 @@ impl Lane {
         held.hold_back(part, began, |member| !view.accounts.contains_key(member));
         let (changes, verdicts) = fold(view, part, &self.programme, self.events);
         batch.commit(&changes).await?;
-        if changes.rewards.iter().any(|reward| reward.recipient.is_some()) {
+        if changes.rewards.iter().any(|reward| reward.has_address) {
             self.outbox.notify_one();
         }
         if !changes.events.is_empty() {

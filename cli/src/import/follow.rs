@@ -142,7 +142,7 @@ fn verdict(fate: Option<&Fate>, item: &Item, since: Timestamp) -> Verdict {
         None => Verdict::Waiting,
         // Another command used the id before, so this one becomes a dead letter.
         Some(Fate::Decided { content, .. } | Fate::Parked { content: Some(content) })
-            if *content != Content::of(&item.command) =>
+            if !content.is_same_as(&Content::of(&item.command)) =>
         {
             Verdict::Dead
         }

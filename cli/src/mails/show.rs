@@ -68,7 +68,7 @@ impl Shown {
              reward {number} of membership {epoch} of {member_id}: {title}, granted {:.0}\n\
              to {}\n{} attempts, last change {:.0}\n",
             self.mail.created_at,
-            self.recipient.as_deref().unwrap_or("nobody: the member gave no address"),
+            self.recipient.as_deref().unwrap_or("nobody: the member has no address, or has left"),
             grouped(i64::from(*attempts)),
             self.mail.updated_at,
         );

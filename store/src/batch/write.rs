@@ -4,11 +4,12 @@
 use deadpool_postgres::Object;
 use futures_util::try_join;
 use loyalty_common::envelope::TraceContext;
-use loyalty_common::{Event, RefusalCode, topology};
+use loyalty_common::{Event, MemberId, RefusalCode, topology};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 
 use super::Changes;
+use crate::contact::ContactKey;
 use crate::dead_letter;
 use crate::email::request;
 use crate::pool::StoreError;
@@ -28,15 +29,18 @@ const UPDATE_POINTS: &str = "
 const UPDATE_MEMBERS: &str = "
     update member as m
     set status = u.status, epoch = u.epoch, milestone = u.milestone, balance = u.balance, lifetime = u.lifetime,
-        last_seq = u.last_seq, email = u.email, name = u.name, enrolled_at = u.enrolled_at, updated_at = now()
+        last_seq = u.last_seq, email = case when u.keeps_email then m.email else u.email end,
+        name = case when u.keeps_name then m.name else u.name end, contact_key = u.contact_key,
+        enrolled_at = u.enrolled_at, updated_at = now()
     from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                $8::text[], $9::text[], $10::timestamptz[])
-        as u (member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at)
+                $8::text[], $9::text[], $10::timestamptz[], $11::bool[], $12::bool[], $13::bytea[])
+        as u (member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at, keeps_email,
+              keeps_name, contact_key)
     where m.member_id = u.member_id";
 
 const INSERT_LEDGER: &str = "
     insert into ledger (member_id, seq, command_id, epoch, type, outcome, code, points, delta, balance_after,
-                        occurred_at, reason, source_ref, email_sha256, name_sha256, recorded_at)
+                        occurred_at, reason, source_ref, email_hmac, name_hmac, recorded_at)
     select unnest($1::text[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::int[]), unnest($5::text[]),
            unnest($6::text[]), unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
            unnest($11::timestamptz[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bytea[]),
@@ -44,19 +48,29 @@ const INSERT_LEDGER: &str = "
 
 const INSERT_REWARDS: &str = "
     with granted as (
-        select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
-                             $8::text[], $9::uuid[], $10::bytea[], $14::text[], $15::text[])
-            as u (member_id, epoch, number, seq, points, title, recipient, name, email_id, body,
-                  traceparent, tracestate)),
+        select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bool[],
+                             $8::uuid[], $9::bytea[], $13::text[], $14::text[])
+            as u (member_id, epoch, number, seq, points, title, has_address, email_id, body, traceparent, tracestate)),
     rewards as (
         insert into reward (member_id, epoch, number, seq, points, title, granted_at)
         select member_id, epoch, number, seq, points, title, now() from granted),
     emails as (
-        insert into email (email_id, member_id, epoch, number, recipient, name, state, created_at, updated_at)
-        select email_id, member_id, epoch, number, recipient, name,
-               case when recipient is null then 'no_address' else 'queued' end, now(), now() from granted)
+        insert into email (email_id, member_id, epoch, number, state, created_at, updated_at)
+        select email_id, member_id, epoch, number, case when has_address then 'queued' else 'no_address' end, now(), now()
+        from granted)
     insert into outbox (exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at)
-    select $11, $12, email_id::text, $13, body, traceparent, tracestate, now() from granted where recipient is not null";
+    select $10, $11, email_id::text, $12, body, traceparent, tracestate, now() from granted where has_address";
+
+/// One that is being sent keeps its fate, and so does one that is settled. In the order in which an operator's command
+/// locks mails.
+const END_MAILS: &str = "
+    with ended as (
+        select e.email_id
+        from (select unnest($1::text[]) as member_id, unnest($2::int[]) as epoch) as u
+        join email as e on e.member_id = u.member_id and e.epoch <= u.epoch
+        where e.state in ('queued', 'retrying') order by e.email_id for update of e)
+    update email as e set state = 'no_address', due_at = null, updated_at = now()
+    from ended where e.email_id = ended.email_id";
 
 const INSERT_PARKED: &str = "
     insert into parked (member_id, command_id, body, parked_at)
@@ -97,6 +111,7 @@ async fn write_and(client: &Object, changes: &Changes, end: &str) -> Result<(), 
         update_members(client, &plans, &changes.accounts),
         insert_ledger(client, &plans, &changes.ledger),
         insert_rewards(client, &plans, &changes.rewards),
+        end_mails(client, &plans, &changes.ended),
         insert_parked(client, &plans, &changes.parked),
         delete_parked(client, &plans, &changes.released),
         insert_events(client, &plans, &changes.events),
@@ -111,6 +126,7 @@ struct Plans {
     update_members: Statement,
     insert_ledger: Statement,
     insert_rewards: Statement,
+    end_mails: Statement,
     insert_parked: Statement,
     delete_parked: Statement,
     insert_events: Statement,
@@ -123,6 +139,7 @@ impl Plans {
             update_members: client.prepare_cached(UPDATE_MEMBERS).await?,
             insert_ledger: client.prepare_cached(INSERT_LEDGER).await?,
             insert_rewards: client.prepare_cached(INSERT_REWARDS).await?,
+            end_mails: client.prepare_cached(END_MAILS).await?,
             insert_parked: client.prepare_cached(INSERT_PARKED).await?,
             delete_parked: client.prepare_cached(DELETE_PARKED).await?,
             insert_events: client.prepare_cached(INSERT_EVENTS).await?,
@@ -160,9 +177,12 @@ async fn update_members(client: &Object, plans: &Plans, rows: &[Account]) -> Res
         &column(rows, |row| row.standing.balance),
         &column(rows, |row| row.standing.lifetime),
         &column(rows, |row| row.last_seq),
-        &column(rows, |row| row.email.as_deref()),
-        &column(rows, |row| row.name.as_deref()),
+        &column(rows, |row| row.contact.email.new_value()),
+        &column(rows, |row| row.contact.name.new_value()),
         &column(rows, |row| row.enrolled_at),
+        &column(rows, |row| row.contact.email.is_stored()),
+        &column(rows, |row| row.contact.name.is_stored()),
+        &column(rows, |row| row.contact.key.as_ref().map(ContactKey::as_bytes)),
     ];
     client.execute(&plans.update_members, parameters).await.map(drop)
 }
@@ -185,8 +205,8 @@ async fn insert_ledger(client: &Object, plans: &Plans, rows: &[LedgerRow]) -> Re
         &column(rows, |row| row.occurred_at),
         &column(rows, |row| row.content.reason.as_deref()),
         &column(rows, |row| row.content.source_ref.as_deref()),
-        &column(rows, |row| row.content.email_sha256.as_deref()),
-        &column(rows, |row| row.content.name_sha256.as_deref()),
+        &column(rows, |row| row.content.email.to_row()),
+        &column(rows, |row| row.content.name.to_row()),
     ];
     client.execute(&plans.insert_ledger, parameters).await.map(drop)
 }
@@ -202,8 +222,7 @@ async fn insert_rewards(client: &Object, plans: &Plans, rows: &[RewardRow]) -> R
         &column(rows, |row| row.seq),
         &column(rows, |row| row.points),
         &column(rows, |row| row.title.as_str()),
-        &column(rows, |row| row.recipient.as_deref()),
-        &column(rows, |row| row.name.as_deref()),
+        &column(rows, |row| row.has_address),
         &column(rows, RewardRow::email_id),
         &column(rows, |row| request::encode(row.email_id().into())),
         &topology::EMAILS,
@@ -213,6 +232,15 @@ async fn insert_rewards(client: &Object, plans: &Plans, rows: &[RewardRow]) -> R
         &column(rows, |row| row.trace.as_ref().and_then(TraceContext::tracestate)),
     ];
     client.execute(&plans.insert_rewards, parameters).await.map(drop)
+}
+
+async fn end_mails(client: &Object, plans: &Plans, ended: &[(MemberId, i32)]) -> Result<(), Error> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&column(ended, |(member, _)| member.as_str()), &column(ended, |(_, epoch)| *epoch)];
+    client.execute(&plans.end_mails, parameters).await.map(drop)
 }
 
 async fn insert_parked(client: &Object, plans: &Plans, rows: &[ParkedCommand]) -> Result<(), Error> {

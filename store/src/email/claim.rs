@@ -76,18 +76,27 @@ const CLAIM: &str = "
     update email as e
     set state = 'sending', attempts = e.attempts + 1, due_at = now() + make_interval(secs => $2), updated_at = now(),
         claim_token = $5
-    from reward as r
+    from reward as r, member as m
     where e.email_id = $1
+      and m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null
       and r.member_id = e.member_id and r.epoch = e.epoch and r.number = e.number
       and (e.state = 'queued'
            or e.state = 'retrying' and e.due_at <= now() + make_interval(secs => $3)
            or $4 and e.state = 'sending' and e.due_at <= now())
-    returning e.email_id, e.attempts, e.attempts - e.attempts_before as step, e.recipient, e.name, e.member_id, e.number, r.title, r.points";
+    returning e.email_id, e.attempts, e.attempts - e.attempts_before as step, m.email as recipient, m.name, e.member_id,
+              e.number, r.title, r.points";
 
 const GIVE_UP: &str = "
     update email set state = 'unknown', due_at = null, updated_at = now(),
                      reply = 'the mailer ended while it was sending'
     where email_id = $1 and state = 'sending' and due_at <= now()";
+
+/// The address of the membership that earned it, which may have been changed or erased since.
+const GOES_TO_NOBODY: &str = "
+    update email as e set state = 'no_address', due_at = null, updated_at = now()
+    where e.email_id = $1 and e.state in ('queued', 'retrying')
+      and not exists (select from member as m
+                      where m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null)";
 
 const LOOK: &str = "
     select state, extract(epoch from due_at - now())::float8 as due_seconds from email where email_id = $1";
@@ -151,6 +160,7 @@ async fn why_not(client: &deadpool_postgres::Client, email_id: EmailId) -> Resul
     if client.execute(GIVE_UP, &[&id]).await? > 0 {
         return Ok(Claim::Abandoned);
     }
+    client.execute(GOES_TO_NOBODY, &[&id]).await?;
     let Some(row) = client.query_opt(LOOK, &[&id]).await? else {
         return Ok(Claim::Missing);
     };

@@ -6,14 +6,15 @@
 use deadpool_postgres::Client;
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
-use loyalty_common::{Command, CommandType, Outcome, RefusalCode, closed_set, envelope};
+use loyalty_common::{Command, Outcome, RefusalCode, closed_set, envelope};
 use serde::Serialize;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::claim::Replay;
 use super::replayable::{columns, read_replayable};
-use super::{LetterId, known, perhaps};
+use super::{LetterId, known};
+use crate::contact::{CONTACT_KEY, ContactKey};
 use crate::dead_letter::Reason;
 use crate::pool::{Pool, StoreError};
 use crate::rows::Content;
@@ -175,8 +176,8 @@ fn query() -> String {
              select claimed_at from dead_letter
              where dead_letter_id = k.id and state = 'replaying' and replay_id = $4 limit 1) as own on true
          left join lateral (
-             select type, outcome, code, points, reason, source_ref, email_sha256, name_sha256, balance_after,
-                    recorded_at
+             select type, outcome, code, points, reason, source_ref, email_hmac, name_hmac, balance_after, recorded_at,
+                    {CONTACT_KEY}
              from ledger where member_id = k.member and command_id = k.command limit 1) as l on true
          left join lateral (
              select body as parked_body, parked_at from parked
@@ -212,7 +213,7 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
     let is_its_own = |at: Timestamp| !pending.repeats && at >= claimed_at;
     let content = Content::of(&pending.command);
     if let Some((first, recorded_at)) = ledger_content(row)?.zip(row.get("recorded_at"))
-        && first == content
+        && first.is_same_as(&content)
     {
         return if is_its_own(recorded_at) { decided(row).map(Some) } else { Ok(Some(Concluded::Duplicate)) };
     }
@@ -221,7 +222,7 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
         return Ok(Some(Concluded::Dead { reason, successor_id: LetterId(successor_id) }));
     }
     let parked: Option<(&[u8], Timestamp)> = row.get::<_, Option<_>>("parked_body").zip(row.get("parked_at"));
-    let same = parked.filter(|(body, _)| decode(body).is_ok_and(|command| Content::of(&command) == content));
+    let same = parked.filter(|(body, _)| decode(body).is_ok_and(|command| Content::of(&command).is_same_as(&content)));
     Ok(match same {
         Some((_, parked_at)) if !is_its_own(parked_at) => Some(Concluded::Duplicate),
         Some(_) if !pending.may_be_released => Some(Concluded::Parked),
@@ -230,17 +231,11 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
 }
 
 fn ledger_content(row: &Row) -> Result<Option<Content>, StoreError> {
-    let Some(command_type) = perhaps(row, "type", CommandType::parse, "ledger.type")? else {
+    if row.get::<_, Option<&str>>("type").is_none() {
         return Ok(None);
-    };
-    Ok(Some(Content {
-        command_type,
-        points: row.get("points"),
-        reason: row.get("reason"),
-        source_ref: row.get("source_ref"),
-        email_sha256: row.get("email_sha256"),
-        name_sha256: row.get("name_sha256"),
-    }))
+    }
+    let key = ContactKey::from_row(row.get("contact_key"));
+    Content::from_row(row, key.as_ref()).map(Some)
 }
 
 fn decided(row: &Row) -> Result<Concluded, StoreError> {

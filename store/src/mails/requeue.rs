@@ -115,17 +115,35 @@ pub async fn requeue_letters(
     Ok(concluded)
 }
 
-/// Where mails stand, of those that exist. Reads only.
+/// Where mails stand, of those that exist; those that were not sent and have nowhere to go any more as such. Reads only.
 pub async fn states(pool: &Pool, ids: &[EmailId]) -> Result<HashMap<EmailId, EmailState>, StoreError> {
-    let rows =
-        pool.get().await?.query("select email_id, state from email where email_id = any($1)", &[&uuids(ids)]).await?;
+    states_of(&*pool.get().await?, ids).await
+}
+
+async fn states_of(client: &Client, ids: &[EmailId]) -> Result<HashMap<EmailId, EmailState>, StoreError> {
+    let rows = client.query(STATES, &[&uuids(ids)]).await?;
     rows.iter().map(standing).collect()
 }
 
+const STATES: &str = "
+    select e.email_id,
+           case when m.email is null and e.state in ('queued', 'retrying', 'unknown', 'dead') then 'no_address'
+                else e.state end as state
+    from email as e left join member as m on m.member_id = e.member_id and m.epoch = e.epoch
+    where e.email_id = any($1)";
+
+/// Nothing is left to decide about them.
+const GOES_TO_NOBODY: &str = "
+    update email as e set state = 'no_address', due_at = null, updated_at = now()
+    where e.email_id = any($1) and e.state in ('queued', 'retrying', 'unknown', 'dead')
+      and not exists (select from member as m
+                      where m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null)";
+
 async fn locked(client: &Client, ids: &[EmailId]) -> Result<HashMap<EmailId, EmailState>, StoreError> {
-    let query = "select email_id, state from email where email_id = any($1) order by email_id for update";
-    let rows = client.query(query, &[&uuids(ids)]).await?;
-    rows.iter().map(standing).collect()
+    let query = "select from email where email_id = any($1) order by email_id for update";
+    client.query(query, &[&uuids(ids)]).await?;
+    client.execute(GOES_TO_NOBODY, &[&uuids(ids)]).await?;
+    states_of(client, ids).await
 }
 
 fn standing(row: &Row) -> Result<(EmailId, EmailState), StoreError> {

@@ -8,6 +8,7 @@ use loyalty_common::decode::decode;
 use tokio_postgres::Row;
 
 use super::receipts::{COLUMNS, read_receipt};
+use crate::contact::{CONTACT_KEY, ContactKey};
 use crate::dead_letter::Reason;
 use crate::pool::{Pool, StoreError};
 use crate::rows::{Content, Key};
@@ -45,7 +46,7 @@ fn query() -> String {
         "select k.place, l.*, p.parked_body, d.dead_reason, d.dead_error, d.dead_at
          from unnest($1::text[], $2::uuid[]) with ordinality as k (member, command, place)
          left join lateral (
-             select {COLUMNS}, email_sha256, name_sha256 from ledger
+             select {COLUMNS}, email_hmac, name_hmac, {CONTACT_KEY} from ledger
              where member_id = k.member and command_id = k.command limit 1) as l on true
          left join lateral (
              select body as parked_body from parked
@@ -99,13 +100,7 @@ fn read_dead_letter(row: &Row, reason: &str) -> Result<Fate, StoreError> {
 
 fn read_decided(row: &Row) -> Result<Fate, StoreError> {
     let receipt = read_receipt(row)?;
-    let content = Content {
-        command_type: receipt.r#type,
-        points: receipt.points,
-        reason: receipt.reason.clone(),
-        source_ref: receipt.source_ref.clone(),
-        email_sha256: row.get("email_sha256"),
-        name_sha256: row.get("name_sha256"),
-    };
+    let key = ContactKey::from_row(row.get("contact_key"));
+    let content = Content::from_row(row, key.as_ref())?;
     Ok(Fate::Decided { receipt, content })
 }

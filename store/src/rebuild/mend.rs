@@ -6,6 +6,7 @@ use loyalty_common::MemberId;
 use super::findings::{self, Findings, Grants};
 use super::{Difference, Remedy, history};
 use crate::batch::{Batch, Changes};
+use crate::contact::Contact;
 use crate::permission::Permission;
 use crate::pool::{Pool, StoreError};
 use crate::rows::{Account, MemberStatus, RewardRow};
@@ -28,6 +29,9 @@ pub async fn mend(
     let mut changes = Changes::default();
     for findings in &found {
         let account = mended_account(&account, findings);
+        if account.standing.status != MemberStatus::Active {
+            changes.ended.push((member_id.clone(), account.standing.epoch));
+        }
         for grants in findings.to_grant() {
             changes.rewards.extend(missing(client, &account, grants, reward).await?);
         }
@@ -49,8 +53,7 @@ fn mended_account(account: &Account, findings: &Findings) -> Account {
     Account {
         standing: due.standing,
         last_seq: due.last_seq,
-        email: account.email.clone().filter(|_| is_member),
-        name: account.name.clone().filter(|_| is_member),
+        contact: if is_member { account.contact.clone() } else { Contact::default() },
         enrolled_at: account.enrolled_at.or(due.enrolled_at),
         member_id: account.member_id.clone(),
     }
@@ -100,8 +103,8 @@ async fn missing(
             seq,
             points,
             title: reward.to_owned(),
-            recipient: account.email.clone(),
-            name: account.name.clone(),
+            // Mails of an earlier membership go to nobody.
+            has_address: account.contact.email.is_there() && grants.epoch == account.standing.epoch,
         });
     }
     Ok(rewards)

@@ -41,6 +41,7 @@ pub(super) const CHECKS: &[Check] = &[
                 ('member', 'member_check', null),
                 ('member', 'member_check1', null),
                 ('member', 'member_check2', null),
+                ('member', 'member_contact_check', null),
                 ('member', 'member_epoch_check', null),
                 ('member', 'member_last_seq_check', null),
                 ('member', 'member_milestone_check', null),
@@ -52,7 +53,6 @@ pub(super) const CHECKS: &[Check] = &[
                 ('ledger', 'ledger_points_check', null),
                 ('ledger', 'ledger_seq_check', null),
                 ('reward', 'reward_number_check', null),
-                ('email', 'email_check', null),
                 ('email', 'email_state_check', null)) as wanted (source, name, definition)
             left join pg_constraint as c on c.conrelid = to_regclass(wanted.source)
                 and (c.conname = wanted.name or pg_get_constraintdef(c.oid) = wanted.definition)

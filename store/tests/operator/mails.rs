@@ -23,13 +23,17 @@ impl World {
             seq: number,
             points: number * 1_000,
             title: "free coffee".to_owned(),
-            recipient: Some("ann.smith@example.com".to_owned()),
-            name: None,
+            has_address: true,
         };
         let rewards: Vec<RewardRow> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
         let ids: Vec<EmailId> = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
         self.commit(&Changes { rewards, ..Changes::default() }).await;
-        self.execute("delete from outbox").await;
+        self.execute(
+            "delete from outbox;
+             insert into member (member_id, status, epoch, balance, lifetime, last_seq, email, updated_at)
+                 values ('ann', 'active', 1, 0, 0, 0, 'ann.smith@example.com', now())",
+        )
+        .await;
         for (id, state) in ids.iter().zip(states) {
             let due = if *state == EmailState::Retrying { "now() + interval '6h'" } else { "null" };
             self.execute(&format!(

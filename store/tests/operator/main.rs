@@ -1,6 +1,7 @@
-//! The operator's side of the store against a real server: letters, mails, members computed anew or held by others, and
+//! The operator's side of the store against a real server: letters, mails, where they go, members computed anew or held by others, and
 //! commands that wait.
 
+mod contact;
 mod held;
 mod letters;
 mod mails;

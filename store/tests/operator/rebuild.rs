@@ -124,7 +124,7 @@ async fn a_missing_grant_is_granted_with_its_mail_and_one_too_many_is_left() {
     let mails = "select count(*) from email where member_id = 'bob'";
     assert_eq!(world.number(mails).await, 3);
     let queued = "select count(*) from email join outbox on message_id = email_id::text
-        where member_id = 'bob' and epoch = 2 and state = 'queued' and recipient = 'bob@example.com'";
+        where member_id = 'bob' and epoch = 2 and state = 'queued'";
     assert_eq!(world.number(queued).await, 1);
     let titles = "select count(*) from reward where member_id = 'bob' and title = 'free tea'";
     assert_eq!(world.number(titles).await, 2);

@@ -25,6 +25,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        let world = Self::empty().await;
+        migrate::migrate(&world.pool).await.expect("the tables");
+        world
+    }
+
+    /// Without tables.
+    pub(crate) async fn empty() -> Self {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let name = format!("operator_{}", WORLDS.fetch_add(1, Ordering::Relaxed));
         let url = |database: &str| SecretUrl::new(format!("{}/{database}", server()));
@@ -32,7 +39,6 @@ impl World {
         admin.batch_execute(&format!("create database {name}")).await.expect("a database");
         let url = url(&name);
         let pool = Pool::new(&url, Use::Queries, 4).expect("a URL");
-        migrate::migrate(&pool).await.expect("the tables");
         Self { pool, url }
     }
 

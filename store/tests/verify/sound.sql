@@ -47,11 +47,11 @@ insert into reward (member_id, epoch, number, seq, points, title, granted_at) va
     ('bob', 1, 2, 3, 2000, 'free coffee', now()),
     ('bob', 2, 1, 6, 500, 'free coffee', now());
 
-insert into email (email_id, member_id, epoch, number, recipient, state, attempts, created_at, updated_at) values
-    ('00000000-0000-0000-0000-000000000001', 'ann', 1, 1, 'ann@example.com', 'queued', 0, now(), now()),
-    (gen_random_uuid(), 'bob', 1, 1, 'bob@example.com', 'sent', 1, now(), now()),
-    ('00000000-0000-0000-0000-000000000003', 'bob', 1, 2, 'bob@example.com', 'dead', 2, now(), now()),
-    (gen_random_uuid(), 'bob', 2, 1, null, 'no_address', 0, now(), now());
+insert into email (email_id, member_id, epoch, number, state, attempts, created_at, updated_at) values
+    ('00000000-0000-0000-0000-000000000001', 'ann', 1, 1, 'queued', 0, now(), now()),
+    (gen_random_uuid(), 'bob', 1, 1, 'sent', 1, now(), now()),
+    ('00000000-0000-0000-0000-000000000003', 'bob', 1, 2, 'dead', 2, now(), now()),
+    (gen_random_uuid(), 'bob', 2, 1, 'no_address', 0, now(), now());
 
 insert into outbox (exchange, routing_key, message_id, type, body, created_at) values
     ('loyalty.emails', 'send', '00000000-0000-0000-0000-000000000001', 'loyalty.email.v1', '{}', now());

@@ -160,14 +160,23 @@ impl World {
             seq: number,
             points: number * 1000,
             title: "free coffee".to_owned(),
-            recipient: Some(recipient.to_owned()),
-            name: Some("Ann".to_owned()),
+            has_address: true,
         };
+        self.lives_at(member, recipient).await;
         let rewards: Vec<RewardRow> = (1..=count).map(reward).collect();
         let ids = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
         let (batch, _) = Batch::open(&self.pool, &[], &[]).await.expect("a batch");
         batch.commit(&Changes { rewards, ..Changes::default() }).await.expect("the rewards are granted");
         ids
+    }
+
+    /// A member with this address.
+    async fn lives_at(&self, member: &str, address: &str) {
+        const MEMBER: &str = "
+            insert into member (member_id, status, epoch, balance, lifetime, last_seq, email, name, updated_at)
+            values ($1, 'active', 1, 0, 0, 0, $2, 'Ann', now()) on conflict (member_id) do update set email = $2";
+        let client = self.pool.get().await.expect("a connection");
+        client.execute(MEMBER, &[&member, &address]).await.expect("a member");
     }
 
     pub(crate) async fn mail(&self, email_id: EmailId) -> MailRow {

@@ -1,0 +1,132 @@
+//! What becomes of a member's address and name: in their row and nowhere else, and gone with the membership.
+
+use std::fmt::Write as _;
+
+use loyalty_common::{Action, Command};
+use loyalty_local::Behaviour;
+use loyalty_tests::publishing::command;
+use loyalty_tests::{Setup, World, points};
+use sha2::{Digest, Sha256};
+
+const ADDRESS: &str = "ann.smith@example.org";
+const NAME: &str = "Annabel Musterfrau";
+
+/// An enrolment with address and name.
+fn enrolment(member: &str) -> Command {
+    command(member, Action::Enroll { email: ADDRESS.parse().ok(), name: NAME.parse().ok() })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Every row of every table in which the text stands: as it is, in a column of bytes, or as its SHA-256.
+async fn rows_with(world: &World, text: &str) -> Vec<String> {
+    let needles = [text.to_lowercase(), hex(text.as_bytes()), hex(&Sha256::digest(text))];
+    let tables = world.query("select tablename::text from pg_tables where schemaname = 'public'", &[]).await;
+    assert!(tables.len() > 10, "these are not all tables");
+    let mut found = Vec::new();
+    for table in tables.iter().map(|row| row.get::<_, String>(0)) {
+        for row in world.query(&format!("select t::text from {table} as t"), &[]).await {
+            let row: String = row.get(0);
+            if needles.iter().any(|needle| row.to_lowercase().contains(needle)) {
+                found.push(format!("{table}: {row}"));
+            }
+        }
+    }
+    found
+}
+
+/// Everything that the system does with an address, and then the end of the membership.
+async fn leaves_nothing_behind(end: Action) {
+    let world = Setup::default().events().start().await;
+    world.mailbox.set(Behaviour::PermanentForDomain("example.org".to_owned())).await.expect("an open port");
+    let worker = world.worker().await;
+    let enrolment = enrolment("ann");
+    world.publish(&enrolment).await;
+    world.publish(&enrolment).await;
+    world.publish(&self::enrolment("ann")).await; // Refused: she is a member.
+    world.earn("ann", 1_000).await;
+    world.reaches("ann", "dead").await;
+    world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
+    world.earn("ann", 1_000).await;
+    world.reaches("ann", "retrying").await;
+    let [row] = &rows_with(&world, ADDRESS).await[..] else { panic!("the member's row alone has the address") };
+    assert!(row.starts_with("member: "), "{row}");
+    assert_eq!(rows_with(&world, NAME).await, std::slice::from_ref(row));
+
+    world.ask("ann", Action::Earn { points: points(1_000) }).await;
+    world.ask("ann", end).await;
+    world.settled().await;
+
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: dead", "2 at 2000: no_address", "3 at 3000: no_address"]);
+    assert_eq!((rows_with(&world, ADDRESS).await, rows_with(&world, NAME).await), (Vec::new(), Vec::new()));
+    world.mailbox.set(Behaviour::Accept).await.expect("an open port");
+    let retry = ["mails", "retry", "--state", "dead", "--yes", "--note", "once more"];
+    let retried = world.loyalty(&retry).await.end().await;
+    assert!(retried.output.contains("it is no_address"), "a dead mail has nowhere to go either: {}", retried.output);
+    world.mailed().await;
+    // The same id with another address: nobody knows any more whether it is the same.
+    let again = Action::Enroll { email: "bob@example.org".parse().ok(), name: NAME.parse().ok() };
+    world.publish(&Command { action: again, ..enrolment }).await;
+    world.settled().await;
+    assert_eq!(world.story("ann").await.len(), 6, "nothing was added");
+    assert_eq!(world.dead_letters().await.len(), 1, "the one of the mail");
+    assert_eq!(world.mailbox.mails(), []);
+    assert!(!worker.log().contains("ann.smith") && !worker.log().contains("Musterfrau"), "{}", worker.log());
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn who_exits_stands_in_no_table_any_more_by_address_or_name_and_gets_no_mail() {
+    leaves_nothing_behind(Action::Exit).await;
+}
+
+#[tokio::test]
+async fn who_is_terminated_stands_in_no_table_any_more_by_address_or_name_and_gets_no_mail() {
+    leaves_nothing_behind(Action::Terminate).await;
+}
+
+#[tokio::test]
+async fn while_the_membership_lasts_an_id_used_again_for_another_address_is_a_conflict() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let enrolment = enrolment("ann");
+    world.publish(&enrolment).await;
+    let others = [
+        Action::Enroll { email: "bob@example.org".parse().ok(), name: NAME.parse().ok() },
+        Action::Enroll { email: None, name: "Bob".parse().ok() },
+    ];
+    for action in others {
+        world.publish(&Command { action, ..enrolment.clone() }).await;
+    }
+    world.publish(&enrolment).await;
+    world.settled().await;
+    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|letter| letter.error).collect();
+    let used = "the command id was used before with another";
+    assert_eq!(errors, [format!("{used} email"), format!("{used} email, name")]);
+    assert_eq!(world.story("ann").await, ["enroll applied = 0"]);
+    world.verified().await;
+}
+
+/// The mails of the membership that ended are not for the one that begins, whoever it is of.
+#[tokio::test]
+async fn a_mail_of_an_earlier_membership_is_not_sent_to_the_address_of_the_next() {
+    let world = World::start().await;
+    world.enroll_with_email("ann", ADDRESS).await;
+    world.earn("ann", 1_000).await;
+    world.exit("ann").await;
+    world.enroll_with_email("ann", "bob@example.org").await;
+    world.earn("ann", 1_000).await;
+    // Started late, it finds all of them in one batch.
+    let _worker = world.worker().await;
+    world.settled().await;
+    world.mailed().await;
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address", "1 at 1000: sent"]);
+    let recipients: Vec<String> = world.mailbox.mails().into_iter().map(|mail| mail.recipient).collect();
+    assert_eq!(recipients, ["bob@example.org"]);
+    world.verified().await;
+}
