@@ -127,6 +127,7 @@ async fn a_wrong_body_is_named_by_its_field_and_never_quoted() {
         assert!(!said.contains("bob"), "{said}");
     };
     check("{\"email\":\"bob\"}", "`email` must be a mail address of at most 254 bytes").await;
+    check("{\"email\":\"bob..x@example.com\"}", "before the `@`, a dot must stand between two other characters").await;
     check("{\"email\":5}", "`email` must be a string").await;
     check("{\"email\":[\"bob@example.com\"]}", "`email` must be a string").await;
     check("{\"name\":\"\"}", "`name` must be 1 to 200 bytes of UTF-8 without control characters").await;

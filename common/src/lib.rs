@@ -8,6 +8,7 @@
 #[macro_use]
 mod closed_set;
 
+mod address;
 pub mod amqp;
 pub mod backoff;
 pub mod command;

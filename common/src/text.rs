@@ -1,9 +1,12 @@
 //! The smaller values of a command: points, free text, addresses. Each can only be made by the check that its
 //! place in the contract asks for.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::address;
 
 /// Why a value was refused, in words that say what is allowed. Never contains the value: it may be personal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,24 +94,23 @@ impl std::str::FromStr for Text {
 /// The longest mail address in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
 pub const EMAIL_MAX_BYTES: usize = 254;
 
-/// A mail address that looks like one. Whether it is one, only its mail server knows.
+/// A mail address that a server could take. Whether one does, only that server knows.
 ///
 /// Neither `Debug` nor `Display` shows it: logs must never hold an address.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    /// The address, if it has the shape `local@domain`.
+    /// The address, if a mail server could take it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let shaped = text.rsplit_once('@').is_some_and(|(local, domain)| {
-            (1..=64).contains(&local.len()) && !domain.is_empty() && !domain.starts_with('.') && !domain.ends_with('.')
-        });
-        let plain = text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>(),;:\"[]\\".contains(c));
-        if shaped && plain && text.len() <= EMAIL_MAX_BYTES && text.matches('@').count() == 1 {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Invalid::new("must be a mail address of at most 254 bytes, such as ann@example.com"))
-        }
+        address::check(text).map(|()| Self(text.to_owned()))
+    }
+
+    /// Its part before the `@`, and the domain as every mail server knows it: `bücher.example` is
+    /// `xn--bcher-kva.example`. Keep both out of logs.
+    pub fn in_ascii(&self) -> (&str, Cow<'_, str>) {
+        let (local, domain) = address::split(&self.0).expect("it was parsed");
+        (local, address::domain_in_ascii(domain).expect("it was parsed"))
     }
 
     /// The address itself. Keep it out of logs.
@@ -176,14 +178,64 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_local_part_and_a_domain() {
-        let check = |text: &str, fits: bool| assert_eq!(EmailAddress::parse(text).is_ok(), fits, "{text:?}");
-        check("ann@example.com", true);
-        check("o'neil+shop@mail.example.co.uk", true);
-        for wrong in
-            ["", "ann", "@example.com", "ann@", "a b@example.com", "a@b@c.de", "a\r\nb@example.com", "<a@b.de>"]
-        {
-            check(wrong, false);
+    fn an_address_that_a_server_could_take_is_taken() {
+        let check = |text: &str| drop(EmailAddress::parse(text).expect(text));
+        check("ann@example.com");
+        check("o'neil+shop@mail.example.co.uk");
+        check("ann@localhost");
+        check("ann@my_shop.example");
+        check("ann@bücher.example");
+        check("änn.é@example.com");
+        check(&format!("{}@{}.com", "a".repeat(64), "b".repeat(63)));
+    }
+
+    /// Each names what is wrong, and none quotes the address.
+    #[test]
+    fn an_address_that_no_server_could_take_is_refused_with_the_reason() {
+        let check = |text: &str, reason: &str| {
+            let error = EmailAddress::parse(text).expect_err(text).to_string();
+            assert!(error.starts_with("must be a mail address of at most 254 bytes"), "{error}");
+            assert!(error.contains(reason), "{text:?}: {error}");
+        };
+        for text in ["", "ann", "@", "@example.com", "ann@"] {
+            check(text, "no `@`");
         }
+        for text in ["ann..lee@example.com", ".ann@example.com", "ann.@example.com", ".@example.com"] {
+            check(text, "before the `@`, a dot");
+        }
+        for text in ["ann@example..com", "ann@.example.com", "ann@example.com.", "ann@.", "ann@bücher..example"] {
+            check(text, "after the `@`, a dot");
+        }
+        for text in
+            ["a b@example.com", " ann@example.com", "a@b@c.de", "a\r\nb@example.com", "<a@b.de", "a\u{3000}@b.de"]
+        {
+            check(text, "character before the `@`");
+        }
+        for text in ["ann@exam ple.com", "ann@example.com ", "ann@b.de>", "ann@a!b.de", "ann@a\u{2028}.de", "ann@[::1]"]
+        {
+            check(text, "character after the `@`");
+        }
+        for text in ["a@-b.com", "a@b-.com", "a@b.-c", "a@bü-.com"] {
+            check(text, "hyphen");
+        }
+        check(&format!("{}@example.com", "a".repeat(65)), "64 bytes");
+        check(&format!("a@{}.com", "b".repeat(64)), "63 characters");
+        check(&format!("a@{0}.{0}.{0}.{0}", "b".repeat(63)), "it is longer");
+        // As many bytes as are allowed, and some more once it is translated.
+        check(&format!("{}@{}", "a".repeat(60), ["ßåx"; 20].join(".")), "in ASCII");
+        check("a@\u{200d}.de", "internationalised");
+        check("a@ü\u{ff20}b.de", "internationalised");
+    }
+
+    #[test]
+    fn a_domain_beyond_ascii_is_translated() {
+        let check = |text: &str, local: &str, domain: &str| {
+            let address = EmailAddress::parse(text).expect(text);
+            assert_eq!(address.in_ascii(), (local, Cow::Borrowed(domain)));
+        };
+        check("ann@bücher.example", "ann", "xn--bcher-kva.example");
+        check("änn@BÜCHER.example", "änn", "xn--bcher-kva.example");
+        check("ann@Example.com", "ann", "Example.com");
+        check("ann@例え。テスト", "ann", "xn--r8jz45g.xn--zckzah");
     }
 }

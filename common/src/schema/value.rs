@@ -3,6 +3,7 @@
 //! The patterns use only what regular expressions of every language have in common. What no schema can say (lengths
 //! in bytes, the calendar) stands in the description.
 
+use crate::address::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
 use crate::command::VERSION;
 use crate::ids::MEMBER_ID_MAX_BYTES;
 use crate::schema::tree::{Tree, object};
@@ -56,12 +57,18 @@ pub(super) fn text(what: &str) -> Tree {
 
 /// [`EmailAddress`](crate::EmailAddress)
 pub(super) fn email() -> Tree {
-    let not = format!(r#"{CONTROL}{SPACE}<>(),;:"\[\]\\@"#);
+    let atom = format!(r#"[^{CONTROL}{SPACE}<>(),;:"\[\]\\@.]+"#);
+    let edge = format!("[^{NO_HOST}{SPACE}-]");
+    let label = format!("{edge}([^{NO_HOST}{SPACE}]{{0,{inner}}}{edge})?", inner = LABEL_MAX_BYTES - 2);
     object! {
         "type" => "string",
         "maxLength" => number(EMAIL_MAX_BYTES),
-        "pattern" => format!("^[^{not}]{{1,64}}@[^{not}.]([^{not}]*[^{not}.])?$"),
-        "description" => format!("Where rewards are mailed. At most {EMAIL_MAX_BYTES} bytes, 64 of them before the @."),
+        "pattern" => format!(r"^{atom}(\.{atom})*@{label}(\.{label})*$"),
+        // Two patterns, since not every language can look ahead.
+        "allOf" => vec![object! { "pattern" => format!("^[^@]{{1,{LOCAL_MAX_BYTES}}}@") }],
+        "description" => format!("Where rewards are mailed: an address that a mail server could take. At most \
+            {EMAIL_MAX_BYTES} bytes, {LOCAL_MAX_BYTES} of them before the @, and {LABEL_MAX_BYTES} between two dots \
+            of the domain. A domain beyond ASCII must be an internationalised domain name."),
     }
 }
 
@@ -92,6 +99,9 @@ pub(super) fn moment(description: &str) -> Tree {
 
 /// Control characters (Unicode's `Cc`), inside of brackets.
 const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
+
+/// ASCII (and control) characters that no host's name has but for the dot between its labels, inside of brackets.
+const NO_HOST: &str = r"\u0000-\u002c\u002e\u002f\u003a-\u0040\u005b-\u005e\u0060\u007b-\u009f";
 
 /// White space (Unicode's `White_Space`) that is no control character, inside of brackets.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
