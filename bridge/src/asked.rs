@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use jiff::Timestamp;
+use loyalty_common::command::to_microseconds;
 use loyalty_common::{Action, Command, CommandId};
 use loyalty_producer::TraceContext;
 
@@ -29,10 +31,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The command: under the client's key, or under a fresh id.
-    pub(crate) fn command(self, action: Action) -> Command {
+    /// The command, happening now: under the client's key, or under a fresh id.
+    pub(crate) fn command(self, action: Action, now: Timestamp) -> Command {
         let mut command = Command::new(self.path.member_id, action);
         command.command_id = self.key.unwrap_or(command.command_id);
+        command.occurred_at = to_microseconds(now);
         command.reason = self.body.reason;
         command.source_ref = self.body.source_ref;
         command

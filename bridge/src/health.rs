@@ -48,10 +48,10 @@ pub(crate) async fn alive() -> Response {
 }
 
 /// `GET /readyz`: commands can be published and members read. If not, it names what is missing; to operators, also
-/// where and why.
+/// where and why. The database is asked for the time, so that a bridge that was ready once knows it.
 pub(crate) async fn ready(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let missing = some_of([app.broker_missing(), app.database_missing().await]);
-    let degraded: Vec<Missing> = some_of([]);
+    let degraded = some_of([app.clock_degraded()]);
     let details = app.door.admits_operator(&headers).await;
     answer(&missing, &degraded, details)
 }
@@ -66,7 +66,7 @@ pub(crate) struct Missing {
 }
 
 impl Missing {
-    fn new(server: &str, words: &str, details: &str) -> Self {
+    pub(crate) fn new(server: &str, words: &str, details: &str) -> Self {
         Self { words: format!("{server}: {words}"), details: format!("{server}: {details}") }
     }
 }
@@ -104,6 +104,7 @@ fn answer(missing: &[Missing], degraded: &[Missing], with_details: bool) -> Resp
 /// `GET /metrics`: for Prometheus.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     app.metrics.look_at(&app.producer.traffic());
+    app.metrics.clock_is(app.clock.offset());
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &app.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
@@ -127,8 +128,8 @@ impl App {
 
     async fn database_missing(&self) -> Option<Missing> {
         let late = "no answer in time";
-        match timeout(self.limits.read_timeout, self.pool.ping()).await {
-            Ok(Ok(())) => None,
+        match timeout(self.limits.read_timeout, self.clock.ask(&self.pool)).await {
+            Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(Missing::new("PostgreSQL", error.in_short(), &chain(&error))),
             Err(_) => Some(Missing::new("PostgreSQL", late, late)),
         }

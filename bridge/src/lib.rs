@@ -14,6 +14,7 @@ mod arrival;
 mod asked;
 mod body;
 mod carry;
+mod clock;
 mod flying;
 mod health;
 mod key;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 use loyalty_common::secret::SecretUrl;
 use loyalty_producer::{Limits as Window, Producer, WhenBlocked};
+use loyalty_store::clock::{Clock, DatabaseClock};
 use loyalty_store::pool::Use;
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::registry::Registry;
@@ -65,6 +67,8 @@ pub struct BridgeSettings {
     pub admission: Admission,
     /// What it may hold, and how long anything may take.
     pub limits: Limits,
+    /// What it takes for the time while the database has not said it.
+    pub clock: Clock,
 }
 
 /// Serves HTTP until `shutdown`, then answers what is under way and closes. Broker and database may be away at any
@@ -76,12 +80,13 @@ pub async fn serve(
     registry: Arc<Registry>,
     shutdown: CancellationToken,
 ) -> Result<(), BridgeError> {
-    let BridgeSettings { amqp, database, admission, limits } = settings;
+    let BridgeSettings { amqp, database, admission, limits, clock } = settings;
     let Limits { requests, confirm_timeout, .. } = limits;
     // Somebody stands at the till.
     let window = Window { window: requests, confirm_timeout, when_blocked: WhenBlocked::GiveUp };
     let producer = Producer::start(amqp, "bridge", window);
-    let app = Arc::new(App::new(producer, &database, admission, limits, metrics, registry)?);
+    let app = Arc::new(App::new(producer, &database, admission, limits, clock, metrics, registry)?);
+    tokio::spawn(clock::keep(Arc::clone(&app.clock), app.pool.clone(), shutdown.clone()));
     server::run(listener, routes::router(app), &limits, &shutdown).await;
     Ok(())
 }
@@ -101,6 +106,8 @@ struct App {
     door: Door,
     /// For reads by key.
     pool: Pool,
+    /// The time that it stamps with.
+    clock: Arc<DatabaseClock>,
     /// For searches among the members, which take longer.
     searches: Pool,
     lookup: Lookup,
@@ -123,6 +130,7 @@ impl App {
         database: &SecretUrl,
         admission: Admission,
         limits: Limits,
+        clock: Clock,
         metrics: Metrics,
         registry: Arc<Registry>,
     ) -> Result<Self, StoreError> {
@@ -137,6 +145,7 @@ impl App {
             requests: Semaphore::new(limits.requests),
             batches: Semaphore::new(limits.batches),
             pool,
+            clock: Arc::new(DatabaseClock::beside(clock)),
             published: Published::of(&limits),
             limits,
             metrics,

@@ -1,10 +1,11 @@
 //! What the bridge counts, for Prometheus. Labels have few values: no member and no path of a client is among them.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use loyalty_producer::{Confirmed, PublishError, Traffic};
+use loyalty_store::clock::Offset;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -22,6 +23,7 @@ pub struct Metrics {
     unconfirmed: Gauge,
     publisher_up: Gauge,
     reconnects: Counter,
+    clock_offset: Gauge<f64, AtomicU64>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -54,7 +56,10 @@ impl Metrics {
             unconfirmed: Gauge::default(),
             publisher_up: Gauge::default(),
             reconnects: Counter::default(),
+            clock_offset: Gauge::default(),
         };
+        // Until it is known.
+        metrics.clock_offset.set(f64::NAN);
         metrics.register_publisher(registry);
         registry.register("loyalty_bridge_requests", "Requests by route and answer", metrics.requests.clone());
         registry.register_with_unit(
@@ -67,6 +72,12 @@ impl Metrics {
             "loyalty_bridge_published",
             "Commands by what the broker said of them",
             metrics.published.clone(),
+        );
+        registry.register_with_unit(
+            "loyalty_bridge_clock_offset",
+            "How far this machine's clock is ahead of the database's; NaN until the database was asked",
+            Unit::Seconds,
+            metrics.clock_offset.clone(),
         );
         registry.register("loyalty_bridge_waiting", "Requests that wait for a receipt now", metrics.waiting.clone());
         metrics
@@ -95,6 +106,11 @@ impl Metrics {
         self.unconfirmed.set(i64::try_from(publisher.unconfirmed()).unwrap_or(i64::MAX));
         self.publisher_up.set(publisher.is_up().into());
         self.reconnects.inner().store(publisher.reconnects(), Ordering::Relaxed);
+    }
+
+    /// Takes over how far this machine's clock is from the database's.
+    pub(crate) fn clock_is(&self, offset: Option<Offset>) {
+        self.clock_offset.set(offset.map_or(f64::NAN, Offset::seconds));
     }
 
     pub(crate) fn answered(&self, method: &'static str, route: String, status: StatusCode, took: Duration) {

@@ -111,7 +111,7 @@ pub(crate) async fn exit(State(app): State<Arc<App>>, asked: Asked) -> Result<Re
 async fn carry(app: &App, mut asked: Asked, action: Action) -> Result<Response, Problem> {
     asked.body = asked.body.without_person()?;
     let (repeatable, trace) = (asked.key.is_some(), asked.trace.take());
-    let command = asked.command(action);
+    let command = asked.command(action, app.clock.now());
     let cargo = Cargo { command: &command, repeatable, trace, patience: Some(app.limits.receipt_wait) };
     let carried = app.carry(cargo).await?;
     Ok(answer::of(&command, carried))

@@ -13,6 +13,8 @@ use loyalty_producer::Producer;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
+use loyalty_store::clock::Clock;
+
 use crate::around::{Needs, around};
 use crate::{Admission, App, Limits, Metrics, routes};
 
@@ -28,8 +30,8 @@ fn app_for(admission: Admission, limits: Limits) -> Arc<App> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let producer = Producer::start(SecretUrl::new(AMQP), "test", loyalty_producer::Limits::default());
-    let app =
-        App::new(producer, &SecretUrl::new(DATABASE), admission, limits, metrics, Arc::new(registry)).expect("a URL");
+    let (database, clock) = (SecretUrl::new(DATABASE), Clock::default());
+    let app = App::new(producer, &database, admission, limits, clock, metrics, Arc::new(registry)).expect("a URL");
     Arc::new(app)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use loyalty_bridge::{BridgeSettings, Limits, Metrics};
+use loyalty_store::clock::Clock;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -44,6 +45,7 @@ impl Bridge {
             admission: self.open.admission(self.http, &context.settings.database()?).await?,
             database: context.settings.database()?,
             limits: Limits::default(),
+            clock: Clock::default(),
         };
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);

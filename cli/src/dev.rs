@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
 use loyalty_bridge::{Admission, BridgeSettings};
+use loyalty_store::clock::Clock;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -145,7 +146,13 @@ fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
 
 fn bridge_settings(house: &House) -> BridgeSettings {
     let limits = loyalty_bridge::Limits::default();
-    BridgeSettings { amqp: house.amqp.clone(), database: house.database.clone(), admission: Admission::Anyone, limits }
+    BridgeSettings {
+        amqp: house.amqp.clone(),
+        database: house.database.clone(),
+        admission: Admission::Anyone,
+        limits,
+        clock: Clock::default(),
+    }
 }
 
 fn running(house: &House, address: SocketAddr) -> Running {

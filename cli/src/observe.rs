@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use loyalty_worker::queue_states::QueueStates;
+use loyalty_worker::Metrics;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -21,7 +21,7 @@ use tracing::error;
 struct Observed {
     registry: Arc<Registry>,
     consumes: watch::Receiver<bool>,
-    queues: QueueStates,
+    worker: Metrics,
 }
 
 /// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (it takes commands, and which queues it cannot use)
@@ -30,14 +30,14 @@ pub(crate) async fn serve(
     listener: TcpListener,
     registry: Registry,
     consumes: watch::Receiver<bool>,
-    queues: QueueStates,
+    worker: Metrics,
     stop: CancellationToken,
 ) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Observed { registry: Arc::new(registry), consumes, queues });
+        .with_state(Observed { registry: Arc::new(registry), consumes, worker });
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
         error!(%error, "Metrics are no longer served");
     }
@@ -52,16 +52,20 @@ async fn metrics(State(observed): State<Observed>) -> Response {
     }
 }
 
-/// A worker that takes the commands of some partitions is of use: it says which queues are out, and stays ready.
+/// A worker that takes the commands of some partitions is of use: it says which queues are out, and stays ready. Nothing
+/// that it decides hangs on its own clock.
 async fn ready(State(observed): State<Observed>) -> Response {
-    let out: Vec<String> = observed.queues.out().iter().map(ToString::to_string).collect();
+    let clock =
+        observed.worker.clock().offset().filter(|offset| offset.is_off()).map(|offset| format!("clock: {offset}"));
+    let degraded: Vec<String> =
+        observed.worker.queue_states().out().iter().map(ToString::to_string).chain(clock).collect();
     if !*observed.consumes.borrow() {
-        let missing: Vec<String> = ["it takes no commands".to_owned()].into_iter().chain(out).collect();
+        let missing: Vec<String> = ["it takes no commands".to_owned()].into_iter().chain(degraded).collect();
         let body = json!({"status": "not ready", "missing": missing});
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
-    if out.is_empty() {
+    if degraded.is_empty() {
         return Json(json!({"status": "ready"})).into_response();
     }
-    Json(json!({"status": "degraded", "degraded": out})).into_response()
+    Json(json!({"status": "degraded", "degraded": degraded})).into_response()
 }

@@ -112,7 +112,7 @@ fn wait_time(text: &str) -> Result<Duration, String> {
 
 impl Publish {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let (command, wait) = self.what.command();
+        let (mut command, at, wait) = self.what.command();
         let Some(wait) = wait else {
             publish(&command, context).await?;
             let published = Published { outcome: "published", ..Published::of(&command) };
@@ -124,6 +124,10 @@ impl Publish {
         let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
         // Before publishing: a database that is away would leave us without the answer that was asked for.
         let since = standings::clock(&pool).await?;
+        if at.is_none() {
+            // This machine's clock may be ahead, and the command is not.
+            command.occurred_at = to_microseconds(since);
+        }
         let deadline = Instant::now() + wait;
         publish(&command, context).await?;
         let fate = tokio::time::timeout_at(deadline, fate(&pool, &command, since)).await;
@@ -139,7 +143,7 @@ async fn publish(command: &Command, context: &Context) -> anyhow::Result<()> {
 }
 
 impl What {
-    fn command(self) -> (Command, Option<Duration>) {
+    fn command(self) -> (Command, Option<Timestamp>, Option<Duration>) {
         let (member, action, details) = match self {
             Self::Enroll { member, email, name, details } => (member, Action::Enroll { email, name }, details),
             Self::Earn { member, points, details } => (member, Action::Earn { points }, details),
@@ -155,7 +159,7 @@ impl What {
             source_ref: details.source_ref,
             ..new
         };
-        (command, details.wait)
+        (command, details.at, details.wait)
     }
 }
 

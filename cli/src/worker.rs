@@ -43,7 +43,7 @@ impl Worker {
             let listener = TcpListener::bind(address).await;
             let listener = listener.with_context(|| format!("could not listen on {address}"))?;
             info!(metrics.address = %listener.local_addr().context("the listener has no address")?, "Serving metrics");
-            tokio::spawn(observe::serve(listener, registry, consumes, metrics.queue_states(), observed));
+            tokio::spawn(observe::serve(listener, registry, consumes, metrics.clone(), observed));
         }
         loyalty_worker::run(settings, metrics, consuming, stop).await?;
         info!("Stopped");

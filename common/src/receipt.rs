@@ -29,7 +29,8 @@ closed_set! {
         Exited = "exited",
         /// Anything about somebody whose membership was terminated.
         Terminated = "terminated",
-        /// `occurred_at` is more than five minutes ahead of the database's clock.
+        /// `occurred_at` is more than five minutes ahead of the database's clock. Only in receipts of earlier releases:
+        /// such a command is a dead letter now, and its id is not used up.
         ClockAhead = "clock_ahead",
         /// The balance or the lifetime sum would pass what the ledger can hold.
         BalanceLimit = "balance_limit",
@@ -39,6 +40,17 @@ closed_set! {
 }
 
 impl RefusalCode {
+    /// Those that a command can be refused with now.
+    pub const GIVEN: [Self; 7] = [
+        Self::InsufficientPoints,
+        Self::AlreadyMember,
+        Self::NotAMember,
+        Self::Exited,
+        Self::Terminated,
+        Self::BalanceLimit,
+        Self::TooManyRewards,
+    ];
+
     /// The reason in words, for people.
     pub const fn message(self) -> &'static str {
         match self {

@@ -32,6 +32,8 @@ closed_set! {
         IdMismatch = "id_mismatch",
         /// The command's id was used before with other content.
         Conflict = "conflict",
+        /// Its time is more than five minutes ahead of the database's clock.
+        ClockAhead = "clock_ahead",
         /// More commands wait for the member's enrolment than are kept.
         ParkedTooMany = "parked_too_many",
         /// It waited for the member's enrolment for longer than commands do.

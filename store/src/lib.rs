@@ -5,6 +5,7 @@
 //! counts what waits. [`token`] knows who may use the bridge.
 
 pub mod batch;
+pub mod clock;
 mod connection;
 pub mod contact;
 pub mod dead_letter;

@@ -167,6 +167,7 @@ impl<'a> Fold<'a> {
                 Err(code)
             }
             Decision::Parked => Ok(self.park(message, command)),
+            Decision::Ahead => Ok(self.set_aside_until(message, command)),
         }
     }
 
@@ -275,6 +276,14 @@ impl<'a> Fold<'a> {
         self.rewards.extend(rewards);
     }
 
+    /// A replay, or the same command again, applies it once its time has come.
+    fn set_aside_until(&mut self, message: &Message, command: &Command) -> Fate {
+        let (at, now) = (command.occurred_at, self.now);
+        let error = format!("`occurred_at` {at:.0} is more than 5 minutes ahead of the database's clock, {now:.0}");
+        self.dead_letters.push(message.dead_letter(Reason::ClockAhead, error));
+        Fate::Dead
+    }
+
     fn park(&mut self, message: &Message, command: &Command) -> Fate {
         let member = self.member(&command.member_id);
         if member.waiting.len() >= PARKED_PER_MEMBER_MAX {
@@ -304,7 +313,8 @@ impl<'a> Fold<'a> {
                 Decision::Refused(code) => {
                     self.enter(&command, content, Err(code));
                 }
-                Decision::Parked => {
+                // Ahead: the database's clock was set back since it was parked. The sweep finds it there.
+                Decision::Parked | Decision::Ahead => {
                     self.member(member_id).waiting.push(Waiting { waits, stored });
                     continue;
                 }

@@ -135,7 +135,7 @@ pub async fn run(
     parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
     parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
     parts.spawn(keeper::run(settings.amqp.clone(), pool, metrics.reconnects.clone(), states, shutdown.clone()));
-    parts.spawn(lookout::tables(lookout_pool, metrics.tables.clone(), shutdown.clone()));
+    parts.spawn(lookout::tables(lookout_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
     parts.spawn(lookout::queues(settings.amqp, topology, metrics, shutdown.clone()));
     join(parts, &shutdown, limits.drain + OVERDUE).await
 }

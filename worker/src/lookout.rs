@@ -4,6 +4,7 @@
 //! early. What could not be read is not shown; nothing here ever fails a worker.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
@@ -14,6 +15,7 @@ use loyalty_common::backoff::Proof;
 use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{Rung, Topology};
+use loyalty_store::clock::{DatabaseClock, Offset};
 use loyalty_store::pool::Use;
 use loyalty_store::watch::{Backlog, backlog};
 use loyalty_store::{Pool, StoreError};
@@ -42,15 +44,20 @@ pub(crate) fn pool(database: &SecretUrl) -> Result<Pool, StoreError> {
 }
 
 /// Reads the tables until `shutdown`.
-pub(crate) async fn tables(pool: Pool, latest: Latest<TableBacklog>, shutdown: CancellationToken) {
+pub(crate) async fn tables(
+    pool: Pool,
+    clock: Arc<DatabaseClock>,
+    latest: Latest<TableBacklog>,
+    shutdown: CancellationToken,
+) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = false;
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        match backlog(&pool).await {
-            Ok(backlog) => {
+        match read_tables(&pool, &clock).await {
+            Ok(read) => {
                 told = false;
-                latest.set(Some(TableBacklog(backlog)));
+                latest.set(Some(read));
             }
             Err(error) => {
                 latest.set(None);
@@ -61,6 +68,11 @@ pub(crate) async fn tables(pool: Pool, latest: Latest<TableBacklog>, shutdown: C
             }
         }
     }
+}
+
+async fn read_tables(pool: &Pool, clock: &DatabaseClock) -> Result<TableBacklog, StoreError> {
+    let offset = clock.ask(pool).await?;
+    Ok(TableBacklog { backlog: backlog(pool).await?, offset })
 }
 
 /// Reads the queues until `shutdown`.
@@ -179,8 +191,14 @@ impl Figures for Vec<QueueDepth> {
 
 /// What waits in the tables, as gauges.
 #[derive(Debug)]
-pub(crate) struct TableBacklog(Backlog);
+pub(crate) struct TableBacklog {
+    backlog: Backlog,
+    /// Beside it: how far this machine's clock is off.
+    offset: Offset,
+}
 
+const CLOCK: Gauge =
+    Gauge::seconds("loyalty_worker_clock_offset", "How far this machine's clock is ahead of the database's");
 const OUTBOX: Gauge =
     Gauge::of("loyalty_outbox_messages", "Messages that the database holds for the broker, counted up to 10,000");
 const OUTBOX_AGE: Gauge = Gauge::seconds("loyalty_outbox_oldest_age", "Age of the oldest message of the outbox");
@@ -200,7 +218,8 @@ impl Figures for TableBacklog {
     );
 
     fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Backlog { outbox, events, parked, dead_letters, mails } = &self.0;
+        let Backlog { outbox, events, parked, dead_letters, mails } = &self.backlog;
+        CLOCK.write(encoder, self.offset.seconds())?;
         OUTBOX.write(encoder, outbox.rows)?;
         OUTBOX_AGE.write(encoder, outbox.oldest.as_secs_f64())?;
         EVENTS.write(encoder, events.rows)?;

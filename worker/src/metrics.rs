@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use loyalty_common::closed_set;
+use loyalty_store::clock::{Clock, DatabaseClock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -45,6 +46,7 @@ pub struct Metrics {
     pub(crate) queue_states: QueueStates,
     pub(crate) reconnects: Reconnects,
     pub(crate) mail: MailMetrics,
+    pub(crate) clock: Arc<DatabaseClock>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -72,6 +74,7 @@ impl Metrics {
             queue_states: QueueStates::default(),
             reconnects: Reconnects::new(registry),
             mail: MailMetrics::new(registry),
+            clock: Arc::default(),
         };
         metrics.register_commands(registry);
         metrics.register_batches(registry);
@@ -86,6 +89,17 @@ impl Metrics {
     /// How the queues stand that the worker needs.
     pub fn queue_states(&self) -> QueueStates {
         self.queue_states.clone()
+    }
+
+    /// As if this machine's clock were another one, for tests.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock: Arc::new(DatabaseClock::beside(clock)), ..self }
+    }
+
+    /// How far this machine's clock is from the database's, as the worker finds it.
+    pub fn clock(&self) -> Arc<DatabaseClock> {
+        Arc::clone(&self.clock)
     }
 
     fn register_commands(&self, registry: &mut Registry) {

@@ -82,9 +82,9 @@ impl<'a> Batch<'a> {
     ) -> Result<Self, Problem> {
         let texts = form.split(body, app.limits.batch_lines)?;
         let mut batch = Self { app, lines: Vec::with_capacity(texts.len()), entered: Vec::new() };
-        let mut seen = HashMap::new();
+        let (mut seen, now) = (HashMap::new(), app.clock.now());
         for (line, text) in texts {
-            let stand = match Order::of_line(text, line, key, caller) {
+            let stand = match Order::of_line(text, line, key, caller, now) {
                 Ok(order) => batch.first_or_same(order, &mut seen),
                 Err(problem) => Stand::Said(problem.into()),
             };

@@ -29,7 +29,7 @@ pub(crate) async fn publish(
         return Err(Problem::new(Code::NotJson, "the body must be of Content-Type application/json"));
     }
     let body = arrival::read(request, &app, app.limits.body_bytes).await?;
-    let Order { command, repeatable } = Order::single(&body, key.as_ref(), &caller)?;
+    let Order { command, repeatable } = Order::single(&body, key.as_ref(), &caller, app.clock.now())?;
     let entered = app.flying.enter(&(command.member_id.clone(), command.command_id));
     let Some(_entered) = entered else { return Err(in_flight()) };
     let patience = wait.map(Wait::duration).filter(|patience| !patience.is_zero());

@@ -20,13 +20,18 @@ pub(crate) struct Order {
 
 impl Order {
     /// The command of a request of its own.
-    pub(crate) fn single(body: &[u8], key: Option<&IdempotencyKey>, caller: &Caller) -> Result<Self, Problem> {
+    pub(crate) fn single(
+        body: &[u8],
+        key: Option<&IdempotencyKey>,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         let draft = decode_draft(body).map_err(|error| wrong(&error, caller))?;
         let named = key.map(|key| key.command_id(&draft.member_id));
         if draft.command_id.is_some() && named.is_some() && draft.command_id != named {
             return Err(Problem::invalid(HEADER, "must be the `command_id`, or left out, if the body has one"));
         }
-        Self::complete(draft, named, caller)
+        Self::complete(draft, named, caller, now)
     }
 
     /// The command at a line of a batch, counted from 1.
@@ -35,23 +40,24 @@ impl Order {
         line: usize,
         key: Option<&IdempotencyKey>,
         caller: &Caller,
+        now: Timestamp,
     ) -> Result<Self, Problem> {
         let draft = decode_draft(text).map_err(|error| wrong(&error, caller))?;
         if draft.command_id.is_some() && key.is_some() {
             return Err(Problem::invalid("command_id", "must be left out under an Idempotency-Key for the batch"));
         }
         let named = key.map(|key| key.command_id_at(line, &draft.member_id));
-        Self::complete(draft, named, caller)
+        Self::complete(draft, named, caller, now)
     }
 
-    fn complete(draft: Draft, named: Option<CommandId>, caller: &Caller) -> Result<Self, Problem> {
+    fn complete(draft: Draft, named: Option<CommandId>, caller: &Caller, now: Timestamp) -> Result<Self, Problem> {
         let command_type = draft.action.command_type();
         if !is_taken(command_type, caller) {
             return Err(not_taken(caller));
         }
         caller.require(scope_of(command_type))?;
         let repeatable = draft.command_id.is_some() || named.is_some();
-        let command = draft.completed(named.unwrap_or_else(CommandId::fresh), Timestamp::now());
+        let command = draft.completed(named.unwrap_or_else(CommandId::fresh), now);
         Ok(Self { command, repeatable })
     }
 }
@@ -91,6 +97,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     const ID: &str = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11";
 
     fn key(text: &str) -> IdempotencyKey {
@@ -110,30 +118,30 @@ mod tests {
 
     #[test]
     fn a_key_stands_for_one_command_and_a_uuid_is_its_id() {
-        let named = |text: &str| id(Order::single(&body(None), Some(&key(text)), &Caller::Anyone));
+        let named = |text: &str| id(Order::single(&body(None), Some(&key(text)), &Caller::Anyone, NOW));
         assert_eq!(named("order 991"), named("order 991"));
         assert_ne!(named("order 991"), named("order 992"));
         assert_eq!(named(ID), ID);
         assert_ne!(
-            id(Order::single(&body(None), None, &Caller::Anyone)),
-            id(Order::single(&body(None), None, &Caller::Anyone)),
+            id(Order::single(&body(None), None, &Caller::Anyone, NOW)),
+            id(Order::single(&body(None), None, &Caller::Anyone, NOW)),
             "fresh ids differ"
         );
     }
 
     #[test]
     fn a_key_and_an_id_must_not_disagree() {
-        assert_eq!(id(Order::single(&body(Some(ID)), Some(&key(ID)), &Caller::Anyone)), ID);
-        assert!(Order::single(&body(Some(ID)), Some(&key("order 991")), &Caller::Anyone).is_err());
-        assert!(Order::of_line(&body(Some(ID)), 1, Some(&key(ID)), &Caller::Anyone).is_err());
+        assert_eq!(id(Order::single(&body(Some(ID)), Some(&key(ID)), &Caller::Anyone, NOW)), ID);
+        assert!(Order::single(&body(Some(ID)), Some(&key("order 991")), &Caller::Anyone, NOW).is_err());
+        assert!(Order::of_line(&body(Some(ID)), 1, Some(&key(ID)), &Caller::Anyone, NOW).is_err());
     }
 
     #[test]
     fn each_line_under_a_key_is_a_command_of_its_own() {
-        let at = |line| id(Order::of_line(&body(None), line, Some(&key("closing 7")), &Caller::Anyone));
+        let at = |line| id(Order::of_line(&body(None), line, Some(&key("closing 7")), &Caller::Anyone, NOW));
         assert_eq!(at(1), at(1));
         assert_ne!(at(1), at(2));
-        assert_ne!(at(1), id(Order::single(&body(None), Some(&key("closing 7 1")), &Caller::Anyone)));
+        assert_ne!(at(1), id(Order::single(&body(None), Some(&key("closing 7 1")), &Caller::Anyone, NOW)));
     }
 
     #[test]
@@ -141,7 +149,7 @@ mod tests {
         let with = |command: &str, scopes: &[Scope]| {
             let caller = Caller::Holder(scopes.to_vec());
             let body = format!("{{\"v\":1,\"member_id\":\"ann\",{command},\"reason\":\"fraud\"}}");
-            Order::single(body.as_bytes(), None, &caller).map(drop).map_err(|problem| problem.code())
+            Order::single(body.as_bytes(), None, &caller, NOW).map(drop).map_err(|problem| problem.code())
         };
         let (end, earn) = ("\"type\":\"terminate\"", "\"type\":\"earn\",\"points\":5");
         assert_eq!(with(end, &[Scope::Operate]), Ok(()));

@@ -5,6 +5,7 @@
 
 mod batch;
 mod blocked;
+mod clock;
 mod http;
 mod openapi;
 mod refused;

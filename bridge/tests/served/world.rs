@@ -12,6 +12,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{COMMANDS, Rung, Topology};
 use loyalty_common::{Partition, amqp};
 use loyalty_local::{Durability, Postgres, Proxy, RabbitMq, Servers};
+use loyalty_store::clock::Clock;
 use loyalty_store::migrate;
 use loyalty_store::pool::{Pool, Use};
 use loyalty_worker::mail::MailSettings;
@@ -129,6 +130,13 @@ impl World {
         self.bridge_to(SecretUrl::new(self.amqp.expose().replace(&direct, &port(proxy.addr()))), limits).await
     }
 
+    /// A bridge on a machine with that clock.
+    pub(crate) async fn bridge_at(&self, clock: Clock, limits: Limits) -> Running {
+        let running = Self::start_bridge(BridgeSettings { limits, clock, ..self.bridge_settings() }).await;
+        crate::http::eventually(running.addr, "/readyz", 200).await;
+        running
+    }
+
     async fn bridge_to(&self, amqp: SecretUrl, limits: Limits) -> Running {
         self.bridge_for(amqp, limits, Admission::Anyone).await
     }
@@ -151,21 +159,32 @@ impl World {
     pub(crate) async fn lost_bridge(&self, admission: Admission, amqp: [&str; 2], database: [&str; 2]) -> Running {
         let wrong = |url: &SecretUrl, [right, wrong]: [&str; 2]| SecretUrl::new(url.expose().replace(right, wrong));
         let (amqp, database) = (wrong(&self.amqp, amqp), wrong(&self.database, database));
-        let running = Self::start_bridge(amqp, database, Limits::default(), admission).await;
+        let settings = BridgeSettings { amqp, database, admission, ..self.bridge_settings() };
+        let running = Self::start_bridge(settings).await;
         crate::http::eventually(running.addr, "/healthz", 200).await;
         running
     }
 
     async fn blind_bridge_to(&self, amqp: SecretUrl, limits: Limits, admission: Admission) -> Running {
-        Self::start_bridge(amqp, self.database.clone(), limits, admission).await
+        Self::start_bridge(BridgeSettings { amqp, admission, limits, ..self.bridge_settings() }).await
     }
 
-    async fn start_bridge(amqp: SecretUrl, database: SecretUrl, limits: Limits, admission: Admission) -> Running {
+    /// What a bridge beside this world's servers is told when nothing else is wanted.
+    fn bridge_settings(&self) -> BridgeSettings {
+        BridgeSettings {
+            amqp: self.amqp.clone(),
+            database: self.database.clone(),
+            admission: Admission::Anyone,
+            limits: Limits::default(),
+            clock: Clock::default(),
+        }
+    }
+
+    async fn start_bridge(settings: BridgeSettings) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
-        let settings = BridgeSettings { amqp, database, admission, limits };
         let shutdown = CancellationToken::new();
         let serving = loyalty_bridge::serve(settings, listener, metrics, Arc::new(registry), shutdown.clone());
         let task = tokio::spawn(async move { serving.await.unwrap() });

@@ -52,7 +52,7 @@ fn fields(event_type: EventType) -> Vec<(&'static str, Tree)> {
     let points = || ("points", value::points());
     match event_type {
         EventType::CommandRefused => {
-            fields.extend([("code", value::one_of("Why.", RefusalCode::ALL)), points()]);
+            fields.extend([("code", value::one_of("Why.", &RefusalCode::GIVEN)), points()]);
         }
         EventType::PointsEarned | EventType::PointsSpent => fields.push(points()),
         EventType::RewardGranted => fields.push(("reward", reward())),

@@ -124,6 +124,7 @@ fn plain_fold(commands: &[Command]) -> (Standing, Vec<i64>, usize) {
             }
             Decision::Refused(_) => deltas.push(0),
             Decision::Parked => panic!("what waits comes after the enrolment"),
+            Decision::Ahead => panic!("no command is ahead"),
         }
     }
     (standing, deltas, rewards)

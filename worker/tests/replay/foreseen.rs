@@ -245,6 +245,9 @@ fn agrees(prediction: &Prediction, end: Option<&Concluded>, enrols: bool, waits:
         (Prediction::Broken { reason: Reason::Failed, .. }, Some(Concluded::Dead { reason, .. })) => {
             *reason == Reason::Failed
         }
+        (Prediction::Broken { reason: Reason::ClockAhead, .. }, Some(Concluded::Dead { reason, .. })) => {
+            *reason == Reason::ClockAhead
+        }
         // What cannot be sent is not sent.
         (Prediction::Broken { .. }, None) => released,
         _ => false,

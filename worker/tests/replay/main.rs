@@ -1,5 +1,6 @@
 //! Rehearsals, replays and the sweep against a real database and a real broker, with a worker that applies.
 
+mod ahead;
 mod foreseen;
 mod foreseen_mails;
 mod interrupted;

@@ -94,6 +94,11 @@ impl World {
 
     /// A worker that takes commands by now.
     pub(crate) async fn worker(&self) -> Worker {
+        self.worker_with(Metrics::new(&mut Registry::default())).await
+    }
+
+    /// The same, with metrics to look at.
+    pub(crate) async fn worker_with(&self, metrics: Metrics) -> Worker {
         let (stop, (consuming, mut consumes)) = (CancellationToken::new(), watch::channel(false));
         let smtp = Some(SecretUrl::new(self.mailbox.url()));
         let settings = Settings {
@@ -104,7 +109,6 @@ impl World {
             mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
             limits: Limits::default(),
         };
-        let metrics = Metrics::new(&mut Registry::default());
         let task = tokio::spawn(run(settings, metrics, consuming, stop.clone()));
         consumes.wait_for(|consumes| *consumes).await.expect("the worker lives");
         Worker { stop, task }
