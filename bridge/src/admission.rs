@@ -119,6 +119,15 @@ impl Door {
         Self { admission, known, patience }
     }
 
+    /// Whether it serves whoever reaches it, or may do so for all that is known.
+    pub(crate) fn may_be_open(&self) -> bool {
+        match self.admission {
+            Admission::Anyone => true,
+            Admission::UntilTokens => self.known.borrow().as_ref().is_none_or(|known| !known.valid.is_claimed()),
+            Admission::Tokens => false,
+        }
+    }
+
     /// Whether an operator asks, by a token: where nobody is asked for one, nobody is known to be an operator.
     pub(crate) async fn admits_operator(&self, headers: &HeaderMap) -> bool {
         if !headers.contains_key(header::AUTHORIZATION) {

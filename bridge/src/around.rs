@@ -1,5 +1,5 @@
 //! What happens around a request, from the outside in: it is counted and timed, its answer is kept out of caches, a panic
-//! is caught; its sender is let in, if the route asks for that; and if it asks broker or database, it becomes part of a
+//! is caught; it must be meant for this bridge and no other's web page's; its sender is let in, if the route asks for that; and if it asks broker or database, it becomes part of a
 //! trace, takes one of the places, and ends in time.
 //!
 //! One layer does it all. A layer of axum boxes the service and the future of what is inside, and every wake of a
@@ -46,6 +46,9 @@ pub(crate) async fn around(State((app, needs)): State<(Arc<App>, Needs)>, reques
 }
 
 async fn answer(app: &App, needs: Needs, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = app.host_guard.check(&request, app.door.may_be_open()) {
+        return problem.into_response();
+    }
     if matches!(needs, Needs::Place | Needs::Admission)
         && let Err(problem) = admission::admit(app, &mut request).await
     {

@@ -17,6 +17,7 @@ mod carry;
 mod clock;
 mod flying;
 mod health;
+mod host_guard;
 mod key;
 mod limits;
 mod lookup;
@@ -34,6 +35,7 @@ mod traced;
 mod v1;
 mod waiting;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use loyalty_common::secret::SecretUrl;
@@ -47,12 +49,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use admission::Admission;
+pub use host_guard::{Hosts, HostsError};
 pub use limits::Limits;
 pub use metrics::Metrics;
 
 use admission::Door;
 use api::Published;
 use flying::Flying;
+use host_guard::HostGuard;
 use lookup::Lookup;
 use waiting::Waiting;
 
@@ -65,6 +69,8 @@ pub struct BridgeSettings {
     pub database: SecretUrl,
     /// Whom it serves.
     pub admission: Admission,
+    /// By which names it may be asked for, beside those of this machine and its own address.
+    pub hosts: Hosts,
     /// What it may hold, and how long anything may take.
     pub limits: Limits,
     /// What it takes for the time while the database has not said it.
@@ -80,12 +86,9 @@ pub async fn serve(
     registry: Arc<Registry>,
     shutdown: CancellationToken,
 ) -> Result<(), BridgeError> {
-    let BridgeSettings { amqp, database, admission, limits, clock } = settings;
-    let Limits { requests, confirm_timeout, .. } = limits;
-    // Somebody stands at the till.
-    let window = Window { window: requests, confirm_timeout, when_blocked: WhenBlocked::GiveUp };
-    let producer = Producer::start(amqp, "bridge", window);
-    let app = Arc::new(App::new(producer, &database, admission, limits, clock, metrics, registry)?);
+    let limits = settings.limits;
+    let address = listener.local_addr().map_err(BridgeError::Listener)?;
+    let app = Arc::new(App::new(settings, address, metrics, registry)?);
     tokio::spawn(clock::keep(Arc::clone(&app.clock), app.pool.clone(), shutdown.clone()));
     server::run(listener, routes::router(app), &limits, &shutdown).await;
     Ok(())
@@ -97,6 +100,9 @@ pub enum BridgeError {
     /// The settings make no sense to the store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nobody can reach it.
+    #[error("the listener has no address")]
+    Listener(#[source] std::io::Error),
 }
 
 /// What all requests share.
@@ -104,6 +110,7 @@ pub enum BridgeError {
 struct App {
     producer: Producer,
     door: Door,
+    host_guard: HostGuard,
     /// For reads by key.
     pool: Pool,
     /// The time that it stamps with.
@@ -126,18 +133,20 @@ struct App {
 
 impl App {
     fn new(
-        producer: Producer,
-        database: &SecretUrl,
-        admission: Admission,
-        limits: Limits,
-        clock: Clock,
+        settings: BridgeSettings,
+        address: SocketAddr,
         metrics: Metrics,
         registry: Arc<Registry>,
     ) -> Result<Self, StoreError> {
-        let pool = Pool::with_patience(database, Use::Keys, limits.database_connections, limits.read_timeout)?;
+        let BridgeSettings { amqp, database, admission, hosts, limits, clock } = settings;
+        let Limits { requests, confirm_timeout, .. } = limits;
+        // Somebody stands at the till.
+        let window = Window { window: requests, confirm_timeout, when_blocked: WhenBlocked::GiveUp };
+        let pool = Pool::with_patience(&database, Use::Keys, limits.database_connections, limits.read_timeout)?;
         Ok(Self {
-            producer,
-            searches: Pool::with_patience(database, Use::Queries, limits.searches, limits.search_timeout)?,
+            producer: Producer::start(amqp, "bridge", window),
+            searches: Pool::with_patience(&database, Use::Queries, limits.searches, limits.search_timeout)?,
+            host_guard: HostGuard::new(hosts, address),
             door: Door::start(admission, pool.clone(), limits.read_timeout),
             lookup: Lookup::start(pool.clone(), &limits),
             waiting: Waiting::start(pool.clone(), &limits, metrics.clone()),

@@ -28,6 +28,10 @@ closed_set! {
         InvalidToken = "invalid_token",
         /// The token is for something else.
         InsufficientScope = "insufficient_scope",
+        /// `Host` is none of this bridge's names.
+        UnknownHost = "unknown_host",
+        /// A web page of another origin asks.
+        CrossSite = "cross_site",
         /// The body is over its bound.
         TooLarge = "too_large",
         /// The body did not arrive in time.
@@ -79,6 +83,8 @@ impl Code {
             Self::NoToken => "a token is needed, as `Authorization: Bearer loyalty_...`",
             Self::InvalidToken => "the token is not valid here",
             Self::InsufficientScope => "the token is for something else",
+            Self::UnknownHost => "the bridge is not known by that host",
+            Self::CrossSite => "a web page of another origin may not use a bridge that asks for no tokens",
             Self::TooLarge => "the body is over its bound",
             Self::TooSlow => "the body did not arrive in time",
             Self::NotJson => "the body is not of a media type that is read here",
@@ -122,7 +128,8 @@ impl Code {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::InsufficientScope => StatusCode::FORBIDDEN,
+            Self::InsufficientScope | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -9,14 +9,13 @@ use axum::http::Request;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use loyalty_common::secret::SecretUrl;
-use loyalty_producer::Producer;
+use loyalty_store::clock::Clock;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
-use loyalty_store::clock::Clock;
-
 use crate::around::{Needs, around};
-use crate::{Admission, App, Limits, Metrics, routes};
+use crate::host_guard::Hosts;
+use crate::{Admission, App, BridgeSettings, Limits, Metrics, routes};
 
 /// Nobody listens on port 1.
 const AMQP: &str = "amqp://loyalty:s3cret@127.0.0.1:1/shop";
@@ -29,10 +28,16 @@ fn app_with(limits: Limits) -> Arc<App> {
 fn app_for(admission: Admission, limits: Limits) -> Arc<App> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let producer = Producer::start(SecretUrl::new(AMQP), "test", loyalty_producer::Limits::default());
-    let (database, clock) = (SecretUrl::new(DATABASE), Clock::default());
-    let app = App::new(producer, &database, admission, limits, clock, metrics, Arc::new(registry)).expect("a URL");
-    Arc::new(app)
+    let settings = BridgeSettings {
+        amqp: SecretUrl::new(AMQP),
+        database: SecretUrl::new(DATABASE),
+        admission,
+        hosts: Hosts::default(),
+        limits,
+        clock: Clock::default(),
+    };
+    let address = ([127, 0, 0, 1], 5000).into();
+    Arc::new(App::new(settings, address, metrics, Arc::new(registry)).expect("a URL"))
 }
 
 fn bridge_with(limits: Limits) -> Router {
@@ -47,7 +52,9 @@ fn bridge() -> Router {
 async fn ask(bridge: &Router, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let request = headers
         .iter()
-        .fold(Request::builder().method(method).uri(path), |request, (name, value)| request.header(*name, *value));
+        .fold(Request::builder().method(method).uri(path).header("host", "localhost"), |request, (name, value)| {
+            request.header(*name, *value)
+        });
     let request = request.body(Body::from(body.to_owned())).expect("a request");
     let response = bridge.clone().oneshot(request).await.expect("an answer");
     let mut said = vec![response.status().as_u16().to_string()];
@@ -280,7 +287,12 @@ async fn no_answer_is_kept_in_a_cache() {
     let guarded = app_for(Admission::Tokens, Limits { read_timeout: Duration::from_millis(1), ..Limits::default() });
     let guarded = routes::router(guarded);
     let check = async |bridge: &Router, method: &str, path: &str, status: u16| {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .body(Body::empty())
+            .expect("a request");
         let response = bridge.clone().oneshot(request).await.expect("an answer");
         let kept = response.headers().get("cache-control").map(|value| value.to_str().expect("text"));
         assert_eq!((response.status().as_u16(), kept), (status, Some("no-store")), "{method} {path}");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use loyalty_bridge::{BridgeSettings, Limits, Metrics};
+use loyalty_bridge::{BridgeSettings, Hosts, Limits, Metrics};
 use loyalty_store::clock::Clock;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -36,6 +36,24 @@ pub(crate) struct Bridge {
     http: SocketAddr,
     #[command(flatten)]
     open: Open,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// By which names a bridge is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Names {
+    /// Host names and addresses by which the bridge is asked for, with commas between them, beside localhost and the
+    /// address where it listens. A bridge without tokens takes no others; one with tokens takes any unless this is given
+    #[arg(long, value_name = "HOSTS", env = "LOYALTY_HOSTS")]
+    hosts: Option<Hosts>,
+}
+
+impl Names {
+    /// The names, none if none were given.
+    pub(crate) fn hosts(self) -> Hosts {
+        self.hosts.unwrap_or_default()
+    }
 }
 
 impl Bridge {
@@ -44,6 +62,7 @@ impl Bridge {
             amqp: context.settings.amqp()?,
             admission: self.open.admission(self.http, &context.settings.database()?).await?,
             database: context.settings.database()?,
+            hosts: self.names.hosts(),
             limits: Limits::default(),
             clock: Clock::default(),
         };

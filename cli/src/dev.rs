@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
-use loyalty_bridge::{Admission, BridgeSettings};
+use loyalty_bridge::{Admission, BridgeSettings, Hosts};
 use loyalty_store::clock::Clock;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Context;
 use crate::admission::Open;
-use crate::bridge::DEFAULT_ADDRESS;
+use crate::bridge::{DEFAULT_ADDRESS, Names};
 use crate::exit::{Answer, Usage};
 use crate::service::stop_on_signal;
 use crate::settings::config::Config;
@@ -50,6 +50,8 @@ pub(crate) struct Dev {
     http: Option<SocketAddr>,
     #[command(flatten)]
     open: Open,
+    #[command(flatten)]
+    names: Names,
 }
 
 impl Dev {
@@ -67,7 +69,7 @@ impl Dev {
             return Ok(Answer::Yes);
         };
         let house = house?;
-        let result = serve(&house, config, listener, &lock, &stop).await;
+        let result = serve(&house, config, (listener, self.names.hosts()), &lock, &stop).await;
         say("Stopping ...");
         // Nobody should find servers that are about to go.
         drop(lock);
@@ -101,7 +103,7 @@ fn open_to_all(address: SocketAddr) -> Usage {
 async fn serve(
     house: &House,
     config: Config,
-    listener: TcpListener,
+    (listener, hosts): (TcpListener, Hosts),
     lock: &Lock,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -112,7 +114,8 @@ async fn serve(
         (loyalty_worker::Metrics::new(&mut registry), loyalty_bridge::Metrics::new(&mut registry));
     let (consuming, consumes) = watch::channel(false);
     let worker = loyalty_worker::run(worker_settings(house, config), worker_metrics, consuming, stop.clone());
-    let bridge = loyalty_bridge::serve(bridge_settings(house), listener, bridge_metrics, registry.into(), stop.clone());
+    let bridge =
+        loyalty_bridge::serve(bridge_settings(house, hosts), listener, bridge_metrics, registry.into(), stop.clone());
     let services = async {
         // Together: when one fails the other is given up, since half of this is of no use.
         tokio::try_join!(async { anyhow::Ok(worker.await?) }, async { anyhow::Ok(bridge.await?) }).map(drop)
@@ -144,13 +147,13 @@ fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
     }
 }
 
-fn bridge_settings(house: &House) -> BridgeSettings {
-    let limits = loyalty_bridge::Limits::default();
+fn bridge_settings(house: &House, hosts: Hosts) -> BridgeSettings {
     BridgeSettings {
         amqp: house.amqp.clone(),
         database: house.database.clone(),
         admission: Admission::Anyone,
-        limits,
+        hosts,
+        limits: loyalty_bridge::Limits::default(),
         clock: Clock::default(),
     }
 }

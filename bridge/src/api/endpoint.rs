@@ -49,7 +49,7 @@ pub(crate) struct Answer {
 }
 
 /// The codes that any request may meet before its route is asked.
-const EVERYWHERE: [Code; 3] = [Code::Busy, Code::TookTooLong, Code::Internal];
+const EVERYWHERE: [Code; 5] = [Code::UnknownHost, Code::CrossSite, Code::Busy, Code::TookTooLong, Code::Internal];
 
 /// The codes of a route that asks for a token. The tokens are in the database.
 const GUARDED: [Code; 4] = [Code::NoToken, Code::InvalidToken, Code::InsufficientScope, Code::DatabaseAway];

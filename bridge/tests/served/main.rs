@@ -5,6 +5,7 @@
 
 mod batch;
 mod blocked;
+mod browser;
 mod clock;
 mod http;
 mod openapi;
@@ -255,7 +256,7 @@ async fn a_stopping_bridge_answers_what_is_under_way_and_takes_no_more() {
 async fn who_sends_no_end_of_a_head_is_cut_off() {
     let world = World::start("heads").await;
     let bridge = world.bridge(Limits { head_timeout: Duration::from_millis(300), ..Limits::default() }).await;
-    assert_eq!(http::raw(bridge.addr, "GET /123 HTTP/1.1\r\nHost: x\r\n").await, "", "slow");
+    assert_eq!(http::raw(bridge.addr, "GET /123 HTTP/1.1\r\nHost: localhost\r\n").await, "", "slow");
     let wide = format!("GET /123 HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
     assert!(http::raw(bridge.addr, &wide).await.starts_with("HTTP/1.1 431"), "wide");
 }
@@ -267,8 +268,9 @@ async fn who_sends_no_end_of_a_body_is_answered_all_the_same() {
     let slow = world.bridge(Limits { body_timeout: short, ..Limits::default() }).await;
     let long = world.bridge(Limits { request_timeout: short, ..Limits::default() }).await;
     for path in ["/ann", "/v1/commands", "/v1/commands/batch"] {
-        let head =
-            format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
+        );
         let said = http::raw(slow.addr, &head).await;
         assert!(said.starts_with("HTTP/1.1 408") && said.contains("too_slow"), "{path}: {said}");
         let said = http::raw(long.addr, &head).await;
@@ -282,7 +284,7 @@ async fn who_never_reads_an_answer_is_cut_off() {
     let bridge = world.bridge(Limits { write_timeout: Duration::from_millis(300), ..Limits::default() }).await;
     let mut stream = tokio::net::TcpStream::connect(bridge.addr).await.unwrap();
     let asking = async {
-        let requests = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        let requests = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
         // Until the answers fill every buffer between us, and it gives up.
         while tokio::io::AsyncWriteExt::write_all(&mut stream, requests.as_bytes()).await.is_ok() {}
     };

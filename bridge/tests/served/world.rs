@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lapin::options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
-use loyalty_bridge::{Admission, BridgeSettings, Limits, Metrics};
+use loyalty_bridge::{Admission, BridgeSettings, Hosts, Limits, Metrics};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{COMMANDS, Rung, Topology};
 use loyalty_common::{Partition, amqp};
@@ -175,6 +175,7 @@ impl World {
             amqp: self.amqp.clone(),
             database: self.database.clone(),
             admission: Admission::Anyone,
+            hosts: Hosts::default(),
             limits: Limits::default(),
             clock: Clock::default(),
         }

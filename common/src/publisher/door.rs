@@ -45,6 +45,11 @@ impl Door {
         self.heard = Some(Instant::now());
     }
 
+    /// Whatever was heard, the next message asks anew.
+    pub(super) fn ask_anew(&mut self) {
+        self.heard = None;
+    }
+
     /// Asks on behalf of a message to this exchange, which waits for the answer no longer than `until`. Does nothing
     /// while the last question is open.
     pub(super) fn knock(&mut self, exchange: &'static str, until: Instant) {

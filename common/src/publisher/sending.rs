@@ -153,6 +153,8 @@ impl Sending {
                 }
             }
         }
+        // An alarm may come between this and the first message.
+        door.ask_anew();
         self.link.send_if_modified(|link| {
             let is_blocked = matches!(link, Link::Blocked(_));
             *link = if is_blocked { link.clone() } else { Link::Up };

@@ -35,7 +35,7 @@ impl Client {
 
     /// Posts a body and returns the answer's, which must have that status.
     pub(crate) async fn post(&mut self, path: &str, media_type: &str, body: Vec<u8>, status: u16) -> Result<Bytes> {
-        let request = Request::post(path).header("host", "bench").header("content-type", media_type);
+        let request = Request::post(path).header("host", "localhost").header("content-type", media_type);
         self.ask(request.body(Full::new(body.into()))?, status).await
     }
 
@@ -60,6 +60,6 @@ pub(crate) async fn ready(address: SocketAddr) -> Result<()> {
 }
 
 async fn asked(address: SocketAddr) -> Result<Bytes> {
-    let request = Request::get("/readyz").header("host", "bench").body(Full::default())?;
+    let request = Request::get("/readyz").header("host", "localhost").body(Full::default())?;
     Client::connect(address).await?.ask(request, 200).await
 }
