@@ -1,19 +1,30 @@
 //! `loyalty import`: a file of purchases or commands, published once however often it is imported.
 //!
-//! Read in this order: `rows` says what a row is, `reader` makes commands of rows, `row_ids` gives them ids that stay,
-//! `sending` publishes what is new, `follow` waits for the fates, `summary` says what was counted.
+//! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and the
+//! delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields, `csv_rows`
+//! and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids` gives them ids that stay, `run`
+//! goes through the file, `sending` publishes what is new, `follow` waits for the fates.
 
+mod accidents;
+mod addresses;
 mod amount;
 mod csv_rows;
+mod dialect;
+mod encoding;
 mod follow;
+mod form;
 mod jsonl_rows;
+mod lines;
 mod mapping;
 mod moment;
 mod problems;
 mod reader;
+mod records;
 mod row_ids;
 mod rows;
+mod run;
 mod sending;
+mod split;
 mod summary;
 mod template;
 #[cfg(test)]
@@ -21,54 +32,59 @@ mod tests;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::Use;
-use loyalty_store::{Pool, StoreError, standings};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use loyalty_store::{Pool, standings};
 
 use crate::Context;
 use crate::exit::{Answer, Usage};
 use crate::service::stop_on_signal;
-use csv_rows::CsvRows;
-use follow::{CHUNKS_WAITING_MAX, Fates, Follower};
+use addresses::Addresses;
+use csv_rows::{CsvRows, Reading};
+use encoding::Decoded;
+use form::Form;
 use jsonl_rows::JsonlRows;
+use lines::Lines;
 use mapping::Mapping;
 use problems::Problems;
-use reader::{Chunk, Reader};
+use reader::{Reader, Wanted};
 use rows::Rows;
-use sending::{Asked, Sender, Sent};
+use run::{Run, warn_of};
+use sending::Known;
 use summary::{LEGEND, Summary};
 use template::{Place, Template};
+
+/// How long `--dry-run` waits for a database that it can do without.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Publish a file of purchases or commands
 ///
 /// A CSV file with a header line becomes one `earn` a row: say which columns hold the member and the amount, and how
-/// many points a unit is worth. A JSON Lines file holds one command of the contract a line; `v` and `command_id` may
-/// be left out.
+/// many points a unit is worth. Delimiter, UTF-16, a title above the header and decimal commas are found; what can be
+/// read two ways is refused until a flag says which. A JSON Lines file holds one command of the contract a line; `v` and
+/// `command_id` may be left out.
 ///
-/// Importing the same file again changes nothing, and an import that was stopped goes on where it was: a row's id is
-/// made from the import's name (--name), the row's own content and how many equal rows came before it. So two equal
-/// purchases stay two, and a file that grew by new rows adds just these. A row that was edited is a new row, unless
-/// --id names a column that tells which one it is. Files of the same name are the same import: give --name where a
-/// file without dates comes anew each day.
+/// Importing the same file again changes nothing, and an import that was stopped goes on where it was. Give --id with
+/// the column of the order's number wherever there is one: then an order counts once, in however many exports it stands.
+/// Without it a row's id is made from the import's name (--name), the row's member, amount and time, and how many rows
+/// before it said the same. So two equal purchases stay two, and a file that grew by new rows adds just these; a row
+/// whose amount was edited is a new row, and exports of one name must each hold all rows of the one before. Files of the
+/// same name are the same import: give --name where another file comes under the name of an old one.
 ///
-/// Rows that cannot be used are told with their lines and stop nothing.
+/// Every row that is not used is told with its line and stops nothing. Exit code 1 if a row could not be used, was
+/// refused or set aside; an amount too small for a point is told too, and no fault.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE, after_long_help = format!("{EXAMPLE}\n\n{LEGEND}"))]
 pub(crate) struct Import {
-    /// The file: .csv, or .jsonl (also .ndjson)
+    /// The file: .csv, .tsv or .txt, or .jsonl (also .ndjson)
     file: PathBuf,
     /// Enrol each member at first sight, at the time of that row; who is a member or has left is left alone
     #[arg(long)]
     enroll: bool,
-    /// The address to enrol members with, with {member} and {COLUMN} filled in: '{member}@example.com', '{email}'
+    /// The address to enrol members with, with {member} and {COLUMN} filled in: '{member}@example.com', '{email}'. Where
+    /// the first row of a member has none, that of a later row
     #[arg(long, value_name = "TEMPLATE", requires = "enroll")]
     email: Option<String>,
     /// What the ids are made from besides the rows; by default the file's name
@@ -77,42 +93,64 @@ pub(crate) struct Import {
     /// Wait until every command has a fate: applied, refused, parked or dead
     #[arg(long)]
     wait: bool,
-    /// Read and check everything, publish nothing; needs no servers
+    /// Read and check everything, publish nothing. Says too what is known already, if the database can be asked
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
-    /// Also write the rows that cannot be used to this file, as CSV with line and problem
+    /// Also write every row that is told of to this file: as CSV with its line and the problem before its own columns
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
-    // Last, since its heading is that of all flags after it.
+    // Last, since a heading is that of all flags after it.
     #[command(flatten)]
     mapping: Mapping,
+    #[command(flatten)]
+    form: Form,
 }
 
 const EXAMPLE: &str = "\
 Example, ten points a dollar:
   loyalty import examples/cdnow-sample.csv --member customer_id --amount amount --rate 10 --at date \\
-      --enroll --email '{member}@example.com' --wait";
+      --enroll --email '{member}@example.com' --wait
+
+An export of a shop, whose orders come again each night:
+  loyalty import orders.csv --member customer_id --amount total --rate 10 --at created_at --id order_number \\
+      --zone Europe/Berlin --enroll --email '{email}' --errors rejected.csv --wait
+
+A spreadsheet from Germany, looked at first:
+  loyalty import umsatz.csv --member Kunde --amount Betrag --rate 10 --at Datum --id Bestellnummer \\
+      --decimal , --date-format '%d.%m.%Y' --encoding windows-1252 --dry-run";
 
 impl Import {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
         let began = Instant::now();
         // Every wrong usage shows before anything is sent.
+        let rows = self.open()?;
+        let name = self.name()?;
+        warn_of(rows.warnings());
+        let problems = Problems::new(self.errors()?, &rows.written_as())?;
+        let sources = problems.wants_rows();
+        let addresses = self.addresses().await?;
         let size = std::fs::metadata(&self.file).map_or(0, |metadata| metadata.len());
-        let reader = Reader::new(self.open()?, &self.name()?, self.enroll);
-        let problems = Problems::new(self.errors.as_deref())?;
-        let stop = stop_on_signal()?;
-        let mut run = Run { summary: Summary::default(), problems, bar: progress_bar(size), stop };
-        let finished =
-            if self.dry_run { run.read_only(reader).await } else { run.publish(reader, context, self.wait).await };
-        run.bar.finish_and_clear();
+        let mut run = Run::new(problems, size, stop_on_signal()?);
+        let wanted = |now| Wanted { name: &name, enrol: self.enroll, sources, now, addresses };
+        let finished = if self.dry_run {
+            let known = known_if_there(context).await;
+            let now = known.as_ref().map_or_else(Timestamp::now, |(_, clock)| *clock);
+            run.read_only(Reader::new(rows, wanted(now)), known.map(|(known, _)| known)).await
+        } else {
+            // One connection asks what is known, the other follows what was sent.
+            let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
+            let now = standings::clock(&pool).await?;
+            run.publish(Reader::new(rows, wanted(now)), context, pool, self.wait.then_some(now)).await
+        };
         // What went well is told even when something did not: the next run begins there.
+        let faults = run.finish();
         run.summary.set_time(began.elapsed());
-        eprint!("{}", run.problems.finish()?);
         context.output.answer(&run.summary, Summary::text)?;
         if run.stop.is_cancelled() {
             eprintln!("Stopped early. Repeat the same import to go on; nothing is doubled.");
         }
-        Ok((finished? && run.summary.dead() == 0).into())
+        run.close()?;
+        Ok((finished? && faults == 0).into())
     }
 
     /// The name that ids are made from.
@@ -128,23 +166,71 @@ impl Import {
         }
     }
 
+    /// Where errors are written, which empties the file.
+    fn errors(&self) -> Result<Option<&Path>, Usage> {
+        let there = |path: &Path| path.canonicalize().ok();
+        let errors = self.errors.as_deref();
+        if errors.and_then(there).is_some_and(|errors| there(&self.file) == Some(errors)) {
+            return Err(Usage("--errors: is the file that is imported".to_owned()));
+        }
+        Ok(errors)
+    }
+
     fn open(&self) -> anyhow::Result<Rows> {
         let extension = self.file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         let is_csv = match extension.to_ascii_lowercase().as_str() {
-            "csv" => true,
+            "csv" | "tsv" | "tab" | "txt" => true,
             "jsonl" | "ndjson" => false,
-            _ => return Err(Usage(format!("{}: the name must end in .csv or .jsonl", self.file.display())).into()),
+            _ => {
+                let problem = "the name must end in .csv, .tsv, .txt or .jsonl";
+                return Err(Usage(format!("{}: {problem}", self.file.display())).into());
+            }
         };
-        let file = open_file(&self.file)?;
+        let lines = Lines::new(Decoded::open(open_file(&self.file)?, self.form.charset())?)?;
         if is_csv {
-            let find = |names| Ok(self.mapping.columns(names, self.email.as_deref())?);
-            return Ok(Rows::Csv(Box::new(CsvRows::open(file, Timestamp::now(), find)?)));
+            let rows = CsvRows::open(lines, self.form.delimiter(), &self.mapping, |names| self.reading(names))?;
+            return Ok(Rows::Csv(Box::new(rows)));
         }
         self.mapping.refuse_any()?;
+        self.form.refuse_for_json_lines()?;
         let member = |name: &str| (name == "member").then_some(Place::Member);
         let address = self.email.as_deref().map(|text| Template::compile(text, member)).transpose()?;
-        Ok(Rows::Jsonl(Box::new(JsonlRows::new(file, address))))
+        Ok(Rows::Jsonl(Box::new(JsonlRows::new(lines, address))))
     }
+
+    fn reading(&self, names: Vec<String>) -> Result<Reading, Usage> {
+        Ok(Reading {
+            columns: self.mapping.columns(names, self.email.as_deref())?,
+            decimal: self.form.decimal(),
+            moments: self.form.moments(),
+            imported_at: Timestamp::now(),
+        })
+    }
+
+    /// The addresses of members whose first row has none, where rows have addresses and can be read twice.
+    async fn addresses(&self) -> anyhow::Result<Addresses> {
+        let in_rows = self.email.as_deref().is_some_and(|template| template.replace("{member}", "").contains('{'));
+        if !in_rows || !std::fs::metadata(&self.file).is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(Addresses::default());
+        }
+        let rows = self.open()?;
+        let reading = tokio::task::spawn_blocking(move || Addresses::read(rows));
+        Ok(reading.await.expect("reading does not panic and is not aborted")?)
+    }
+}
+
+/// The database and its clock, for a dry run, which can do without.
+async fn known_if_there(context: &Context) -> Option<(Known, Timestamp)> {
+    let asked = async {
+        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let clock = standings::clock(&pool).await?;
+        anyhow::Ok((Known(pool), clock))
+    };
+    let known = tokio::time::timeout(CLOCK_PATIENCE, asked).await.ok().and_then(Result::ok);
+    if known.is_none() {
+        eprintln!("The database was not asked: what it knows already is not foreseen.");
+    }
+    known
 }
 
 fn open_file(path: &Path) -> anyhow::Result<File> {
@@ -155,118 +241,4 @@ fn open_file(path: &Path) -> anyhow::Result<File> {
         return Err(named("is a directory".to_owned()).into());
     }
     Ok(file)
-}
-
-/// An import under way.
-struct Run {
-    summary: Summary,
-    problems: Problems,
-    bar: ProgressBar,
-    stop: CancellationToken,
-}
-
-impl Run {
-    /// Reads and counts. False if it was stopped.
-    async fn read_only(&mut self, reader: Reader) -> anyhow::Result<bool> {
-        let mut chunks = reader.start();
-        while let Some(chunk) = self.next(&mut chunks).await {
-            let mut chunk = chunk?;
-            self.count(&mut chunk)?;
-        }
-        Ok(!self.stop.is_cancelled())
-    }
-
-    /// Publishes, and waits for the fates if asked to. False if it was stopped.
-    async fn publish(&mut self, reader: Reader, context: &Context, wait: bool) -> anyhow::Result<bool> {
-        // One connection asks what is known, the other follows what was sent.
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
-        let amqp = context.settings.amqp()?;
-        let since = standings::clock(&pool).await?;
-        let producer = Producer::connect(amqp, "import", Limits::default()).await?;
-        let following = wait.then(|| Following::start(pool.clone(), since));
-        let follower = following.as_ref().map(|following| following.chunks.clone());
-        let sender = Sender { pool, producer, follower };
-
-        let mut chunks = reader.start();
-        let mut sent = Ok(());
-        while let Some(chunk) = self.next(&mut chunks).await {
-            sent = self.send(&sender, chunk?).await;
-            if sent.is_err() {
-                break;
-            }
-        }
-        drop(sender);
-        if let Some(following) = following {
-            let fates = following.finish(&self.bar, &self.stop).await?;
-            self.summary.set_fates(fates);
-        }
-        sent.map(|()| !self.stop.is_cancelled())
-    }
-
-    async fn send(&mut self, sender: &Sender, mut chunk: Chunk) -> anyhow::Result<()> {
-        self.count(&mut chunk)?;
-        let mut sent = Sent::default();
-        let result = sender.send(&mut chunk, &mut sent).await;
-        self.summary.add_sent(sent);
-        self.problems.add(chunk.remarks)?;
-        result.context("the import ended early; repeat it later, nothing doubles")?;
-        self.bar.set_message(format!("{} rows, {} published", self.summary.rows(), self.summary.published()));
-        Ok(())
-    }
-
-    fn count(&mut self, chunk: &mut Chunk) -> anyhow::Result<()> {
-        let mut asked = Asked::default();
-        chunk.items.iter().for_each(|item| asked.count(item));
-        self.summary.add_asked(asked);
-        self.summary.add_rows(chunk.rows, chunk.skipped.len() as u64, chunk.repeated);
-        self.bar.set_position(chunk.bytes);
-        self.problems.add(std::mem::take(&mut chunk.skipped))
-    }
-
-    /// The next chunk, unless somebody pressed Ctrl-C.
-    async fn next<T>(&self, chunks: &mut mpsc::Receiver<T>) -> Option<T> {
-        self.stop.run_until_cancelled(chunks.recv()).await.flatten()
-    }
-}
-
-/// The task that waits for the fates of what was published.
-struct Following {
-    chunks: mpsc::Sender<Vec<reader::Item>>,
-    fates: watch::Receiver<Fates>,
-    task: JoinHandle<Result<(), StoreError>>,
-}
-
-impl Following {
-    fn start(pool: Pool, since: Timestamp) -> Self {
-        let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let (told, fates) = watch::channel(Fates::default());
-        Self { chunks, fates, task: tokio::spawn(Follower::new(pool, since, told).run(receiver)) }
-    }
-
-    /// Waits for the rest of the fates, or until somebody presses Ctrl-C.
-    async fn finish(self, bar: &ProgressBar, stop: &CancellationToken) -> anyhow::Result<Fates> {
-        let Self { chunks, mut fates, mut task } = self;
-        drop(chunks); // It ends with the last chunk.
-        loop {
-            tokio::select! {
-                ended = &mut task => {
-                    ended.expect("following does not panic and is not aborted")?;
-                    break;
-                }
-                Ok(()) = fates.changed() => bar.set_message(format!("{} decided", fates.borrow_and_update().all())),
-                () = stop.cancelled() => {
-                    task.abort();
-                    break;
-                }
-            }
-        }
-        let fates = *fates.borrow();
-        Ok(fates)
-    }
-}
-
-/// Shown on a terminal only.
-fn progress_bar(bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}").expect("the template is valid");
-    ProgressBar::new(bytes).with_style(style)
 }

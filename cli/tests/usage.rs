@@ -153,7 +153,7 @@ fn wrong_usage_says_what_is_allowed() {
     ");
     insta::assert_snapshot!(told(&["import", "june.xlsx"]), @r"
     2
-    error: june.xlsx: the name must end in .csv or .jsonl
+    error: june.xlsx: the name must end in .csv, .tsv, .txt or .jsonl
     ");
     insta::assert_snapshot!(told(&["import", "june.csv"]), @r"
     2

@@ -51,8 +51,10 @@ async fn importing_a_file_again_changes_nothing_and_a_new_row_adds_only_itself()
     let (summary, ended) = import(&world, &file).await;
     let expected =
         json!({"rows": 5, "published": 5, "skipped": 2, "applied": 5, "refused": 0, "duplicates": 0, "parked": 0});
-    assert_eq!((counts(&summary), ended.code), (expected, Some(0)), "{}", ended.log);
-    assert!(ended.log.contains("line 5") && ended.log.contains("line 6"), "rows are named by line:\n{}", ended.log);
+    assert_eq!((counts(&summary), ended.code), (expected, Some(1)), "{}", ended.log);
+    assert_eq!((&summary["too_small"], &summary["faults"]), (&json!(1), &json!(1)), "only the bad date needs a look");
+    assert!(ended.log.contains("\nline 5: "), "{}", ended.log);
+    assert!(ended.log.contains("error: line 6: "), "rows are named by line:\n{}", ended.log);
     let ann = ["enroll applied = 0", "earn 100 applied = 100", "earn 100 applied = 200"];
     assert_eq!(world.story("ann").await, ann, "two equal purchases stay two");
     assert_eq!(world.story("bob").await, ["enroll applied = 0", "earn 205 applied = 205"]);
@@ -60,14 +62,14 @@ async fn importing_a_file_again_changes_nothing_and_a_new_row_adds_only_itself()
     let (summary, ended) = import(&world, &file).await;
     let expected =
         json!({"rows": 5, "published": 0, "skipped": 2, "applied": 0, "refused": 0, "duplicates": 5, "parked": 0});
-    assert_eq!((counts(&summary), ended.code), (expected, Some(0)), "{}", ended.log);
+    assert_eq!((counts(&summary), ended.code), (expected, Some(1)), "{}", ended.log);
     assert_eq!(world.ledger_rows().await, 5);
 
     let file = write(&world, &format!("{PURCHASES}ann,2026-01-04,1.00\n"));
     let (summary, ended) = import(&world, &file).await;
     let expected =
         json!({"rows": 6, "published": 1, "skipped": 2, "applied": 1, "refused": 0, "duplicates": 5, "parked": 0});
-    assert_eq!((counts(&summary), ended.code), (expected, Some(0)), "{}", ended.log);
+    assert_eq!((counts(&summary), ended.code), (expected, Some(1)), "{}", ended.log);
     assert_eq!(world.member("ann").await.balance, 210);
     world.verified().await;
 }
@@ -115,10 +117,139 @@ async fn a_file_of_commands_is_imported_under_their_own_ids() {
     let summary: Value = serde_json::from_str(&ended.output).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let expected =
         json!({"rows": 4, "published": 3, "skipped": 1, "applied": 2, "refused": 1, "duplicates": 0, "parked": 0});
-    assert_eq!(counts(&summary), expected, "{}", ended.log);
+    assert_eq!((counts(&summary), ended.code), (expected, Some(1)), "{}", ended.log);
+    assert!(ended.log.contains("error: line 3: was refused: insufficient_points: "), "{}", ended.log);
+    assert!(ended.log.contains("error: line 4: `points` "), "{}", ended.log);
     let story = ["enroll applied = 0", "earn 5 applied = 5", "spend 6 insufficient_points = 5"];
     assert_eq!(world.story("ann").await, story);
     let id: Vec<_> = world.ledger_ids("ann").await.iter().map(ToString::to_string).collect();
     assert_eq!(id[1], "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11");
     world.verified().await;
+}
+
+/// Runs `loyalty import` of this content to its end, with the columns of a usual export at a point a unit.
+async fn import_as(world: &World, name: &str, content: &[u8], more: &[&str]) -> (Value, Ended) {
+    let path = world.dir().join(name);
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    std::fs::write(&path, content).expect("a file");
+    let columns =
+        ["--member", "customer_id", "--amount", "amount", "--rate", "1", "--at", "date", "--enroll", "--json"];
+    let file = path.to_str().expect("a path of ours");
+    let ended = world.loyalty(&[&["import", file], &columns[..], more].concat()).await.end().await;
+    let summary = serde_json::from_str(&ended.output).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    (summary, ended)
+}
+
+#[tokio::test]
+async fn no_row_is_lost_behind_a_quote_and_what_was_not_used_can_be_mended_and_imported() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let content = "customer_id;date;amount;note\n\
+        c1;2026-01-22;5,00;a\n\
+        c1;2026-01-22;6,00;\"oops\n\
+        c1;2026-01-23;7,00;b\n\
+        c1;9999-01-24;8,00;in another zone\n\
+        c1;2026-01-24;8,00;c\n";
+    let errors = world.dir().join("errors.csv");
+    let errors_flag = ["--wait", "--errors", errors.to_str().expect("a path of ours")];
+    let (summary, ended) = import_as(&world, "orders.csv", content.as_bytes(), &errors_flag).await;
+    assert_eq!((&summary["skipped"], &summary["faults"], ended.code), (&json!(2), &json!(2), Some(1)), "{ended:?}");
+    assert!(ended.log.contains("error: line 3: a quote is opened on this line and never closed"), "{}", ended.log);
+    assert!(ended.log.contains("error: line 5: the time is ahead of the clock"), "{}", ended.log);
+    assert_eq!(world.member("c1").await.balance, 20, "the rows behind the quote count");
+
+    let written = std::fs::read_to_string(&errors).expect("the errors");
+    let rows: Vec<_> = written.lines().map(|line| line.rsplit(';').next().expect("a column")).collect();
+    assert_eq!(rows, ["note", "\"\"\"oops\"", "in another zone"], "{written}");
+    let mended = written.replace("\"\"\"oops\"", "mended").replace("9999-", "2026-");
+    let (_, ended) = import_as(&world, "mended.csv", mended.as_bytes(), &["--wait"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(world.member("c1").await.balance, 34);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn the_same_orders_exported_on_three_days_count_once() {
+    let header = "order_id,customer_id,date,amount,status";
+    let days = [
+        "991,d1,2026-01-22,12.50,processing\n992,d1,2026-01-22,20.00,processing\n",
+        "991,d1,2026-01-22,12.50,completed\n992,d1,2026-01-22,20.00,processing\n993,d1,2026-01-23,7.00,processing\n",
+        "991,d1,2026-01-22,12.5,completed\r\n992,d1,2026-01-22,20,processing\r\n993,d1,2026-01-23,7,processing\r\n",
+    ];
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    for (day, orders) in days.iter().enumerate() {
+        let content = format!("{header}\n{orders}");
+        let (summary, ended) = import_as(&world, &format!("{day}/orders.csv"), content.as_bytes(), &["--wait"]).await;
+        assert_eq!(ended.code, Some(0), "{summary}: {}", ended.log);
+        assert!(ended.log.contains("warning: the column `order_id` looks like an order's number"), "{}", ended.log);
+        let by_id = content.replace("d1", "d2");
+        let flags = ["--wait", "--id", "order_id", "--reason", "{status}"];
+        let (_, ended) = import_as(&world, &format!("{day}/by_id.csv"), by_id.as_bytes(), &flags).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        assert!(!ended.log.contains("looks like an order's number"), "{}", ended.log);
+    }
+    assert_eq!(world.member("d1").await.balance, 39);
+    assert_eq!(world.member("d2").await.balance, 39);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_spreadsheet_in_utf_16_is_foreseen_and_imported() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let text = "\u{feff}Ums\u{e4}tze im Januar\r\n\r\nCustomer_ID;Date;Amount;Name\r\n\
+        c03;22.01.2026 10:00;1.234,50;J\u{fc}rgen\r\nc03;23.01.2026 10:00;12,50;J\u{fc}rgen\r\n";
+    let content: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let form = ["--date-format", "%d.%m.%Y %H:%M", "--zone", "Europe/Berlin", "--reason", "{name}"];
+    let foreseen = |name: &'static str| [&["--name", name, "--dry-run"], &form[..]].concat();
+    let (summary, ended) = import_as(&world, "januar.txt", &content, &foreseen("january")).await;
+    assert_eq!(
+        (&summary["commands"], &summary["duplicates"], ended.code),
+        (&json!(3), &json!(0), Some(0)),
+        "{ended:?}"
+    );
+    assert_eq!(world.ledger_rows().await, 0, "it was only looked at");
+
+    let flags = [&["--name", "january", "--wait"], &form[..]].concat();
+    let (_, ended) = import_as(&world, "januar.txt", &content, &flags).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let said =
+        "select occurred_at::text || ' ' || reason from ledger where member_id = 'c03' and type = 'earn' order by seq";
+    let said: Vec<String> = world.query(said, &[]).await.iter().map(|row| row.get(0)).collect();
+    assert_eq!(said, ["2026-01-22 09:00:00+00 J\u{fc}rgen", "2026-01-23 09:00:00+00 J\u{fc}rgen"]);
+    assert_eq!(world.member("c03").await.balance, 1_246);
+
+    let (summary, _) = import_as(&world, "januar.txt", &content, &foreseen("january")).await;
+    assert_eq!(
+        (&summary["duplicates"], &summary["known_members"]),
+        (&json!(3), &json!(0)),
+        "what is known is foreseen"
+    );
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn a_row_that_was_refused_or_has_changed_is_named_by_the_next_import_too() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let spend = r#"{"member_id":"ann","occurred_at":"2026-01-01T10:00:00Z","type":"spend","points":6}"#;
+    let enroll = r#"{"member_id":"ann","occurred_at":"2026-01-01T09:00:00Z","type":"enroll"}"#;
+    let path = world.dir().join("commands.jsonl");
+    std::fs::write(&path, format!("{enroll}\n{spend}\n")).expect("a file");
+    let file = path.to_str().expect("a path of ours");
+    for expected in
+        ["error: line 2: was refused: insufficient_points", "error: line 2: was refused before: insufficient_points"]
+    {
+        let ended = world.loyalty(&["import", file, "--wait"]).await.end().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.log.contains(expected), "{}", ended.log);
+    }
+    let by_id = ["--wait", "--id", "order"];
+    let content = |amount: &str| format!("order,customer_id,date,amount\n1,bob,2026-01-01,{amount}\n");
+    assert_eq!(import_as(&world, "orders.csv", content("5").as_bytes(), &by_id).await.1.code, Some(0));
+    let (_, ended) = import_as(&world, "orders.csv", content("6").as_bytes(), &by_id).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.log.contains("error: line 2: was imported before with other points; that stands"), "{}", ended.log);
+    assert_eq!(world.member("bob").await.balance, 5);
 }

@@ -1,17 +1,32 @@
 //! From an amount of money to points, exactly: decimal digits all the way, no floating point, rounded down once.
+//!
+//! A number that two countries read differently is refused until `--decimal` says which is meant.
 
 use loyalty_common::Points;
 use loyalty_common::text::{Invalid, POINTS_MAX};
 
-/// A number without sign, as it is written: its digits, and how many of them come after the point.
+/// A number without sign, as it is written: its digits, and how many of them come after the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decimal {
     digits: u128,
     scale: u32,
 }
 
+/// What stands before the fraction of an amount; the other one may then stand between its thousands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DecimalMark {
+    Point,
+    Comma,
+}
+
 /// The most digits of one number: the product of two such numbers fits a `u128`. More digits than money has.
 const DIGITS_MAX: usize = 18;
+
+/// What stands between thousands whatever the mark is: apostrophes and spaces, also those that do not break.
+const NEUTRAL_SEPARATORS: [char; 5] = ['\'', '\u{2019}', ' ', '\u{a0}', '\u{202f}'];
+
+/// Digits between two separators of thousands.
+const GROUP_DIGITS: usize = 3;
 
 /// Why an amount is none. The texts never quote it: a wrong column may hold an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,12 +34,15 @@ pub(super) enum AmountError {
     /// There is nothing.
     #[error("the amount is empty")]
     Empty,
-    /// It begins with a minus.
+    /// A minus before or after it, or parentheses around it.
     #[error("the amount is negative; a return is not an earn")]
     Negative,
-    /// It has anything but digits and a point.
-    #[error("the amount must be plain digits with at most one decimal point, such as 29.33")]
+    /// It has anything but digits, a mark and separators, or these in wrong places.
+    #[error("the amount must be digits with at most one decimal point or comma, such as 29.33 or 1,234.50")]
     NotPlain,
+    /// Its separator may be a decimal mark, or stand between thousands.
+    #[error("the amount can be read two ways: give --decimal . or --decimal ,")]
+    TwoReadings,
     /// It has more digits than are computed exactly.
     #[error("the amount has more than 18 digits")]
     TooLong,
@@ -37,22 +55,36 @@ pub(super) enum AmountError {
 }
 
 impl Decimal {
-    /// The number of a text. Thousands separators are refused rather than guessed at: "1,234" is a thousand here and
-    /// one and a bit there.
-    pub(super) fn parse(text: &str) -> Result<Self, AmountError> {
+    /// The number of an amount in a file.
+    pub(super) fn parse(text: &str, mark: Option<DecimalMark>) -> Result<Self, AmountError> {
         if text.is_empty() {
             return Err(AmountError::Empty);
         }
-        if text.starts_with('-') {
+        if is_negative(text) {
             return Err(AmountError::Negative);
         }
-        let (whole, fraction) = match text.split_once('.') {
+        if let Some(mark) = mark {
+            return Self::with_mark(text, mark);
+        }
+        match (Self::with_mark(text, DecimalMark::Point), Self::with_mark(text, DecimalMark::Comma)) {
+            (Ok(point), Ok(comma)) if point != comma => Err(AmountError::TwoReadings),
+            (Ok(only), _) | (Err(AmountError::NotPlain), Ok(only)) => Ok(only),
+            (Err(AmountError::NotPlain), Err(error)) | (Err(error), _) => Err(error),
+        }
+    }
+
+    fn with_mark(text: &str, mark: DecimalMark) -> Result<Self, AmountError> {
+        let (mark, other) = match mark {
+            DecimalMark::Point => ('.', ','),
+            DecimalMark::Comma => (',', '.'),
+        };
+        let (whole, fraction) = match text.split_once(mark) {
             Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
             Some(_) => return Err(AmountError::NotPlain),
             None => (text, ""),
         };
-        let is_plain = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_plain(whole) || !is_plain(fraction) {
+        let whole = without_separators(whole, other).ok_or(AmountError::NotPlain)?;
+        if !is_plain(fraction) {
             return Err(AmountError::NotPlain);
         }
         if whole.len() + fraction.len() > DIGITS_MAX {
@@ -61,6 +93,15 @@ impl Decimal {
         let digits = whole.bytes().chain(fraction.bytes()).fold(0, |sum, digit| sum * 10 + u128::from(digit - b'0'));
         let scale = u32::try_from(fraction.len()).expect("at most 18 digits");
         Ok(Self { digits, scale })
+    }
+
+    /// The same number in the one form that all its spellings share: 12.5 for 12.50 and 012,50.
+    pub(super) fn normalized(mut self) -> String {
+        while self.scale > 0 && self.digits.is_multiple_of(10) {
+            self.digits /= 10;
+            self.scale -= 1;
+        }
+        format!("{}e-{}", self.digits, self.scale)
     }
 
     /// Whether it is 0.
@@ -84,9 +125,48 @@ impl std::str::FromStr for Decimal {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let rate = Self::parse(text).ok().filter(|rate| !rate.is_zero());
+        let rate = Self::with_mark(text, DecimalMark::Point).ok().filter(|_| !text.contains([',', ' ', '\'']));
+        let rate = rate.filter(|rate| !rate.is_zero());
         rate.ok_or_else(|| Invalid::new("must be a positive decimal number of at most 18 digits, such as 10 or 0.5"))
     }
+}
+
+/// For `--decimal`.
+impl std::str::FromStr for DecimalMark {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "." => Ok(Self::Point),
+            "," => Ok(Self::Comma),
+            _ => Err(Invalid::new("must be . or ,")),
+        }
+    }
+}
+
+fn is_plain(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A minus before or behind a number, or the parentheses of book-keepers.
+fn is_negative(text: &str) -> bool {
+    let minus = ['-', '\u{2212}'];
+    let signed = text.starts_with(minus) || text.ends_with(minus) || (text.starts_with('(') && text.ends_with(')'));
+    signed && text.contains(|char: char| char.is_ascii_digit())
+}
+
+/// The digits of a number's whole part, if its thousands are apart by one kind of separator and throughout, or not at
+/// all. No number begins its thousands with 0: in 0.125 the point is a mark.
+fn without_separators(whole: &str, other_mark: char) -> Option<String> {
+    let is_separator = |char: char| char == other_mark || NEUTRAL_SEPARATORS.contains(&char);
+    let Some(separator) = whole.chars().find(|char| is_separator(*char)) else {
+        return is_plain(whole).then(|| whole.to_owned());
+    };
+    let mut groups = whole.split(separator);
+    let first = groups.next()?;
+    let well_begun = (1..=GROUP_DIGITS).contains(&first.len()) && is_plain(first) && !first.starts_with('0');
+    let well_formed = well_begun && groups.all(|group| group.len() == GROUP_DIGITS && is_plain(group));
+    well_formed.then(|| whole.replace(separator, ""))
 }
 
 #[cfg(test)]
@@ -95,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn points(amount: &str, rate: &str) -> Result<i64, AmountError> {
-        Decimal::parse(amount)?.points(Decimal::parse(rate)?).map(Points::get)
+        Decimal::parse(amount, None)?.points(rate.parse().expect("a rate")).map(Points::get)
     }
 
     #[test]
@@ -116,13 +196,69 @@ mod tests {
     }
 
     #[test]
+    fn what_has_one_reading_needs_no_flag_and_a_flag_decides_the_rest() {
+        let check = |amount: &str, mark: Option<DecimalMark>, expected: Option<&str>| {
+            let read = Decimal::parse(amount, mark).map(Decimal::normalized).ok();
+            assert_eq!(read.as_deref(), expected, "{amount} with {mark:?}");
+        };
+        let (point, comma) = (Some(DecimalMark::Point), Some(DecimalMark::Comma));
+        for mark in [None, comma] {
+            check("12,50", mark, Some("125e-1"));
+            check("1.234,50", mark, Some("12345e-1"));
+            check("1 234,50", mark, Some("12345e-1"));
+            check("1.234.567", mark, Some("1234567e-0"));
+        }
+        for mark in [None, point] {
+            check("12.5", mark, Some("125e-1"));
+            check("1,234.50", mark, Some("12345e-1"));
+            check("1'234.50", mark, Some("12345e-1"));
+            check("1\u{a0}234\u{a0}567", mark, Some("1234567e-0"));
+            check("1234.567", mark, Some("1234567e-3"));
+            check("0.125", mark, Some("125e-3"));
+        }
+        check("15.000", comma, Some("15000e-0"));
+        check("15.000", point, Some("15e-0"));
+        check("1,234", comma, Some("1234e-3"));
+        check("1,234", point, Some("1234e-0"));
+        check("12.50", comma, None);
+        check("12,50", point, None);
+    }
+
+    #[test]
     fn what_is_no_amount_says_what_is_allowed() {
         let check = |amount: &str, expected: AmountError| assert_eq!(points(amount, "10"), Err(expected), "{amount}");
         check("", AmountError::Empty);
         check("-5.00", AmountError::Negative);
-        for wrong in ["1,234.50", "12,50", "+5", "5.", ".", "1.2.3", "1e3", "$5", "5 ", "ten", "٣", "NaN", "0x10", "−5"]
-        {
+        for negative in ["-20.00", "20.00-", "(20.00)", "\u{2212}20.00", "- 20"] {
+            check(negative, AmountError::Negative);
+        }
+        for wrong in [
+            "+5",
+            "5.",
+            ".",
+            "1.2.3",
+            "1e3",
+            "$5",
+            "5 ",
+            "ten",
+            "٣",
+            "NaN",
+            "0x10",
+            "-",
+            "()",
+            "1,23,456.50",
+            ",5,",
+            "1.234,",
+            "12,345,6",
+            "1'23",
+            "1.234'567,50",
+            "1,234,567.",
+            "0,123,456",
+        ] {
             check(wrong, AmountError::NotPlain);
+        }
+        for ambiguous in ["15.000", "1,234", "999.999", "100,000"] {
+            check(ambiguous, AmountError::TwoReadings);
         }
         check("1234567890123456789", AmountError::TooLong);
         check("0", AmountError::NoPoint);
@@ -134,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_positive() {
-        for wrong in ["0", "0.0", "-1", "", "ten", "1,5"] {
+        for wrong in ["0", "0.0", "-1", "", "ten", "1,5", "1,000", "1 000"] {
             assert!(wrong.parse::<Decimal>().is_err(), "{wrong}");
         }
     }

@@ -1,181 +1,203 @@
-//! Rows of a CSV file with a header line: one purchase each.
+//! Rows of a delimited file with a header line: one purchase each.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
-use csv::{ByteRecord, Terminator, Trim};
+use csv::ByteRecord;
 use jiff::Timestamp;
 use loyalty_common::{Action, Command, CommandId, MemberId, Text};
 
-use super::amount::Decimal;
-use super::mapping::Columns;
-use super::moment;
+use super::accidents;
+use super::amount::{AmountError, Decimal, DecimalMark};
+use super::dialect::{Delimiter, HEADER_LINES_MAX, find_header};
+use super::lines::Lines;
+use super::mapping::{Columns, Mapping};
+use super::moment::Moments;
+use super::problems::WrittenAs;
+use super::records::{Record, Records};
 use super::row_ids::RowIds;
-use super::rows::{ReadError, Row, Sighting};
+use super::rows::{Row, Sighting, Unusable};
 use super::template::{Place, Template};
+use crate::exit::Usage;
 
-/// The most bytes of one row. A purchase has a hundred; a megabyte is a quote that was not closed.
-const ROW_MAX_BYTES: u64 = 1024 * 1024;
-
-/// The rows of a CSV file.
+/// The rows of a delimited file.
 #[derive(Debug)]
 pub(super) struct CsvRows {
-    reader: csv::Reader<Lines<File>>,
-    record: ByteRecord,
-    columns: Columns,
+    records: Records,
+    reading: Reading,
+    warnings: Vec<String>,
+}
+
+/// How a record is understood.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) columns: Columns,
+    pub(super) decimal: Option<DecimalMark>,
+    pub(super) moments: Moments,
     /// When a row happened that does not say when.
-    imported_at: Timestamp,
+    pub(super) imported_at: Timestamp,
+}
+
+/// What a row says of a purchase.
+struct Purchase {
+    member_id: MemberId,
+    occurred_at: Timestamp,
+    /// The time as it is written, in one form. Empty if the file has no times.
+    written: String,
+    amount: Result<Decimal, AmountError>,
 }
 
 impl CsvRows {
-    /// Reads the header and finds the columns in it.
+    /// Finds the header and the columns in it.
     pub(super) fn open(
-        file: File,
-        imported_at: Timestamp,
-        find: impl FnOnce(Vec<String>) -> anyhow::Result<Columns>,
+        mut lines: Lines,
+        delimiter: Option<Delimiter>,
+        mapping: &Mapping,
+        reading: impl FnOnce(Vec<String>) -> Result<Reading, Usage>,
     ) -> anyhow::Result<Self> {
-        let mut reader = csv::ReaderBuilder::new()
-            // A row with a column too few is one bad row, not the end of the import.
-            .flexible(true)
-            .trim(Trim::Headers)
-            // The parser counts lines by line feeds, and with its own idea of CRLF it counts them one row late. A
-            // carriage return is trimmed off like a space.
-            .terminator(Terminator::Any(b'\n'))
-            .from_reader(Lines { inner: file, row_bytes: 0, last: b'\n' });
-        let header = reader.byte_headers().map_err(|error| read_error(error, 1))?;
-        let header = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        let columns = find(header)?;
-        Ok(Self { reader, record: ByteRecord::new(), columns, imported_at })
+        let mut first = Vec::new();
+        // A header of several lines may begin on the last of those.
+        while first.len() < 2 * HEADER_LINES_MAX
+            && let Some(line) = lines.next()?
+        {
+            first.push(line);
+        }
+        let top = &first[..first.len().min(HEADER_LINES_MAX)];
+        let header = find_header(top, delimiter, |names| mapping.fits(names))?;
+        let reading = reading(header.names)?;
+        let rows = first.split_off(header.lines_used);
+        let title = first.iter().find(|line| line.number < header.line && !line.text.trim_ascii().is_empty());
+        let title =
+            title.map(|line| format!("line {}: is taken as a title: the header is line {}", line.number, header.line));
+        let said_by_excel = first.first().is_some_and(|line| line.text.to_ascii_lowercase().starts_with(b"sep="));
+        let warnings =
+            title.filter(|_| !said_by_excel).into_iter().chain(accidents::missing_id(&reading.columns)).collect();
+        Ok(Self { records: Records::new(lines, header.delimiter, rows), reading, warnings })
     }
 
-    pub(super) fn next(&mut self, ids: &mut RowIds) -> Result<Option<Row>, ReadError> {
-        loop {
-            self.reader.get_mut().row_bytes = 0;
-            let begins = self.reader.position().line();
-            if !self.reader.read_byte_record(&mut self.record).map_err(|error| read_error(error, begins))? {
-                return Ok(None);
-            }
-            // A line with nothing but spaces, or the carriage return of an empty one.
-            let is_empty = self.record.iter().all(|field| field.trim_ascii().is_empty()) && self.record.len() == 1;
-            if !is_empty {
-                return Ok(Some(self.row(ids)));
+    pub(super) fn next(&mut self, ids: &mut RowIds) -> io::Result<Option<Row>> {
+        let Self { records, reading, .. } = self;
+        while let Some(record) = records.next(|fields| reading.is_row(fields))? {
+            // An empty line, or one that a spreadsheet kept for its borders.
+            if record.fault.is_some() || record.fields.iter().any(|field| !field.trim_ascii().is_empty()) {
+                return Ok(Some(reading.row(record, ids)));
             }
         }
+        Ok(None)
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.reader.position().byte()
+        self.records.bytes()
     }
 
-    fn row(&self, ids: &mut RowIds) -> Row {
-        let line = self.line();
-        // Of every row, before anything else: how many equal rows came before must not depend on what is usable.
-        let row_id = ids.of_row(self.record.iter().map(<[u8]>::trim_ascii));
-        let keyed = self.columns.key.is_some();
-        match self.sighting() {
-            Ok(sighting) => {
-                let command = self.command(&sighting, row_id, ids);
-                Row { line, sighting: Some(sighting), command, keyed }
-            }
-            Err(problem) => Row { line, sighting: None, command: Err(problem), keyed },
-        }
+    pub(super) const fn set_imported_at(&mut self, now: Timestamp) {
+        self.reading.imported_at = now;
     }
 
-    /// The line that the row begins on. Where the parser says that it begins, there may be empty lines before it.
-    fn line(&self) -> u64 {
-        let after = self.reader.position().line();
-        let lines_of_row = self.record.as_slice().split(|byte| *byte == b'\n').count();
-        after.saturating_sub(lines_of_row as u64)
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
-    /// Whom the row is about, and when it happened.
-    fn sighting(&self) -> Result<Sighting, String> {
-        let (found, wanted) = (self.record.len(), self.columns.names.len());
+    pub(super) fn written_as(&self) -> WrittenAs {
+        WrittenAs { delimiter: self.records.delimiter(), columns: self.reading.columns.names.clone() }
+    }
+}
+
+impl Reading {
+    fn row(&self, record: Record, ids: &mut RowIds) -> Row {
+        let Record { line, fields, fault } = record;
+        let seen = fault.map_or_else(|| self.seen(&fields), |fault| Err(fault.to_string()));
+        let (sighting, command) = match seen {
+            Ok((purchase, sighting)) => (Some(sighting), self.command(&fields, &purchase, ids)),
+            Err(problem) => (None, Err(Unusable::Fault(problem))),
+        };
+        Row { line, sighting, command, keyed: self.columns.key.is_some(), source: fields }
+    }
+
+    fn seen(&self, fields: &ByteRecord) -> Result<(Purchase, Sighting), String> {
+        let purchase = self.purchase(fields)?;
+        let Purchase { member_id, occurred_at, .. } = &purchase;
+        let address =
+            self.columns.address.as_ref().map(|template| self.fill(fields, template, member_id)).transpose()?;
+        let sighting = Sighting { member_id: member_id.clone(), occurred_at: *occurred_at, address };
+        Ok((purchase, sighting))
+    }
+
+    /// Whether these fields make a purchase by themselves.
+    fn is_row(&self, fields: &ByteRecord) -> bool {
+        self.purchase(fields).is_ok_and(|purchase| purchase.amount.is_ok())
+    }
+
+    fn purchase(&self, fields: &ByteRecord) -> Result<Purchase, String> {
+        let (found, wanted) = (fields.len(), self.columns.names.len());
         if found != wanted {
-            return Err(format!("has {found} columns, the header has {wanted}; is a quote or a comma missing?"));
+            return Err(format!("has {found} columns, the header has {wanted}; is a quote or a delimiter missing?"));
         }
-        let member_id =
-            MemberId::parse(self.field(self.columns.member)?).map_err(|allowed| format!("the member {allowed}"))?;
-        let occurred_at = match self.columns.at {
-            None => self.imported_at,
-            Some(column) => moment::parse(self.field(column)?)
-                .ok_or("the time must be a date such as 2026-11-22 or an RFC 3339 time, of 1900 to 9999")?,
+        let member = self.field(fields, self.columns.member)?;
+        let member_id = MemberId::parse(member).map_err(|allowed| format!("the member {allowed}"))?;
+        let (occurred_at, written) = match self.columns.at {
+            None => (self.imported_at, String::new()),
+            Some(column) => {
+                let moment = self.moments.parse(self.field(fields, column)?).map_err(|error| error.to_string())?;
+                (moment.at, moment.written)
+            }
         };
-        let address = self.columns.address.as_ref().map(|template| self.fill(template, &member_id)).transpose()?;
-        Ok(Sighting { member_id, occurred_at, address })
+        let amount = Decimal::parse(self.field(fields, self.columns.amount)?, self.decimal);
+        Ok(Purchase { member_id, occurred_at, written, amount })
     }
 
-    fn command(&self, sighting: &Sighting, row_id: CommandId, ids: &RowIds) -> Result<Command, String> {
-        let amount = Decimal::parse(self.field(self.columns.amount)?).map_err(|error| error.to_string())?;
-        let points = amount.points(self.columns.rate).map_err(|error| error.to_string())?;
-        let command_id = match self.columns.key {
-            None => row_id,
-            Some(column) => match self.field(column)? {
-                "" => return Err(format!("the column `{}` is empty", self.columns.names[column])),
-                key => ids.of_key(&sighting.member_id, key),
-            },
-        };
+    fn command(&self, fields: &ByteRecord, purchase: &Purchase, ids: &mut RowIds) -> Result<Command, Unusable> {
+        let amount = purchase.amount.map_err(|error| Unusable::Fault(error.to_string()))?;
+        let member_id = &purchase.member_id;
+        // Of every row that says a purchase, whatever becomes of it: how many equal ones came before must not depend on
+        // the rest of the row.
+        let values = [member_id.as_str(), &amount.normalized(), &purchase.written];
+        let row_id = ids.of_purchase(values);
+        let points = amount.points(self.columns.rate).map_err(|error| match error {
+            AmountError::NoPoint => Unusable::TooSmall(error.to_string()),
+            AmountError::Empty
+            | AmountError::Negative
+            | AmountError::NotPlain
+            | AmountError::TwoReadings
+            | AmountError::TooLong
+            | AmountError::TooManyPoints => Unusable::Fault(error.to_string()),
+        })?;
         Ok(Command {
-            command_id,
-            member_id: sighting.member_id.clone(),
-            occurred_at: sighting.occurred_at,
-            reason: self.reason(&sighting.member_id)?,
+            command_id: self.key(fields, member_id, ids).map_err(Unusable::Fault)?.unwrap_or(row_id),
+            member_id: member_id.clone(),
+            occurred_at: purchase.occurred_at,
+            reason: self.reason(fields, member_id).map_err(Unusable::Fault)?,
             source_ref: None,
             action: Action::Earn { points },
         })
     }
 
-    fn reason(&self, member_id: &MemberId) -> Result<Option<Text>, String> {
+    /// The id by the column of ids, if there is one.
+    fn key(&self, fields: &ByteRecord, member_id: &MemberId, ids: &RowIds) -> Result<Option<CommandId>, String> {
+        let Some(column) = self.columns.key else { return Ok(None) };
+        match self.field(fields, column)? {
+            "" => Err(format!("the column `{}` is empty", self.columns.names[column])),
+            key => Ok(Some(ids.of_key(member_id, key))),
+        }
+    }
+
+    fn reason(&self, fields: &ByteRecord, member_id: &MemberId) -> Result<Option<Text>, String> {
         let Some(template) = &self.columns.reason else { return Ok(None) };
-        let reason = self.fill(template, member_id)?;
+        let reason = self.fill(fields, template, member_id)?;
         Text::parse(&reason).map(Some).map_err(|allowed| format!("the reason {allowed}"))
     }
 
-    fn fill(&self, template: &Template, member_id: &MemberId) -> Result<String, String> {
+    fn fill(&self, fields: &ByteRecord, template: &Template, member_id: &MemberId) -> Result<String, String> {
         template.fill(|place| match place {
             Place::Member => Ok(member_id.as_str()),
-            Place::Column(column) => self.field(column),
+            Place::Column(column) => self.field(fields, column),
         })
     }
 
-    fn field(&self, column: usize) -> Result<&str, String> {
-        let field = self.record.get(column).unwrap_or_default().trim_ascii();
-        str::from_utf8(field).map_err(|_| format!("the column `{}` is not UTF-8", self.columns.names[column]))
-    }
-}
-
-/// A file in which every line ends with a line feed, the last one too, and no row is endless.
-#[derive(Debug)]
-struct Lines<R> {
-    inner: R,
-    /// Read since the last row began.
-    row_bytes: u64,
-    last: u8,
-}
-
-impl<R: Read> Read for Lines<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.row_bytes > ROW_MAX_BYTES {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        let mut bytes = self.inner.read(buffer)?;
-        if let (0, Some(end)) = (bytes, buffer.first_mut().filter(|_| self.last != b'\n')) {
-            *end = b'\n';
-            bytes = 1;
-        }
-        if let Some(last) = buffer[..bytes].last() {
-            self.last = *last;
-        }
-        self.row_bytes += bytes as u64;
-        Ok(bytes)
-    }
-}
-
-/// With `flexible` and bytes, nothing about a row's form is an error: only the reading can fail.
-fn read_error(error: csv::Error, line: u64) -> ReadError {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => ReadError::RowTooLarge { line },
-        csv::ErrorKind::Io(error) => ReadError::Io(error),
-        other => ReadError::Io(io::Error::other(format!("{other:?}"))),
+    fn field<'f>(&self, fields: &'f ByteRecord, column: usize) -> Result<&'f str, String> {
+        let field = str::from_utf8(fields.get(column).unwrap_or_default()).map_err(|_| {
+            let name = &self.columns.names[column];
+            format!("the column `{name}` is not UTF-8: give --encoding, such as --encoding windows-1252")
+        })?;
+        Ok(field.trim())
     }
 }

@@ -1,10 +1,12 @@
 //! Waits until the commands of an import have a fate, chunk by chunk in the order of their publishing.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::{CommandType, MemberId, Outcome};
+use loyalty_store::dead_letter::Reason;
 use loyalty_store::read::{Fate, fates};
 use loyalty_store::rows::Content;
 use loyalty_store::{Pool, StoreError};
@@ -12,7 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::problems::Problems;
 use super::reader::{Item, key};
+use super::rows::{Problem, ProblemKind};
+use super::sending::refusal;
 
 /// Chunks that are published and still without a fate: what an import keeps in memory when the workers are slower
 /// than it is. Fifty thousand commands, some 20 MB.
@@ -38,6 +43,7 @@ pub(super) struct Follower {
     /// When the import began, by the database's clock.
     since: Timestamp,
     told: watch::Sender<Fates>,
+    problems: Arc<Mutex<Problems>>,
     parked: Vec<Item>,
 }
 
@@ -51,8 +57,13 @@ pub(super) struct Fates {
 }
 
 impl Follower {
-    pub(super) const fn new(pool: Pool, since: Timestamp, told: watch::Sender<Fates>) -> Self {
-        Self { pool, since, told, parked: Vec::new() }
+    pub(super) const fn new(
+        pool: Pool,
+        since: Timestamp,
+        told: watch::Sender<Fates>,
+        problems: Arc<Mutex<Problems>>,
+    ) -> Self {
+        Self { pool, since, told, problems, parked: Vec::new() }
     }
 
     /// Follows every chunk until all of its commands have a fate, and tells of each change.
@@ -92,14 +103,17 @@ impl Follower {
                 Verdict::Waiting => true,
                 Verdict::Parked if enrolling.contains(&item.command.member_id) => true,
                 Verdict::Parked => {
+                    counts.count(Verdict::Parked);
                     if self.parked.len() < PARKED_MAX {
                         self.parked.push(item.clone());
+                    } else {
+                        tell(&self.problems, parked(item));
                     }
-                    counts.count(Verdict::Parked);
                     false
                 }
                 verdict @ (Verdict::Applied | Verdict::Refused | Verdict::Dead) => {
                     counts.count(verdict);
+                    tell(&self.problems, known.get(&key(item)).and_then(|fate| problem(fate, verdict, item)));
                     false
                 }
             });
@@ -115,9 +129,16 @@ impl Follower {
                 for item in items {
                     counts.parked -= 1;
                     // What is neither parked nor decided is being set aside: it waited for too long.
-                    match verdict(known.get(&key(item)), item, self.since) {
-                        Verdict::Waiting => counts.count(Verdict::Parked),
-                        verdict => counts.count(verdict),
+                    let fate = known.get(&key(item));
+                    match verdict(fate, item, self.since) {
+                        Verdict::Waiting | Verdict::Parked => {
+                            counts.count(Verdict::Parked);
+                            tell(&self.problems, parked(item));
+                        }
+                        verdict @ (Verdict::Applied | Verdict::Refused | Verdict::Dead) => {
+                            counts.count(verdict);
+                            tell(&self.problems, fate.and_then(|fate| problem(fate, verdict, item)));
+                        }
                     }
                 }
             });
@@ -157,6 +178,30 @@ fn verdict(fate: Option<&Fate>, item: &Item, since: Timestamp) -> Verdict {
     }
 }
 
+/// What is to be told of a command that was not applied.
+fn problem(fate: &Fate, verdict: Verdict, item: &Item) -> Option<Problem> {
+    let text = match (verdict, fate) {
+        (Verdict::Applied | Verdict::Waiting | Verdict::Parked, _) => return None,
+        (Verdict::Refused, Fate::Decided { receipt, .. }) => format!("was refused: {}", refusal(receipt)),
+        (_, Fate::DeadLetter { reason, error, .. }) => format!("was set aside: {reason}: {error}"),
+        (_, Fate::Decided { .. } | Fate::Parked { .. }) => {
+            format!("was set aside: {}: its id was used before with other content", Reason::Conflict)
+        }
+    };
+    Some(Problem { line: item.line, kind: item.fault(), text, source: item.source.clone() })
+}
+
+fn parked(item: &Item) -> Problem {
+    let text = "waits for its member's enrolment".to_owned();
+    Problem { line: item.line, kind: ProblemKind::Note, text, source: item.source.clone() }
+}
+
+fn tell(problems: &Mutex<Problems>, told: impl Into<Option<Problem>>) {
+    if let Some(problem) = told.into() {
+        problems.lock().unwrap_or_else(PoisonError::into_inner).add(problem);
+    }
+}
+
 impl Fates {
     pub(super) const fn all(&self) -> u64 {
         self.applied + self.refused + self.parked + self.dead
@@ -177,12 +222,11 @@ impl Fates {
 mod tests {
     use super::*;
     use loyalty_common::{Action, Command, Points, Receipt};
-    use loyalty_store::dead_letter::Reason;
 
     fn earn(points: i64) -> Item {
         let points = Points::try_new(points).expect("points");
         let command = Command::new("ann".parse().expect("a member id"), Action::Earn { points });
-        Item { line: 2, command, enrols: false }
+        Item { line: 2, command, enrols: false, source: None }
     }
 
     fn receipt(item: &Item, outcome: Outcome) -> Receipt {

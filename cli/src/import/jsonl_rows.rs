@@ -1,73 +1,58 @@
 //! Rows of a JSON Lines file: one command of the contract each. `v` and `command_id` may be left out; a missing id is
 //! made from the line, so that it is the same each time the file is imported.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io;
 
-use loyalty_common::command::{BODY_MAX_BYTES, VERSION};
+use csv::ByteRecord;
+use loyalty_common::command::VERSION;
 use loyalty_common::decode::decode;
 use loyalty_common::{Command, CommandId};
 use serde_json::{Map, Value};
 
+use super::lines::{Line, Lines};
+use super::records::Fault;
 use super::row_ids::RowIds;
-use super::rows::{ReadError, Row, Sighting};
+use super::rows::{Row, Sighting, Unusable};
 use super::template::{Place, Template};
 
 /// The rows of a JSON Lines file.
 #[derive(Debug)]
 pub(super) struct JsonlRows {
-    file: BufReader<File>,
-    line: u64,
-    bytes: u64,
+    lines: Lines,
     /// The address to enrol members with. It knows the member only.
     address: Option<Template>,
 }
 
-/// One more than a command may have tells a line that is too long from one that just fits.
-const LINE_MAX_BYTES: u64 = BODY_MAX_BYTES as u64 + 1;
-
-/// What some programs put before the first line.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 impl JsonlRows {
-    pub(super) fn new(file: File, address: Option<Template>) -> Self {
-        Self { file: BufReader::new(file), line: 0, bytes: 0, address }
+    pub(super) const fn new(lines: Lines, address: Option<Template>) -> Self {
+        Self { lines, address }
     }
 
-    pub(super) fn next(&mut self, ids: &mut RowIds) -> Result<Option<Row>, ReadError> {
-        loop {
-            let mut text = Vec::new();
-            let read = (&mut self.file).take(LINE_MAX_BYTES).read_until(b'\n', &mut text)?;
-            if read == 0 {
-                return Ok(None);
-            }
-            self.line += 1;
-            self.bytes += read as u64;
-            if read as u64 == LINE_MAX_BYTES && text.last() != Some(&b'\n') {
-                self.bytes += self.skip_line()?;
-            }
-            let text = text.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.line == 1).unwrap_or(&text).trim_ascii();
-            if !text.is_empty() {
-                return Ok(Some(self.row(text, ids)));
+    pub(super) fn next(&mut self, ids: &mut RowIds) -> io::Result<Option<Row>> {
+        while let Some(line) = self.lines.next()? {
+            if !line.text.trim_ascii().is_empty() {
+                return Ok(Some(self.row(&line, ids)));
             }
         }
+        Ok(None)
     }
 
-    pub(super) const fn bytes(&self) -> u64 {
-        self.bytes
+    pub(super) fn bytes(&self) -> u64 {
+        self.lines.bytes()
     }
 
-    /// Reads past the rest of a line that is too long, without keeping it.
-    fn skip_line(&mut self) -> Result<u64, ReadError> {
-        Ok(self.file.skip_until(b'\n')? as u64)
-    }
-
-    fn row(&self, text: &[u8], ids: &mut RowIds) -> Row {
-        let row_id = ids.of_row([text]);
-        let command = decode(&completed(text, row_id)).map_err(|error| error.to_string());
-        let sighting = command.as_ref().ok().map(|command| self.sighting(command));
-        let keyed = command.as_ref().is_ok_and(|command| command.command_id != row_id);
-        Row { line: self.line, sighting, command, keyed }
+    fn row(&self, line: &Line, ids: &mut RowIds) -> Row {
+        let text = line.text.trim_ascii();
+        let row_id = ids.of_line(text);
+        let decoded = if line.too_long {
+            Err(Fault::LineTooLong.to_string())
+        } else {
+            decode(&completed(text, row_id)).map_err(|error| error.to_string())
+        };
+        let sighting = decoded.as_ref().ok().map(|command| self.sighting(command));
+        let keyed = decoded.as_ref().is_ok_and(|command| command.command_id != row_id);
+        let (line, source) = (line.number, ByteRecord::from(vec![text]));
+        Row { line, sighting, command: decoded.map_err(Unusable::Fault), keyed, source }
     }
 
     fn sighting(&self, command: &Command) -> Sighting {
@@ -108,6 +93,7 @@ fn completed(text: &[u8], row_id: CommandId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::encoding::Decoded;
     use std::io::{Seek, Write};
 
     fn rows(text: &[u8]) -> Vec<Row> {
@@ -115,7 +101,8 @@ mod tests {
         file.write_all(text).expect("written");
         file.rewind().expect("rewound");
         let address = Template::compile("{member}@example.com", |_| Some(Place::Member)).expect("a template");
-        let mut rows = JsonlRows::new(file, Some(address));
+        let lines = Lines::new(Decoded::open(file, None).expect("readable")).expect("readable");
+        let mut rows = JsonlRows::new(lines, Some(address));
         let mut ids = RowIds::new("test");
         std::iter::from_fn(|| rows.next(&mut ids).expect("readable")).collect()
     }
@@ -159,6 +146,6 @@ mod tests {
             assert!(rows[1].command.is_ok(), "{bad:.40}");
             assert_eq!(rows[1].line, 2, "{bad:.40}");
         }
-        assert!(rows(b"\xff\xfe\n")[0].command.is_err());
+        assert!(rows(b"\xff\n")[0].command.is_err());
     }
 }

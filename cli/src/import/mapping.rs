@@ -11,17 +11,18 @@ pub(super) struct Mapping {
     /// The column with the member's id
     #[arg(long, value_name = "COLUMN")]
     member: Option<String>,
-    /// The column with the amount: plain digits with at most one decimal point
+    /// The column with the amount
     #[arg(long, value_name = "COLUMN")]
     amount: Option<String>,
     /// Points for each unit of the amount, such as 10 or 0.5. Points are computed exactly and rounded down
     #[arg(long, value_name = "N")]
     rate: Option<Decimal>,
-    /// The column with the date (its midnight in UTC) or the RFC 3339 time; without it, the time of the import
+    /// The column with the date (its midnight) or the time; without it, the time of the import
     #[arg(long, value_name = "COLUMN")]
     at: Option<String>,
-    /// A column that is unique for each row of a member, such as an order's number: ids are then made from it instead
-    /// of the row's content, so that an edited row is not a new one
+    /// A column that is unique for each row of a member, such as an order's number: ids are then made from it, so that
+    /// an order that is exported again is not a new one, whatever was edited. The one safe way to import exports that
+    /// overlap
     #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
     /// The reason of each command: text with {COLUMN} and {member} filled in
@@ -55,6 +56,12 @@ impl Mapping {
         Ok(())
     }
 
+    /// Whether all columns that are named are in a header: how it is told from a title above it.
+    pub(super) fn fits(&self, names: &[String]) -> bool {
+        let Self { member, amount, rate: _, at, id, reason: _ } = self;
+        [member, amount, at, id].into_iter().flatten().all(|name| !places(names, name).is_empty())
+    }
+
     /// Finds the columns in a header.
     pub(super) fn columns(&self, names: Vec<String>, address: Option<&str>) -> Result<Columns, Usage> {
         let found = |flag: &str, name: &Option<String>| match name {
@@ -66,7 +73,7 @@ impl Mapping {
         let template = |text: &str| {
             Template::compile(text, |name| match name {
                 "member" => Some(Place::Member),
-                _ => names.iter().position(|it| it == name).map(Place::Column),
+                _ => places(&names, name).first().copied().map(Place::Column),
             })
         };
         Ok(Columns {
@@ -82,11 +89,25 @@ impl Mapping {
     }
 }
 
+/// Where a column of this name stands. Exactly so, or else whatever the case and the spaces: the flag is typed by hand.
+fn places(names: &[String], name: &str) -> Vec<usize> {
+    let matching = |same: &dyn Fn(&str) -> bool| {
+        names.iter().enumerate().filter(|(_, it)| same(it)).map(|(place, _)| place).collect::<Vec<_>>()
+    };
+    let exact = matching(&|it| it == name);
+    if exact.is_empty() { matching(&|it| loosely(it) == loosely(name)) } else { exact }
+}
+
+/// A name without what the eye does not see: case, spaces around and double ones within, a byte order mark.
+fn loosely(name: &str) -> String {
+    let words: Vec<_> = name.split(|char: char| char.is_whitespace() || char == '\u{feff}').collect();
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
 fn find(names: &[String], flag: &str, name: &str) -> Result<usize, Usage> {
-    let mut places = names.iter().enumerate().filter(|(_, it)| *it == name).map(|(place, _)| place);
-    match (places.next(), places.next()) {
-        (Some(place), None) => Ok(place),
-        (Some(_), Some(_)) => Err(Usage(format!("--{flag}: the header has several columns `{name}`"))),
-        (None, _) => Err(Usage(format!("--{flag}: there is no column `{name}`; there are {}", names.join(", ")))),
+    match places(names, name)[..] {
+        [place] => Ok(place),
+        [] => Err(Usage(format!("--{flag}: there is no column `{name}`; there are {}", names.join(", ")))),
+        [..] => Err(Usage(format!("--{flag}: the header has several columns `{name}`"))),
     }
 }

@@ -1,17 +1,23 @@
 //! Reads a file in chunks, on a thread of its own: usable rows become commands, each new member is enrolled first.
 //!
-//! Bounded memory whatever the file's size: a few chunks, eight bytes a row, and the ids of the members.
+//! Bounded memory whatever the file's size: a few chunks, eight bytes a row, the ids of the members, and the addresses
+//! of those whose first row has none.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 
+use csv::ByteRecord;
 use jiff::Timestamp;
+use loyalty_common::command::CLOCK_AHEAD_MAX;
 use loyalty_common::{Action, Command, CommandId, EmailAddress, MemberId};
 use tokio::sync::mpsc;
 
+use super::accidents::Accidents;
+use super::addresses::Addresses;
 use super::row_ids::RowIds;
-use super::rows::{Problem, ReadError, Row, Rows, Sighting};
+use super::rows::{Problem, ProblemKind, Row, Rows, Sighting, Unusable};
 
 /// Rows read at once: each chunk costs two questions to the database, which a thousand rows share.
 const CHUNK_ROWS: u64 = 1_000;
@@ -26,14 +32,18 @@ pub(super) struct Chunk {
     pub(super) rows: u64,
     /// What they ask for, in their order.
     pub(super) items: Vec<Item>,
-    /// Rows that cannot be used.
+    /// Rows that are not used.
     pub(super) skipped: Vec<Problem>,
+    /// Of those, the ones whose amount earns no point: nothing is wrong with them.
+    pub(super) too_small: u64,
     /// Rows that were used, though not quite as they stand.
     pub(super) remarks: Vec<Problem>,
     /// Rows that say what an earlier one said, under the same id.
     pub(super) repeated: u64,
     /// How far into the file it reaches, in bytes.
     pub(super) bytes: u64,
+    /// Of the last chunk: what is strange about the file as a whole.
+    pub(super) warnings: Vec<String>,
 }
 
 /// A command and where it comes from.
@@ -43,6 +53,31 @@ pub(super) struct Item {
     pub(super) command: Command,
     /// Whether it enrols a member who was seen for the first time, rather than being a row.
     pub(super) enrols: bool,
+    /// The row as it stands in the file, if somebody wants those that are refused.
+    pub(super) source: Option<ByteRecord>,
+}
+
+impl Item {
+    /// What it means that this is not applied. An enrolment that a row only brought along is no row: if its member
+    /// cannot be enrolled, that shows at the row itself.
+    pub(super) const fn fault(&self) -> ProblemKind {
+        if self.enrols { ProblemKind::Note } else { ProblemKind::Fault }
+    }
+}
+
+/// What a reader is told besides the file.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    /// The import's name.
+    pub(super) name: &'a str,
+    /// Whether members are enrolled at first sight.
+    pub(super) enrol: bool,
+    /// Whether rows are kept with their commands.
+    pub(super) sources: bool,
+    /// The time by the clock that decides what is ahead of it.
+    pub(super) now: Timestamp,
+    /// Addresses of members whose first row has none.
+    pub(super) addresses: Addresses,
 }
 
 /// Reads a file.
@@ -51,18 +86,36 @@ pub(super) struct Reader {
     rows: Rows,
     ids: RowIds,
     /// The members seen, if they are to be enrolled.
-    members: Option<std::collections::HashSet<MemberId>>,
+    members: Option<HashSet<MemberId>>,
+    addresses: Addresses,
     /// What the rows said that have an id of their own: a digest of the id, and one of the content.
     keyed: HashMap<u64, u64>,
+    accidents: Accidents,
+    sources: bool,
+    /// What happened later than this has not happened yet.
+    latest: Timestamp,
+    ended: bool,
 }
 
 impl Reader {
-    pub(super) fn new(rows: Rows, name: &str, enrol: bool) -> Self {
-        Self { rows, ids: RowIds::new(name), members: enrol.then(Default::default), keyed: HashMap::new() }
+    pub(super) fn new(mut rows: Rows, wanted: Wanted<'_>) -> Self {
+        let Wanted { name, enrol, sources, now, addresses } = wanted;
+        rows.set_imported_at(now);
+        Self {
+            rows,
+            ids: RowIds::new(name),
+            members: enrol.then(HashSet::new),
+            addresses,
+            keyed: HashMap::new(),
+            accidents: Accidents::default(),
+            sources,
+            latest: now.saturating_add(CLOCK_AHEAD_MAX).expect("minutes are no calendar units"),
+            ended: false,
+        }
     }
 
     /// Starts reading. The channel ends with the file, or with an error, or when nobody listens any more.
-    pub(super) fn start(mut self) -> mpsc::Receiver<Result<Chunk, ReadError>> {
+    pub(super) fn start(mut self) -> mpsc::Receiver<io::Result<Chunk>> {
         let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
         tokio::task::spawn_blocking(move || {
             while let Some(chunk) = self.chunk().transpose() {
@@ -75,35 +128,46 @@ impl Reader {
         receiver
     }
 
-    pub(super) fn chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+    pub(super) fn chunk(&mut self) -> io::Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
-        while chunk.rows < CHUNK_ROWS {
-            let Some(row) = self.rows.next(&mut self.ids)? else { break };
-            chunk.rows += 1;
-            self.take(row, &mut chunk);
+        while chunk.rows < CHUNK_ROWS && !self.ended {
+            if let Some(row) = self.rows.next(&mut self.ids)? {
+                chunk.rows += 1;
+                self.take(row, &mut chunk);
+            } else {
+                self.ended = true;
+                chunk.warnings = self.accidents.warnings();
+            }
         }
         chunk.bytes = self.rows.bytes();
-        Ok((chunk.rows > 0).then_some(chunk))
+        Ok((chunk.rows > 0 || !chunk.warnings.is_empty()).then_some(chunk))
     }
 
     fn take(&mut self, row: Row, chunk: &mut Chunk) {
-        let line = row.line;
-        if let Some(sighting) = row.sighting {
-            let enrols_itself =
-                row.command.as_ref().is_ok_and(|command| matches!(command.action, Action::Enroll { .. }));
+        let Row { line, sighting, command, keyed, source } = row;
+        if sighting.as_ref().is_some_and(|sighting| sighting.occurred_at > self.latest) {
+            let text =
+                "the time is ahead of the clock: import it again once it has come (--zone says whose time it is)";
+            return chunk.skip(line, Unusable::Fault(text.to_owned()), source);
+        }
+        if let Some(sighting) = sighting {
+            self.accidents.see(line, sighting.member_id.as_str());
+            let enrols_itself = command.as_ref().is_ok_and(|command| matches!(command.action, Action::Enroll { .. }));
             self.see(line, sighting, enrols_itself, chunk);
         }
-        match row.command {
-            Err(text) => chunk.skipped.push(Problem { line, text }),
-            Ok(command) if row.keyed => match self.earlier(&command) {
-                Earlier::None => chunk.items.push(Item { line, command, enrols: false }),
-                Earlier::Same => chunk.repeated += 1,
-                Earlier::Other => chunk.skipped.push(Problem {
-                    line,
-                    text: "its id stands on an earlier line of this file, with other content".to_owned(),
-                }),
-            },
-            Ok(command) => chunk.items.push(Item { line, command, enrols: false }),
+        let command = match command {
+            Ok(command) => command,
+            Err(why) => return chunk.skip(line, why, source),
+        };
+        match if keyed { self.earlier(&command) } else { Earlier::None } {
+            Earlier::None => {
+                chunk.items.push(Item { line, command, enrols: false, source: self.sources.then_some(source) });
+            }
+            Earlier::Same => chunk.repeated += 1,
+            Earlier::Other => {
+                let text = "its id stands on an earlier line of this file, with other content";
+                chunk.skip(line, Unusable::Fault(text.to_owned()), source);
+            }
         }
     }
 
@@ -113,13 +177,7 @@ impl Reader {
         if !members.insert(sighting.member_id.clone()) || enrols_itself {
             return;
         }
-        let address = sighting.address.filter(|address| !address.is_empty());
-        let email = address.as_deref().map(EmailAddress::parse).transpose().unwrap_or_else(|_| {
-            // Without the enrolment all points of the member would wait; an address can be given later.
-            let text = "the address is not valid; the member is enrolled without one".to_owned();
-            chunk.remarks.push(Problem { line, text });
-            None
-        });
+        let email = self.address(line, &sighting, chunk);
         let command = Command {
             command_id: self.ids.of_enrolment(&sighting.member_id),
             member_id: sighting.member_id,
@@ -128,7 +186,20 @@ impl Reader {
             source_ref: None,
             action: Action::Enroll { email, name: None },
         };
-        chunk.items.push(Item { line, command, enrols: true });
+        chunk.items.push(Item { line, command, enrols: true, source: None });
+    }
+
+    /// The address to enrol a member with: that of this row, or else the first one further down.
+    fn address(&self, line: u64, sighting: &Sighting, chunk: &mut Chunk) -> Option<EmailAddress> {
+        let address = sighting.address.as_deref()?;
+        let valid = EmailAddress::parse(address).ok().or_else(|| self.addresses.of(&sighting.member_id));
+        if valid.is_none() {
+            // Without the enrolment all points of the member would wait; an address can be given later.
+            let what = if address.is_empty() { "there is no address" } else { "the address is not valid" };
+            let text = format!("{what}; the member is enrolled without one");
+            chunk.remarks.push(Problem { line, kind: ProblemKind::Note, text, source: None });
+        }
+        valid
     }
 
     fn earlier(&mut self, command: &Command) -> Earlier {
@@ -141,6 +212,13 @@ impl Reader {
             Entry::Occupied(known) if *known.get() == content => Earlier::Same,
             Entry::Occupied(_) => Earlier::Other,
         }
+    }
+}
+
+impl Chunk {
+    fn skip(&mut self, line: u64, why: Unusable, source: ByteRecord) {
+        self.too_small += u64::from(matches!(why, Unusable::TooSmall(_)));
+        self.skipped.push(Problem::of_unusable(line, why, source));
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 
+use csv::ByteRecord;
 use jiff::Timestamp;
 use loyalty_common::{Command, MemberId};
 
 use super::csv_rows::CsvRows;
 use super::jsonl_rows::JsonlRows;
+use super::problems::WrittenAs;
 use super::row_ids::RowIds;
 
 /// One row of a file.
@@ -17,9 +19,11 @@ pub(super) struct Row {
     /// The member it shows, if it shows one; known even when the rest of the row cannot be used.
     pub(super) sighting: Option<Sighting>,
     /// What it asks for, or why it cannot be used.
-    pub(super) command: Result<Command, String>,
+    pub(super) command: Result<Command, Unusable>,
     /// Whether the file itself says what makes the row unique. Then two rows may say the same.
     pub(super) keyed: bool,
+    /// As it stands in the file.
+    pub(super) source: ByteRecord,
 }
 
 /// A member stood in a row.
@@ -32,11 +36,32 @@ pub(super) struct Sighting {
     pub(super) address: Option<String>,
 }
 
-/// A row that was not used, or not as it stands, and why.
+/// Why a row is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// Its amount earns no point: told and counted, and nothing that anybody must mend.
+    TooSmall(String),
+    /// Somebody must mend it.
+    Fault(String),
+}
+
+/// Something to tell of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) line: u64,
+    pub(super) kind: ProblemKind,
     pub(super) text: String,
+    /// The row as it stands in the file, if that is kept.
+    pub(super) source: Option<ByteRecord>,
+}
+
+/// What a problem means for who imports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProblemKind {
+    /// The row could not be used, was refused or set aside.
+    Fault,
+    /// The row was used, though not quite as it stands, or earns nothing, or waits.
+    Note,
 }
 
 /// Where rows come from.
@@ -48,7 +73,7 @@ pub(super) enum Rows {
 
 impl Rows {
     /// The next row, if there is one.
-    pub(super) fn next(&mut self, ids: &mut RowIds) -> Result<Option<Row>, ReadError> {
+    pub(super) fn next(&mut self, ids: &mut RowIds) -> io::Result<Option<Row>> {
         match self {
             Self::Csv(rows) => rows.next(ids),
             Self::Jsonl(rows) => rows.next(ids),
@@ -62,18 +87,39 @@ impl Rows {
             Self::Jsonl(rows) => rows.bytes(),
         }
     }
+
+    /// When a row happened that does not say when.
+    pub(super) fn set_imported_at(&mut self, now: Timestamp) {
+        match self {
+            Self::Csv(rows) => rows.set_imported_at(now),
+            Self::Jsonl(_) => {} // A command of the contract says its time.
+        }
+    }
+
+    /// What to think of before anything is sent.
+    pub(super) fn warnings(&self) -> &[String] {
+        match self {
+            Self::Csv(rows) => rows.warnings(),
+            Self::Jsonl(_) => &[],
+        }
+    }
+
+    /// How rows to be mended are written: as they are read.
+    pub(super) fn written_as(&self) -> WrittenAs {
+        match self {
+            Self::Csv(rows) => rows.written_as(),
+            Self::Jsonl(_) => WrittenAs { delimiter: b',', columns: vec!["row".to_owned()] },
+        }
+    }
 }
 
-/// Why a file cannot be read any further.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    /// The disk failed.
-    #[error("could not read the file")]
-    Io(#[from] io::Error),
-    /// A quote that is never closed would swallow the rest of the file, and all memory with it.
-    #[error("the row of line {line} has more than 1 MiB; is a quote not closed?")]
-    RowTooLarge {
-        /// Where it begins.
-        line: u64,
-    },
+impl Problem {
+    /// A row that is not used.
+    pub(super) fn of_unusable(line: u64, why: Unusable, source: ByteRecord) -> Self {
+        let (kind, text) = match why {
+            Unusable::TooSmall(text) => (ProblemKind::Note, text),
+            Unusable::Fault(text) => (ProblemKind::Fault, text),
+        };
+        Self { line, kind, text, source: Some(source) }
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use loyalty_common::{Action, MemberId};
+use loyalty_common::{Action, MemberId, Outcome, Receipt};
 use loyalty_producer::{Producer, PublishError};
 use loyalty_store::read::{Fate, fates};
 use loyalty_store::rows::{Content, MemberStatus};
@@ -16,16 +16,20 @@ use loyalty_store::{Pool, StoreError};
 use tokio::sync::mpsc;
 
 use super::reader::{Chunk, Item, key};
-use super::rows::Problem;
+use super::rows::{Problem, ProblemKind};
 
 /// Where an import's commands go.
 #[derive(Debug)]
 pub(super) struct Sender {
-    pub(super) pool: Pool,
+    pub(super) known: Known,
     pub(super) producer: Producer,
     /// Where published chunks are followed, if somebody waits.
     pub(super) follower: Option<mpsc::Sender<Vec<Item>>>,
 }
+
+/// What the database knows already.
+#[derive(Debug)]
+pub(super) struct Known(pub(super) Pool);
 
 /// What was done with one chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +46,7 @@ impl Sender {
     /// Publishes what is new in a chunk and counts it, also when it fails halfway. What differs from an earlier import
     /// becomes a remark on the chunk.
     pub(super) async fn send(&self, chunk: &mut Chunk, sent: &mut Sent) -> anyhow::Result<()> {
-        let items = std::mem::take(&mut chunk.items);
-        let items = self.without_duplicates(items, &mut chunk.remarks, sent).await?;
-        let mut items = self.without_known_members(items, sent).await?;
+        let mut items = self.known.fresh(chunk, sent).await?;
         let (published, failure) = self.publish(&items).await;
         sent.published += published as u64;
         if let Some(follower) = &self.follower {
@@ -69,6 +71,16 @@ impl Sender {
         }
         (confirmed, None)
     }
+}
+
+impl Known {
+    /// Takes out of a chunk what is to be sent, and counts the rest. What differs from an earlier import, or was refused
+    /// then, becomes a remark on the chunk.
+    pub(super) async fn fresh(&self, chunk: &mut Chunk, sent: &mut Sent) -> Result<Vec<Item>, StoreError> {
+        let items = std::mem::take(&mut chunk.items);
+        let items = self.without_duplicates(items, &mut chunk.remarks, sent).await?;
+        self.without_known_members(items, sent).await
+    }
 
     async fn without_duplicates(
         &self,
@@ -77,20 +89,16 @@ impl Sender {
         sent: &mut Sent,
     ) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<_> = items.iter().map(key).collect();
-        let known = fates(&self.pool, &keys).await?;
+        let known = fates(&self.0, &keys).await?;
         let mut fresh = Vec::with_capacity(items.len());
         for item in items {
             // What waits or was set aside before may be sent again: it is recognised.
-            let Some(Fate::Decided { content, .. }) = known.get(&key(&item)) else {
+            let Some(Fate::Decided { receipt, content }) = known.get(&key(&item)) else {
                 fresh.push(item);
                 continue;
             };
             sent.duplicates += 1;
-            let differing = content.differing_fields(&Content::of(&item.command));
-            if !differing.is_empty() {
-                let text = format!("was imported before with other {}; that stands", differing.join(" and "));
-                remarks.push(Problem { line: item.line, text });
-            }
+            remarks.extend(told_of_earlier(item, receipt, content));
         }
         Ok(fresh)
     }
@@ -100,7 +108,7 @@ impl Sender {
     async fn without_known_members(&self, items: Vec<Item>, sent: &mut Sent) -> Result<Vec<Item>, StoreError> {
         let members: Vec<MemberId> =
             items.iter().filter(|item| item.enrols).map(|item| item.command.member_id.clone()).collect();
-        let statuses = if members.is_empty() { HashMap::new() } else { statuses(&self.pool, &members).await? };
+        let statuses = if members.is_empty() { HashMap::new() } else { statuses(&self.0, &members).await? };
         let is_known = |item: &Item| match statuses.get(&item.command.member_id) {
             None | Some(MemberStatus::Unenrolled) => false,
             Some(MemberStatus::Active | MemberStatus::Exited | MemberStatus::Terminated) => item.enrols,
@@ -109,6 +117,27 @@ impl Sender {
         sent.known_members += known.len() as u64;
         Ok(fresh)
     }
+}
+
+/// What is to be told of a row that was decided before this import began: that it was refused then, or that the row has
+/// changed since.
+fn told_of_earlier(item: Item, receipt: &Receipt, content: &Content) -> Option<Problem> {
+    let differing = content.differing_fields(&Content::of(&item.command));
+    let (kind, text) = match (differing.is_empty(), receipt.outcome) {
+        (false, _) => {
+            // A reason may say what changes, such as an order's status. The points may not.
+            let kind = if differing == ["reason"] { ProblemKind::Note } else { item.fault() };
+            (kind, format!("was imported before with other {}; that stands", differing.join(" and ")))
+        }
+        (true, Outcome::Refused) => (item.fault(), format!("was refused before: {}", refusal(receipt))),
+        (true, Outcome::Applied) => return None,
+    };
+    Some(Problem { line: item.line, kind, text, source: item.source })
+}
+
+/// The code of a refusal, and what it means.
+pub(super) fn refusal(receipt: &Receipt) -> String {
+    receipt.code.map_or_else(String::new, |code| format!("{code}: {}", code.message()))
 }
 
 /// What a file asks for, whether or not it is sent.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::follow::Fates;
+use super::reader::Chunk;
 use super::sending::{Asked, Sent};
 use crate::output::{Column, grouped, table};
 
@@ -19,6 +20,8 @@ pub(super) struct Summary {
     duplicates: u64,
     parked: Option<u64>,
     seconds: f64,
+    too_small: u64,
+    faults: u64,
     dead: Option<u64>,
     known_members: u64,
     commands: u64,
@@ -30,7 +33,9 @@ pub(super) struct Summary {
 pub(super) const LEGEND: &str = "\
 What the summary counts (one JSON object with --json):
   rows           rows of the file, without its header and empty lines
-  skipped        rows that cannot be used, each with its line on standard error
+  skipped        rows that are not used, each with its line on standard error
+  too_small      of those, the ones whose amount earns no point
+  faults         rows that could not be used, were refused or set aside, now or before; exit code 1 if there are any
   published      commands that the broker confirmed in this run, enrolments among them
   duplicates     commands decided before this run, or repeated in the file under the same id; not published
   applied, refused, parked, dead
@@ -41,11 +46,16 @@ What the summary counts (one JSON object with --json):
   seconds        how long it took";
 
 impl Summary {
-    pub(super) fn add_rows(&mut self, rows: u64, skipped: u64, repeated: u64) {
-        self.rows += rows;
-        self.skipped += skipped;
-        self.duplicates += repeated;
-        self.commands += repeated;
+    pub(super) const fn add_rows(&mut self, chunk: &Chunk) {
+        self.rows += chunk.rows;
+        self.skipped += chunk.skipped.len() as u64;
+        self.too_small += chunk.too_small;
+        self.duplicates += chunk.repeated;
+        self.commands += chunk.repeated;
+    }
+
+    pub(super) const fn set_faults(&mut self, faults: u64) {
+        self.faults = faults;
     }
 
     pub(super) fn add_asked(&mut self, asked: Asked) {
@@ -79,22 +89,19 @@ impl Summary {
         self.published
     }
 
-    /// Commands that became dead letters; an operator has to look.
-    pub(super) fn dead(&self) -> u64 {
-        self.dead.unwrap_or_default()
-    }
-
     pub(super) fn text(&self) -> String {
         let count = |count: u64| grouped(i64::try_from(count).unwrap_or(i64::MAX));
         let known = |known: Option<u64>| known.map_or("?".to_owned(), count);
         let rows = [
             ["rows", &count(self.rows), "in the file"],
-            ["skipped", &count(self.skipped), "rows that cannot be used"],
+            ["skipped", &count(self.skipped), "rows that are not used"],
+            ["too small", &count(self.too_small), "of those: earn no point"],
             ["published", &count(self.published), "commands, enrolments among them"],
             ["applied", &known(self.applied), ""],
             ["refused", &known(self.refused), ""],
             ["parked", &known(self.parked), "wait for their member's enrolment"],
             ["dead", &known(self.dead), "set aside for an operator"],
+            ["faults", &count(self.faults), "rows not used, refused or set aside that need a look"],
             ["duplicates", &count(self.duplicates), "decided before; changed nothing"],
             ["known members", &count(self.known_members), "not enrolled again"],
             ["points", &count(self.points), "earned by the file in all"],

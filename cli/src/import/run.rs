@@ -1,0 +1,180 @@
+//! An import under way: reads, publishes what is new, waits for the fates if asked to, and counts.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use loyalty_producer::{Limits, Producer};
+use loyalty_store::{Pool, StoreError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::follow::{CHUNKS_WAITING_MAX, Fates, Follower};
+use super::problems::Problems;
+use super::reader::{Chunk, Item, Reader};
+use super::sending::{Asked, Known, Sender, Sent};
+use super::summary::Summary;
+use crate::Context;
+
+/// What ended, if the reading did.
+const UNREADABLE: &str = "could not read the file any further; repeat the import, nothing doubles";
+
+/// An import under way.
+pub(super) struct Run {
+    pub(super) summary: Summary,
+    problems: Arc<Mutex<Problems>>,
+    warnings: Vec<String>,
+    bar: ProgressBar,
+    pub(super) stop: CancellationToken,
+}
+
+impl Run {
+    pub(super) fn new(problems: Problems, bytes: u64, stop: CancellationToken) -> Self {
+        let (summary, bar) = (Summary::default(), progress_bar(bytes));
+        Self { summary, problems: Arc::new(Mutex::new(problems)), warnings: Vec::new(), bar, stop }
+    }
+
+    /// Reads and counts, and asks what is known already, if there is a database to ask. False if it was stopped.
+    pub(super) async fn read_only(&mut self, reader: Reader, known: Option<Known>) -> anyhow::Result<bool> {
+        let mut chunks = reader.start();
+        while let Some(chunk) = self.next(&mut chunks).await {
+            let mut chunk = chunk.context(UNREADABLE)?;
+            self.count(&mut chunk);
+            let mut sent = Sent::default();
+            if let Some(known) = &known {
+                known.fresh(&mut chunk, &mut sent).await?;
+            }
+            self.summary.add_sent(sent);
+            self.told().add_all(chunk.remarks);
+        }
+        Ok(!self.stop.is_cancelled())
+    }
+
+    /// Publishes, and waits for the fates if asked to, which are younger than `since`. False if it was stopped.
+    pub(super) async fn publish(
+        &mut self,
+        reader: Reader,
+        context: &Context,
+        pool: Pool,
+        since: Option<Timestamp>,
+    ) -> anyhow::Result<bool> {
+        let producer = Producer::connect(context.settings.amqp()?, "import", Limits::default()).await?;
+        let following = since.map(|since| Following::start(pool.clone(), since, Arc::clone(&self.problems)));
+        let follower = following.as_ref().map(|following| following.chunks.clone());
+        let sender = Sender { known: Known(pool), producer, follower };
+
+        let mut chunks = reader.start();
+        let mut sent = Ok(());
+        while let Some(chunk) = self.next(&mut chunks).await {
+            sent = match chunk {
+                Ok(chunk) => self.send(&sender, chunk).await,
+                Err(error) => Err(error).context(UNREADABLE),
+            };
+            if sent.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        if let Some(following) = following {
+            let fates = following.finish(&self.bar, &self.stop).await?;
+            self.summary.set_fates(fates);
+        }
+        sent.map(|()| !self.stop.is_cancelled())
+    }
+
+    /// Ends the progress bar and tells what there is to tell of rows. Answers how many of them need a look.
+    pub(super) fn finish(&mut self) -> u64 {
+        self.bar.finish_and_clear();
+        let faults = self.told().faults();
+        self.summary.set_faults(faults);
+        eprint!("{}", self.told().text());
+        warn_of(&self.warnings);
+        faults
+    }
+
+    /// Ends the file of errors.
+    pub(super) fn close(&self) -> anyhow::Result<()> {
+        self.told().close()
+    }
+
+    async fn send(&mut self, sender: &Sender, mut chunk: Chunk) -> anyhow::Result<()> {
+        self.count(&mut chunk);
+        let mut sent = Sent::default();
+        let result = sender.send(&mut chunk, &mut sent).await;
+        self.summary.add_sent(sent);
+        self.told().add_all(chunk.remarks);
+        result.context("the import ended early; repeat it later, nothing doubles")?;
+        self.bar.set_message(format!("{} rows, {} published", self.summary.rows(), self.summary.published()));
+        Ok(())
+    }
+
+    fn count(&mut self, chunk: &mut Chunk) {
+        let mut asked = Asked::default();
+        chunk.items.iter().for_each(|item| asked.count(item));
+        self.summary.add_asked(asked);
+        self.summary.add_rows(chunk);
+        self.bar.set_position(chunk.bytes);
+        self.warnings.append(&mut chunk.warnings);
+        self.told().add_all(std::mem::take(&mut chunk.skipped));
+    }
+
+    fn told(&self) -> MutexGuard<'_, Problems> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next chunk, unless somebody pressed Ctrl-C.
+    async fn next<T>(&self, chunks: &mut mpsc::Receiver<T>) -> Option<T> {
+        self.stop.run_until_cancelled(chunks.recv()).await.flatten()
+    }
+}
+
+/// The task that waits for the fates of what was published.
+struct Following {
+    chunks: mpsc::Sender<Vec<Item>>,
+    fates: watch::Receiver<Fates>,
+    task: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Following {
+    fn start(pool: Pool, since: Timestamp, problems: Arc<Mutex<Problems>>) -> Self {
+        let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let (told, fates) = watch::channel(Fates::default());
+        Self { chunks, fates, task: tokio::spawn(Follower::new(pool, since, told, problems).run(receiver)) }
+    }
+
+    /// Waits for the rest of the fates, or until somebody presses Ctrl-C.
+    async fn finish(self, bar: &ProgressBar, stop: &CancellationToken) -> anyhow::Result<Fates> {
+        let Self { chunks, mut fates, mut task } = self;
+        drop(chunks); // It ends with the last chunk.
+        loop {
+            tokio::select! {
+                ended = &mut task => {
+                    ended.expect("following does not panic and is not aborted")?;
+                    break;
+                }
+                Ok(()) = fates.changed() => bar.set_message(format!("{} decided", fates.borrow_and_update().all())),
+                () = stop.cancelled() => {
+                    task.abort();
+                    break;
+                }
+            }
+        }
+        let fates = *fates.borrow();
+        Ok(fates)
+    }
+}
+
+/// What to think of, for who reads standard error.
+pub(super) fn warn_of(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// Shown on a terminal only.
+fn progress_bar(bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}").expect("the template is valid");
+    ProgressBar::new(bytes).with_style(style)
+}
