@@ -6,6 +6,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -36,7 +37,8 @@ impl LogFile {
         if too_large {
             std::fs::remove_file(&self.path)?;
         }
-        OpenOptions::new().append(true).create(true).open(&self.path)
+        // A server may quote what it was sent.
+        OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)
     }
 
     /// The last lines, for an error message. A log that cannot be read must not hide the error itself.

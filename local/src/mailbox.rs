@@ -86,8 +86,7 @@ impl Mailbox {
     /// Starts on `port`, or on a free one.
     pub async fn start_on(port: Option<u16>, dir: Option<&Path>) -> Result<Self, MailboxError> {
         if let Some(path) = dir {
-            std::fs::create_dir_all(path)
-                .map_err(|source| MailboxError::Directory { path: path.to_path_buf(), source })?;
+            message::directory(path).map_err(|source| MailboxError::Directory { path: path.to_path_buf(), source })?;
         }
         let shelf = Arc::new(Shelf::new(dir.map(Path::to_path_buf)));
         let closing = CancellationToken::new();

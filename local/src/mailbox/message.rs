@@ -1,10 +1,14 @@
 //! One mail as it arrived, and its file.
 
 use std::{
+    fs::{DirBuilder, Permissions},
     io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use tokio::io::AsyncWriteExt;
 
 /// A file name takes 255 bytes; the time and the number before the message id need thirty.
 const ID_IN_NAME_MAX: usize = 120;
@@ -37,12 +41,33 @@ impl Mail {
     }
 }
 
+/// Mails hold names and addresses: only their owner may list and read them.
+const OWNER_ONLY_DIR: u32 = 0o700;
+const OWNER_ONLY_FILE: u32 = 0o600;
+
+/// Makes the directory of the mails. One that was there before, and what is in it, is closed to others as well.
+pub(super) fn directory(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY_DIR).create(dir)?;
+    std::fs::set_permissions(dir, Permissions::from_mode(OWNER_ONLY_DIR))?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let is_mail = entry.path().extension().is_some_and(|extension| extension == "eml" || extension == "tmp");
+        if is_mail && entry.file_type()?.is_file() {
+            std::fs::set_permissions(entry.path(), Permissions::from_mode(OWNER_ONLY_FILE))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes `dir/<milliseconds>-<number>-<message id>.eml`. Who lists `*.eml` sees whole files only.
 pub(super) async fn write(dir: &Path, mail: &Mail, number: u64) -> io::Result<()> {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let name = format!("{millis:013}-{number:06}-{}", file_name_part(&mail.message_id));
     let unfinished = dir.join(format!("{name}.tmp"));
-    tokio::fs::write(&unfinished, &mail.raw).await?;
+    let mut options = tokio::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(OWNER_ONLY_FILE).open(&unfinished).await?;
+    file.write_all(&mail.raw).await?;
+    file.flush().await?;
     tokio::fs::rename(&unfinished, dir.join(format!("{name}.eml"))).await
 }
 

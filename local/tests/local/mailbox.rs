@@ -78,6 +78,32 @@ async fn a_mail_is_kept_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn only_the_owner_reads_mails_whatever_the_umask_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let dir = tempfile::tempdir().unwrap();
+    let mails = dir.path().join("mail");
+    // As an earlier release left them.
+    std::fs::create_dir(&mails).unwrap();
+    std::fs::set_permissions(&mails, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::write(mails.join("before.eml"), "").unwrap();
+    std::fs::set_permissions(mails.join("before.eml"), std::fs::Permissions::from_mode(0o644)).unwrap();
+
+    rustix::process::umask(rustix::fs::Mode::empty());
+    for dir in [mails.clone(), dir.path().join("fresh/mail")] {
+        let mailbox = Mailbox::start(Some(&dir)).await.unwrap();
+        let mut client = Client::connect(&mailbox).await;
+        client.mail("ann@example.com", TEXT).await;
+        mailbox.wait_for(1).await;
+        assert_eq!(mode(&dir), 0o700);
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        }
+    }
+    assert_eq!(std::fs::read_dir(&mails).unwrap().count(), 2);
+}
+
+#[tokio::test]
 async fn one_connection_carries_many_mails() {
     let mailbox = Mailbox::start(None).await.unwrap();
     let mut client = Client::connect(&mailbox).await;
