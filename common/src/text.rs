@@ -146,6 +146,8 @@ pub fn mask(text: &str) -> String {
 
 fn mask_word(word: &str) -> String {
     match word.rsplit_once('@') {
+        // The sign itself, as in an error of ours that tells where it belongs.
+        Some(_) if !word.contains(char::is_alphanumeric) => word.to_owned(),
         Some((local, domain)) => {
             let first: String = local.chars().take(1).collect();
             format!("{first}***@{domain}")
@@ -175,6 +177,7 @@ mod tests {
         let address = EmailAddress::parse("ann.smith@example.com").expect("a valid address");
         assert_eq!(format!("{address:?}"), "a***@example.com");
         assert_eq!(mask("550 no such user <ann@example.com>: gone"), "550 no such user <a***@example.com>: gone");
+        assert_eq!(mask("before the `@`, +@b.de"), "before the `@`, +***@b.de");
     }
 
     #[test]

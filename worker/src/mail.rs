@@ -1,14 +1,18 @@
 //! The mailer: sends the mails of rewards, and sees each to an end that is known or says that it is not.
 //!
-//! Read in this order: `session` takes deliveries, `delivery` brings each to its fate, `smtp` talks to the mail
-//! server and `outcome` judges what it said; `templates` writes the mail. A mail server that is slow, down or wrong
+//! Read in this order: `session` takes deliveries, `delivery` brings each to its fate, `smtp` leads through
+//! the `dialogue` with the mail server and `outcome` judges what it said; `templates` writes the mail. A mail server that is slow, down or wrong
 //! must never reach the points: all that connects the two is a queue.
 
 mod delivery;
+mod dialogue;
 mod ladder;
+mod mailbox;
 mod metrics;
 mod outcome;
 mod pace;
+mod reply;
+mod sender;
 mod server;
 mod session;
 mod settings;
@@ -28,6 +32,7 @@ use tracing::warn;
 
 pub use ladder::Ladder;
 pub use metrics::MailMetrics;
+pub use sender::SenderError;
 pub use server::ServerError;
 pub use settings::{MailSettings, OnUnknown};
 pub use templates::TemplatesError;

@@ -157,7 +157,9 @@ impl Office {
         span.says("loyalty.mail.outcome", &outcome.name());
         match &outcome {
             Outcome::Sent(_) => {}
-            Outcome::Passing(why) | Outcome::Permanent(why) | Outcome::Unknown(why) => span.fails(&outcome.name(), why),
+            Outcome::Passing(why) | Outcome::SenderRefused(why) | Outcome::Permanent(why) | Outcome::Unknown(why) => {
+                span.fails(&outcome.name(), why);
+            }
         }
         span.end();
         outcome
@@ -166,7 +168,7 @@ impl Office {
     async fn offer(&self, mail: &Mail) -> Outcome {
         match self.templates.compose(mail, SystemTime::now()) {
             Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
-            Err(error @ ComposeError::Address) => Outcome::Permanent(Note::new(&chain(&error))),
+            Err(error @ ComposeError::Address(_)) => Outcome::Permanent(Note::new(&chain(&error))),
             // The shop's own doing, which may be mended before the ladder ends.
             Err(error @ (ComposeError::Template(_) | ComposeError::Form(_))) => {
                 Outcome::Passing(Note::new(&chain(&error)))
@@ -184,10 +186,13 @@ impl Office {
                 debug!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %reply, "Sent a mail");
                 Ok(Handled::Done)
             }
-            Outcome::Passing(why) => self.retry(attempt, why, asked).await,
+            Outcome::Passing(why) => self.retry(attempt, self.ladder.after(attempt.step), why, asked).await,
+            Outcome::SenderRefused(why) => {
+                self.retry(attempt, Some(self.ladder.after_or_last(attempt.step)), why, asked).await
+            }
             Outcome::Permanent(why) => self.bury(attempt, Reason::MailRejected, why, asked).await,
             Outcome::Unknown(why) => match self.on_unknown {
-                OnUnknown::Resend => self.retry(attempt, why, asked).await,
+                OnUnknown::Resend => self.retry(attempt, self.ladder.after(attempt.step), why, asked).await,
                 OnUnknown::Hold => {
                     written(|_| email::unknown(pool, attempt, why.as_str())).await?;
                     asked.span.fails(&outcome.name(), why);
@@ -200,8 +205,14 @@ impl Office {
 
     /// The next rung, or the end of the ladder. First the row, then the message, then (by the caller) the
     /// acknowledgement: whatever is lost in between, a message remains that asks for this mail.
-    async fn retry(&self, attempt: Attempt, why: &Note, asked: &mut Asked) -> Result<Handled, DeliveryError> {
-        let Some(rung) = self.ladder.after(attempt.step) else {
+    async fn retry(
+        &self,
+        attempt: Attempt,
+        rung: Option<Rung>,
+        why: &Note,
+        asked: &mut Asked,
+    ) -> Result<Handled, DeliveryError> {
+        let Some(rung) = rung else {
             return self.bury(attempt, Reason::MailExhausted, why, asked).await;
         };
         let (pool, wait) = (&self.pool, rung.wait());

@@ -35,6 +35,12 @@ impl Ladder {
         self.0.get(index).copied()
     }
 
+    /// The same, but for a mail that must not be given up: it stays on the last rung.
+    pub(crate) fn after_or_last(&self, attempt: i32) -> Rung {
+        let last = self.0.last().copied().expect("a ladder has at least one rung");
+        self.after(attempt).unwrap_or(last)
+    }
+
     /// Where a mail waits that is due in about this time: the longest rung within it, or else the shortest there is,
     /// so that it comes back late by one rung at most.
     pub(crate) fn within(&self, wait: Duration) -> Rung {

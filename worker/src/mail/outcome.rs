@@ -15,6 +15,8 @@ pub(crate) enum Outcome {
     Sent(Note),
     /// It was not taken, and may be later.
     Passing(Note),
+    /// The server takes no mail of our sender: the shop's fault, and so the mail waits for as long as it takes.
+    SenderRefused(Note),
     /// It will never be taken.
     Permanent(Note),
     /// It may or may not have been taken: the answer was lost.
@@ -30,6 +32,7 @@ impl Outcome {
         match self {
             Self::Sent(_) => "sent",
             Self::Passing(_) => "passing",
+            Self::SenderRefused(_) => "sender_refused",
             Self::Permanent(_) => "permanent",
             Self::Unknown(_) => "unknown",
         }
@@ -45,7 +48,9 @@ pub(crate) struct Note(String);
 pub(crate) enum Phase {
     /// Finding, reaching and greeting the server, TLS and login: it does not know of the mail yet.
     Connecting,
-    /// Sender, recipient, and leave to send the text.
+    /// The sender, which is the same for all mails.
+    Sender,
+    /// The recipient, and leave to send the text.
     Envelope,
     /// The text and the answer to it.
     Text,
@@ -71,19 +76,20 @@ const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 pub(crate) fn judge(phase: Phase, failure: &Failure) -> Outcome {
     let note = Note::new(&failure.to_string());
     match (failure, phase) {
-        (Failure::Impossible(_), _) => Outcome::Permanent(note),
         // A server that turns us away before it has heard of the mail says nothing about the mail.
         (Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting) => {
             Outcome::Passing(note)
         }
-        (Failure::Refused { code, .. }, Phase::Envelope | Phase::Text) => {
-            if *code < 500 || LOGIN_CODES.contains(code) {
-                Outcome::Passing(note)
-            } else {
-                Outcome::Permanent(note)
-            }
+        (Failure::Refused { code, .. }, Phase::Sender | Phase::Envelope | Phase::Text)
+            if *code < 500 || LOGIN_CODES.contains(code) =>
+        {
+            Outcome::Passing(note)
         }
-        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Envelope) => Outcome::Passing(note),
+        (Failure::Refused { .. }, Phase::Sender) => Outcome::SenderRefused(note),
+        (Failure::Refused { .. }, Phase::Envelope | Phase::Text) | (Failure::Impossible(_), _) => {
+            Outcome::Permanent(note)
+        }
+        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Sender | Phase::Envelope) => Outcome::Passing(note),
         (Failure::Broken(_) | Failure::TimedOut(_), Phase::Text) => Outcome::Unknown(note),
     }
 }
@@ -141,7 +147,11 @@ mod tests {
             check(Phase::Connecting, failure, "passing");
         }
         for failure in [&refused(421), &refused(451), &refused(530), &broken, &late] {
+            check(Phase::Sender, failure, "passing");
             check(Phase::Envelope, failure, "passing");
+        }
+        for failure in [&refused(550), &refused(553), &refused(501)] {
+            check(Phase::Sender, failure, "sender_refused");
         }
         for failure in [&refused(550), &refused(552), &refused(501)] {
             check(Phase::Envelope, failure, "permanent");

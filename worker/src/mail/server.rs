@@ -4,12 +4,13 @@
 //! the network in the clear unless `tls=off` says so.
 
 use std::str::Utf8Error;
+use std::sync::Arc;
 
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::tls::{self, TlsError};
 use percent_encoding::percent_decode_str;
+use rustls::ClientConfig;
 use url::Url;
 
 /// A mail server.
@@ -27,11 +28,11 @@ pub(crate) enum Security {
     /// Not at all.
     Off,
     /// By STARTTLS if the server offers it; somebody in between can suppress the offer.
-    Opportunistic(TlsParameters),
+    Opportunistic(Arc<ClientConfig>),
     /// By STARTTLS, or not used.
-    Required(TlsParameters),
+    Required(Arc<ClientConfig>),
     /// From the first byte.
-    Implicit(TlsParameters),
+    Implicit(Arc<ClientConfig>),
 }
 
 /// The usual ports: delivery, submission with STARTTLS (RFC 6409), submission over TLS (RFC 8314).
@@ -51,7 +52,7 @@ impl Server {
         }
         let credentials = credentials(&parsed).map_err(|_| wrong("its user or password is not UTF-8"))?;
         let wanted = wanted_tls(&parsed, credentials.is_some()).map_err(wrong)?;
-        let tls = || parameters(&host, url);
+        let tls = || tls::client_config(url).map(Arc::new);
         let (security, usual_port) = match wanted {
             Tls::Off => (Security::Off, PORT),
             Tls::Opportunistic => (Security::Opportunistic(tls()?), PORT_STARTTLS),
@@ -60,16 +61,6 @@ impl Server {
         };
         Ok(Self { port: parsed.port().unwrap_or(usual_port), host, security, credentials, url: url.clone() })
     }
-}
-
-fn parameters(host: &str, url: &SecretUrl) -> Result<TlsParameters, ServerError> {
-    let mut parameters = TlsParameters::builder(host.to_owned());
-    if let Some(pem) = tls::private_authorities_pem(url)? {
-        // One value may hold several certificates.
-        let authorities = Certificate::from_pem(pem.as_bytes()).map_err(ServerError::Tls)?;
-        parameters = parameters.add_root_certificate(authorities);
-    }
-    parameters.build_rustls().map_err(ServerError::Tls)
 }
 
 /// Why a URL names no mail server that we could use.
@@ -86,9 +77,6 @@ pub enum ServerError {
     /// The file that says which certificates are believed is of no use.
     #[error(transparent)]
     Authorities(#[from] TlsError),
-    /// The system's certificates could not be used.
-    #[error("could not prepare TLS for the mail server")]
-    Tls(#[source] lettre::transport::smtp::Error),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

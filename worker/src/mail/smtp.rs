@@ -6,19 +6,16 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lettre::Address;
 use lettre::address::Envelope;
-use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
-use lettre::transport::smtp::client::AsyncSmtpConnection;
-use lettre::transport::smtp::commands::{Data, Mail, Quit, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
-use lettre::transport::smtp::response::Response;
-use loyalty_common::tls::Untrusted;
-use tokio::net::TcpStream;
+use lettre::transport::smtp::commands::{Data, Mail, Noop, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter};
 use tokio::time::Instant;
 
+use super::dialogue::{Dialogue, Offers};
 use super::outcome::{Failure, Note, Outcome, Phase, judge};
-use super::server::{Security, Server};
+use super::reply::{Reply, Severity};
+use super::sender::Standing;
+use super::server::Server;
 
 /// Finding, reaching and greeting the server, TLS and login, all told. Servers that make strangers wait for their
 /// greeting do so for seconds.
@@ -44,16 +41,18 @@ pub(crate) struct Smtp {
     /// From handing the text over to the answer.
     text_limit: Duration,
     parked: Mutex<Vec<Parked>>,
+    /// Whether the server takes mails of our sender, as far as we know.
+    standing: Standing,
 }
 
 struct Parked {
-    connection: AsyncSmtpConnection,
+    connection: Dialogue,
     since: Instant,
 }
 
 impl Smtp {
     pub(crate) fn new(server: Server, text_limit: Duration) -> Self {
-        Self { server, hello: ClientId::default(), text_limit, parked: Mutex::default() }
+        Self { server, hello: ClientId::default(), text_limit, parked: Mutex::default(), standing: Standing::default() }
     }
 
     /// Where it is.
@@ -72,15 +71,15 @@ impl Smtp {
             Ok(connection) => connection,
             Err(failure) => return judge(Phase::Connecting, &failure),
         };
-        if let Err(failure) = within(ENVELOPE_LIMIT, offer(&mut connection, envelope)).await {
+        if let Err((phase, failure)) = self.offer(&mut connection, envelope).await {
             leave(connection, &failure).await;
-            return judge(Phase::Envelope, &failure);
+            return judge(phase, &failure);
         }
         // From here on silence no longer means that nothing was sent.
-        match within(self.text_limit, async { Ok(connection.message(text).await?) }).await {
-            Ok(response) => {
+        match within(self.text_limit, connection.text(text)).await {
+            Ok(reply) => {
                 self.park(connection);
-                Outcome::Sent(Note::new(&said(&response)))
+                Outcome::Sent(Note::new(&reply.said()))
             }
             Err(failure) => {
                 leave(connection, &failure).await;
@@ -90,52 +89,36 @@ impl Smtp {
     }
 
     /// A connection that greets and is logged in: one that waits, or a new one.
-    async fn connected(&self) -> Result<AsyncSmtpConnection, Failure> {
+    async fn connected(&self) -> Result<Dialogue, Failure> {
         while let Some(Parked { mut connection, since }) = self.unpark() {
             let fresh = since.elapsed() < IDLE_MAX;
-            let alive = async { fresh && connection.test_connected().await };
+            let alive = async { fresh && connection.command(Noop, Severity::Done).await.is_ok() };
             if tokio::time::timeout(CHECK_LIMIT, alive).await.unwrap_or(false) {
                 return Ok(connection);
             }
         }
-        let mut connection = self.connect().await?;
-        if let Some(credentials) = &self.server.credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
-        }
-        Ok(connection)
+        Dialogue::begin(&self.server, &self.hello).await
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
-        let Server { host, port, security, .. } = &self.server;
-        let address = (host.as_str(), *port);
-        if let Security::Implicit(tls) = security {
-            let (limit, tls) = (Some(CONNECT_LIMIT), Some(tls.clone()));
-            let connecting = AsyncSmtpConnection::connect_tokio1(address, limit, &self.hello, tls, None);
-            return connecting.await.map_err(|error| self.failure(error));
+    /// Sender, recipients and the request to send the text.
+    async fn offer(&self, connection: &mut Dialogue, envelope: &Envelope) -> Result<(), (Phase, Failure)> {
+        let deadline = Instant::now() + ENVELOPE_LIMIT;
+        let parameters = parameters(envelope, connection.offers()).map_err(|failure| (Phase::Envelope, failure))?;
+        let plain = parameters.is_empty();
+        let mail = Mail::new(envelope.from().cloned(), parameters);
+        let asked = until(deadline, connection.command(mail, Severity::Done)).await;
+        let asked = asked.map_err(|failure| (phase_of_sender(&failure, plain), failure));
+        self.standing.note(&asked);
+        asked?;
+        for recipient in envelope.to() {
+            let asking = connection.command(Rcpt::new(recipient.clone(), Vec::new()), Severity::Done);
+            until(deadline, asking).await.map_err(|failure| (Phase::Envelope, failure))?;
         }
-        let stream = TcpStream::connect(address).await.map_err(|error| Failure::Broken(error.to_string()))?;
-        // The text and the line that ends it are written apart; without this the second waits 40 ms for the first.
-        stream.set_nodelay(true).map_err(|error| Failure::Broken(error.to_string()))?;
-        let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await?;
-        match security {
-            Security::Opportunistic(tls) if connection.can_starttls() => {
-                connection.starttls(tls.clone(), &self.hello).await.map_err(|error| self.failure(error))?;
-            }
-            Security::Required(tls) => {
-                connection.starttls(tls.clone(), &self.hello).await.map_err(|error| self.failure(error))?;
-            }
-            Security::Opportunistic(_) | Security::Implicit(_) | Security::Off => {}
-        }
-        Ok(connection)
+        let asking = connection.command(Data, Severity::More);
+        until(deadline, asking).await.map(drop).map_err(|failure| (Phase::Envelope, failure))
     }
 
-    /// What went wrong with TLS. Of a certificate that is not believed it says what was expected.
-    fn failure(&self, error: lettre::transport::smtp::Error) -> Failure {
-        let untrusted = Untrusted::of(&error, &self.server.url);
-        untrusted.map_or_else(|| error.into(), |untrusted| Failure::Broken(untrusted.to_string()))
-    }
-
-    fn park(&self, connection: AsyncSmtpConnection) {
+    fn park(&self, connection: Dialogue) {
         self.parked().push(Parked { connection, since: Instant::now() });
     }
 
@@ -148,32 +131,38 @@ impl Smtp {
     }
 }
 
-/// Sender, recipients and the request to send the text. Our mails are ASCII by their encoding, so only an address can
-/// ask for more than every server has.
-async fn offer(connection: &mut AsyncSmtpConnection, envelope: &Envelope) -> Result<(), Failure> {
-    let mut parameters = Vec::new();
-    let ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
-    if !envelope.to().iter().chain(envelope.from()).all(ascii) {
-        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-            return Err(Failure::Impossible("the mail server does not take addresses beyond ASCII"));
+/// Our mails are ASCII by their encoding, and so are the domains by theirs: only the part of a member's address before
+/// the `@` can ask for more than every server has.
+fn parameters(envelope: &Envelope, offers: Offers) -> Result<Vec<MailParameter>, Failure> {
+    if envelope.to().iter().all(|address| address.user().is_ascii()) {
+        return Ok(Vec::new());
+    }
+    if !offers.smtputf8 {
+        return Err(Failure::Impossible(
+            "the mail server does not offer SMTPUTF8, without which the part of an address before the `@` must be ASCII",
+        ));
+    }
+    Ok(vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)])
+}
+
+/// What a failure of `MAIL FROM` is about: our sender, unless the mail asked for more than others do and the server
+/// refuses that (RFC 5321, 4.1.1.11; RFC 6531, 3.5).
+fn phase_of_sender(failure: &Failure, plain: bool) -> Phase {
+    const PARAMETER_CODES: [u16; 3] = [501, 504, 555];
+    match failure {
+        Failure::Refused { code, text } if !plain && (PARAMETER_CODES.contains(code) || text.starts_with("5.6.7")) => {
+            Phase::Envelope
         }
-        parameters.push(MailParameter::SmtpUtfEight);
-        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+        Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_) | Failure::Impossible(_) => Phase::Sender,
     }
-    connection.command(Mail::new(envelope.from().cloned(), parameters)).await?;
-    for recipient in envelope.to() {
-        connection.command(Rcpt::new(recipient.clone(), Vec::new())).await?;
-    }
-    connection.command(Data).await?;
-    Ok(())
 }
 
 /// After a refusal the server still listens and is told goodbye; a broken connection is only dropped.
-async fn leave(mut connection: AsyncSmtpConnection, failure: &Failure) {
+async fn leave(mut connection: Dialogue, failure: &Failure) {
     match failure {
         Failure::Refused { .. } | Failure::Impossible(_) => {
             // Whatever it answers, we are gone.
-            let _ = tokio::time::timeout(QUIT_LIMIT, connection.command(Quit)).await;
+            let _ = tokio::time::timeout(QUIT_LIMIT, connection.quit()).await;
         }
         Failure::Broken(_) | Failure::TimedOut(_) => {}
     }
@@ -183,16 +172,7 @@ async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, Failure
     tokio::time::timeout(limit, step).await.unwrap_or(Err(Failure::TimedOut(limit)))
 }
 
-fn said(response: &Response) -> String {
-    format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" "))
-}
-
-impl From<lettre::transport::smtp::Error> for Failure {
-    fn from(error: lettre::transport::smtp::Error) -> Self {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        match error.status() {
-            Some(code) => Self::Refused { code: code.into(), text: cause.unwrap_or_default() },
-            None => Self::Broken(error.to_string()),
-        }
-    }
+/// One step of those that share [`ENVELOPE_LIMIT`].
+async fn until(deadline: Instant, step: impl Future<Output = Result<Reply, Failure>>) -> Result<Reply, Failure> {
+    tokio::time::timeout_at(deadline, step).await.unwrap_or(Err(Failure::TimedOut(ENVELOPE_LIMIT)))
 }

@@ -6,12 +6,16 @@
 use std::time::SystemTime;
 
 use lettre::Message;
+use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
+use loyalty_common::text::Invalid;
 use loyalty_store::email::{Attempt, ClaimToken, EmailId, Mail, Recipient};
 use minijinja::{Environment, UndefinedBehavior, context};
 use uuid::Uuid;
 
+use super::mailbox;
+use super::sender::{self, SenderError};
 use super::settings::MailSettings;
 
 /// The templates of a shop, known to work.
@@ -32,7 +36,7 @@ const HTML: &str = "mail.html.html";
 impl Templates {
     /// Reads the templates and fills each once, with and without a name.
     pub(crate) fn new(settings: &MailSettings) -> Result<Self, TemplatesError> {
-        let from = settings.from.parse().map_err(TemplatesError::From)?;
+        let from = sender::parse(&settings.from)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let (subject, text, html) = (settings.subject.clone(), settings.text.clone(), settings.html.clone());
@@ -45,7 +49,8 @@ impl Templates {
 
     /// The mail, dated.
     pub(crate) fn compose(&self, mail: &Mail, now: SystemTime) -> Result<Message, ComposeError> {
-        let address = mail.recipient.expose().parse().map_err(|_| ComposeError::Address)?;
+        let to = mailbox::of_member(mail.name.as_deref(), mail.recipient.expose()).map_err(ComposeError::Address)?;
+        let envelope = Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]);
         let (subject, text, html) = self.fill_all(mail).map_err(ComposeError::Template)?;
         let email_id = mail.attempt.email_id;
         // Derived, so that a mail sent twice is the same to the byte but for its date.
@@ -54,16 +59,20 @@ impl Templates {
             .boundary(boundary)
             .singlepart(SinglePart::plain(text))
             .singlepart(SinglePart::html(html));
-        Message::builder()
+        let builder = Message::builder()
             .message_id(Some(format!("<{email_id}@{}>", self.from.email.domain())))
             .date(now)
             .from(self.from.clone())
-            .to(Mailbox::new(mail.name.clone(), address))
+            .to(to.clone())
+            .envelope(envelope.map_err(ComposeError::Form)?)
             .subject(subject)
             // RFC 3834: nobody's holiday notice need answer this.
-            .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
-            .multipart(parts)
-            .map_err(ComposeError::Form)
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Auto-Submitted"),
+                "auto-generated".to_owned(),
+            ));
+        let mended = [mailbox::mended("From", &self.from), mailbox::mended("To", &to)].into_iter().flatten();
+        mended.fold(builder, MessageBuilder::raw_header).multipart(parts).map_err(ComposeError::Form)
     }
 
     fn fill_all(&self, mail: &Mail) -> Result<(String, String, String), minijinja::Error> {
@@ -85,8 +94,8 @@ impl Templates {
 #[derive(Debug, thiserror::Error)]
 pub enum TemplatesError {
     /// The sender is not a mail address.
-    #[error("the sender of mails must be an address such as `Corner Café <rewards@cafe.example>`")]
-    From(#[source] lettre::address::AddressError),
+    #[error(transparent)]
+    From(#[from] SenderError),
     /// A template cannot be read, or asks for something that a mail does not know.
     #[error("a mail template cannot be filled")]
     Template(#[source] minijinja::Error),
@@ -95,8 +104,8 @@ pub enum TemplatesError {
 /// Why one mail could not be made. Holds no address.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ComposeError {
-    #[error("the member's address is none that mail servers know")]
-    Address,
+    #[error("the member's address {0}")]
+    Address(Invalid),
     #[error("a mail template cannot be filled")]
     Template(#[source] minijinja::Error),
     #[error("the mail could not be put into form")]
@@ -189,10 +198,73 @@ mod tests {
         assert!(composed(&sample(None)).contains("Hello,"));
     }
 
+    /// Python's parser of mails reads each of them, and finds the name and the address that were meant.
+    #[test]
+    fn a_member_of_any_name_is_named_in_a_valid_header() {
+        const READ: &str = "import sys, email, email.policy, email.utils, email.header
+mail = open(sys.argv[1], 'rb').read()
+for header in ('From', 'To'):
+    strict = email.message_from_bytes(mail, policy=email.policy.SMTP)[header]
+    assert not strict.defects and len(strict.addresses) == 1, strict.defects
+    name, address = email.utils.parseaddr(email.message_from_bytes(mail)[header])
+    print(email.header.make_header(email.header.decode_header(name)), '|', address)";
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("mail");
+        let (bytes, dots) = ("é".repeat(100), ".".repeat(200));
+        let names = [
+            ".",
+            "..",
+            "J.R",
+            "Dr. Who",
+            "\"",
+            "a\\b",
+            "Smith, Ann",
+            "Ann (home)",
+            "<ann@b.de>",
+            "@",
+            ";:",
+            "'",
+            "=?utf-8?q?x?=",
+            "Zoë",
+            "山田 太郎",
+            "  Ann  Lee ",
+            "🦀",
+            &bytes,
+            &dots,
+            "a.b-c_d",
+            "-",
+            "\u{200b}",
+            "Ann\u{3000}Lee",
+        ];
+        for name in names {
+            let mut mail = sample(Some(name.to_owned()));
+            mail.recipient = Recipient::new("ann@bücher.example");
+            let templates =
+                templates(|settings| settings.from = "J.R <rewards@bücher.example>".to_owned()).expect("works");
+            let message = templates.compose(&mail, SystemTime::UNIX_EPOCH).expect("a mail");
+            assert!(message.formatted().is_ascii(), "{name}");
+            std::fs::write(&file, message.formatted()).expect("a file");
+            let Ok(read) = std::process::Command::new("python3").args(["-c", READ]).arg(&file).output() else {
+                eprintln!("NOT CHECKED: no python3 reads the headers");
+                return;
+            };
+            let said = format!("{}{}", String::from_utf8_lossy(&read.stdout), String::from_utf8_lossy(&read.stderr));
+            let shown = name.split_whitespace().collect::<Vec<_>>().join(" ");
+            let host = "xn--bcher-kva.example";
+            assert_eq!(said, format!("J.R | rewards@{host}\n{shown} | ann@{host}\n"), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_nothing_that_is_seen_is_left_out() {
+        assert!(composed(&sample(Some("  ".to_owned()))).contains("To: ann@example.com\n"));
+    }
+
     #[test]
     fn what_would_fail_later_fails_at_start() {
         let check = |change: fn(&mut MailSettings)| assert!(templates(change).is_err());
         check(|settings| settings.from = "nobody".to_owned());
+        check(|settings| settings.from = "Shop <rewärds@example.com>".to_owned());
         check(|settings| settings.subject = "{{ tilte }}".to_owned());
         check(|settings| settings.text = "{% if name %}".to_owned());
         check(|settings| settings.html = "{{ balance }}".to_owned());
@@ -211,7 +283,7 @@ mod tests {
         let mut mail = sample(None);
         mail.recipient = Recipient::new("ann smith");
         let error = templates(|_| ()).expect("works").compose(&mail, SystemTime::UNIX_EPOCH).expect_err("no address");
-        assert!(matches!(error, ComposeError::Address));
+        assert!(matches!(error, ComposeError::Address(_)));
         assert!(!format!("{error:?} {error}").contains("smith"));
     }
 }

@@ -1,10 +1,13 @@
 //! The mailer, the relay and the keeper against a real database, a real broker and a mail server that can be told to
 //! behave badly.
 
+mod addresses;
+mod answers;
 mod keeping;
 mod line;
 mod lost;
 mod overhear;
+mod script;
 mod tls;
 mod world;
 
