@@ -41,7 +41,7 @@ use std::sync::Arc;
 use loyalty_common::secret::SecretUrl;
 use loyalty_producer::{Limits as Window, Producer, WhenBlocked};
 use loyalty_store::clock::{Clock, DatabaseClock};
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -66,7 +66,7 @@ pub struct BridgeSettings {
     /// The broker.
     pub amqp: SecretUrl,
     /// The database.
-    pub database: SecretUrl,
+    pub database: DatabaseUrl,
     /// Whom it serves.
     pub admission: Admission,
     /// By which names it may be asked for, beside those of this machine and its own address.

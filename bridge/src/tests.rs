@@ -10,6 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use loyalty_common::secret::SecretUrl;
 use loyalty_store::clock::Clock;
+use loyalty_store::pool::DatabaseUrl;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
@@ -29,8 +30,8 @@ fn app_for(admission: Admission, limits: Limits) -> Arc<App> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let settings = BridgeSettings {
-        amqp: SecretUrl::new(AMQP),
-        database: SecretUrl::new(DATABASE),
+        amqp: SecretUrl::known(AMQP),
+        database: DatabaseUrl::known(DATABASE),
         admission,
         hosts: Hosts::default(),
         limits,

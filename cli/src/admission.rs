@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use loyalty_bridge::Admission;
 use loyalty_common::publisher::chain;
-use loyalty_common::secret::SecretUrl;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::{Pool, StoreError, token};
 use tracing::warn;
 
@@ -26,7 +25,7 @@ impl Open {
     }
 
     /// Whom a bridge serves there. An error, if that would be anyone at all.
-    pub(crate) async fn admission(self, address: SocketAddr, database: &SecretUrl) -> anyhow::Result<Admission> {
+    pub(crate) async fn admission(self, address: SocketAddr, database: &DatabaseUrl) -> anyhow::Result<Admission> {
         if self.allows(address) {
             return Ok(Admission::UntilTokens);
         }

@@ -11,6 +11,7 @@ mod report;
 mod traffic;
 mod whole;
 
+use loyalty_store::pool::DatabaseUrl;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ impl Bench {
 /// A virtual host with the topology of the product; the exchange of events costs nothing where none are published.
 async fn prepare_vhost(servers: &Servers, name: &str) -> Result<SecretUrl> {
     servers.rabbitmq.create_vhost(name).await?;
-    let url = SecretUrl::new(servers.rabbitmq.url(name));
+    let url = SecretUrl::known(servers.rabbitmq.url(name));
     let connection = loyalty_common::amqp::connect(&url, "bench").await?;
     let channel = connection.create_channel().await?;
     let ladder = loyalty_common::topology::Rung::default_ladder();
@@ -158,9 +159,9 @@ async fn prepare_vhost(servers: &Servers, name: &str) -> Result<SecretUrl> {
 }
 
 /// A database with the tables of the product and the members enrolled.
-async fn prepare_database(servers: &Servers, name: &str, load: Load) -> Result<SecretUrl> {
+async fn prepare_database(servers: &Servers, name: &str, load: Load) -> Result<DatabaseUrl> {
     servers.postgres.create_database(name).await?;
-    let url = SecretUrl::new(servers.postgres.url(name));
+    let url = DatabaseUrl::known(servers.postgres.url(name));
     database_only::enroll(&url, load).await?;
     Ok(url)
 }

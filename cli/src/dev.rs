@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Context as _;
 use loyalty_bridge::{Admission, BridgeSettings, Hosts};
 use loyalty_store::clock::Clock;
+use loyalty_worker::mail::MailSettings;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use crate::admission::Open;
 use crate::bridge::{DEFAULT_ADDRESS, Names};
 use crate::exit::{Answer, Usage};
 use crate::service::stop_on_signal;
+use crate::settings::Settings;
 use crate::settings::config::Config;
 use crate::settings::running::{Lock, Running};
 use house::House;
@@ -58,6 +60,7 @@ impl Dev {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
         let stop = stop_on_signal()?;
         let config = context.settings.config()?;
+        check(&context.settings, &config)?;
         let lock = Lock::take(context.settings.data())?;
         if let Some(address) = self.http.filter(|address| !self.open.allows(*address)) {
             return Err(open_to_all(address).into());
@@ -90,6 +93,12 @@ impl Dev {
             }
         }
     }
+}
+
+/// Starting the servers takes seconds; what is wrong with the settings is told before.
+fn check(settings: &Settings, config: &Config) -> anyhow::Result<()> {
+    let smtp = settings.given_smtp()?.or_else(|| config.mail.smtp.clone());
+    Ok(MailSettings { smtp, ..config.mail.clone() }.check()?)
 }
 
 fn open_to_all(address: SocketAddr) -> Usage {
@@ -136,7 +145,7 @@ async fn serve(
 fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
     let limits = config.limits();
     let mut mail = config.mail;
-    mail.smtp = Some(house.smtp.clone());
+    mail.smtp.clone_from(&house.smtp);
     loyalty_worker::Settings {
         amqp: house.amqp.clone(),
         database: house.database.clone(),
@@ -165,7 +174,7 @@ fn running(house: &House, address: SocketAddr) -> Running {
         amqp_url: house.amqp.expose().to_owned(),
         management_url: house.management.as_ref().map(|url| url.expose().to_owned()),
         database_url: house.database.expose().to_owned(),
-        smtp_url: Some(house.smtp.expose().to_owned()),
+        smtp_url: house.smtp.as_ref().map(|url| url.expose().to_owned()),
     }
 }
 

@@ -9,6 +9,7 @@ use loyalty_producer::{ConnectError, PublishError};
 use loyalty_store::StoreError;
 use loyalty_store::migrate::MigrateError;
 use loyalty_store::token::TokenError;
+use loyalty_worker::mail::MailerError;
 
 use crate::settings::SettingsError;
 use crate::topology::ManagementError;
@@ -48,6 +49,35 @@ pub(crate) fn conclude(result: anyhow::Result<Answer>) -> ExitCode {
     }
 }
 
+/// What clap has to say: help, or that the command line makes no sense. It quotes what it could not read, and that may
+/// be a URL in the wrong place.
+pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
+    let told = error.render().to_string();
+    let shown = without_urls(&told, given());
+    let written =
+        if error.use_stderr() && shown != told { io::stderr().write_all(shown.as_bytes()) } else { error.print() };
+    // As with every other error: nobody may be there to read it.
+    let _ = written;
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
+}
+
+/// Everything that the command line and the environment say.
+fn given() -> impl Iterator<Item = String> {
+    let variables = std::env::vars_os().map(|(_, value)| value);
+    std::env::args_os().chain(variables).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn without_urls(told: &str, given: impl Iterator<Item = String>) -> String {
+    let mut told = told.to_owned();
+    for given in given.filter(|given| given.contains("://")) {
+        let value = given.strip_prefix("--").and_then(|flag| flag.split_once('=')).map(|(_, value)| value);
+        for url in [Some(given.as_str()), value].into_iter().flatten() {
+            told = told.replace(url, "(a URL)");
+        }
+    }
+    told
+}
+
 const NO: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 const SERVER_AWAY: u8 = 3;
@@ -81,8 +111,6 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         | StoreError::Connect(_)
         | StoreError::Untrusted(_)
         | StoreError::Authorities(_)
-        | StoreError::SslMode
-        | StoreError::Url(_)
         | StoreError::Randomness(_)
         | StoreError::Foreign { .. } => None,
     }
@@ -97,7 +125,10 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<SettingsError>() {
         return Some(match error {
             SettingsError::NotGiven { .. } => SERVER_AWAY,
-            SettingsError::Read { .. } | SettingsError::Config { .. } | SettingsError::Foreign { .. } => WRONG_USAGE,
+            SettingsError::Url { .. }
+            | SettingsError::Read { .. }
+            | SettingsError::Config { .. }
+            | SettingsError::Foreign { .. } => WRONG_USAGE,
         });
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {
@@ -116,6 +147,9 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<ManagementError>() {
         return Some(code_of_management(error));
     }
+    if error.is::<MailerError>() {
+        return Some(WRONG_USAGE);
+    }
     if let Some(amqp::ConnectError::Authorities(_)) = error.downcast_ref() {
         return Some(WRONG_USAGE);
     }
@@ -127,7 +161,7 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 fn code_of_store(error: &StoreError) -> u8 {
     match error {
         StoreError::Connect(_) | StoreError::Untrusted(_) => SERVER_AWAY,
-        StoreError::Url(_) | StoreError::SslMode | StoreError::Authorities(_) => WRONG_USAGE,
+        StoreError::Authorities(_) => WRONG_USAGE,
         // What the server refuses because of its state (starting, read-only, tables missing) may be mended there.
         StoreError::Query(_) => {
             if error.is_content_refused() {
@@ -142,7 +176,7 @@ fn code_of_store(error: &StoreError) -> u8 {
 
 fn code_of_management(error: &ManagementError) -> u8 {
     match error {
-        ManagementError::Url | ManagementError::Amqp => WRONG_USAGE,
+        ManagementError::Url { .. } => WRONG_USAGE,
         ManagementError::Away { .. } | ManagementError::TimedOut { .. } => SERVER_AWAY,
         ManagementError::Refused { status, .. } => {
             if status.is_server_error() {

@@ -139,6 +139,11 @@ impl Command {
         matches!(self, Self::Dev(_) | Self::Worker(_))
     }
 
+    /// Whether it may need a server. What only prints what this binary knows is not kept by a mistyped URL.
+    const fn needs_settings(&self) -> bool {
+        !matches!(self, Self::Schema(_) | Self::Completions(_))
+    }
+
     const fn log_source(&self) -> LogSource {
         if self.service().is_some() { LogSource::Service } else { LogSource::Command }
     }
@@ -168,7 +173,10 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::wrong_usage(&error),
+    };
     telemetry::init(cli.log_format.into(), cli.command.log_source());
     if cli.command.takes_deliveries() {
         stacks::make_room();
@@ -179,7 +187,10 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn conduct(cli: Cli) -> anyhow::Result<Answer> {
     let context = Context { settings: cli.settings, output: Output::new(cli.json) };
-    let traces = Traces::start(cli.command.service(), &context.settings);
+    if cli.command.needs_settings() {
+        context.settings.check()?;
+    }
+    let traces = Traces::start(cli.command.service(), &context.settings)?;
     let answer = run(cli.command, &context).await;
     traces.close().await;
     answer

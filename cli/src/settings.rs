@@ -5,14 +5,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use loyalty_common::secret::SecretUrl;
+use loyalty_common::secret::{Endpoint, SecretUrl, UrlError};
+use loyalty_store::pool::DatabaseUrl;
+use loyalty_worker::mail::SmtpUrl;
 
 pub(crate) mod config;
 #[cfg(test)]
 mod documented;
+mod given;
 pub(crate) mod running;
 
+use crate::http_client::HttpUrl;
 use config::Config;
+use given::Given;
 use running::Running;
 
 /// The flags of every command that needs servers or the programme.
@@ -23,19 +28,19 @@ pub(crate) struct Settings {
     /// show it
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_AMQP_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    amqp_url: Option<SecretUrl>,
+    amqp_url: Option<Given>,
     /// RabbitMQ's management API, such as http://user:password@host:15672; `topology` looks at more with it
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_MANAGEMENT_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    management_url: Option<SecretUrl>,
+    management_url: Option<Given>,
     /// PostgreSQL, such as postgres://user:password@host/database
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_DATABASE_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    database_url: Option<SecretUrl>,
+    database_url: Option<Given>,
     /// The mail server, such as smtps://user:password@host or smtp://host:25
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_SMTP_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    smtp_url: Option<SecretUrl>,
+    smtp_url: Option<Given>,
     /// Authorities in PEM that are believed besides those of this machine, for amqps, sslmode, smtps and https
     #[arg(long, global = true, value_name = "FILE", env = "LOYALTY_CA_FILE", hide_short_help = true)]
     #[arg(value_parser = path())]
@@ -51,58 +56,62 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Whether every URL that is given can be used. Asked before a command begins: who mistyped one hears of it at
+    /// once, and not when half of the work is done.
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        self.given_amqp()?;
+        self.given_management()?;
+        self.given_database()?;
+        self.given_smtp()?;
+        Ok(())
+    }
+
     /// Where RabbitMQ is.
     pub(crate) fn amqp(&self) -> Result<SecretUrl, SettingsError> {
-        let left = |running: Running| Some(SecretUrl::new(running.amqp_url));
-        let missing = SettingsError::NotGiven { server: "RabbitMQ", flag: "amqp-url", env: "LOYALTY_AMQP_URL" };
-        self.given_or_left(self.given_amqp(), left)?.ok_or(missing)
+        let left = |running: Running| Some(running.amqp_url);
+        self.given_or_left(self.given_amqp()?, left, &AMQP)?.ok_or(AMQP.not_given())
     }
 
     /// Where RabbitMQ's management API is, if anything says so. That of a `loyalty dev` is of use only with its broker.
-    pub(crate) fn management(&self) -> Result<Option<SecretUrl>, SettingsError> {
-        match (self.given_management(), self.given_amqp()) {
+    pub(crate) fn management(&self) -> Result<Option<HttpUrl>, SettingsError> {
+        match (self.given_management()?, self.given_amqp()?) {
             (Some(given), _) => Ok(Some(given)),
             (None, Some(_)) => Ok(None),
-            (None, None) => {
-                let left = self.running()?.and_then(|running| running.management_url);
-                Ok(left.map(|url| self.trusting(SecretUrl::new(url))))
-            }
+            (None, None) => self.given_or_left(None, |running| running.management_url, &MANAGEMENT),
         }
     }
 
     /// Where PostgreSQL is.
-    pub(crate) fn database(&self) -> Result<SecretUrl, SettingsError> {
-        let left = |running: Running| Some(SecretUrl::new(running.database_url));
-        let missing =
-            SettingsError::NotGiven { server: "PostgreSQL", flag: "database-url", env: "LOYALTY_DATABASE_URL" };
-        self.given_or_left(self.given_database(), left)?.ok_or(missing)
+    pub(crate) fn database(&self) -> Result<DatabaseUrl, SettingsError> {
+        let left = |running: Running| Some(running.database_url);
+        self.given_or_left(self.given_database()?, left, &DATABASE)?.ok_or(DATABASE.not_given())
     }
 
     /// Where the mail server is, if anything says so. The programme's file comes between the environment and what a
     /// `loyalty dev` left.
-    pub(crate) fn smtp(&self, config: &Config) -> Result<Option<SecretUrl>, SettingsError> {
-        let given = self.given_smtp().or_else(|| config.mail.smtp.clone().map(|url| self.trusting(url)));
-        self.given_or_left(given, |running| running.smtp_url.map(SecretUrl::new))
+    pub(crate) fn smtp(&self, config: &Config) -> Result<Option<SmtpUrl>, SettingsError> {
+        let given = self.given_smtp()?.or_else(|| config.mail.smtp.clone().map(|url| self.trusting(url)));
+        self.given_or_left(given, |running| running.smtp_url, &SMTP)
     }
 
     /// RabbitMQ as the flags or the environment give it.
-    pub(crate) fn given_amqp(&self) -> Option<SecretUrl> {
-        self.given(self.amqp_url.as_ref())
+    pub(crate) fn given_amqp(&self) -> Result<Option<SecretUrl>, SettingsError> {
+        self.given(self.amqp_url.as_ref(), &AMQP)
     }
 
     /// RabbitMQ's management API as the flags or the environment give it.
-    pub(crate) fn given_management(&self) -> Option<SecretUrl> {
-        self.given(self.management_url.as_ref())
+    pub(crate) fn given_management(&self) -> Result<Option<HttpUrl>, SettingsError> {
+        self.given(self.management_url.as_ref(), &MANAGEMENT)
     }
 
     /// PostgreSQL as the flags or the environment give it.
-    pub(crate) fn given_database(&self) -> Option<SecretUrl> {
-        self.given(self.database_url.as_ref())
+    pub(crate) fn given_database(&self) -> Result<Option<DatabaseUrl>, SettingsError> {
+        self.given(self.database_url.as_ref(), &DATABASE)
     }
 
     /// The mail server as the flags or the environment give it.
-    pub(crate) fn given_smtp(&self) -> Option<SecretUrl> {
-        self.given(self.smtp_url.as_ref())
+    pub(crate) fn given_smtp(&self) -> Result<Option<SmtpUrl>, SettingsError> {
+        self.given(self.smtp_url.as_ref(), &SMTP)
     }
 
     /// The directory of `loyalty dev`, as given or by default.
@@ -122,24 +131,40 @@ impl Settings {
     }
 
     /// A variable that is set to nothing, as in an `.env` file that was not filled in, gives nothing.
-    fn given(&self, url: Option<&SecretUrl>) -> Option<SecretUrl> {
-        url.filter(|url| !url.expose().is_empty()).map(|url| self.trusting(url.clone()))
+    fn given<S: Endpoint>(
+        &self,
+        url: Option<&Given>,
+        setting: &UrlSetting,
+    ) -> Result<Option<SecretUrl<S>>, SettingsError> {
+        let Some(text) = url.map(Given::text).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let place = format!("--{} or {}", setting.flag, setting.env);
+        self.read(text, &place).map(Some)
+    }
+
+    /// The server of a URL that stands in `place`, believed with the private authorities as well.
+    pub(crate) fn read<S: Endpoint>(&self, text: &str, place: &str) -> Result<SecretUrl<S>, SettingsError> {
+        match SecretUrl::parse(text) {
+            Ok(url) => Ok(self.trusting(url)),
+            Err(problem) => Err(SettingsError::Url { place: place.to_owned(), problem }),
+        }
     }
 
     /// The server of a URL, believed with the private authorities as well.
-    pub(crate) fn trusting(&self, url: SecretUrl) -> SecretUrl {
+    pub(crate) fn trusting<S>(&self, url: SecretUrl<S>) -> SecretUrl<S> {
         url.trusting(set(self.ca_file.as_ref()))
     }
 
-    fn given_or_left(
+    fn given_or_left<S: Endpoint>(
         &self,
-        given: Option<SecretUrl>,
-        left: impl FnOnce(Running) -> Option<SecretUrl>,
-    ) -> Result<Option<SecretUrl>, SettingsError> {
-        match given {
-            Some(url) => Ok(Some(url)),
-            None => Ok(self.running()?.and_then(left).map(|url| self.trusting(url))),
+        given: Option<SecretUrl<S>>,
+        left: impl FnOnce(Running) -> Option<String>,
+        setting: &UrlSetting,
+    ) -> Result<Option<SecretUrl<S>>, SettingsError> {
+        if given.is_some() {
+            return Ok(given);
         }
+        let left = self.running()?.and_then(left);
+        left.map(|text| self.read(&text, &format!("what `loyalty dev` left of {}", setting.server))).transpose()
     }
 
     /// What a running `loyalty dev` left: in the directory given, or in the nearest one upwards.
@@ -154,6 +179,25 @@ impl Settings {
             }
         }
         Ok(None)
+    }
+}
+
+/// A setting that is a URL: whose, and where it may be given.
+struct UrlSetting {
+    server: &'static str,
+    flag: &'static str,
+    env: &'static str,
+}
+
+const AMQP: UrlSetting = UrlSetting { server: "RabbitMQ", flag: "amqp-url", env: "LOYALTY_AMQP_URL" };
+const MANAGEMENT: UrlSetting =
+    UrlSetting { server: "the management API", flag: "management-url", env: "LOYALTY_MANAGEMENT_URL" };
+const DATABASE: UrlSetting = UrlSetting { server: "PostgreSQL", flag: "database-url", env: "LOYALTY_DATABASE_URL" };
+const SMTP: UrlSetting = UrlSetting { server: "the mail server", flag: "smtp-url", env: "LOYALTY_SMTP_URL" };
+
+impl UrlSetting {
+    const fn not_given(&self) -> SettingsError {
+        SettingsError::NotGiven { server: self.server, flag: self.flag, env: self.env }
     }
 }
 
@@ -179,6 +223,14 @@ pub(crate) enum SettingsError {
         flag: &'static str,
         /// The variable that would say.
         env: &'static str,
+    },
+    /// A server's URL cannot be used. Nothing of it is quoted.
+    #[error("the URL in {place} cannot be used: {problem}")]
+    Url {
+        /// Where it was given.
+        place: String,
+        /// What is wrong with it.
+        problem: UrlError,
     },
     /// A file could not be read.
     #[error("could not read {}", path.display())]
@@ -230,9 +282,9 @@ mod tests {
         lock.announce(&running()).expect("the file is written");
         let mut settings = settings(dir.path());
         assert_eq!(settings.amqp().expect("left").expose(), "amqp://left");
-        settings.amqp_url = Some(SecretUrl::new("amqp://given"));
+        settings.amqp_url = Some(Given::from("amqp://given"));
         assert_eq!(settings.amqp().expect("given").expose(), "amqp://given");
-        settings.amqp_url = Some(SecretUrl::new(""));
+        settings.amqp_url = Some(Given::from(""));
         assert_eq!(settings.amqp().expect("an empty variable is none").expose(), "amqp://left");
     }
 
@@ -245,9 +297,9 @@ mod tests {
         let management =
             |settings: &Settings| settings.management().expect("readable").map(|url| url.expose().to_owned());
         assert_eq!(management(&settings).as_deref(), Some("http://left"));
-        settings.amqp_url = Some(SecretUrl::new("amqp://given"));
+        settings.amqp_url = Some(Given::from("amqp://given"));
         assert_eq!(management(&settings), None);
-        settings.management_url = Some(SecretUrl::new("http://given"));
+        settings.management_url = Some(Given::from("http://given"));
         assert_eq!(management(&settings).as_deref(), Some("http://given"));
     }
 
@@ -272,9 +324,9 @@ mod tests {
         };
         let mut settings = settings(dir.path());
         assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://left"));
-        config.mail.smtp = Some(SecretUrl::new("smtp://programme"));
+        config.mail.smtp = Some(SmtpUrl::known("smtp://programme"));
         assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://programme"));
-        settings.smtp_url = Some(SecretUrl::new("smtp://given"));
+        settings.smtp_url = Some(Given::from("smtp://given"));
         assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://given"));
     }
 }

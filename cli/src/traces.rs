@@ -9,10 +9,10 @@ mod export;
 mod missing;
 
 use loyalty_common::publisher::chain;
-use loyalty_common::secret::SecretUrl;
 use tracing::{info, warn};
 
-use crate::settings::Settings;
+use crate::http_client::HttpUrl;
+use crate::settings::{Settings, SettingsError};
 #[cfg(feature = "otel")]
 use export::Export;
 #[cfg(not(feature = "otel"))]
@@ -25,7 +25,6 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 pub(crate) struct Traces(Option<Export>);
 
 /// What the variables ask for.
-#[derive(Debug, PartialEq, Eq)]
 struct Asked {
     /// The variable that says where to.
     variable: &'static str,
@@ -33,20 +32,20 @@ struct Asked {
 }
 
 impl Traces {
-    /// Starts to send the traces of a service, if the environment asks for it. What keeps them from being sent is told,
-    /// and keeps nobody from working.
-    pub(crate) fn start(service: Option<&'static str>, settings: &Settings) -> Self {
+    /// Starts to send the traces of a service, if the environment asks for it. An address that is none is an error;
+    /// whatever else keeps them from being sent is told, and keeps nobody from working.
+    pub(crate) fn start(service: Option<&'static str>, settings: &Settings) -> Result<Self, SettingsError> {
         let asked = asked(|name| std::env::var(name).ok());
-        let (Some(service), Some(Asked { variable, endpoint })) = (service, asked) else { return Self(None) };
-        let collector = settings.trusting(SecretUrl::new(endpoint));
+        let (Some(service), Some(Asked { variable, endpoint })) = (service, asked) else { return Ok(Self(None)) };
+        let collector: HttpUrl = settings.read(&endpoint, variable)?;
         match Export::start(service, &collector) {
             Ok(export) => {
                 info!(%collector, "Sending traces");
-                Self(Some(export))
+                Ok(Self(Some(export)))
             }
             Err(error) => {
                 warn!(variable, %collector, error = chain(&error), "No traces are sent");
-                Self(None)
+                Ok(Self(None))
             }
         }
     }

@@ -56,6 +56,8 @@ fn settings(context: &Context) -> anyhow::Result<loyalty_worker::Settings> {
     let config = context.settings.config()?;
     let mut mail = config.mail.clone();
     mail.smtp = context.settings.smtp(&config)?;
+    // Here as well, since nothing listens yet.
+    mail.check()?;
     let limits = config.limits();
     Ok(loyalty_worker::Settings {
         amqp: context.settings.amqp()?,

@@ -13,10 +13,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use crate::secret::SecretUrl;
+use crate::secret::{Endpoint, SecretUrl};
 
 /// What a connection to the server of a URL believes.
-pub fn client_config(url: &SecretUrl) -> Result<ClientConfig, TlsError> {
+pub fn client_config<S>(url: &SecretUrl<S>) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     // A machine without any, or with some that cannot be read, may still have a private one.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -31,13 +31,13 @@ pub fn client_config(url: &SecretUrl) -> Result<ClientConfig, TlsError> {
 
 /// The file of private authorities of a URL, whole; read anew each time, so that a new one counts from the next
 /// connection on. An error, if there is no certificate in it.
-pub fn private_authorities_pem(url: &SecretUrl) -> Result<Option<String>, TlsError> {
+pub fn private_authorities_pem<S>(url: &SecretUrl<S>) -> Result<Option<String>, TlsError> {
     private_authorities(url)?;
     let read = |path| std::fs::read_to_string(path).map_err(|source| TlsError::Read { path: path_of(url), source });
     url.ca_file().map(read).transpose()
 }
 
-fn private_authorities(url: &SecretUrl) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn private_authorities<S>(url: &SecretUrl<S>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let Some(path) = url.ca_file() else { return Ok(Vec::new()) };
     let failed = |source| match source {
         pem::Error::Io(source) => TlsError::Read { path: path.to_path_buf(), source },
@@ -48,7 +48,7 @@ fn private_authorities(url: &SecretUrl) -> Result<Vec<CertificateDer<'static>>, 
     if certificates.is_empty() { Err(TlsError::Empty { path: path.to_path_buf() }) } else { Ok(certificates) }
 }
 
-fn path_of(url: &SecretUrl) -> PathBuf {
+fn path_of<S>(url: &SecretUrl<S>) -> PathBuf {
     url.ca_file().map(PathBuf::from).unwrap_or_default()
 }
 
@@ -96,7 +96,7 @@ pub struct Untrusted {
 
 impl Untrusted {
     /// What a failed connection to a URL has to do with certificates, if anything.
-    pub fn of(error: &(dyn Error + 'static), url: &SecretUrl) -> Option<Self> {
+    pub fn of<S: Endpoint>(error: &(dyn Error + 'static), url: &SecretUrl<S>) -> Option<Self> {
         let rustls::Error::InvalidCertificate(problem) = rustls_error(error)? else { return None };
         let own = url.ca_file().map(|path| format!(" or of {}", path.display())).unwrap_or_default();
         let expected = format!("one for the host of {url}, signed by an authority of this machine{own}");
@@ -130,11 +130,15 @@ fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
 mod tests {
     use super::*;
 
+    fn url(url: &str) -> SecretUrl {
+        url.parse().expect("a URL")
+    }
+
     #[test]
     fn what_was_expected_is_named_without_the_password() {
         let refused = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = io::Error::other(io::Error::other(refused));
-        let url = SecretUrl::new("amqps://ann:s3cret@host/shop").trusting(Some("/etc/shop.pem".as_ref()));
+        let url = url("amqps://ann:s3cret@host/shop").trusting(Some("/etc/shop.pem".as_ref()));
         assert_eq!(
             Untrusted::of(&wrapped, &url).expect("it is about a certificate").to_string(),
             "the server's certificate is not believed (its authority is not known here); expected one for \
@@ -145,10 +149,10 @@ mod tests {
 
     #[test]
     fn a_file_without_certificates_is_an_error_and_not_silence() {
-        let url = |path: &str| SecretUrl::new("amqps://host").trusting(Some(path.as_ref()));
-        assert!(matches!(client_config(&url("/nowhere.pem")), Err(TlsError::Read { .. })));
+        let trusting = |path: &str| url("amqps://host").trusting(Some(path.as_ref()));
+        assert!(matches!(client_config(&trusting("/nowhere.pem")), Err(TlsError::Read { .. })));
         let this = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        assert!(matches!(client_config(&url(this)), Err(TlsError::Empty { .. })));
-        assert!(client_config(&SecretUrl::new("amqps://host")).is_ok());
+        assert!(matches!(client_config(&trusting(this)), Err(TlsError::Empty { .. })));
+        assert!(client_config(&url("amqps://host")).is_ok());
     }
 }

@@ -8,7 +8,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(url), Some(member)) = (arguments.next(), arguments.next()) else {
         return Err("usage: publish AMQP_URL MEMBER".into());
     };
-    let producer = Producer::connect(SecretUrl::new(url), "example", Limits::default()).await?;
+    let producer = Producer::connect(SecretUrl::parse(&url)?, "example", Limits::default()).await?;
 
     let mut purchase = Command::new(member.parse()?, Action::Earn { points: Points::try_new(50)? });
     purchase.reason = Some("order 991".parse()?);

@@ -8,7 +8,7 @@
 //! use loyalty_producer::{Action, Command, Limits, Points, Producer, SecretUrl};
 //!
 //! # async fn sell() -> Result<(), Box<dyn std::error::Error>> {
-//! let url = SecretUrl::new("amqp://till:secret@rabbitmq.example/shop");
+//! let url = SecretUrl::parse("amqp://till:secret@rabbitmq.example/shop")?;
 //! let producer = Producer::connect(url, "till 7", Limits::default()).await?;
 //!
 //! let purchase = Command::new("123".parse()?, Action::Earn { points: Points::try_new(50)? });

@@ -5,7 +5,6 @@ mod security;
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime, Timeouts};
-use loyalty_common::secret::SecretUrl;
 use loyalty_common::tls::{TlsError, Untrusted};
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
@@ -13,6 +12,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connection::Connection;
 use security::Security;
+
+pub use security::{Database, DatabaseUrl};
 
 /// How long getting a connection may take, all told. Longer than a database's restart answers refused connections,
 /// shorter than anybody waits for an answer.
@@ -48,19 +49,19 @@ pub enum Use {
 #[derive(Clone, Debug)]
 pub struct Pool {
     connections: deadpool_postgres::Pool,
-    url: SecretUrl,
+    url: DatabaseUrl,
 }
 
 impl Pool {
     /// A pool of at most `size` connections. Connects when first used, so that it can be made while the server is
     /// away.
-    pub fn new(url: &SecretUrl, uses: Use, size: usize) -> Result<Self, StoreError> {
+    pub fn new(url: &DatabaseUrl, uses: Use, size: usize) -> Result<Self, StoreError> {
         Self::with_patience(url, uses, size, STATEMENT_TIMEOUT)
     }
 
     /// As [`new`](Self::new), for callers who stop waiting after `patience`: the server ends a statement then, too,
     /// rather than work on for nobody. To the millisecond.
-    pub fn with_patience(url: &SecretUrl, uses: Use, size: usize, patience: Duration) -> Result<Self, StoreError> {
+    pub fn with_patience(url: &DatabaseUrl, uses: Use, size: usize, patience: Duration) -> Result<Self, StoreError> {
         let (mut config, security) = security::read(url)?;
         config.application_name("loyalty");
         config.connect_timeout(GET_TIMEOUT);
@@ -115,14 +116,6 @@ fn prepared_for(uses: Use, patience: Duration) -> Hook {
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The address of the database is not one.
-    #[error("the database URL is not valid")]
-    Url(#[source] tokio_postgres::Error),
-    /// The URL asks for TLS in a way that is not taken.
-    #[error(
-        "sslmode in the database URL must be disable, require or verify-full; what may fall back to speaking in the clear is not taken"
-    )]
-    SslMode,
     /// The file that says which certificates are believed is of no use.
     #[error(transparent)]
     Authorities(TlsError),
@@ -176,7 +169,7 @@ impl StoreError {
     /// What is wrong in a few words that name no host, user, database or table: for whoever is no operator.
     pub fn in_short(&self) -> &'static str {
         match self {
-            Self::Url(_) | Self::SslMode | Self::Authorities(_) => "its settings are not usable",
+            Self::Authorities(_) => "its settings are not usable",
             Self::Untrusted(_) => "its certificate is not trusted",
             Self::Connect(PoolError::Timeout(_)) => "no connection in time",
             Self::Connect(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) => {
@@ -202,8 +195,6 @@ impl StoreError {
             Self::Connect(_)
             | Self::Untrusted(_)
             | Self::Authorities(_)
-            | Self::SslMode
-            | Self::Url(_)
             | Self::Randomness(_)
             | Self::Foreign { .. } => None,
         }

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use loyalty_common::secret::SecretUrl;
 use loyalty_local::{Durability, Postgres};
 use loyalty_store::Pool;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 
 /// A statement that nobody waits the end of.
 const LONG: &str = "select pg_sleep(20)";
@@ -47,7 +46,7 @@ async fn session(pool: &Pool) -> i32 {
 
 /// A private server with one empty database.
 struct World {
-    url: SecretUrl,
+    url: DatabaseUrl,
     _postgres: Postgres,
     _dir: tempfile::TempDir,
 }
@@ -57,6 +56,6 @@ impl World {
         let dir = tempfile::tempdir().expect("a directory");
         let postgres = Postgres::start_with(dir.path(), Durability::Throwaway).await.expect("PostgreSQL starts");
         postgres.create_database("loyalty").await.expect("a database");
-        Self { url: SecretUrl::new(postgres.url("loyalty")), _postgres: postgres, _dir: dir }
+        Self { url: DatabaseUrl::known(postgres.url("loyalty")), _postgres: postgres, _dir: dir }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Action, Command, CommandId, MemberId, Outcome, Points, RefusalCode};
 use loyalty_local::{Durability, Postgres};
 use loyalty_store::email::EmailState;
-use loyalty_store::pool::{Pool, Use};
+use loyalty_store::pool::{DatabaseUrl, Pool, Use};
 use loyalty_store::read::{self, Fate, Filter};
 use loyalty_store::rows::{Content, Key, MemberStatus};
 use loyalty_store::{dead_letter, migrate};
@@ -166,6 +165,6 @@ impl World {
     }
 
     fn pool(&self, uses: Use) -> Pool {
-        Pool::new(&SecretUrl::new(self.postgres.url("loyalty")), uses, 1).expect("a URL")
+        Pool::new(&DatabaseUrl::known(self.postgres.url("loyalty")), uses, 1).expect("a URL")
     }
 }

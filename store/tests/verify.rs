@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use loyalty_common::secret::SecretUrl;
 use loyalty_local::{Durability, Postgres};
-use loyalty_store::pool::{Pool, Use};
+use loyalty_store::pool::{DatabaseUrl, Pool, Use};
 use loyalty_store::verify::{EXAMPLES_MAX, Report, verify};
 use loyalty_store::{StoreError, migrate};
 
@@ -182,7 +181,7 @@ impl World {
 }
 
 fn pool(postgres: &Postgres, database: &str) -> Pool {
-    Pool::new(&SecretUrl::new(postgres.url(database)), Use::Queries, 1).expect("a URL")
+    Pool::new(&DatabaseUrl::known(postgres.url(database)), Use::Queries, 1).expect("a URL")
 }
 
 async fn execute(pool: &Pool, sql: &str) -> Result<(), StoreError> {

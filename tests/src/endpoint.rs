@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use loyalty_common::secret::SecretUrl;
+use loyalty_common::secret::{self, SecretUrl};
 
 /// Where a server listens and how to log in.
 #[derive(Clone)]
@@ -34,18 +34,23 @@ impl Endpoint {
     }
 
     /// The URL of the database or virtual host that the server had before us.
-    pub(crate) fn own_url(&self) -> SecretUrl {
+    pub(crate) fn own_url<S: secret::Endpoint>(&self) -> SecretUrl<S> {
         self.url(&self.path)
     }
 
     /// The URL of a database or virtual host.
-    pub(crate) fn url(&self, path: &str) -> SecretUrl {
-        self.url_at(&format!("{}:{}", self.host, self.port), path)
+    pub(crate) fn url<S: secret::Endpoint>(&self, path: &str) -> SecretUrl<S> {
+        SecretUrl::known(self.text(path))
     }
 
-    /// The same, for a client that must not connect directly.
-    pub(crate) fn url_through(&self, proxy: SocketAddr, path: &str) -> SecretUrl {
-        self.url_at(&proxy.to_string(), path)
+    /// The same as text, for a program.
+    pub(crate) fn text(&self, path: &str) -> String {
+        self.text_at(&format!("{}:{}", self.host, self.port), path)
+    }
+
+    /// The same, for a program that must not connect directly.
+    pub(crate) fn text_through(&self, proxy: SocketAddr, path: &str) -> String {
+        self.text_at(&proxy.to_string(), path)
     }
 
     /// What a proxy connects to.
@@ -71,9 +76,9 @@ impl Endpoint {
         &self.host
     }
 
-    fn url_at(&self, authority: &str, path: &str) -> SecretUrl {
+    fn text_at(&self, authority: &str, path: &str) -> String {
         let login = if self.login.is_empty() { String::new() } else { format!("{}@", self.login) };
         let query = if self.query.is_empty() { String::new() } else { format!("?{}", self.query) };
-        SecretUrl::new(format!("{}://{login}{authority}/{path}{query}", self.scheme))
+        format!("{}://{login}{authority}/{path}{query}", self.scheme)
     }
 }

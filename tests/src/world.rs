@@ -10,6 +10,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{Rung, Topology, Value};
 use loyalty_local::{Mailbox, Postgres, Proxy, RabbitMq};
 use loyalty_producer::{Limits, Producer};
+use loyalty_store::pool::DatabaseUrl;
 use loyalty_store::pool::Use;
 use loyalty_store::{Pool, migrate};
 use tokio::sync::OnceCell;
@@ -213,13 +214,13 @@ impl World {
         let number = self.programs.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.join(format!("{number}-{}.log", args.first().unwrap_or(&"loyalty")));
         let through = |endpoint: Endpoint, proxy: Option<&Proxy>| match proxy {
-            Some(proxy) => endpoint.url_through(proxy.addr(), &self.name),
-            None => endpoint.url(&self.name),
+            Some(proxy) => endpoint.text_through(proxy.addr(), &self.name),
+            None => endpoint.text(&self.name),
         };
         let mut env = vec![
-            ("LOYALTY_AMQP_URL", through(self.broker.endpoint(), way.broker).expose().to_owned()),
+            ("LOYALTY_AMQP_URL", through(self.broker.endpoint(), way.broker)),
             ("LOYALTY_MANAGEMENT_URL", self.management_url()),
-            ("LOYALTY_DATABASE_URL", through(self.database.endpoint(), way.database).expose().to_owned()),
+            ("LOYALTY_DATABASE_URL", through(self.database.endpoint(), way.database)),
             ("LOYALTY_SMTP_URL", self.mailbox.url()),
             ("LOYALTY_CONFIG", self.dir.join("loyalty.toml").display().to_string()),
         ];
@@ -260,7 +261,7 @@ impl World {
 
     /// RabbitMQ's management API, login included.
     pub fn management_url(&self) -> String {
-        self.broker.management().url("").expose().to_owned()
+        self.broker.management().text("")
     }
 
     /// The name of the world's virtual host.
@@ -274,7 +275,7 @@ impl World {
     }
 
     /// The world's database.
-    pub fn database_url(&self) -> SecretUrl {
+    pub fn database_url(&self) -> DatabaseUrl {
         self.database.endpoint().url(&self.name)
     }
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -62,7 +62,7 @@ pub struct Settings {
     /// The broker.
     pub amqp: SecretUrl,
     /// The database.
-    pub database: SecretUrl,
+    pub database: DatabaseUrl,
     /// The shop's rules.
     pub programme: Programme,
     /// Whether listeners are told what happens.
@@ -95,6 +95,8 @@ pub async fn run(
     consuming: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    // Before anything connects: what ends at once must not have begun.
+    settings.mail.check()?;
     let limits = settings.limits;
     let (outbox, announcer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let lane = Lane {

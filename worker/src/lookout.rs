@@ -16,7 +16,7 @@ use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{Rung, Topology};
 use loyalty_store::clock::{DatabaseClock, Offset};
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::watch::{Backlog, backlog};
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::encoding::DescriptorEncoder;
@@ -39,7 +39,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 const QUEUES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pool of the readings: they come one after the other.
-pub(crate) fn pool(database: &SecretUrl) -> Result<Pool, StoreError> {
+pub(crate) fn pool(database: &DatabaseUrl) -> Result<Pool, StoreError> {
     Pool::with_patience(database, Use::Keys, 1, STATEMENT_TIMEOUT)
 }
 

@@ -33,7 +33,7 @@ use tracing::warn;
 pub use ladder::Ladder;
 pub use metrics::MailMetrics;
 pub use sender::SenderError;
-pub use server::ServerError;
+pub use server::{MailServer, ServerError, SmtpUrl};
 pub use settings::{MailSettings, OnUnknown};
 pub use templates::TemplatesError;
 
@@ -71,6 +71,15 @@ pub enum MailerError {
     Templates(#[from] TemplatesError),
 }
 
+impl MailSettings {
+    /// Whether mails can be made and sent as the settings say. Connects to nothing.
+    pub fn check(&self) -> Result<(), MailerError> {
+        Templates::new(self)?;
+        self.smtp.as_ref().map(Server::new).transpose()?;
+        Ok(())
+    }
+}
+
 impl Mailer {
     /// Checks the settings, templates included. Connects to nothing.
     pub fn new(
@@ -87,7 +96,7 @@ impl Mailer {
         let office = Office {
             pool,
             publisher,
-            smtp: Smtp::new(Server::parse(url)?, settings.answer),
+            smtp: Smtp::new(Server::new(url)?, settings.answer),
             templates,
             ladder: settings.ladder.clone(),
             pace: Pace::new(settings.connections, settings.per_second),

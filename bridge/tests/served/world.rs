@@ -14,7 +14,7 @@ use loyalty_common::{Partition, amqp};
 use loyalty_local::{Durability, Postgres, Proxy, RabbitMq, Servers};
 use loyalty_store::clock::Clock;
 use loyalty_store::migrate;
-use loyalty_store::pool::{Pool, Use};
+use loyalty_store::pool::{DatabaseUrl, Pool, Use};
 use loyalty_worker::mail::MailSettings;
 use loyalty_worker::{Programme, Settings};
 use prometheus_client::registry::Registry;
@@ -33,7 +33,7 @@ static TURN: RwLock<()> = RwLock::const_new(());
 pub(crate) struct World {
     servers: &'static Servers,
     amqp: SecretUrl,
-    database: SecretUrl,
+    database: DatabaseUrl,
     _turn: Turn,
 }
 
@@ -92,8 +92,8 @@ impl World {
         servers.postgres.start_again().await.unwrap();
         servers.rabbitmq.create_vhost(name).await.unwrap();
         servers.postgres.create_database(name).await.unwrap();
-        let amqp = SecretUrl::new(servers.rabbitmq.url(name));
-        let database = SecretUrl::new(servers.postgres.url(name));
+        let amqp = SecretUrl::known(servers.rabbitmq.url(name));
+        let database = DatabaseUrl::known(servers.postgres.url(name));
         migrate::migrate(&Pool::new(&database, Use::Queries, 1).unwrap()).await.unwrap();
         let world = Self { servers, amqp, database, _turn: turn };
         world.declare_topology().await;
@@ -127,7 +127,7 @@ impl World {
     pub(crate) async fn bridge_through(&self, proxy: &Proxy, limits: Limits) -> Running {
         let port = |addr: SocketAddr| format!("127.0.0.1:{}/", addr.port());
         let direct = port(([127, 0, 0, 1], self.servers.rabbitmq.port()).into());
-        self.bridge_to(SecretUrl::new(self.amqp.expose().replace(&direct, &port(proxy.addr()))), limits).await
+        self.bridge_to(SecretUrl::known(self.amqp.expose().replace(&direct, &port(proxy.addr()))), limits).await
     }
 
     /// A bridge on a machine with that clock.
@@ -157,8 +157,9 @@ impl World {
     /// A bridge that knows its servers by wrong addresses: each is a text of the right one, and what stands there
     /// instead.
     pub(crate) async fn lost_bridge(&self, admission: Admission, amqp: [&str; 2], database: [&str; 2]) -> Running {
-        let wrong = |url: &SecretUrl, [right, wrong]: [&str; 2]| SecretUrl::new(url.expose().replace(right, wrong));
-        let (amqp, database) = (wrong(&self.amqp, amqp), wrong(&self.database, database));
+        let wrong = |url: &str, [right, wrong]: [&str; 2]| url.replace(right, wrong);
+        let amqp = SecretUrl::known(&wrong(self.amqp.expose(), amqp));
+        let database = DatabaseUrl::known(&wrong(self.database.expose(), database));
         let settings = BridgeSettings { amqp, database, admission, ..self.bridge_settings() };
         let running = Self::start_bridge(settings).await;
         crate::http::eventually(running.addr, "/healthz", 200).await;

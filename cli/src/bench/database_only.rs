@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use lapin::message::Delivery;
-use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Action, Command, Partition, topology};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_worker::fold::fold;
 use loyalty_worker::message::{Message, enrolling, keys};
 use loyalty_worker::{Events, Limits, Programme};
@@ -16,7 +15,7 @@ use loyalty_worker::{Events, Limits, Programme};
 use super::{Load, rate, traffic};
 
 /// Commands a second from the first batch to the last commit.
-pub(crate) async fn run(database: &SecretUrl, load: Load) -> Result<f64> {
+pub(crate) async fn run(database: &DatabaseUrl, load: Load) -> Result<f64> {
     let pool = Pool::new(database, Use::Keys, 1)?;
     let messages = traffic::earnings(load).map(|command| message(&command)).collect();
     let began = Instant::now();
@@ -25,7 +24,7 @@ pub(crate) async fn run(database: &SecretUrl, load: Load) -> Result<f64> {
 }
 
 /// Makes the tables and enrols the members of the benchmark.
-pub(crate) async fn enroll(database: &SecretUrl, load: Load) -> Result<()> {
+pub(crate) async fn enroll(database: &DatabaseUrl, load: Load) -> Result<()> {
     let pool = Pool::new(database, Use::Keys, 1)?;
     loyalty_store::migrate::migrate(&pool).await?;
     let enrolment = |number| Command::new(traffic::member(number), Action::Enroll { email: None, name: None });

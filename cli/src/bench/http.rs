@@ -12,6 +12,7 @@ use futures_util::future::try_join_all;
 use loyalty_common::secret::SecretUrl;
 use loyalty_local::Servers;
 use loyalty_producer::Limits;
+use loyalty_store::pool::DatabaseUrl;
 use serde::Serialize;
 use tokio::process::{Child, Command};
 
@@ -78,7 +79,7 @@ async fn on_queues(servers: &Servers, measure: impl AsyncFnOnce(SecretUrl) -> Re
 /// A measurement with a bridge of its own.
 async fn by_bridge(
     amqp: SecretUrl,
-    database: &SecretUrl,
+    database: &DatabaseUrl,
     scratch: &Path,
     measure: impl AsyncFnOnce(&Bridge) -> Result<f64>,
 ) -> Result<f64> {
@@ -101,7 +102,7 @@ struct Bridge {
 }
 
 impl Bridge {
-    async fn start(amqp: SecretUrl, database: &SecretUrl, scratch: &Path) -> Result<Self> {
+    async fn start(amqp: SecretUrl, database: &DatabaseUrl, scratch: &Path) -> Result<Self> {
         // Free now, and asked for again within milliseconds.
         let address = tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let log = std::fs::File::options().create(true).append(true).open(scratch.join("bridge.log"))?;

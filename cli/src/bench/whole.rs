@@ -9,7 +9,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Action, Command, Points};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::Pool;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::read::receipt;
 use tokio::process::Child;
 
@@ -32,7 +32,7 @@ const SAMPLES: u32 = 300;
 
 pub(crate) struct Whole {
     amqp: SecretUrl,
-    database: SecretUrl,
+    database: DatabaseUrl,
     log: PathBuf,
     /// Settings in which events are switched on, if they are.
     events: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub(crate) struct Measured {
 }
 
 impl Whole {
-    pub(crate) fn new(amqp: SecretUrl, database: SecretUrl, data: &Path) -> Self {
+    pub(crate) fn new(amqp: SecretUrl, database: DatabaseUrl, data: &Path) -> Self {
         Self { amqp, database, log: data.join("worker.log"), events: None }
     }
 

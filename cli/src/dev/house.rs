@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use loyalty_common::secret::SecretUrl;
 use loyalty_local::{Durability, Mailbox, Servers};
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::{Pool, migrate};
+use loyalty_worker::mail::SmtpUrl;
 
 use crate::exit::Usage;
+use crate::http_client::HttpUrl;
 use crate::settings::Settings;
 use crate::settings::config::Config;
 use crate::topology;
@@ -21,9 +23,10 @@ const NAME: &str = "loyalty";
 pub(super) struct House {
     pub(super) amqp: SecretUrl,
     /// RabbitMQ's management API, if it is known.
-    pub(super) management: Option<SecretUrl>,
-    pub(super) database: SecretUrl,
-    pub(super) smtp: SecretUrl,
+    pub(super) management: Option<HttpUrl>,
+    pub(super) database: DatabaseUrl,
+    /// None, until the mails are seen to.
+    pub(super) smtp: Option<SmtpUrl>,
     /// Where everything is, for people.
     pub(super) places: Vec<(&'static str, String)>,
     /// Where the private servers write their logs.
@@ -36,9 +39,9 @@ pub(super) struct House {
 impl House {
     pub(super) async fn open(settings: &Settings, config: &Config) -> anyhow::Result<Self> {
         let data = settings.data();
-        let mut house = match (settings.given_amqp(), settings.given_database()) {
+        let mut house = match (settings.given_amqp()?, settings.given_database()?) {
             (None, None) => Self::private(data).await?,
-            (Some(amqp), Some(database)) => Self::given(amqp, settings.given_management(), database),
+            (Some(amqp), Some(database)) => Self::given(amqp, settings.given_management()?, database),
             (Some(_), None) | (None, Some(_)) => {
                 let problem = "give both LOYALTY_AMQP_URL and LOYALTY_DATABASE_URL, or neither for private servers";
                 return Err(Usage(problem.to_owned()).into());
@@ -56,8 +59,8 @@ impl House {
         servers.postgres.ensure_database(NAME).await?;
         servers.rabbitmq.create_vhost(NAME).await?;
         let (amqp, database) = (servers.rabbitmq.url(NAME), servers.postgres.url(NAME));
-        let management = Some(SecretUrl::new(servers.rabbitmq.management_login_url()));
-        let mut house = Self::given(SecretUrl::new(amqp), management, SecretUrl::new(database));
+        let management = Some(SecretUrl::known(servers.rabbitmq.management_login_url()));
+        let mut house = Self::given(SecretUrl::known(amqp), management, SecretUrl::known(database));
         let management = format!("{} (user {})", servers.rabbitmq.management_url(), servers.rabbitmq.user());
         house.places.push(("management", management));
         house.logs = data.join("log");
@@ -66,23 +69,24 @@ impl House {
         Ok(house)
     }
 
-    fn given(amqp: SecretUrl, management: Option<SecretUrl>, database: SecretUrl) -> Self {
+    fn given(amqp: SecretUrl, management: Option<HttpUrl>, database: DatabaseUrl) -> Self {
         let places = vec![("PostgreSQL", database.to_string()), ("RabbitMQ", amqp.to_string())];
-        let (smtp, logs) = (SecretUrl::new(""), PathBuf::new());
+        let (smtp, logs) = (None, PathBuf::new());
         Self { amqp, management, database, smtp, places, logs, servers: None, mailbox: None }
     }
 
     /// The mail server that somebody named, or else a mailbox of our own.
     async fn take_mails(&mut self, data: &Path, settings: &Settings, config: &Config) -> anyhow::Result<()> {
-        if let Some(smtp) = settings.given_smtp().or_else(|| config.mail.smtp.clone().map(|url| settings.trusting(url)))
+        if let Some(smtp) =
+            settings.given_smtp()?.or_else(|| config.mail.smtp.clone().map(|url| settings.trusting(url)))
         {
             self.places.push(("mails", smtp.to_string()));
-            self.smtp = smtp;
+            self.smtp = Some(smtp);
             return Ok(());
         }
         let mails = data.join("mail");
         let mailbox = Mailbox::start(Some(&mails)).await.context("could not start the mailbox")?;
-        self.smtp = SecretUrl::new(mailbox.url());
+        self.smtp = Some(SmtpUrl::known(mailbox.url()));
         self.places.push(("mails", mails.join("*.eml").display().to_string()));
         self.mailbox = Some(mailbox);
         Ok(())

@@ -78,11 +78,20 @@ impl Config {
 
     /// What is wrong is told with its line, and without quoting it: it may be the mail server's password.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start));
-            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-            format!("line {line}: {}", error.message())
-        })
+        let document = toml::Deserializer::parse(text).map_err(|error| told(text, "", &error))?;
+        serde_path_to_error::deserialize(document).map_err(|error| told(text, &error.path().to_string(), error.inner()))
+    }
+}
+
+/// The line, the key and what is allowed. Some texts name their key themselves.
+fn told(text: &str, key: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    let message = error.message();
+    if key.is_empty() || key == "." || message.contains(key) {
+        format!("line {line}: {message}")
+    } else {
+        format!("line {line}: {key}: {message}")
     }
 }
 
@@ -168,11 +177,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line_and_never_quoted() {
         let problem = |text: &str| Config::parse(text).expect_err(text);
-        insta::assert_snapshot!(problem("[programme]\nmilstone = 5"), @"line 2: unknown field `milstone`, expected `milestone` or `reward`");
+        insta::assert_snapshot!(problem("[programme]\nmilstone = 5"), @"line 2: programme.milstone: unknown field `milstone`, expected `milestone` or `reward`");
         insta::assert_snapshot!(problem("[programm]\nmilestone = 5"), @"line 1: unknown field `programm`, expected one of `programme`, `mail`, `parked`, `events`");
         insta::assert_snapshot!(problem("[programme]\nmilestone = -5"), @"line 1: programme.milestone must be an integer from 1 to 1000000000000, or 0 for no rewards");
         insta::assert_snapshot!(problem("[programme]\nreward = \"\""), @"line 1: programme.reward must be 1 to 200 bytes of UTF-8 without control characters");
-        insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: unknown field `smpt`, expected one of `smtp`, `from`, `ladder`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `subject`, `text`, `html`");
+        insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: mail.smpt: unknown field `smpt`, expected one of `smtp`, `from`, `ladder`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `subject`, `text`, `html`");
         insta::assert_snapshot!(problem("[mail]\nsmtp = s3cret"), @"line 2: string values must be quoted, expected literal string");
     }
 }

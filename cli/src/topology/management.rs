@@ -8,16 +8,14 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::{Request, StatusCode};
-use lapin::uri::AMQPUri;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::tls::TlsError;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
-use url::Url;
 
 use super::shown::{Binding, Exchange, Overview, Policy, Queue, Shown};
-use crate::http_client::HttpClient;
+use crate::http_client::{HttpClient, HttpUrl};
 
 /// One answer. A list of some hundred queues takes a fraction of a second; a node that is short of memory, several.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -35,7 +33,7 @@ const WITH_TOTALS: &str = "?disable_stats=true&enable_queue_totals=true";
 
 /// The API, asked about one virtual host.
 pub(super) struct Management {
-    url: SecretUrl,
+    url: HttpUrl,
     /// Scheme, host, port and whatever path leads to the API.
     base: String,
     vhost: String,
@@ -46,12 +44,14 @@ pub(super) struct Management {
 /// Why the API did not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManagementError {
-    /// The address is not one.
-    #[error("the management URL is not valid; it looks like http://user:password@host:15672")]
-    Url,
-    /// RabbitMQ's own address is not one, so that the virtual host is not known.
-    #[error("the RabbitMQ URL is not valid; it looks like amqp://user:password@host:5672/vhost")]
-    Amqp,
+    /// Nothing can be asked at its address.
+    #[error("the management API at {url} cannot be asked for {path}")]
+    Url {
+        /// Where.
+        url: HttpUrl,
+        /// What was to be asked for.
+        path: String,
+    },
     /// The file that says which certificates are believed is of no use.
     #[error(transparent)]
     Certificates(#[from] TlsError),
@@ -59,7 +59,7 @@ pub(crate) enum ManagementError {
     #[error("no answer from the management API at {url}")]
     Away {
         /// Where.
-        url: SecretUrl,
+        url: HttpUrl,
         /// What went wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -67,13 +67,13 @@ pub(crate) enum ManagementError {
     #[error("the management API at {url} did not answer within {} seconds", ANSWER_LIMIT.as_secs())]
     TimedOut {
         /// Where.
-        url: SecretUrl,
+        url: HttpUrl,
     },
     /// It answered with something else than what was asked for.
     #[error("the management API at {url} answered {status} to {path}{}", advice(*status))]
     Refused {
         /// Where.
-        url: SecretUrl,
+        url: HttpUrl,
         /// What was asked for.
         path: String,
         /// What it answered.
@@ -83,7 +83,7 @@ pub(crate) enum ManagementError {
     #[error("the management API at {url} answered to {path} with what is not RabbitMQ's")]
     Foreign {
         /// Where.
-        url: SecretUrl,
+        url: HttpUrl,
         /// What was asked for.
         path: String,
         /// What is wrong.
@@ -103,20 +103,13 @@ fn advice(status: StatusCode) -> &'static str {
 
 impl Management {
     /// The API at `url`, asked about the virtual host of `amqp`. Connects to nothing yet.
-    pub(super) fn new(url: &SecretUrl, amqp: &SecretUrl) -> Result<Self, ManagementError> {
-        let parsed = Url::parse(url.expose()).map_err(|_| ManagementError::Url)?;
-        let is_tls = match parsed.scheme() {
-            "http" => false,
-            "https" => true,
-            _ => return Err(ManagementError::Url),
-        };
-        let host = parsed.host_str().ok_or(ManagementError::Url)?;
-        let port = parsed.port_or_known_default().ok_or(ManagementError::Url)?;
+    pub(super) fn new(url: &HttpUrl, amqp: &SecretUrl) -> Result<Self, ManagementError> {
+        let parsed = url.server().url();
+        let (host, port) = (parsed.host_str().unwrap_or_default(), parsed.port_or_known_default().unwrap_or_default());
         let base = format!("{}://{host}:{port}{}", parsed.scheme(), parsed.path().trim_end_matches('/'));
-        let amqp: AMQPUri = amqp.expose().parse().map_err(|_| ManagementError::Amqp)?;
-        let vhost = utf8_percent_encode(&amqp.vhost, ESCAPED).to_string();
-        let client = if is_tls { HttpClient::tls(url)? } else { HttpClient::plain() };
-        Ok(Self { url: url.clone(), base, vhost, authorization: authorization(&parsed), client })
+        let vhost = utf8_percent_encode(&amqp.server().uri().vhost, ESCAPED).to_string();
+        let client = HttpClient::new(url)?;
+        Ok(Self { url: url.clone(), base, vhost, authorization: authorization(url), client })
     }
 
     /// Everything that stands in the virtual host.
@@ -157,7 +150,9 @@ impl Management {
 
     async fn exchange(&self, path: &str) -> Result<(StatusCode, Bytes), ManagementError> {
         let request = Request::get(format!("{}{path}", self.base)).header(AUTHORIZATION, self.authorization.clone());
-        let request = request.body(Full::default()).map_err(|_| ManagementError::Url)?;
+        let request = request
+            .body(Full::default())
+            .map_err(|_| ManagementError::Url { url: self.url.clone(), path: path.to_owned() })?;
         let away = |source| ManagementError::Away { url: self.url.clone(), source };
         let answer = self.client.exchange(request, BODY_BYTES).await.map_err(away)?;
         Ok((answer.status(), answer.into_body()))
@@ -179,9 +174,9 @@ fn permitted<T>(answer: Result<T, ManagementError>) -> Result<Option<T>, Managem
     }
 }
 
-fn authorization(url: &Url) -> HeaderValue {
-    let plain = |text| percent_decode_str(text).collect::<Vec<u8>>();
-    let login = [plain(url.username()), b":".to_vec(), plain(url.password().unwrap_or_default())].concat();
+fn authorization(url: &HttpUrl) -> HeaderValue {
+    let (user, password) = url.server().login().unwrap_or_default();
+    let login = format!("{user}:{password}");
     let value = format!("Basic {}", STANDARD.encode(login));
     let mut value = HeaderValue::try_from(value).expect("Base64 is printable ASCII");
     value.set_sensitive(true);

@@ -9,7 +9,6 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use loyalty_common::publisher::chain;
-use loyalty_common::secret::SecretUrl;
 use loyalty_common::tls::TlsError;
 use loyalty_common::traces;
 use opentelemetry::global::BoxedTracer;
@@ -23,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::http_client::HttpClient;
+use crate::http_client::{HttpClient, HttpUrl};
 
 /// How long an ending process may go on sending what is left. Orchestrators give half a minute for everything, of
 /// which draining takes up to 20 seconds.
@@ -43,23 +42,18 @@ pub(super) struct Export(SdkTracerProvider);
 pub(super) enum ExportError {
     #[error("{variable} is {protocol:?}, and this binary speaks http/protobuf; a collector takes it at port 4318")]
     Protocol { variable: &'static str, protocol: String },
-    #[error("the collector's address must begin with http:// or https://")]
-    Scheme,
     #[error(transparent)]
     Certificates(#[from] TlsError),
-    #[error("the variables do not say where the collector is")]
-    Settings(#[from] ExporterBuildError),
+    // Its own text may quote the address.
+    #[error("OpenTelemetry's variables (OTEL_EXPORTER_OTLP_...) cannot be used")]
+    Settings(ExporterBuildError),
 }
 
 impl Export {
     /// Records the spans of this process from now on, and sends them. The SDK reads the variables itself.
-    pub(super) fn start(service: &'static str, collector: &SecretUrl) -> Result<Self, ExportError> {
+    pub(super) fn start(service: &'static str, collector: &HttpUrl) -> Result<Self, ExportError> {
         speaks_http()?;
-        let client = match collector.expose().split_once("://") {
-            Some(("http", _)) => HttpClient::plain(),
-            Some(("https", _)) => HttpClient::tls(collector)?,
-            _ => return Err(ExportError::Scheme),
-        };
+        let client = HttpClient::new(collector)?;
         let collector = Collector {
             client,
             runtime: Handle::current(),
@@ -67,7 +61,7 @@ impl Export {
             is_away: AtomicBool::new(false),
         };
         let exporter = SpanExporter::builder().with_http().with_http_client(collector);
-        let exporter = exporter.with_protocol(Protocol::HttpBinary).build()?;
+        let exporter = exporter.with_protocol(Protocol::HttpBinary).build().map_err(ExportError::Settings)?;
         let provider =
             SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource(service)).build();
         let scope = InstrumentationScope::builder("loyalty").with_version(env!("CARGO_PKG_VERSION")).build();

@@ -1,6 +1,6 @@
 //! A binary that was built without traces.
 
-use loyalty_common::secret::SecretUrl;
+use crate::http_client::HttpUrl;
 
 /// Nothing.
 pub(super) enum Export {}
@@ -11,7 +11,7 @@ pub(super) enum Export {}
 pub(super) struct ExportError;
 
 impl Export {
-    pub(super) const fn start(_service: &'static str, _collector: &SecretUrl) -> Result<Self, ExportError> {
+    pub(super) const fn start(_service: &'static str, _collector: &HttpUrl) -> Result<Self, ExportError> {
         Err(ExportError)
     }
 

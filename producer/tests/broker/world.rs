@@ -49,7 +49,7 @@ impl World {
         node.start_again().await.expect("it runs again, whatever the test before did to it");
         node.set_memory_alarm(false).await.expect("it takes messages again");
         node.create_vhost(name).await.expect("a virtual host");
-        Self { url: SecretUrl::new(node.url(name)), node, _turn: turn }
+        Self { url: SecretUrl::known(node.url(name)), node, _turn: turn }
     }
 
     pub(crate) fn node(&self) -> &RabbitMq {

@@ -6,7 +6,6 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Action, Command, Partition, Points, Text, envelope, topology};
 use loyalty_local::{Durability, Postgres, Proxy};
 use loyalty_store::batch::{Batch, Changes};
@@ -14,13 +13,13 @@ use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Filter, Letter, LetterId, Opened};
 use loyalty_store::migrate;
 use loyalty_store::permission::Permission;
-use loyalty_store::pool::{Pool, Use};
+use loyalty_store::pool::{DatabaseUrl, Pool, Use};
 use loyalty_store::rows::ParkedCommand;
 use serde_json::{Value, json};
 
 pub(crate) struct World {
     pub(crate) pool: Pool,
-    url: SecretUrl,
+    url: DatabaseUrl,
 }
 
 impl World {
@@ -34,7 +33,7 @@ impl World {
     pub(crate) async fn empty() -> Self {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let name = format!("operator_{}", WORLDS.fetch_add(1, Ordering::Relaxed));
-        let url = |database: &str| SecretUrl::new(format!("{}/{database}", server()));
+        let url = |database: &str| DatabaseUrl::known(format!("{}/{database}", server()));
         let admin = Pool::new(&url("postgres"), Use::Queries, 1).expect("a URL").get().await.expect("a connection");
         admin.batch_execute(&format!("create database {name}")).await.expect("a database");
         let url = url(&name);
@@ -48,7 +47,7 @@ impl World {
             self.url.expose().rsplit_once('/').and_then(|(server, _)| server.rsplit_once(':')).expect("a port").1;
         let proxy = Proxy::start(format!("127.0.0.1:{port}").parse().expect("an address")).await.expect("a proxy");
         let url = self.url.expose().replace(&format!(":{port}/"), &format!(":{}/", proxy.addr().port()));
-        (Pool::new(&SecretUrl::new(url), Use::Queries, 1).expect("a URL"), proxy)
+        (Pool::new(&DatabaseUrl::known(url), Use::Queries, 1).expect("a URL"), proxy)
     }
 
     pub(crate) async fn execute(&self, sql: &str) {

@@ -3,13 +3,11 @@
 //! `smtp://[user:password@]host[:port][?tls=required|opportunistic|off]` or `smtps://...`. A password never crosses
 //! the network in the clear unless `tls=off` says so.
 
-use std::str::Utf8Error;
 use std::sync::Arc;
 
 use lettre::transport::smtp::authentication::Credentials;
-use loyalty_common::secret::SecretUrl;
+use loyalty_common::secret::{Endpoint, Parts, Problem, SecretUrl};
 use loyalty_common::tls::{self, TlsError};
-use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use url::Url;
 
@@ -20,7 +18,7 @@ pub(crate) struct Server {
     pub(crate) security: Security,
     pub(crate) credentials: Option<Credentials>,
     /// As it was given, for errors.
-    pub(crate) url: SecretUrl,
+    pub(crate) url: SmtpUrl,
 }
 
 /// How a connection is secured. Certificates are checked against the machine's authorities and those of the URL.
@@ -40,18 +38,35 @@ const PORT: u16 = 25;
 const PORT_STARTTLS: u16 = 587;
 const PORT_IMPLICIT: u16 = 465;
 
+/// A mail server as a URL names it.
+#[derive(Clone)]
+pub struct MailServer {
+    parts: Parts,
+    tls: Tls,
+}
+
+/// The URL of a mail server.
+pub type SmtpUrl = SecretUrl<MailServer>;
+
+impl Endpoint for MailServer {
+    const EXAMPLE: &'static str = "smtps://user:password@host or smtp://host:25";
+
+    fn parse(url: &str) -> Result<Self, Problem> {
+        let parts = Parts::parse(url, ["smtp", "smtps"], Problem("it must begin with smtp:// or smtps://"))?;
+        let tls = wanted_tls(parts.url(), parts.login().is_some())?;
+        Ok(Self { parts, tls })
+    }
+
+    fn shown(&self) -> String {
+        self.parts.shown(false)
+    }
+}
+
 impl Server {
     /// The server of a URL.
-    pub(crate) fn parse(url: &SecretUrl) -> Result<Self, ServerError> {
-        let wrong = |problem| ServerError::Url { url: url.clone(), problem };
-        let parsed = Url::parse(url.expose()).map_err(|_| wrong("it is not a URL"))?;
-        // An IPv6 address stands in brackets in a URL and nowhere else.
-        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        if host.is_empty() {
-            return Err(wrong("it has no host"));
-        }
-        let credentials = credentials(&parsed).map_err(|_| wrong("its user or password is not UTF-8"))?;
-        let wanted = wanted_tls(&parsed, credentials.is_some()).map_err(wrong)?;
+    pub(crate) fn new(url: &SmtpUrl) -> Result<Self, ServerError> {
+        let MailServer { parts, tls: wanted } = url.server();
+        let host = parts.host().to_owned();
         let tls = || tls::client_config(url).map(Arc::new);
         let (security, usual_port) = match wanted {
             Tls::Off => (Security::Off, PORT),
@@ -59,21 +74,14 @@ impl Server {
             Tls::Required => (Security::Required(tls()?), PORT_STARTTLS),
             Tls::Implicit => (Security::Implicit(tls()?), PORT_IMPLICIT),
         };
-        Ok(Self { port: parsed.port().unwrap_or(usual_port), host, security, credentials, url: url.clone() })
+        let credentials = parts.login().map(|(user, password)| Credentials::new(user, password));
+        Ok(Self { port: parts.url().port().unwrap_or(usual_port), host, security, credentials, url: url.clone() })
     }
 }
 
 /// Why a URL names no mail server that we could use.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// It is not of the expected form.
-    #[error("{url} is no mail server: {problem}")]
-    Url {
-        /// The URL, its password hidden.
-        url: SecretUrl,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
     /// The file that says which certificates are believed is of no use.
     #[error(transparent)]
     Authorities(#[from] TlsError),
@@ -87,26 +95,17 @@ enum Tls {
     Implicit,
 }
 
-fn wanted_tls(url: &Url, with_password: bool) -> Result<Tls, &'static str> {
+fn wanted_tls(url: &Url, with_password: bool) -> Result<Tls, Problem> {
     let asked = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
-    match (url.scheme(), asked.as_deref()) {
-        ("smtps", None) => Ok(Tls::Implicit),
-        ("smtp", None) => Ok(if with_password { Tls::Required } else { Tls::Off }),
-        ("smtp", Some("required")) => Ok(Tls::Required),
-        ("smtp", Some("opportunistic")) => Ok(Tls::Opportunistic),
-        ("smtp", Some("off")) => Ok(Tls::Off),
-        ("smtp", Some(_)) => Err("`tls` must be required, opportunistic or off"),
-        ("smtps", Some(_)) => Err("smtps:// takes no `tls`"),
-        (_, _) => Err("it must begin with smtp:// or smtps://"),
-    }
-}
-
-/// Characters with a meaning in URLs are percent-encoded there.
-fn credentials(url: &Url) -> Result<Option<Credentials>, Utf8Error> {
-    let decode = |text| Ok(percent_decode_str(text).decode_utf8()?.into_owned());
-    match (url.username(), url.password()) {
-        ("", None) => Ok(None),
-        (user, password) => Ok(Some(Credentials::new(decode(user)?, decode(password.unwrap_or_default())?))),
+    let from_the_first_byte = url.scheme() == "smtps";
+    match (from_the_first_byte, asked.as_deref()) {
+        (true, None) => Ok(Tls::Implicit),
+        (false, None) => Ok(if with_password { Tls::Required } else { Tls::Off }),
+        (false, Some("required")) => Ok(Tls::Required),
+        (false, Some("opportunistic")) => Ok(Tls::Opportunistic),
+        (false, Some("off")) => Ok(Tls::Off),
+        (false, Some(_)) => Err(Problem("`tls` must be required, opportunistic or off")),
+        (true, Some(_)) => Err(Problem("smtps:// takes no `tls`")),
     }
 }
 
@@ -117,7 +116,7 @@ mod tests {
     #[test]
     fn a_password_asks_for_tls() {
         let check = |url: &str, host: &str, port: u16, security: fn(&Security) -> bool| {
-            let server = Server::parse(&SecretUrl::new(url)).expect(url);
+            let server = Server::new(&SmtpUrl::known(url)).expect(url);
             assert_eq!((server.host.as_str(), server.port), (host, port), "{url}");
             assert!(security(&server.security), "{url}");
         };
@@ -135,18 +134,17 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_explained_without_its_password() {
-        let check = |url: &str, expected: &str| {
-            let error = Server::parse(&SecretUrl::new(url)).err().expect(url);
-            assert_eq!(error.to_string(), expected);
+        let check = |url: &str, problem: &str| {
+            let error = SmtpUrl::parse(url).expect_err(url).to_string();
+            assert_eq!(error, format!("{problem}; it looks like {}", MailServer::EXAMPLE));
         };
-        check("mail.example.com", "(no URL) is no mail server: it is not a URL");
+        check("mail.example.com", "it is not a URL");
+        check("http://ann:secret@mail.example.com", "it must begin with smtp:// or smtps://");
+        check("smtp://ann:secret@mail.example.com?tls=maybe", "`tls` must be required, opportunistic or off");
+        check("smtps://mail.example.com?tls=off", "smtps:// takes no `tls`");
         check(
-            "http://ann:secret@mail.example.com",
-            "http://ann:***@mail.example.com is no mail server: it must begin with smtp:// or smtps://",
-        );
-        check(
-            "smtp://ann:secret@mail.example.com?tls=maybe",
-            "smtp://ann:***@mail.example.com is no mail server: `tls` must be required, opportunistic or off",
+            "smtp://ann:S3CR?T99@mail.example.com",
+            "its port is no number, or a character of its password is not encoded",
         );
     }
 }

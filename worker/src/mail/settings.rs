@@ -4,10 +4,10 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
 use loyalty_common::closed_set;
-use loyalty_common::secret::SecretUrl;
 use serde::{Deserialize, Deserializer};
 
 use super::ladder::Ladder;
+use super::server::SmtpUrl;
 
 /// How rewards are mailed.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,7 +15,7 @@ use super::ladder::Ladder;
 pub struct MailSettings {
     /// The mail server: `smtps://user:password@host` or `smtp://host:25`. Without one, mails wait in their queue.
     #[serde(deserialize_with = "url")]
-    pub smtp: Option<SecretUrl>,
+    pub smtp: Option<SmtpUrl>,
     /// Who the mails are from: `Corner Café <rewards@cafe.example>`. Its domain is also that of the Message-IDs.
     pub from: String,
     /// How long a mail waits after each failed attempt: `["10s", "1m"]`. After the last it is a dead letter. Its
@@ -68,8 +68,10 @@ impl Default for MailSettings {
     }
 }
 
-fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretUrl>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(SecretUrl::new))
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SmtpUrl>, D::Error> {
+    let url = Option::<String>::deserialize(deserializer)?.filter(|url| !url.is_empty());
+    let read = url.as_deref().map(SmtpUrl::parse).transpose();
+    read.map_err(|error| serde::de::Error::custom(format_args!("mail.smtp cannot be used: {error}")))
 }
 
 /// Whole seconds, one to the longest answer that keeps a delivery well below the broker's 30 minutes.

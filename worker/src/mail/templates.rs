@@ -97,7 +97,7 @@ pub enum TemplatesError {
     #[error(transparent)]
     From(#[from] SenderError),
     /// A template cannot be read, or asks for something that a mail does not know.
-    #[error("a mail template cannot be filled")]
+    #[error("a mail template (mail.subject, mail.text or mail.html) cannot be filled")]
     Template(#[source] minijinja::Error),
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use loyalty_common::secret::SecretUrl;
+use loyalty_common::secret::{Endpoint, SecretUrl};
 use url::Url;
 
 /// Longer than anything takes that is waited for here.
@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// Leads to the server.
 #[derive(Clone)]
 pub(crate) struct Line {
-    url: SecretUrl,
+    url: String,
     wires: Arc<Mutex<Vec<Wire>>>,
     answers: Arc<Answers>,
 }
@@ -49,17 +49,17 @@ struct State {
 
 impl Line {
     /// A line to the server of a URL, on this machine.
-    pub(crate) fn to(server: &SecretUrl) -> Self {
+    pub(crate) fn to<S: Endpoint>(server: &SecretUrl<S>) -> Self {
         Self::dumb_at_first(server, 0)
     }
 
     /// The same to a broker, with first connections that are dumb: they live, and nobody hears what they ask for.
-    pub(crate) fn dumb_at_first(server: &SecretUrl, connections: usize) -> Self {
+    pub(crate) fn dumb_at_first<S: Endpoint>(server: &SecretUrl<S>, connections: usize) -> Self {
         let mut url = Url::parse(server.expose()).expect("a URL");
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, url.port().expect("the server's port")));
         let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         url.set_port(Some(door.local_addr().expect("an address").port())).expect("a URL with a port");
-        let line = Self { url: SecretUrl::new(url.to_string()), wires: Arc::default(), answers: Arc::default() };
+        let line = Self { url: url.to_string(), wires: Arc::default(), answers: Arc::default() };
         let (wires, answers) = (Arc::clone(&line.wires), Arc::clone(&line.answers));
         thread::spawn(move || {
             for (number, client) in door.incoming().enumerate() {
@@ -72,8 +72,8 @@ impl Line {
     }
 
     /// The server's URL by this line.
-    pub(crate) fn url(&self) -> SecretUrl {
-        self.url.clone()
+    pub(crate) fn url<S: Endpoint>(&self) -> SecretUrl<S> {
+        SecretUrl::known(&self.url)
     }
 
     /// Ends all connections. Their clients have yet to notice.

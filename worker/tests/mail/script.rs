@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use loyalty_common::secret::SecretUrl;
+use loyalty_worker::mail::SmtpUrl;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -56,8 +56,8 @@ impl Scripted {
         server
     }
 
-    pub(crate) fn url(&self) -> Option<SecretUrl> {
-        Some(SecretUrl::new(format!("smtp://127.0.0.1:{}", self.port)))
+    pub(crate) fn url(&self) -> Option<SmtpUrl> {
+        Some(SmtpUrl::known(&format!("smtp://127.0.0.1:{}", self.port)))
     }
 
     /// Answers otherwise from now on.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use loyalty_common::secret::SecretUrl;
+use loyalty_worker::mail::SmtpUrl;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -83,8 +83,8 @@ impl House {
         Self { addr, ours: file("ours.pem"), another: file("another.pem"), _dir: dir }
     }
 
-    fn url(&self, scheme: &str, ending: &str, ca: &Path) -> SecretUrl {
-        SecretUrl::new(format!("{scheme}://localhost:{}{ending}", self.addr.port())).trusting(Some(ca))
+    fn url(&self, scheme: &str, ending: &str, ca: &Path) -> SmtpUrl {
+        SmtpUrl::known(format!("{scheme}://localhost:{}{ending}", self.addr.port())).trusting(Some(ca))
     }
 }
 

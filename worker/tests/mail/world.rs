@@ -16,10 +16,10 @@ use loyalty_local::wait::{PATIENCE, eventually, within};
 use loyalty_local::{Durability, Mailbox, Servers};
 use loyalty_store::batch::{Batch, Changes};
 use loyalty_store::email::EmailId;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::rows::RewardRow;
 use loyalty_store::{Pool, migrate};
-use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer};
+use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
 use loyalty_worker::queue_states::QueueStates;
 use loyalty_worker::{keeper, relay};
@@ -78,11 +78,11 @@ impl World {
         let name = format!("mail_{}_{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
         servers.postgres.create_database(&name).await.expect("a database");
         servers.rabbitmq.create_vhost(&name).await.expect("a virtual host");
-        let pool = pool(&SecretUrl::new(servers.postgres.url(&name)));
+        let pool = pool(&DatabaseUrl::known(servers.postgres.url(&name)));
         migrate::migrate(&pool).await.expect("the migrations run");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
         let ladder = serde_json::from_value(serde_json::json!(LADDER)).expect("a ladder");
-        let smtp = Some(SecretUrl::new(mailbox.url()));
+        let smtp = Some(SmtpUrl::known(mailbox.url()));
         let settings =
             MailSettings { smtp, ladder, from: "Café <cafe@shop.example>".to_owned(), ..Default::default() };
         let world = Self { name, servers, mailbox, pool, settings };
@@ -101,11 +101,11 @@ impl World {
     }
 
     pub(crate) fn amqp(&self) -> SecretUrl {
-        SecretUrl::new(self.servers.rabbitmq.url(&self.name))
+        SecretUrl::known(self.servers.rabbitmq.url(&self.name))
     }
 
-    pub(crate) fn database(&self) -> SecretUrl {
-        SecretUrl::new(self.servers.postgres.url(&self.name))
+    pub(crate) fn database(&self) -> DatabaseUrl {
+        DatabaseUrl::known(self.servers.postgres.url(&self.name))
     }
 
     pub(crate) async fn channel(&self) -> (Connection, Channel) {
@@ -120,7 +120,7 @@ impl World {
     }
 
     /// The same, with other ways to the servers for the mailer and the keeper. The relay keeps its own.
-    pub(crate) fn post_by(&self, amqp: &SecretUrl, database: &SecretUrl) -> Post {
+    pub(crate) fn post_by(&self, amqp: &SecretUrl, database: &DatabaseUrl) -> Post {
         let pool = pool(database);
         let mailer = self.mailer(pool.clone());
         let post = self.relay();
@@ -341,7 +341,7 @@ impl Post {
     }
 }
 
-fn pool(database: &SecretUrl) -> Pool {
+fn pool(database: &DatabaseUrl) -> Pool {
     Pool::new(database, Use::Keys, 8).expect("the database's URL")
 }
 

@@ -110,7 +110,7 @@ async fn while_the_broker_is_away_letters_stay_open_and_go_later() {
     let proxy = Proxy::start(([127, 0, 0, 1], world.broker_port()).into()).await.expect("a proxy");
     let through =
         world.amqp().expose().replace(&format!(":{}", world.broker_port()), &format!(":{}", proxy.addr().port()));
-    let replayer = world.replayer_at(SecretUrl::new(through), AT_ONCE);
+    let replayer = world.replayer_at(SecretUrl::known(through), AT_ONCE);
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
     let report = replay(&replayer, &ids).await;

@@ -16,10 +16,10 @@ use loyalty_local::{Durability, Mailbox, Servers};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, Filter, LetterId, LetterState};
 use loyalty_store::permission::Permission;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{Pool, migrate, rebuild, verify};
-use loyalty_worker::mail::{Ladder, MailSettings};
+use loyalty_worker::mail::{Ladder, MailSettings, SmtpUrl};
 use loyalty_worker::rehearsal::{Prediction, rehearse};
 use loyalty_worker::replay::{Pace, Replayer, Report};
 use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
@@ -56,7 +56,8 @@ impl World {
         let name = format!("replay_{}_{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
         servers.postgres.create_database(&name).await.expect("a database");
         servers.rabbitmq.create_vhost(&name).await.expect("a virtual host");
-        let pool = Pool::new(&SecretUrl::new(servers.postgres.url(&name)), Use::Keys, 8).expect("the database's URL");
+        let pool =
+            Pool::new(&DatabaseUrl::known(servers.postgres.url(&name)), Use::Keys, 8).expect("the database's URL");
         migrate::migrate(&pool).await.expect("the migrations run");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
         let world = Self { name, servers, pool, mailbox };
@@ -68,7 +69,7 @@ impl World {
     }
 
     pub(crate) fn amqp(&self) -> SecretUrl {
-        SecretUrl::new(self.servers.rabbitmq.url(&self.name))
+        SecretUrl::known(self.servers.rabbitmq.url(&self.name))
     }
 
     pub(crate) fn broker_port(&self) -> u16 {
@@ -100,10 +101,10 @@ impl World {
     /// The same, with metrics to look at.
     pub(crate) async fn worker_with(&self, metrics: Metrics) -> Worker {
         let (stop, (consuming, mut consumes)) = (CancellationToken::new(), watch::channel(false));
-        let smtp = Some(SecretUrl::new(self.mailbox.url()));
+        let smtp = Some(SmtpUrl::known(self.mailbox.url()));
         let settings = Settings {
             amqp: self.amqp(),
-            database: SecretUrl::new(self.servers.postgres.url(&self.name)),
+            database: DatabaseUrl::known(self.servers.postgres.url(&self.name)),
             programme: Programme::default(),
             events: Events::Off,
             mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
