@@ -112,12 +112,12 @@ Example, ten points a dollar:
       --enroll --email '{member}@example.com' --wait
 
 An export of a shop, whose orders come again each night:
-  loyalty import orders.csv --member customer_id --amount total --rate 10 --at created_at --id order_number \\
-      --zone Europe/Berlin --enroll --email '{email}' --errors rejected.csv --wait
+  loyalty import orders.csv --member customer_id --amount total --rate 10 --at created_at \\
+      --id order_number --zone Europe/Berlin --enroll --email '{email}' --errors rejected.csv --wait
 
 A spreadsheet from Germany, looked at first:
-  loyalty import umsatz.csv --member Kunde --amount Betrag --rate 10 --at Datum --id Bestellnummer \\
-      --decimal , --date-format '%d.%m.%Y' --encoding windows-1252 --dry-run";
+  loyalty import umsatz.csv --member Kunde --amount Betrag --rate 10 --at Datum \\
+      --id Bestellnummer --decimal , --date-format '%d.%m.%Y' --encoding windows-1252 --dry-run";
 
 impl Import {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {

@@ -33,7 +33,9 @@ pub(super) enum Fault {
     #[error("a quote is opened on this line and not closed within {RECORD_LINES_MAX} lines")]
     NotClosed,
     /// The quote that closes it belongs to another field, or is one of the text that was not doubled.
-    #[error("a quote on this line is not closed before a delimiter; a quote within a text must be doubled")]
+    #[error(
+        "a quote is opened on this line, and no delimiter follows where it is closed; a quote in a text must be doubled"
+    )]
     NotClosedBeforeDelimiter,
     /// What stands between its quotes are purchases.
     #[error("a quote is opened on this line, and what it encloses are rows; is it not closed?")]

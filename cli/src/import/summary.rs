@@ -35,7 +35,7 @@ What the summary counts (one JSON object with --json):
   rows           rows of the file, without its header and empty lines
   skipped        rows that are not used, each with its line on standard error
   too_small      of those, the ones whose amount earns no point
-  faults         rows that could not be used, were refused or set aside, now or before; exit code 1 if there are any
+  faults         rows that could not be used, were refused or set aside; exit code 1 if there are any
   published      commands that the broker confirmed in this run, enrolments among them
   duplicates     commands decided before this run, or repeated in the file under the same id; not published
   applied, refused, parked, dead

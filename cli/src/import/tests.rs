@@ -128,7 +128,11 @@ fn a_quote_that_is_not_closed_takes_no_other_row_with_it() {
     let row = |note: &str| format!("c1,2026-11-22,5.00,{note}\n");
     let [plain, open, closed] = [row("a"), row("\"oops"), row("\"fine\"")];
     check(&[&*plain, &open, &plain, &plain].concat(), &[2, 4, 5], "3: a quote is opened on this line and never closed");
-    check(&[&*plain, &open, &plain, &closed, &plain].concat(), &[2, 4, 5, 6], "3: a quote on this line is not closed");
+    check(
+        &[&*plain, &open, &plain, &closed, &plain].concat(),
+        &[2, 4, 5, 6],
+        "3: a quote is opened on this line, and no delimiter",
+    );
     check(
         &[&*open, &row("closes by chance\"")].concat(),
         &[3],
@@ -140,7 +144,7 @@ fn a_quote_that_is_not_closed_takes_no_other_row_with_it() {
         "2: a quote is opened on this line and not",
     );
     check(&[&*row("\"Dear shop,\nplease, at the door\nAnn\""), &plain].concat(), &[2, 5], "");
-    check(&row("\"said \"hello\"\""), &[], "2: a quote on this line is not closed before a delimiter");
+    check(&row("\"said \"hello\"\""), &[], "2: a quote is opened on this line, and no delimiter");
     check(&[&*row(&"x".repeat(70_000)), &plain].concat(), &[3], "2: the line has more than 65536 bytes");
 }
 
