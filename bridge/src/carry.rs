@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use loyalty_common::{Command, closed_set};
+use loyalty_common::{Command, Partition, closed_set};
 use loyalty_producer::{Confirmed, Link, Producer, PublishError, Refusal, TraceContext};
 use loyalty_store::read::Fate;
 
@@ -100,7 +100,7 @@ impl App {
     async fn publish(&self, command: &Command, trace: Option<TraceContext>) -> Result<Pending, Problem> {
         self.refuse_while_away()?;
         let published = self.producer_within(trace).publish(command).await;
-        self.pending(published)
+        self.pending(command, published)
     }
 
     /// The producer, sending as part of a trace if there is one.
@@ -119,8 +119,13 @@ impl App {
     }
 
     /// What the broker's answer says of a command, counted.
-    pub(crate) fn pending(&self, published: Result<Confirmed, PublishError>) -> Result<Pending, Problem> {
+    pub(crate) fn pending(
+        &self,
+        command: &Command,
+        published: Result<Confirmed, PublishError>,
+    ) -> Result<Pending, Problem> {
         self.metrics.published(&published);
+        self.partitions.published(Partition::of(&command.member_id), &published);
         match published {
             Ok(Confirmed { .. }) => Ok(Pending::Accepted),
             Err(error) => not_confirmed(&error),

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::App;
 use crate::api::{Answer, Endpoint, Route};
+use crate::partition_probe::PartitionProbe;
 
 /// The content type of the text format of `OpenMetrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,8 +51,9 @@ pub(crate) async fn alive() -> Response {
 /// `GET /readyz`: commands can be published and members read. If not, it names what is missing; to operators, also
 /// where and why. The database is asked for the time, so that a bridge that was ready once knows it.
 pub(crate) async fn ready(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let missing = some_of([app.broker_missing(), app.database_missing().await]);
-    let degraded = some_of([app.clock_degraded()]);
+    let (partitions_missing, partitions_out) = app.partitions_out();
+    let missing = some_of([app.broker_missing(), app.database_missing().await, partitions_missing]);
+    let degraded: Vec<Missing> = partitions_out.into_iter().chain(app.clock_degraded()).collect();
     let details = app.door.admits_operator(&headers).await;
     answer(&missing, &degraded, details)
 }
@@ -68,6 +70,11 @@ pub(crate) struct Missing {
 impl Missing {
     pub(crate) fn new(server: &str, words: &str, details: &str) -> Self {
         Self { words: format!("{server}: {words}"), details: format!("{server}: {details}") }
+    }
+
+    /// What has no details that are not for everybody.
+    fn plain(words: String) -> Self {
+        Self { details: words.clone(), words }
     }
 }
 
@@ -103,7 +110,7 @@ fn answer(missing: &[Missing], degraded: &[Missing], with_details: bool) -> Resp
 
 /// `GET /metrics`: for Prometheus.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    app.metrics.look_at(&app.producer.traffic());
+    app.metrics.look_at(&app.producer.traffic(), &app.partitions);
     app.metrics.clock_is(app.clock.offset());
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &app.registry) {
@@ -124,6 +131,14 @@ impl App {
             Link::Refused(Refusal::Other(_)) => "refuses what is published",
         };
         Some(Missing::new("RabbitMQ", words, &link.to_string()))
+    }
+
+    /// That nothing can be published to any partition; otherwise, those that are out.
+    fn partitions_out(&self) -> (Option<Missing>, Vec<Missing>) {
+        let out = self.partitions.out();
+        let missing = PartitionProbe::are_all_out(&out);
+        let missing = missing.then(|| Missing::plain("RabbitMQ: no partition takes commands".to_owned()));
+        (missing, out.iter().map(|out| Missing::plain(out.to_string())).collect())
     }
 
     async fn database_missing(&self) -> Option<Missing> {

@@ -22,6 +22,7 @@ mod key;
 mod limits;
 mod lookup;
 mod metrics;
+mod partition_probe;
 mod path;
 mod patient;
 mod problem;
@@ -58,6 +59,7 @@ use api::Published;
 use flying::Flying;
 use host_guard::HostGuard;
 use lookup::Lookup;
+use partition_probe::PartitionProbe;
 use waiting::Waiting;
 
 /// What a bridge needs to know.
@@ -109,6 +111,8 @@ pub enum BridgeError {
 #[derive(Debug)]
 struct App {
     producer: Producer,
+    /// Which partitions are out.
+    partitions: PartitionProbe,
     door: Door,
     host_guard: HostGuard,
     /// For reads by key.
@@ -144,6 +148,7 @@ impl App {
         let window = Window { window: requests, confirm_timeout, when_blocked: WhenBlocked::GiveUp };
         let pool = Pool::with_patience(&database, Use::Keys, limits.database_connections, limits.read_timeout)?;
         Ok(Self {
+            partitions: PartitionProbe::start(amqp.clone()),
             producer: Producer::start(amqp, "bridge", window),
             searches: Pool::with_patience(&database, Use::Queries, limits.searches, limits.search_timeout)?,
             host_guard: HostGuard::new(hosts, address),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use loyalty_common::Partition;
 use loyalty_producer::{Confirmed, PublishError, Traffic};
 use loyalty_store::clock::Offset;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::partition_probe::PartitionProbe;
 
 /// The counters of one bridge. Clones share them.
 #[derive(Clone, Debug)]
@@ -22,6 +25,7 @@ pub struct Metrics {
     waiting: Gauge,
     unconfirmed: Gauge,
     publisher_up: Gauge,
+    partitions_out: Family<PartitionLabels, Gauge>,
     reconnects: Counter,
     clock_offset: Gauge<f64, AtomicU64>,
 }
@@ -44,6 +48,11 @@ struct PublishLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PartitionLabels {
+    partition: String,
+}
+
 impl Metrics {
     /// Registers the counters.
     pub fn new(registry: &mut Registry) -> Self {
@@ -55,6 +64,7 @@ impl Metrics {
             waiting: Gauge::default(),
             unconfirmed: Gauge::default(),
             publisher_up: Gauge::default(),
+            partitions_out: Family::default(),
             reconnects: Counter::default(),
             clock_offset: Gauge::default(),
         };
@@ -95,14 +105,25 @@ impl Metrics {
             self.publisher_up.clone(),
         );
         registry.register(
+            "loyalty_bridge_partition_out",
+            "Whether it is known that a partition's commands cannot be published, or that no worker takes them",
+            self.partitions_out.clone(),
+        );
+        registry.register(
             "loyalty_bridge_publisher_reconnects",
             "Connections of the publisher that broke or could not be had; each is followed by another attempt",
             self.reconnects.clone(),
         );
     }
 
-    /// Takes the publisher's figures over, when somebody asks for them.
-    pub(crate) fn look_at(&self, publisher: &Traffic) {
+    /// Takes over the figures of the publisher and of the partitions, when somebody asks for them.
+    pub(crate) fn look_at(&self, publisher: &Traffic, partitions: &PartitionProbe) {
+        let out = partitions.out();
+        for partition in Partition::all() {
+            let is_out = out.iter().any(|out| out.partition == partition);
+            let labels = PartitionLabels { partition: partition.to_string() };
+            self.partitions_out.get_or_create(&labels).set(is_out.into());
+        }
         self.unconfirmed.set(i64::try_from(publisher.unconfirmed()).unwrap_or(i64::MAX));
         self.publisher_up.set(publisher.is_up().into());
         self.reconnects.inner().store(publisher.reconnects(), Ordering::Relaxed);

@@ -1,18 +1,20 @@
 //! Connecting to RabbitMQ, with a deadline and a name that an operator recognises in the broker's list, and noticing
 //! the end of a connection.
 
+mod attempt;
+
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::runtime::default_runtime;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 
 use crate::secret::SecretUrl;
 use crate::tls::{self, TlsError, Untrusted};
+use attempt::Attempt;
 
 /// How long connecting may take, login included. A firewall that drops packets would hold us for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,8 +37,7 @@ pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, ConnectE
     let properties = ConnectionProperties::default().with_connection_name(format!("loyalty {name}").into());
     // For amqps. The authorities of this machine are believed besides.
     let believed = OwnedTLSConfig { cert_chain: tls::private_authorities_pem(url)?, ..OwnedTLSConfig::default() };
-    let runtime = default_runtime().map_err(failed)?;
-    let connecting = Connection::connect_uri_with_config(with_heartbeat(url), properties, believed, runtime);
+    let connecting = Attempt::default().connect(with_heartbeat(url), properties, believed);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.map_err(failed),
         Err(_) => Err(ConnectError::TimedOut { url: url.clone() }),

@@ -19,6 +19,7 @@ pub mod ids;
 mod moment;
 pub mod partition;
 pub mod publisher;
+pub mod queue_probe;
 pub mod receipt;
 pub mod schema;
 pub mod secret;

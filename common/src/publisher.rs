@@ -9,6 +9,7 @@ mod door;
 mod flight;
 mod refusal;
 mod sending;
+mod share;
 mod traffic;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::secret::SecretUrl;
 use crate::traces::{Span, messaging};
 use sending::Sending;
+use share::{Placed, Shares};
 
 pub use refusal::Refusal;
 use traffic::Counts;
@@ -31,7 +33,8 @@ pub use traffic::Traffic;
 /// What a publisher may hold and how long it waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Messages sent and not confirmed. About 1,000 keep a broker on the same machine busy; more only adds memory.
+    /// Messages sent and not confirmed. About 1,000 keep a broker on the same machine busy; more only adds memory. One
+    /// queue takes a quarter at most, so that one that confirms nothing leaves room for all others.
     pub window: usize,
     /// From handing a message over to its confirm. Longer than a broker's restart, so that one is survived.
     pub confirm_timeout: Duration,
@@ -61,6 +64,7 @@ pub struct Publisher {
     link: watch::Receiver<Link>,
     counts: Arc<Counts>,
     limits: Limits,
+    shares: Arc<Shares>,
 }
 
 impl Publisher {
@@ -84,7 +88,8 @@ impl Publisher {
         let counts = Arc::new(Counts::default());
         let sending = Sending::new(inbox, link_state, Arc::clone(&counts), limits.window, exchange);
         tokio::spawn(sending.run(url, name.to_owned()));
-        Self { requests, link, counts, limits }
+        let shares = Arc::new(Shares::of(&limits));
+        Self { requests, link, counts, limits, shares }
     }
 
     /// Publishes a message and waits for its confirm.
@@ -92,26 +97,45 @@ impl Publisher {
         self.submit(message).await?.confirmed().await
     }
 
-    /// Hands a message over, waiting while the window is full, and returns the promise of its confirm. Messages
-    /// submitted one after the other are sent in that order.
+    /// Hands a message over, waiting while the window, or its queue's share of it, is full, and returns the promise of
+    /// its confirm. Messages submitted one after the other are sent in that order.
     pub async fn submit(&self, mut message: Message) -> Result<Unconfirmed, PublishError> {
         let (now, confirm_timeout) = (Instant::now(), self.limits.confirm_timeout);
         let (deadline, half_time) = (now + confirm_timeout, now + confirm_timeout / 2);
         let span = messaging::publishing(&mut message);
         let (reply, answer) = oneshot::channel();
         let claimed = Arc::new(AtomicBool::new(false));
-        let request = Request { message: Arc::new(message), reply, claimed: Arc::clone(&claimed), half_time };
         let mut patience = Patience { deadline, link: self.link.clone(), when_blocked: self.limits.when_blocked };
         let refused = tokio::select! {
             biased;
-            handed_over = self.requests.send(request) => match handed_over {
-                Ok(()) => return Ok(Unconfirmed { answer, claimed, patience, span }),
-                Err(_) => Err(PublishError::Closed),
+            handed_over = self.hand_over(message, reply, &claimed, half_time) => match handed_over {
+                Ok(placed) => return Ok(Unconfirmed { answer, claimed, patience, span, placed }),
+                Err(error) => Err(error),
             },
             link = patience.ends() => Err(PublishError::not_sent(link)),
         };
         messaging::published(span, &refused);
         refused
+    }
+
+    /// Once its queue has a place for it, so that what is for a queue that is stuck stands in nobody's way.
+    async fn hand_over(
+        &self,
+        message: Message,
+        reply: oneshot::Sender<Result<Confirmed, PublishError>>,
+        claimed: &Arc<AtomicBool>,
+        half_time: Instant,
+    ) -> Result<Arc<Placed>, PublishError> {
+        let place = if message.mandatory {
+            let gives_up = self.limits.when_blocked == WhenBlocked::GiveUp;
+            Some(self.shares.place(&message, gives_up).await.ok_or(PublishError::Overloaded)?)
+        } else {
+            None // Many queues or none may take it.
+        };
+        let message = Arc::new(Placed { message, place });
+        let request = Request { message: Arc::clone(&message), reply, claimed: Arc::clone(claimed), half_time };
+        self.requests.send(request).await.map_err(|_| PublishError::Closed)?;
+        Ok(message)
     }
 
     /// How the publisher stands with its broker, now and as it changes.
@@ -133,6 +157,7 @@ pub struct Unconfirmed {
     claimed: Arc<AtomicBool>,
     patience: Patience,
     span: Span,
+    placed: Arc<Placed>,
 }
 
 impl Unconfirmed {
@@ -143,6 +168,9 @@ impl Unconfirmed {
             answer = &mut self.answer => answer.unwrap_or(Err(PublishError::Closed)),
             link = self.patience.ends() => Err(self.give_up(link)),
         };
+        if let (Ok(_), Some(place)) = (&result, &self.placed.place) {
+            place.confirmed();
+        }
         messaging::published(self.span, &result);
         result
     }
@@ -318,7 +346,7 @@ impl fmt::Display for Link {
 /// A message and where its fate is told.
 #[derive(Debug)]
 struct Request {
-    message: Arc<Message>,
+    message: Arc<Placed>,
     reply: oneshot::Sender<Result<Confirmed, PublishError>>,
     /// Set once, by whoever comes first: the task when it sends the message, or its sender when it gives up.
     claimed: Arc<AtomicBool>,

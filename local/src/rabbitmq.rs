@@ -227,6 +227,16 @@ impl RabbitMq {
         self.call(&format!("ra restart_server [quorum_queues,{}]", leader(vhost, queue))).await
     }
 
+    /// Has the leader of a quorum queue answer nothing: what is published is neither confirmed nor refused.
+    pub async fn freeze_leader(&self, vhost: &str, queue: &str) -> Result<(), RabbitMqError> {
+        self.call(&format!("sys suspend ['{vhost}_{queue}']")).await
+    }
+
+    /// Has it go on after [`RabbitMq::freeze_leader`].
+    pub async fn thaw_leader(&self, vhost: &str, queue: &str) -> Result<(), RabbitMqError> {
+        self.call(&format!("sys resume ['{vhost}_{queue}']")).await
+    }
+
     /// Resolves when the node that runs now has ended, for whatever reason; at once if none runs.
     pub async fn ended(&self) {
         let ended = self.processes.lock().await.node.as_ref().map(Process::ended);

@@ -26,7 +26,9 @@
 //! | the body's size is bounded | `common/decode.rs` | the same |
 //! | a dead letter that comes again is the same letter | `store/dead_letter.rs`, `RECORD` | `redelivery::a_worker_killed_between_commit_and_...` |
 //! | the keeper acknowledges after its commit | `worker/keeper.rs`, `keep` | `fates::while_the_database_is_away_nothing_...` |
-//! | a worker holds a bounded number | `worker/intake.rs`, `prefetch` | `bounds::a_worker_holds_no_more_than_its_prefetch` |
+//! | a worker holds a bounded number | `worker/queue_consumer.rs`, `prefetch` | `bounds::a_worker_holds_no_more_than_its_prefetch` |
+//! | a queue that was out is consumed on a connection of its own | `worker/queue_consumer.rs`, `again` | `queues::queues_that_have_lost_their_leaders_...` |
+//! | a queue that does not know of its consumer is consumed anew | `worker/queue_states.rs`, `is_unknown_to` | `queues::a_queue_that_loses_its_leader_...` |
 //! | a refused publish is no confirm | `common/publisher/sending.rs`, `settle` | `bounds::a_full_queue_refuses_its_publisher_...` |
 //! | what was not confirmed is sent again | `common/publisher/sending.rs`, `serve` | `broker::a_broker_that_restarts_and_dies_...` |
 //! | nothing leaves the outbox before its confirm | `worker/relay.rs`, `publish` | `rewards::a_mail_whose_worker_was_killed_before_...` |

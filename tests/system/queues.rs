@@ -142,3 +142,20 @@ async fn queues_that_have_lost_their_leaders_are_out_alone_and_come_back_by_them
     applied_in(&world, &[three], "after-").await;
     world.verified().await;
 }
+
+/// The worker hears nothing of it: no delivery, and no word that there will be none.
+#[tokio::test]
+async fn a_queue_that_loses_its_leader_while_it_is_consumed_is_named_and_comes_back_by_itself() {
+    let world = Setup::default().own_broker().start().await;
+    let worker = Watched::start(&world).await;
+    worker.has_out(&[]).await;
+    let (three, rest) = three_and_the_rest();
+    world.rabbitmq().stop_leader(world.vhost(), &three.queue()).await.expect("the leader stops");
+    worker.has_out(&[&three.queue()]).await;
+    applied_in(&world, &rest, "meanwhile-").await;
+
+    world.rabbitmq().start_leader(world.vhost(), &three.queue()).await.expect("the leader starts");
+    worker.has_out(&[]).await;
+    applied_in(&world, &[three], "after-").await;
+    world.verified().await;
+}

@@ -134,6 +134,7 @@ impl QueueReader {
         for name in &self.names {
             match depth(&channel, name).await {
                 Ok(depth) => {
+                    self.states.has_consumers(name, depth.consumers);
                     depths.push(depth);
                     if Rung::of_queue(name).is_some() {
                         self.states.in_use(name);

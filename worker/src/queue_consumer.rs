@@ -29,7 +29,7 @@ use crate::queue_states::{QueueStates, Why};
 
 /// How long a queue may take to answer that it can be consumed. It takes milliseconds; one that stands without a leader
 /// never answers. While all share a connection, the queues behind it wait so long, once.
-const CONSUME_TIMEOUT: Duration = Duration::from_secs(3);
+const CONSUME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long what is in hand may take to be settled before its channel is closed. A batch takes milliseconds; while the
 /// database is away it goes back to the queue instead.
@@ -153,12 +153,14 @@ pub(crate) enum ConsumeError {
     Ended,
     #[error("an acknowledgement could not be sent")]
     Unsettled,
+    #[error("does not know of its consumer")]
+    Unknown,
 }
 
 impl ConsumeError {
     fn why(&self) -> Why {
         match self {
-            Self::NoChannel | Self::NoAnswer => Why::NoAnswer,
+            Self::NoChannel | Self::NoAnswer | Self::Unknown => Why::NoAnswer,
             Self::Ended => Why::Ended,
             Self::Connect(_) | Self::Unsettled => Why::Broken,
             Self::Refused(error) | Self::Delivery(error) => why(error),
@@ -272,6 +274,7 @@ impl QueueConsumer {
         let ended = tokio::select! {
             error = opened.hand_all(into) => Some(error),
             () = hold.unusable.notified() => Some(ConsumeError::Unsettled),
+            () = self.states.is_unknown_to(&self.queue) => Some(ConsumeError::Unknown),
             () = leave.cancelled() => None,
         };
         if let Some(error) = &ended {

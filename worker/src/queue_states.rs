@@ -11,6 +11,7 @@ use std::time::Instant;
 use loyalty_common::closed_set;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::metrics::Gauge;
@@ -33,14 +34,32 @@ closed_set! {
     }
 }
 
+/// At how many readings in a row a queue must not know of our consumer until that is believed: a queue that is busy may
+/// say 0 now and then.
+const UNKNOWN_READINGS: u32 = 3;
+
 /// The queues by name. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct QueueStates(Arc<Mutex<BTreeMap<String, State>>>);
+pub struct QueueStates(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    states: Mutex<BTreeMap<String, State>>,
+    /// Rung when a queue does not know of our consumer.
+    doubts: Notify,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    InUse,
-    Out { why: Why, since: Instant, told: bool },
+    /// At so many readings in a row it had no consumer.
+    InUse {
+        unknown: u32,
+    },
+    Out {
+        why: Why,
+        since: Instant,
+        told: bool,
+    },
 }
 
 /// A queue that is out.
@@ -62,7 +81,7 @@ impl QueueStates {
     /// Those that are out, by name.
     pub fn out(&self) -> Vec<OutQueue> {
         let out = |(queue, state): (&String, &State)| match *state {
-            State::InUse => None,
+            State::InUse { .. } => None,
             State::Out { why, .. } => Some(OutQueue { queue: queue.clone(), why }),
         };
         self.lock().iter().filter_map(out).collect()
@@ -75,12 +94,12 @@ impl QueueStates {
 
     /// Whether it is in use now.
     pub(crate) fn is_in_use(&self, queue: &str) -> bool {
-        matches!(self.lock().get(queue), Some(State::InUse))
+        matches!(self.lock().get(queue), Some(State::InUse { .. }))
     }
 
     /// It is in use.
     pub(crate) fn in_use(&self, queue: &str) {
-        let before = self.lock().insert(queue.to_owned(), State::InUse);
+        let before = self.lock().insert(queue.to_owned(), State::InUse { unknown: 0 });
         if let Some(State::Out { since, told: true, .. }) = before {
             info!(queue, out_seconds = since.elapsed().as_secs(), "A queue is in use again");
         }
@@ -92,7 +111,7 @@ impl QueueStates {
         let mut states = self.lock();
         let (since, told, tells) = match states.get(queue).copied() {
             Some(State::Out { since, told, .. }) => (since, true, !told),
-            Some(State::InUse) => (Instant::now(), false, false),
+            Some(State::InUse { .. }) => (Instant::now(), false, false),
             None => (Instant::now(), true, true),
         };
         states.insert(queue.to_owned(), State::Out { why, since, told });
@@ -101,6 +120,26 @@ impl QueueStates {
             warn!(queue, %why, error, "A queue is out and is tried again and again; all others go on");
         } else {
             debug!(queue, %why, error, "A queue is out");
+        }
+    }
+
+    /// How many consumers a queue says that it has. One that has lost its leader says none, and so does one that came
+    /// back without knowing of ours, which would wait for ever.
+    pub(crate) fn has_consumers(&self, queue: &str, consumers: u32) {
+        if let Some(State::InUse { unknown }) = self.lock().get_mut(queue) {
+            *unknown = if consumers == 0 { unknown.saturating_add(1) } else { 0 };
+        }
+        self.0.doubts.notify_waiters();
+    }
+
+    /// Returns when a queue that is in use does not know of our consumer.
+    pub(crate) async fn is_unknown_to(&self, queue: &str) {
+        loop {
+            let told = self.0.doubts.notified();
+            if matches!(self.lock().get(queue), Some(State::InUse { unknown: UNKNOWN_READINGS.. })) {
+                return;
+            }
+            told.await;
         }
     }
 
@@ -113,7 +152,7 @@ impl QueueStates {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
-        self.0.lock().expect("nobody panics while holding it")
+        self.0.states.lock().expect("nobody panics while holding it")
     }
 }
 

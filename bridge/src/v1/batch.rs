@@ -220,7 +220,7 @@ impl<'a> Batch<'a> {
 impl App {
     /// What is said of a command whose publishing ended so.
     fn said(&self, command: &Command, published: Result<Confirmed, PublishError>) -> Said {
-        match self.pending(published) {
+        match self.pending(command, published) {
             Ok(pending) => Said::of(command, Carried::Open(pending)),
             Err(problem) => problem.into(),
         }

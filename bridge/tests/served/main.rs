@@ -9,6 +9,7 @@ mod browser;
 mod clock;
 mod http;
 mod openapi;
+mod partitions;
 mod refused;
 mod tokens;
 mod v1;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use lapin::options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
+use lapin::options::{
+    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use loyalty_bridge::{Admission, BridgeSettings, Hosts, Limits, Metrics};
@@ -32,6 +34,7 @@ static TURN: RwLock<()> = RwLock::const_new(());
 /// A database and a virtual host, ready for use.
 pub(crate) struct World {
     servers: &'static Servers,
+    name: String,
     amqp: SecretUrl,
     database: DatabaseUrl,
     _turn: Turn,
@@ -95,7 +98,7 @@ impl World {
         let amqp = SecretUrl::known(servers.rabbitmq.url(name));
         let database = DatabaseUrl::known(servers.postgres.url(name));
         migrate::migrate(&Pool::new(&database, Use::Queries, 1).unwrap()).await.unwrap();
-        let world = Self { servers, amqp, database, _turn: turn };
+        let world = Self { servers, name: name.to_owned(), amqp, database, _turn: turn };
         world.declare_topology().await;
         world
     }
@@ -231,13 +234,22 @@ impl World {
         channel.queue_bind(small.as_str().into(), exchange.into(), key.as_str().into(), options, none()).await.unwrap();
     }
 
-    /// Takes the exchange of commands away.
     pub(crate) async fn delete_exchange(&self) {
         let (_connection, channel) = self.channel().await;
         channel.exchange_delete(COMMANDS.into(), ExchangeDeleteOptions::default()).await.unwrap();
     }
 
-    /// Declares what a fresh world has.
+    /// The name of its virtual host.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) async fn delete_queue(&self, queue: &str) {
+        let (_connection, channel) = self.channel().await;
+        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+
+    /// Declares what a fresh world has, or whatever of it is missing.
     pub(crate) async fn declare_topology(&self) {
         let (_connection, channel) = self.channel().await;
         Topology::new(&Rung::default_ladder()).declare(&channel).await.unwrap();

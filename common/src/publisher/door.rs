@@ -15,8 +15,12 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 /// How long an answer of the broker lets the next message go without asking again. Longer than the time between two
-/// confirms of a busy publisher, which so never waits; within it an alarm may go unnoticed.
-const FRESH: Duration = Duration::from_millis(100);
+/// confirms of a busy publisher, which so never waits.
+///
+/// Within it an alarm may go unnoticed, and a message is sent that the broker keeps unread until the alarm is over. Its
+/// sender is told at once that it may still arrive, which is true: what is written cannot be taken back. To ask before
+/// each message would cost every publisher a round trip to spare this one answer.
+const FRESH: Duration = Duration::from_millis(20);
 
 /// The way into one broker, over a channel of its own.
 pub(super) struct Door {

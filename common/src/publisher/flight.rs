@@ -13,7 +13,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
 use tokio::sync::mpsc;
 
-use super::Message;
+use super::share::Placed;
 
 /// What one channel owes answers for.
 pub(super) struct Flight {
@@ -50,7 +50,7 @@ impl Flight {
     }
 
     /// Sends a message.
-    pub(super) fn send(&mut self, number: u64, message: &Arc<Message>) {
+    pub(super) fn send(&mut self, number: u64, message: &Arc<Placed>) {
         let waker = Waker::from(Arc::new(Bell { number, bell: self.bell.clone() }));
         let mut answer = answer(self.channel.clone(), Arc::clone(message));
         // lapin queues the frames when the future is first polled. It happens here, so that messages go out in the
@@ -89,7 +89,7 @@ impl Flight {
     }
 }
 
-fn answer(channel: Channel, message: Arc<Message>) -> BoxFuture<'static, lapin::Result<Confirmation>> {
+fn answer(channel: Channel, message: Arc<Placed>) -> BoxFuture<'static, lapin::Result<Confirmation>> {
     Box::pin(async move {
         let options = BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
         let (exchange, key) = (message.exchange.into(), message.routing_key.as_str().into());

@@ -344,7 +344,7 @@ fn refuse(request: Request, refusal: &Refusal) {
 }
 
 fn refuse_unroutable(request: Request) {
-    let Message { exchange, routing_key, .. } = request.message.as_ref();
+    let Message { exchange, routing_key, .. } = &request.message.message;
     let error = PublishError::Unroutable { exchange, routing_key: routing_key.clone() };
     request.answer(Err(error));
 }

@@ -61,6 +61,8 @@ pub(crate) enum SessionError {
     Delivery(#[source] lapin::Error),
     #[error("the broker ended the deliveries of mails")]
     Ended,
+    #[error("the queue of mails does not know of its consumer")]
+    Unknown,
     #[error("a mail could not be brought to its end")]
     Handle(#[from] DeliveryError),
     #[error("a mail made its task panic")]
@@ -136,7 +138,7 @@ impl Session<'_> {
     fn report(&self, error: &SessionError, connected: bool) {
         let why = match error {
             SessionError::MissingRung { .. } => Why::RungMissing,
-            SessionError::Slow => Why::NoAnswer,
+            SessionError::Slow | SessionError::Unknown => Why::NoAnswer,
             SessionError::Ended => Why::Ended,
             SessionError::Consume(source) | SessionError::Delivery(source) | SessionError::Lost(source) => {
                 let why = why(source);
@@ -164,6 +166,7 @@ impl Session<'_> {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = self.states.is_unknown_to(topology::EMAILS) => return Err(SessionError::Unknown),
                 delivery = deliveries.next() => {
                     let delivery = delivery.ok_or(SessionError::Ended)?.map_err(SessionError::Delivery)?;
                     in_hand.push(self.begin(delivery, &leave));

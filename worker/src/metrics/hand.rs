@@ -136,6 +136,12 @@ mod tests {
     use super::*;
     use lapin::message::Delivery;
 
+    fn taking_all() -> Hand {
+        let hand = Hand::default();
+        Partition::all().for_each(|partition| hand.takes(partition, true));
+        hand
+    }
+
     fn sent(partition: Partition, ago: Duration) -> Message {
         let delivery = Delivery::mock(1, "loyalty.commands".into(), partition.routing_key().into(), false, Vec::new());
         let mut message = Message::read(delivery, partition);
@@ -145,8 +151,7 @@ mod tests {
 
     #[test]
     fn the_oldest_in_hand_of_a_partition_is_shown_until_it_is_let_go() {
-        let (hand, [two, five]) = (Hand::default(), [2, 5].map(|at| Partition::all().nth(at).expect("one of 16")));
-        Partition::all().for_each(|partition| hand.takes(partition, true));
+        let (hand, [two, five]) = (taking_all(), [2, 5].map(|at| Partition::all().nth(at).expect("one of 16")));
         let age = |place: usize| hand.ages()[place].1.round();
         let seconds = Duration::from_secs;
         let all = [sent(two, seconds(90)), sent(five, seconds(60)), sent(two, seconds(30))];
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_held_back_is_counted_until_it_is_let_go() {
-        let (hand, two) = (Hand::default(), Partition::all().nth(2).expect("one of 16"));
+        let (hand, two) = (taking_all(), Partition::all().nth(2).expect("one of 16"));
         let messages = [sent(two, Duration::ZERO), sent(two, Duration::ZERO), sent(two, Duration::ZERO)];
         let count = || hand.held_back()[2].1;
         let mut lane = hand.of_lane();
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_ahead_makes_no_age() {
-        let (hand, partition) = (Hand::default(), Partition::all().next().expect("one of 16"));
+        let (hand, partition) = (taking_all(), Partition::all().next().expect("one of 16"));
         let mut ahead = sent(partition, Duration::ZERO);
         ahead.since += Duration::from_secs(3_600);
         let mut lane = hand.of_lane();

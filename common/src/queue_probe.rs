@@ -1,0 +1,117 @@
+//! Asking the broker whether queues stand, over a connection that does nothing else.
+//!
+//! A quorum queue without a leader still says that it stands, with no message and no consumer; who consumed it would
+//! lose the connection. So what it says of its consumers is passed on, to be held against what others say.
+
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ErrorKind};
+use tokio::time::timeout;
+
+use crate::amqp::{self, ConnectError};
+use crate::secret::SecretUrl;
+
+/// How long one answer may take. They take a millisecond.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// AMQP's reply code for a close that was meant.
+const REPLY_SUCCESS: u16 = 200;
+
+/// What a queue says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It stands, and has so many consumers; none, also if it has no leader to ask.
+    Stands {
+        /// Those that stand ready included.
+        consumers: u32,
+    },
+    /// There is no queue of that name.
+    Missing,
+    /// It does not answer.
+    NoAnswer,
+    /// Before RabbitMQ 4.3.1 only who may make queues may ask for them.
+    NotTold,
+}
+
+/// Why nothing can be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It is lost.
+    #[error("lost the connection that asks for queues")]
+    Lost(#[source] lapin::Error),
+    /// The broker opens no channel.
+    #[error("RabbitMQ opened no channel within {} seconds", ANSWER_TIMEOUT.as_secs())]
+    NoChannel,
+}
+
+/// A connection to ask with.
+#[derive(Debug)]
+pub struct QueueProbe {
+    connection: Connection,
+}
+
+impl QueueProbe {
+    /// Connects.
+    pub async fn connect(url: &SecretUrl, name: &str) -> Result<Self, ConnectError> {
+        Ok(Self { connection: amqp::connect(url, name).await? })
+    }
+
+    /// Asks for each of these queues.
+    pub async fn ask<T>(
+        &self,
+        queues: impl IntoIterator<Item = (T, String)>,
+    ) -> Result<Vec<(T, Standing)>, ProbeError> {
+        let mut answers = Vec::new();
+        let mut channel = self.channel().await?;
+        for (of, queue) in queues {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+            let asking = channel.queue_declare(queue.into(), options, FieldTable::default());
+            let answer = timeout(ANSWER_TIMEOUT, amqp::while_connected(&self.connection, asking)).await;
+            let standing = match answer {
+                Ok(Ok(Ok(queue))) => Standing::Stands { consumers: queue.consumer_count() },
+                Ok(Ok(Err(error)) | Err(error)) => refused(error)?,
+                Err(_) => Standing::NoAnswer,
+            };
+            if !matches!(standing, Standing::Stands { .. }) {
+                // A refusal has closed the channel; one that waits for its answer is of no use either.
+                tokio::spawn(close(channel));
+                channel = self.channel().await?;
+            }
+            answers.push((of, standing));
+        }
+        // A channel of its own for each time: what the broker keeps of one does not grow.
+        close(channel).await;
+        Ok(answers)
+    }
+
+    /// Ends the connection in good order.
+    pub async fn close(self) {
+        amqp::close(&self.connection).await;
+    }
+
+    async fn channel(&self) -> Result<Channel, ProbeError> {
+        let opening = timeout(ANSWER_TIMEOUT, self.connection.create_channel()).await;
+        opening.map_err(|_| ProbeError::NoChannel)?.map_err(ProbeError::Lost)
+    }
+}
+
+fn refused(error: lapin::Error) -> Result<Standing, ProbeError> {
+    match error.kind() {
+        ErrorKind::ProtocolError(refusal) => match refusal.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Ok(Standing::Missing),
+            AMQPErrorKind::Soft(_) => Ok(Standing::NotTold),
+            AMQPErrorKind::Hard(_) => Err(ProbeError::Lost(error)),
+        },
+        _ => Err(ProbeError::Lost(error)),
+    }
+}
+
+async fn close(channel: Channel) {
+    let _ = timeout(ANSWER_TIMEOUT, channel.close(REPLY_SUCCESS, "done".into())).await;
+}
