@@ -196,9 +196,10 @@ impl Known {
             if std::mem::replace(&mut state.told, why.is_some()) == why.is_some() {
                 continue;
             }
-            match why {
-                Some(why) => warn!(%partition, %why, "A partition is out; all others go on"),
-                None => info!(%partition, "A partition is in use again"),
+            if let Some(why) = why {
+                warn!(%partition, %why, "A partition is out; all others go on");
+            } else {
+                info!(%partition, "A partition is in use again");
             }
         }
     }
