@@ -51,12 +51,16 @@ const TAKE: &str = "
 const REMOVE: &str = "delete from outbox where outbox_id = any($1)";
 
 impl Taken {
-    /// Locks the oldest messages, at most `limit`.
-    pub async fn oldest(pool: &Pool, limit: u32) -> Result<Self, StoreError> {
+    /// Locks the oldest messages, at most `limit`. None: there is nothing that another relay has not taken.
+    pub async fn oldest(pool: &Pool, limit: u32) -> Result<Option<Self>, StoreError> {
         let transaction = Transaction::begin(pool).await?;
         let take = transaction.prepare_cached(TAKE).await?;
         let rows = transaction.query(&take, &[&i64::from(limit)]).await?;
-        Ok(Self { transaction, messages: rows.iter().map(message).collect() })
+        if rows.is_empty() {
+            transaction.commit().await?;
+            return Ok(None);
+        }
+        Ok(Some(Self { transaction, messages: rows.iter().map(message).collect() }))
     }
 
     /// Removes what the broker confirmed and lets go of the rest.

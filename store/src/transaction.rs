@@ -1,7 +1,9 @@
 //! An open transaction that can be kept in a value.
 //!
 //! It must never go back to the pool half done: a client that is dropped in the middle, by an error or by a future
-//! that was given up, is closed, and the server rolls back.
+//! that was given up, is closed, and the server rolls back. That costs a connection, and shows in the server's log and as
+//! a warning of poolers, so whoever only finds nothing to do ends it by [`Transaction::commit`] or
+//! [`Transaction::roll_back`].
 
 use std::ops::Deref;
 
@@ -30,6 +32,13 @@ impl Transaction {
 
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         self.batch_execute("commit").await?;
+        self.committed();
+        Ok(())
+    }
+
+    /// Takes everything back.
+    pub(crate) async fn roll_back(self) -> Result<(), StoreError> {
+        self.batch_execute("rollback").await?;
         self.committed();
         Ok(())
     }

@@ -37,11 +37,8 @@ impl Relay {
     /// and nearly all to one queue, so the next batch would fare no better. A batch that was begun is finished.
     async fn empty(&self, shutdown: &CancellationToken) -> Result<Left, OutgoingError> {
         while shutdown.run_until_cancelled(connected(&self.publisher)).await.is_some() {
-            let taken = Taken::oldest(&self.pool, BATCH_MESSAGES).await?;
+            let Some(taken) = Taken::oldest(&self.pool, BATCH_MESSAGES).await? else { return Ok(Left::Nothing) };
             let count = taken.messages.len();
-            if count == 0 {
-                return Ok(Left::Nothing);
-            }
             self.relay(taken).await?;
             debug!(batch.size = count, "Published a batch of the outbox");
         }

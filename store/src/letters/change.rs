@@ -1,5 +1,6 @@
 //! What an operator does to a letter itself: writes another body, or decides not to send it.
 
+use deadpool_postgres::Client;
 use loyalty_common::Command;
 use loyalty_common::decode::{DecodeError, decode};
 
@@ -66,17 +67,9 @@ const EDIT: &str = "
 /// Keeps another body beside a letter's own, for its replay.
 pub async fn edit(pool: &Pool, id: LetterId, edited: &EditedBody, permission: &Permission) -> Result<(), EditError> {
     let transaction = Transaction::begin(pool).await?;
-    let query = "select state, source, email_id from dead_letter where dead_letter_id = $1 for update";
-    let row = transaction.query_opt(query, &[&id.get()]).await.map_err(StoreError::from)?;
-    let row = row.ok_or(EditError::Missing(id))?;
-    match known(&row, "state", LetterState::parse, "dead_letter.state")? {
-        LetterState::Open => {}
-        state @ (LetterState::Replaying | LetterState::Replayed | LetterState::Discarded) => {
-            return Err(EditError::NotOpen { id, state });
-        }
-    }
-    if let Subject::Mail(_) = Subject::of(&row) {
-        return Err(EditError::Mail(id));
+    if let Err(error) = may_be_edited(&transaction, id).await {
+        transaction.roll_back().await?;
+        return Err(error);
     }
     let (member, command_id) = (edited.command.member_id.as_str(), edited.command.command_id.uuid());
     let command_type = edited.command.command_type().as_str();
@@ -86,6 +79,23 @@ pub async fn edit(pool: &Pool, id: LetterId, edited: &EditedBody, permission: &P
     let noted = transaction.execute(NOTE, &[&ids, &permission.actor(), &action, &permission.note()]).await;
     noted.map_err(StoreError::from)?;
     Ok(transaction.commit().await?)
+}
+
+/// Locks the letter.
+async fn may_be_edited(client: &Client, id: LetterId) -> Result<(), EditError> {
+    let query = "select state, source, email_id from dead_letter where dead_letter_id = $1 for update";
+    let row = client.query_opt(query, &[&id.get()]).await.map_err(StoreError::from)?;
+    let row = row.ok_or(EditError::Missing(id))?;
+    match known(&row, "state", LetterState::parse, "dead_letter.state")? {
+        LetterState::Open => {}
+        state @ (LetterState::Replaying | LetterState::Replayed | LetterState::Discarded) => {
+            return Err(EditError::NotOpen { id, state });
+        }
+    }
+    match Subject::of(&row) {
+        Subject::Mail(_) => Err(EditError::Mail(id)),
+        Subject::Command => Ok(()),
+    }
 }
 
 const NOTE: &str = "

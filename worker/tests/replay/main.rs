@@ -3,6 +3,7 @@
 mod ahead;
 mod foreseen;
 mod foreseen_mails;
+mod idle;
 mod interrupted;
 mod mended;
 mod swept;

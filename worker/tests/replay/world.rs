@@ -89,6 +89,16 @@ impl World {
         self.pool.get().await.expect("a connection").query_one(sql, &[]).await.expect(sql).get(0)
     }
 
+    /// Transactions in this world's database that were committed, and those that were rolled back. Asked from another
+    /// database, so that the question is not among them.
+    pub(crate) async fn transactions(&self) -> (i64, i64) {
+        let elsewhere = Pool::new(&SecretUrl::new(self.servers.postgres.url("postgres")), Use::Keys, 1);
+        let client = elsewhere.expect("a URL").get().await.expect("a connection");
+        let query = "select xact_commit, xact_rollback from pg_stat_database where datname = $1";
+        let row = client.query_one(query, &[&self.name]).await.expect("its figures");
+        (row.get(0), row.get(1))
+    }
+
     pub(crate) async fn balance(&self, member: &str) -> i64 {
         self.number(&format!("select coalesce(sum(balance), 0)::bigint from member where member_id = '{member}'")).await
     }
@@ -100,13 +110,18 @@ impl World {
 
     /// The same, with metrics to look at.
     pub(crate) async fn worker_with(&self, metrics: Metrics) -> Worker {
+        self.worker_telling(Events::Off, metrics).await
+    }
+
+    /// The same, with or without events.
+    pub(crate) async fn worker_telling(&self, events: Events, metrics: Metrics) -> Worker {
         let (stop, (consuming, mut consumes)) = (CancellationToken::new(), watch::channel(false));
         let smtp = Some(SmtpUrl::known(self.mailbox.url()));
         let settings = Settings {
             amqp: self.amqp(),
             database: DatabaseUrl::known(self.servers.postgres.url(&self.name)),
             programme: Programme::default(),
-            events: Events::Off,
+            events,
             mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
             limits: Limits::default(),
         };
