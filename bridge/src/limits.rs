@@ -54,6 +54,14 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+impl Limits {
+    /// How long a repeat waits for the request that it repeats: as long as that one takes for its confirm and its
+    /// receipt.
+    pub(crate) fn repeat_wait(&self) -> Duration {
+        self.read_timeout + self.confirm_timeout + self.receipt_wait
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -23,6 +23,10 @@ impl PathAsked {
     /// The points in the path.
     pub(crate) fn points(&self) -> Result<Points, Problem> {
         let text = self.points.as_deref().unwrap_or_default();
+        // Some read such a number as octal.
+        if text.starts_with('0') && text.len() > 1 {
+            return Err(Problem::invalid("points", "must be a whole number without leading zeros, such as 7"));
+        }
         text.parse().map_err(|why| Problem::not_allowed("points", &why))
     }
 

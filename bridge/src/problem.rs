@@ -38,6 +38,8 @@ closed_set! {
         TooSlow = "too_slow",
         /// The body is not of a media type that is read here.
         NotJson = "not_json",
+        /// The body is compressed.
+        ContentEncoding = "content_encoding",
         /// Nothing is served there.
         NoSuchRoute = "no_such_route",
         /// Not in this way.
@@ -88,6 +90,7 @@ impl Code {
             Self::TooLarge => "the body is over its bound",
             Self::TooSlow => "the body did not arrive in time",
             Self::NotJson => "the body is not of a media type that is read here",
+            Self::ContentEncoding => "the body must not be compressed",
             Self::NoSuchRoute => "nothing is served at this path",
             Self::MethodNotAllowed => "the path is served, but not in this way",
             Self::NoSuchMember => "nobody of that id was ever enrolled",
@@ -132,7 +135,7 @@ impl Code {
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotJson | Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoSuchRoute | Self::NoSuchMember | Self::NoSuchCommand => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -196,7 +199,12 @@ impl Problem {
 
     /// A part of the request that is not allowed.
     pub(crate) fn invalid(field: &str, allowed: &str) -> Self {
-        let mut problem = Self::new(Code::Invalid, format!("`{field}` {allowed}"));
+        Self::of_field(Code::Invalid, field, allowed)
+    }
+
+    /// The same, with a code of its own.
+    pub(crate) fn of_field(code: Code, field: &str, allowed: &str) -> Self {
+        let mut problem = Self::new(code, format!("`{field}` {allowed}"));
         problem.body.field = Some(field.to_owned());
         problem.body.allowed = allowed.strip_prefix("must be ").map(str::to_owned);
         problem
@@ -269,6 +277,10 @@ impl IntoResponse for Problem {
         let code = Code::parse(self.body.code);
         if let Some(challenge) = code.and_then(Code::challenge) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if code == Some(Code::ContentEncoding) {
+            // RFC 9110, 12.5.3: what would be taken.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if code.is_some_and(Code::is_worth_repeating) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));

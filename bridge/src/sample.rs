@@ -14,7 +14,7 @@ use crate::api::{Answer, Endpoint, PROBLEM, Parameter, Route, path, reference, s
 use crate::asked::Asked;
 use crate::carry::Cargo;
 use crate::problem::{Code, Problem};
-use crate::v1::PUBLISHING;
+use crate::v1::{PUBLISHING, in_flight};
 use crate::{App, key, show};
 
 /// The routes.
@@ -70,9 +70,17 @@ fn changes(endpoint: Endpoint, applied: u16, fields: &[&str]) -> Endpoint {
         .answers(
             Answer::of(409, "The rules refuse it, for good; `code` says why.").typed(PROBLEM, reference("Problem")),
         )
-        .problems(&[Code::Invalid, Code::TooLarge, Code::TooSlow, Code::NotJson, Code::IdempotencyKeyReused])
+        .problems(&[
+            Code::Invalid,
+            Code::TooLarge,
+            Code::TooSlow,
+            Code::NotJson,
+            Code::ContentEncoding,
+            Code::IdempotencyKeyReused,
+        ])
         .problems(&[Code::MethodNotAllowed])
         .problems(&PUBLISHING)
+        .problems(&[Code::InFlight])
 }
 
 /// What is said of every route that reads.
@@ -112,6 +120,13 @@ async fn carry(app: &App, mut asked: Asked, action: Action) -> Result<Response, 
     asked.body = asked.body.without_person()?;
     let (repeatable, trace) = (asked.key.is_some(), asked.trace.take());
     let command = asked.command(action, app.clock.now());
+    // A repeat that comes meanwhile waits for the answer of the first, and has it again.
+    let key = (command.member_id.clone(), command.command_id);
+    let _entered = if repeatable {
+        Some(app.flying.enter_within(&key, app.limits.repeat_wait()).await.ok_or_else(in_flight)?)
+    } else {
+        None // Its id is fresh.
+    };
     let cargo = Cargo { command: &command, repeatable, trace, patience: Some(app.limits.receipt_wait) };
     let carried = app.carry(cargo).await?;
     Ok(answer::of(&command, carried))

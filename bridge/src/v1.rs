@@ -14,6 +14,7 @@ mod query;
 mod said;
 
 use axum::routing::{get, post};
+pub(crate) use command::in_flight;
 use serde_json::json;
 
 use crate::api::schemas::{self, integer};
@@ -26,7 +27,7 @@ use crate::problem::Code;
 const READING: [Code; 2] = [Code::Invalid, Code::DatabaseAway];
 
 /// The problems of everything that publishes, before it does.
-const SENDING: [Code; 4] = [Code::Invalid, Code::TooLarge, Code::TooSlow, Code::NotJson];
+const SENDING: [Code; 5] = [Code::Invalid, Code::TooLarge, Code::TooSlow, Code::NotJson, Code::ContentEncoding];
 
 /// The problems of publishing.
 pub(crate) const PUBLISHING: [Code; 5] =

@@ -152,14 +152,13 @@ impl Fields {
 
     fn occurred_at(&mut self) -> Result<Option<Timestamp>, DecodeError> {
         const FIELD: &str = "occurred_at";
-        let allowed = || DecodeError::field_error(FIELD, "must be an RFC 3339 time of the years 1900 to 9999");
+        let allowed = || DecodeError::field_error(FIELD, "must be an RFC 3339 time of the years 1900 to 9998 in UTC");
         let at = match self.take(FIELD) {
             None => return Ok(None),
             Some(Value::String(text)) if is_rfc_3339(&text) => text.parse::<Timestamp>().map_err(|_| allowed())?,
             Some(_) => return Err(allowed()),
         };
-        // PostgreSQL's calendar begins later than jiff's; nothing was sold before 1900.
-        if at.as_second() < YEAR_1900 { Err(allowed()) } else { Ok(Some(to_microseconds(at))) }
+        if (YEAR_1900..YEAR_9999).contains(&at.as_second()) { Ok(Some(to_microseconds(at))) } else { Err(allowed()) }
     }
 
     fn points(&mut self) -> Result<Points, DecodeError> {
@@ -189,8 +188,11 @@ impl Fields {
     }
 }
 
-/// 1900-01-01T00:00:00Z in seconds since 1970.
+/// 1900-01-01T00:00:00Z in seconds since 1970. PostgreSQL's calendar begins later than jiff's; nothing was sold before.
 const YEAR_1900: i64 = -2_208_988_800;
+
+/// 9999-01-01T00:00:00Z. jiff's calendar ends on the last but one day of that year, which nobody would guess.
+const YEAR_9999: i64 = 253_370_764_800;
 
 /// The name of an unknown field as an error may show it: short, and only if it looks like a name.
 fn printable(field: &str) -> String {
@@ -264,12 +266,25 @@ mod tests {
         check("\"123\"", "\"\"", "`member_id` must be 1 to 64 bytes of printable ASCII without spaces");
         check("\"123\"", "123", "`member_id` must be a string");
         check("019a8f2e", "", "`command_id` must be a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11");
-        check("2026-11-22T10:00:00Z", "yesterday", "`occurred_at` must be an RFC 3339 time of the years 1900 to 9999");
+        check(
+            "2026-11-22T10:00:00Z",
+            "yesterday",
+            "`occurred_at` must be an RFC 3339 time of the years 1900 to 9998 in UTC",
+        );
         check(
             "2026-11-22T10:00:00Z",
             "1899-12-31T23:59:59Z",
-            "`occurred_at` must be an RFC 3339 time of the years 1900 to 9999",
+            "`occurred_at` must be an RFC 3339 time of the years 1900 to 9998 in UTC",
         );
+        check(
+            "2026-11-22T10:00:00Z",
+            "9999-01-01T00:00:00Z",
+            "`occurred_at` must be an RFC 3339 time of the years 1900 to 9998 in UTC",
+        );
+        for at in ["1900-01-01T00:00:00Z", "9998-12-31T23:59:59.999999Z"] {
+            let bound = EARN.replace("2026-11-22T10:00:00Z", at);
+            assert_eq!(decode(bound.as_bytes()).map(|command| command.occurred_at.to_string()), Ok(at.to_owned()));
+        }
         check(
             "\"points\":50",
             "\"points\":50,\"reason\":\"\\u0000\"",

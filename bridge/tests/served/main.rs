@@ -13,6 +13,7 @@ mod partitions;
 mod refused;
 mod tokens;
 mod v1;
+mod wire;
 mod world;
 mod wrong;
 
@@ -88,11 +89,16 @@ async fn ten_at_once_under_one_key_are_one() {
         let addr = bridge.addr;
         tokio::spawn(async move { send(addr, "POST", "/ann/add_points/7", &[("Idempotency-Key", id)], "").await })
     });
+    let mut replayed = 0;
     for asked in asking.collect::<Vec<_>>() {
         let answer = asked.await.unwrap();
         assert_eq!((answer.status, answer.text("command_id")), (200, id), "a UUID is the command id itself");
         assert_eq!(answer.json()["points"], json!(7));
+        replayed += usize::from(answer.header("idempotent-replayed") == Some("true"));
     }
+    assert_eq!(replayed, 9, "all but the first say that they have its answer");
+    let metrics = send(bridge.addr, "GET", "/metrics", NO_HEADERS, "").await.body;
+    assert!(metrics.contains("loyalty_bridge_published_total{outcome=\"confirmed\"} 2\n"), "{metrics}");
     assert_eq!(send(bridge.addr, "GET", "/ann", NO_HEADERS, "").await.json()["points"], json!(7));
 }
 

@@ -77,7 +77,7 @@ pub(super) fn time() -> Tree {
     object! {
         "type" => "string",
         "pattern" => r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
-        "description" => "When it happened in the shop, RFC 3339, of the years 1900 to 9999. Kept to the microsecond; \
+        "description" => "When it happened in the shop, RFC 3339, of the years 1900 to 9998 in UTC. Kept to the microsecond; \
             more than 5 minutes ahead of the database's clock is set aside.",
     }
 }
