@@ -188,6 +188,11 @@ impl StoreError {
         self.of_statement().is_some_and(|error| error.code() == Some(&SqlState::QUERY_CANCELED))
     }
 
+    /// Whether the role lacks a right. It lacks it the next time as well, until somebody grants it.
+    pub fn is_forbidden(&self) -> bool {
+        self.of_statement().is_some_and(|error| error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
+    }
+
     /// The driver's error, if a statement was sent.
     fn of_statement(&self) -> Option<&tokio_postgres::Error> {
         match self {

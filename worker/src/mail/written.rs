@@ -3,14 +3,15 @@
 use loyalty_common::backoff;
 use loyalty_common::publisher::chain;
 use loyalty_store::StoreError;
-use tracing::warn;
+use tracing::{error, warn};
 
 /// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and a mail
 /// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own; a stop ends it after the drain
 /// time. Who writes holds no more than a mail, and no session begins while the database does not answer.
 ///
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
-/// refused every time, and is an error.
+/// refused every time, and is an error; so is a right that the role lacks. Then the mail's place is free for others, its
+/// request comes again, and once the lease is over its fate is unknown.
 pub(crate) async fn written<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -18,6 +19,13 @@ where
     let mut tries = 0;
     loop {
         match write(tries > 0).await {
+            Err(error) if error.is_forbidden() => {
+                error!(
+                    error = chain(&error),
+                    "A mail's fate cannot be written: the worker's role lacks a right; grant it (docs/operating.md)"
+                );
+                return Err(error);
+            }
             Err(error) if !error.is_content_refused() => {
                 let wait = backoff::delay(tries, backoff::jitter());
                 tries = tries.saturating_add(1);

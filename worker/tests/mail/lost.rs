@@ -2,6 +2,7 @@
 
 use loyalty_common::topology;
 use loyalty_local::Behaviour;
+use loyalty_local::wait::eventually;
 
 use crate::line::Line;
 use crate::overhear::when_said;
@@ -128,4 +129,30 @@ async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
     check(Behaviour::Accept, "sent", 0).await;
     check(Behaviour::TransientAtRcpt, "retrying", 0).await;
     check(Behaviour::PermanentForDomain("example.com".to_owned()), "dead", 1).await;
+}
+
+/// As if the role had lost its right just before the mail's fate is written.
+const FORBID: &str = "
+    create function forbid() returns trigger language plpgsql as
+        $$ begin raise exception 'permission denied for table email' using errcode = 'insufficient_privilege'; end $$;
+    create trigger forbid before update on email for each row when (new.state = 'sent') execute function forbid()";
+
+#[tokio::test]
+async fn a_fate_that_may_not_be_written_holds_no_place_for_ever() {
+    let world = World::start().await;
+    let client = world.pool.get().await.expect("a connection");
+    client.batch_execute(FORBID).await.expect("a trigger");
+    let email_id = world.grant("ann", "ann@example.com").await;
+    let post = world.post();
+    let sent = async || (!world.mailbox.mails().is_empty()).then_some(());
+    eventually("the mail is sent", sent).await;
+    // Its request comes again, and finds that the lease is over.
+    let lease_is_over = async || {
+        client.batch_execute("update email set due_at = now() where state = 'sending'").await.expect("an update");
+        (world.mail(email_id).await.state == "unknown").then_some(())
+    };
+    eventually("nobody claims to be at it", lease_is_over).await;
+    assert_eq!(world.mailbox.mails().len(), 1);
+    post.stop().await;
+    world.end().await;
 }
