@@ -42,7 +42,7 @@ use std::sync::Arc;
 use loyalty_common::secret::SecretUrl;
 use loyalty_producer::{Limits as Window, Producer, WhenBlocked};
 use loyalty_store::clock::{Clock, DatabaseClock};
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::pool::{DatabaseUrl, Use, refuse_shared_sessions};
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -88,6 +88,7 @@ pub async fn serve(
     registry: Arc<Registry>,
     shutdown: CancellationToken,
 ) -> Result<(), BridgeError> {
+    refuse_shared_sessions(&settings.database).await?;
     let limits = settings.limits;
     let address = listener.local_addr().map_err(BridgeError::Listener)?;
     let app = Arc::new(App::new(settings, address, metrics, registry)?);

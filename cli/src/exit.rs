@@ -112,6 +112,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         | StoreError::Untrusted(_)
         | StoreError::Authorities(_)
         | StoreError::Randomness(_)
+        | StoreError::SharedSessions
         | StoreError::Foreign { .. } => None,
     }
 }
@@ -161,7 +162,7 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 fn code_of_store(error: &StoreError) -> u8 {
     match error {
         StoreError::Connect(_) | StoreError::Untrusted(_) => SERVER_AWAY,
-        StoreError::Authorities(_) => WRONG_USAGE,
+        StoreError::Authorities(_) | StoreError::SharedSessions => WRONG_USAGE,
         // What the server refuses because of its state (starting, read-only, tables missing) may be mended there.
         StoreError::Query(_) => {
             if error.is_content_refused() {

@@ -100,10 +100,10 @@ impl DatabaseClock {
         });
         match (before.is_some_and(|before| before.offset.is_off()), offset.is_off()) {
             (false, true) => {
-                warn!(offset_seconds = offset.seconds(), "A clock is wrong: {offset}; set it by NTP")
+                warn!(offset_seconds = offset.seconds(), "A clock is wrong: {offset}; set it by NTP");
             }
             (true, false) => {
-                info!(offset_seconds = offset.seconds(), "This machine's clock agrees with the database's again")
+                info!(offset_seconds = offset.seconds(), "This machine's clock agrees with the database's again");
             }
             (true, true) | (false, false) => {}
         }

@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL, bounded in number and in how long anything may take.
 
+mod pooler;
 mod security;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connection::Connection;
+pub use pooler::refuse_shared_sessions;
 use security::Security;
 
 pub use security::{Database, DatabaseUrl};
@@ -122,6 +124,11 @@ pub enum StoreError {
     /// The server's certificate is not believed.
     #[error("could not connect to PostgreSQL: {0}")]
     Untrusted(Untrusted),
+    /// A pooler gives the server's sessions to others between transactions.
+    #[error(
+        "a pooler stands before PostgreSQL and shares its sessions between transactions; set `pool_mode = session` for this database, or connect to the server itself"
+    )]
+    SharedSessions,
     /// There was no connection to be had.
     #[error("could not connect to PostgreSQL")]
     Connect(#[source] deadpool_postgres::PoolError),
@@ -169,7 +176,7 @@ impl StoreError {
     /// What is wrong in a few words that name no host, user, database or table: for whoever is no operator.
     pub fn in_short(&self) -> &'static str {
         match self {
-            Self::Authorities(_) => "its settings are not usable",
+            Self::Authorities(_) | Self::SharedSessions => "its settings are not usable",
             Self::Untrusted(_) => "its certificate is not trusted",
             Self::Connect(PoolError::Timeout(_)) => "no connection in time",
             Self::Connect(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) => {
@@ -201,6 +208,7 @@ impl StoreError {
             | Self::Untrusted(_)
             | Self::Authorities(_)
             | Self::Randomness(_)
+            | Self::SharedSessions
             | Self::Foreign { .. } => None,
         }
     }

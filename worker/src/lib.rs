@@ -36,7 +36,7 @@ use std::time::Duration;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::pool::{DatabaseUrl, Use, refuse_shared_sessions};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -97,6 +97,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     // Before anything connects: what ends at once must not have begun.
     settings.mail.check()?;
+    refuse_shared_sessions(&settings.database).await?;
     let limits = settings.limits;
     let (outbox, announcer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let lane = Lane {

@@ -92,7 +92,7 @@ impl World {
     /// Transactions in this world's database that were committed, and those that were rolled back. Asked from another
     /// database, so that the question is not among them.
     pub(crate) async fn transactions(&self) -> (i64, i64) {
-        let elsewhere = Pool::new(&SecretUrl::new(self.servers.postgres.url("postgres")), Use::Keys, 1);
+        let elsewhere = Pool::new(&DatabaseUrl::known(self.servers.postgres.url("postgres")), Use::Keys, 1);
         let client = elsewhere.expect("a URL").get().await.expect("a connection");
         let query = "select xact_commit, xact_rollback from pg_stat_database where datname = $1";
         let row = client.query_one(query, &[&self.name]).await.expect("its figures");
