@@ -1,11 +1,10 @@
 //! `loyalty completions`: what a shell needs to complete the command line.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::exit::Answer;
+use crate::output;
 
 /// Print the completions of a shell
 #[derive(Debug, clap::Args)]
@@ -22,7 +21,7 @@ impl Completions {
         // Into memory first: the generator panics when its writer fails.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut crate::Cli::command(), "loyalty", &mut script);
-        std::io::stdout().write_all(&script)?;
+        output::say(String::from_utf8_lossy(&script).trim_end())?;
         Ok(Answer::Yes)
     }
 }

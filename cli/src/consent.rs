@@ -3,13 +3,14 @@
 //! The only place that makes a [`Permission`]: without an answer of yes, or the flag that says so, nothing that asks
 //! for one can be called.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 
 use loyalty_common::Text;
 use loyalty_store::permission::Permission;
 
 use crate::exit::Usage;
+use crate::output;
 
 /// The flags of every command that changes something by an operator's hand.
 #[derive(Debug, clap::Args)]
@@ -28,20 +29,17 @@ pub(crate) struct Consent {
 impl Consent {
     /// Shows what will be done, and asks. None: the answer was no.
     pub(crate) fn ask(self, plan: &str) -> anyhow::Result<Option<Permission>> {
-        // Not locked while somebody thinks: what is logged meanwhile must not wait for them.
-        let mut stderr = io::stderr();
-        writeln!(stderr, "{}", plan.trim_end())?;
+        output::note(&format!("{}\n", plan.trim_end()))?;
         if !self.yes {
             if !io::stdin().is_terminal() {
                 let text = "nothing was changed: give --yes, since there is no terminal to ask on";
                 return Err(Usage(text.to_owned()).into());
             }
-            write!(stderr, "Go on? [y/N] ")?;
-            stderr.flush()?;
+            output::note("Go on? [y/N] ")?;
             let mut answer = String::new();
             io::stdin().lock().read_line(&mut answer)?;
             if !is_yes(&answer) {
-                writeln!(stderr, "Nothing was changed")?;
+                output::note("Nothing was changed\n")?;
                 return Ok(None);
             }
         }

@@ -10,6 +10,7 @@ mod edit;
 mod export;
 mod filter;
 mod list;
+mod masking;
 mod plan;
 mod replay;
 mod report;

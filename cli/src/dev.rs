@@ -5,7 +5,6 @@
 mod house;
 
 use std::future::pending;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
@@ -21,6 +20,7 @@ use crate::Context;
 use crate::admission::Open;
 use crate::bridge::{DEFAULT_ADDRESS, Names};
 use crate::exit::{Answer, Usage};
+use crate::output;
 use crate::service::stop_on_signal;
 use crate::settings::Settings;
 use crate::settings::config::Config;
@@ -201,6 +201,5 @@ async fn announce(
 
 /// Standard output may be a closed pipe; that is no reason to stop.
 fn say(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    let _ = output::say(line);
 }

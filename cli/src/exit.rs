@@ -1,16 +1,19 @@
 //! The one place where what happened becomes an exit code and an error message.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use loyalty_common::amqp;
 use loyalty_common::topology::DeclareError;
+use loyalty_common::visible::{self, Visible};
 use loyalty_producer::{ConnectError, PublishError};
 use loyalty_store::StoreError;
 use loyalty_store::migrate::MigrateError;
 use loyalty_store::token::TokenError;
 use loyalty_worker::mail::MailerError;
 
+use crate::output;
 use crate::settings::SettingsError;
 use crate::topology::ManagementError;
 
@@ -43,7 +46,7 @@ pub(crate) fn conclude(result: anyhow::Result<Answer>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed as well, and there is nowhere else to say so.
-            let _ = writeln!(io::stderr(), "error: {}", message(&error));
+            let _ = output::note(&format!("error: {}\n", message(&error)));
             ExitCode::from(code(&error))
         }
     }
@@ -51,14 +54,37 @@ pub(crate) fn conclude(result: anyhow::Result<Answer>) -> ExitCode {
 
 /// What clap has to say: help, or that the command line makes no sense. It quotes what it could not read, and that may
 /// be a URL in the wrong place.
-pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn wrong_usage(error: clap::Error) -> ExitCode {
+    let error = spelled_out(error);
     let told = error.render().to_string();
     let shown = without_urls(&told, given());
-    let written =
-        if error.use_stderr() && shown != told { io::stderr().write_all(shown.as_bytes()) } else { error.print() };
+    let shown = visible::lines(&shown);
+    let as_it_is = !error.use_stderr() || shown == told;
+    let written = if as_it_is { error.print() } else { output::note(&shown) };
     // As with every other error: nobody may be there to read it.
     let _ = written;
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
+}
+
+/// The same error, in which no break of a line is anybody else's.
+fn spelled_out(mut error: clap::Error) -> clap::Error {
+    let visible = |text: &str| Visible(text).to_string();
+    let spelled: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) if kind != ContextKind::Usage => {
+                Some((kind, ContextValue::String(visible(text))))
+            }
+            ContextValue::Strings(texts) => {
+                Some((kind, ContextValue::Strings(texts.iter().map(|text| visible(text)).collect())))
+            }
+            _ => None,
+        })
+        .collect();
+    for (kind, value) in spelled {
+        error.insert(kind, value);
+    }
+    error
 }
 
 /// Everything that the command line and the environment say.
@@ -90,6 +116,8 @@ fn message(error: &anyhow::Error) -> String {
             texts.push(text);
         }
     }
+    // A break in what a server said must not begin a line of its own.
+    let texts: Vec<String> = texts.iter().map(|text| text.replace('\n', "\n    ")).collect();
     texts.join("\n  because: ") + hint(error).unwrap_or_default()
 }
 

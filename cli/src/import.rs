@@ -31,6 +31,7 @@ mod template;
 mod tests;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ use loyalty_store::{Pool, standings};
 
 use crate::Context;
 use crate::exit::{Answer, Usage};
+use crate::output;
 use crate::service::stop_on_signal;
 use addresses::Addresses;
 use csv_rows::{CsvRows, Reading};
@@ -125,7 +127,7 @@ impl Import {
         // Every wrong usage shows before anything is sent.
         let rows = self.open()?;
         let name = self.name()?;
-        warn_of(rows.warnings());
+        warn_of(rows.warnings())?;
         let problems = Problems::new(self.errors()?, &rows.written_as())?;
         let sources = problems.wants_rows();
         let addresses = self.addresses().await?;
@@ -133,7 +135,7 @@ impl Import {
         let mut run = Run::new(problems, size, stop_on_signal()?);
         let wanted = |now| Wanted { name: &name, enrol: self.enroll, sources, now, addresses };
         let finished = if self.dry_run {
-            let known = known_if_there(context).await;
+            let known = known_if_there(context).await?;
             let now = known.as_ref().map_or_else(Timestamp::now, |(_, clock)| *clock);
             run.read_only(Reader::new(rows, wanted(now)), known.map(|(known, _)| known)).await
         } else {
@@ -143,11 +145,11 @@ impl Import {
             run.publish(Reader::new(rows, wanted(now)), context, pool, self.wait.then_some(now)).await
         };
         // What went well is told even when something did not: the next run begins there.
-        let faults = run.finish();
+        let faults = run.finish()?;
         run.summary.set_time(began.elapsed());
         context.output.answer(&run.summary, Summary::text)?;
         if run.stop.is_cancelled() {
-            eprintln!("Stopped early. Repeat the same import to go on; nothing is doubled.");
+            output::note("Stopped early. Repeat the same import to go on; nothing is doubled.\n")?;
         }
         run.close()?;
         Ok((finished? && faults == 0).into())
@@ -220,7 +222,7 @@ impl Import {
 }
 
 /// The database and its clock, for a dry run, which can do without.
-async fn known_if_there(context: &Context) -> Option<(Known, Timestamp)> {
+async fn known_if_there(context: &Context) -> io::Result<Option<(Known, Timestamp)>> {
     let asked = async {
         let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
         let clock = standings::clock(&pool).await?;
@@ -228,9 +230,9 @@ async fn known_if_there(context: &Context) -> Option<(Known, Timestamp)> {
     };
     let known = tokio::time::timeout(CLOCK_PATIENCE, asked).await.ok().and_then(Result::ok);
     if known.is_none() {
-        eprintln!("The database was not asked: what it knows already is not foreseen.");
+        output::note("The database was not asked: what it knows already is not foreseen.\n")?;
     }
-    known
+    Ok(known)
 }
 
 fn open_file(path: &Path) -> anyhow::Result<File> {

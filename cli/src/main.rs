@@ -8,6 +8,8 @@
     rustdoc::bare_urls,
     reason = "the docs of arguments are the help that a terminal shows, where Markdown is noise"
 )]
+// Not by `println!` either.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod admission;
 mod bench;
@@ -175,7 +177,7 @@ impl Command {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return exit::wrong_usage(&error),
+        Err(error) => return exit::wrong_usage(error),
     };
     telemetry::init(cli.log_format.into(), cli.command.log_source());
     if cli.command.takes_deliveries() {

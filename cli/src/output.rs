@@ -1,10 +1,14 @@
 //! Answers on standard output: text for people, or one JSON value for programs.
 //!
-//! Nothing here panics when the reader goes away, as `println!` would.
+//! The only place of this crate that writes to a terminal: what others sent is spelled out where a terminal would obey
+//! it. Nothing here panics when the reader goes away, as `println!` would.
+
+#![allow(clippy::disallowed_methods, reason = "this is where it is allowed")]
 
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
+use loyalty_common::visible::{self, Visible};
 use serde::Serialize;
 
 /// How answers are written.
@@ -21,9 +25,42 @@ impl Output {
     /// Writes an answer: as one line of JSON, or as `text` makes it.
     pub(crate) fn answer<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let text = if self.json { serde_json::to_string(value)? } else { text(value) };
+        let text = if self.json { json(value)? } else { visible::lines(&text(value)).into_owned() };
         writeln!(stdout, "{}", text.trim_end())?;
         stdout.flush()
+    }
+}
+
+/// JSON in which nothing plays tricks on a terminal, and that means the same.
+fn json<T: Serialize>(value: &T) -> serde_json::Result<String> {
+    Ok(visible::json(&serde_json::to_string(value)?).into_owned())
+}
+
+/// A line on standard output beside any answer.
+pub(crate) fn say(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", visible::lines(line))?;
+    stdout.flush()
+}
+
+/// Something beside the answer, on standard error: as it is, without a break at its end.
+pub(crate) fn note(text: &str) -> io::Result<()> {
+    let mut stderr = io::stderr();
+    write!(stderr, "{}", visible::lines(text))?;
+    stderr.flush()
+}
+
+/// Lines of JSON on standard output, one value each.
+pub(crate) struct JsonLines;
+
+impl Write for JsonLines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        io::stdout().write_all(visible::json(&String::from_utf8_lossy(text)).as_bytes())?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
     }
 }
 
@@ -44,7 +81,7 @@ pub(crate) fn table<const N: usize>(columns: [Column<'_>; N], rows: impl IntoIte
         Column::Text(name) | Column::Number(name) => name,
     }));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| Visible(cell).to_string()));
     }
     for (index, column) in columns.iter().enumerate() {
         let alignment = match column {

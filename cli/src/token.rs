@@ -1,8 +1,6 @@
 //! `loyalty token`: makes, lists and ends the tokens that the bridge asks for. A token is shown once, by the command
 //! that makes it, and nowhere else.
 
-use std::io::{self, Write};
-
 use jiff::{SignedDuration, Timestamp};
 use loyalty_common::Text;
 use loyalty_store::Pool;
@@ -12,7 +10,7 @@ use serde::Serialize;
 
 use crate::Context;
 use crate::exit::Answer;
-use crate::output::{Column, table};
+use crate::output::{self, Column, table};
 
 /// The longest life of a token that has an end. Whoever wants more wants no end.
 const EXPIRES_MAX: SignedDuration = SignedDuration::from_hours(24 * 3_660);
@@ -90,7 +88,7 @@ impl Create {
             scopes(&about)
         );
         // Standard error may be closed; the token itself is what matters.
-        let _ = writeln!(io::stderr(), "{note}");
+        let _ = output::note(&format!("{note}\n"));
         context.output.answer(&Made { token: bearer.expose(), about: &about }, |made| made.token.to_owned())?;
         Ok(Answer::Yes)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::text::Invalid;
+use crate::text::{Invalid, mask};
 
 /// The longest member id in bytes. Part of the contract.
 pub const MEMBER_ID_MAX_BYTES: usize = 64;
@@ -35,6 +35,11 @@ impl MemberId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id for logs and traces. Some shops take mail addresses for ids, and no log holds an address.
+    pub fn masked(&self) -> String {
+        mask(&self.0)
     }
 }
 
@@ -136,6 +141,12 @@ mod tests {
         check("a b", false);
         check("a\n", false);
         check("é", false);
+    }
+
+    #[test]
+    fn an_id_that_is_an_address_is_masked_for_logs() {
+        let masked = |id: &str| MemberId::parse(id).expect(id).masked();
+        assert_eq!((masked("ann.smith@example.com").as_str(), masked("00004").as_str()), ("a***@example.com", "00004"));
     }
 
     #[test]

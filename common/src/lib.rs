@@ -28,6 +28,7 @@ pub mod text;
 pub mod tls;
 pub mod topology;
 pub mod traces;
+pub mod visible;
 
 pub use command::{Action, Command, CommandType, Draft};
 pub use event::{Event, EventType};

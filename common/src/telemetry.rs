@@ -1,11 +1,17 @@
 //! Logs: one line a message, to standard error, so that standard output stays for answers.
 
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{self, IsTerminal};
 
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::visible::{self, Visible};
 
 /// What a service logs when `RUST_LOG` says nothing. lapin logs each lost connection at error level as well as
 /// returning it; its owner reports it once.
@@ -43,11 +49,40 @@ pub fn init(format: LogFormat, source: LogSource) {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let layer = match format {
-        LogFormat::Text => lines.with_target(false).with_filter(filter).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Text => lines.with_target(false).fmt_fields(VisibleFields::default()).with_filter(filter).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_writer(|| VisibleJson(std::io::stderr())).with_filter(filter).boxed()
+        }
     };
     // An error here means that logging is running already, which is what was asked.
     let _ = tracing_subscriber::registry().with(layer.with_filter(discretion())).try_init();
+}
+
+/// Message and fields of a line for people, with what a terminal would obey spelled out: they quote what others sent.
+#[derive(Debug, Default)]
+struct VisibleFields(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for VisibleFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut text = String::new();
+        self.0.format_fields(Writer::new(&mut text), fields)?;
+        write!(writer, "{}", Visible(text))
+    }
+}
+
+/// The same for JSON, which arrives a line at a time.
+struct VisibleJson<W>(W);
+
+impl<W: io::Write> io::Write for VisibleJson<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(visible::json(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// What must not be logged whatever `RUST_LOG` asks for: these write the values of statements, the bodies of messages
@@ -75,5 +110,34 @@ mod tests {
         check("lapin::channels", Level::TRACE, false);
         check("lettre::transport::smtp", Level::DEBUG, false);
         check("loyalty_worker::lane", Level::TRACE, true);
+    }
+
+    #[test]
+    fn what_others_sent_cannot_forge_a_line_of_the_log() {
+        const HOSTILE: &str = "\u{1b}[2J\u{9b}2J\u{202e}\n2026 INFO forged";
+        #[derive(Clone, Default)]
+        struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl io::Write for Kept {
+            fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+                self.0.lock().expect("nobody panicked").extend(line);
+                Ok(line.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (text, json) = (Kept::default(), Kept::default());
+        let (to_text, to_json) = (text.clone(), json.clone());
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false);
+        let layer = lines.with_writer(move || to_text.clone()).fmt_fields(VisibleFields::default());
+        let lines = tracing_subscriber::fmt::layer().json().with_writer(move || VisibleJson(to_json.clone()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer).with(lines), || {
+            tracing::info!(error = HOSTILE, queue = %HOSTILE, "{HOSTILE}");
+        });
+        for kept in [text, json] {
+            let line = String::from_utf8(kept.0.lock().expect("nobody panicked").clone()).expect("UTF-8");
+            assert!(line.contains("forged") && !line.contains(visible::is_hidden), "{line:?}");
+            assert_eq!(line.lines().count(), 1, "{line:?}");
+        }
     }
 }

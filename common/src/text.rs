@@ -145,7 +145,8 @@ pub fn mask(text: &str) -> String {
 }
 
 fn mask_word(word: &str) -> String {
-    match word.rsplit_once('@') {
+    // As in a form, where the sign is percent-encoded.
+    match word.rsplit_once('@').or_else(|| word.rsplit_once("%40")) {
         // The sign itself, as in an error of ours that tells where it belongs.
         Some(_) if !word.contains(char::is_alphanumeric) => word.to_owned(),
         Some((local, domain)) => {
@@ -178,6 +179,7 @@ mod tests {
         assert_eq!(format!("{address:?}"), "a***@example.com");
         assert_eq!(mask("550 no such user <ann@example.com>: gone"), "550 no such user <a***@example.com>: gone");
         assert_eq!(mask("before the `@`, +@b.de"), "before the `@`, +***@b.de");
+        assert_eq!(mask("cc=bob%40example.com&email=ann%40example.com"), "c***@example.com");
     }
 
     #[test]

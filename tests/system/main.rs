@@ -69,6 +69,7 @@ mod events;
 mod examples;
 mod fates;
 mod held;
+mod hostile;
 mod import;
 mod operators;
 mod queues;

@@ -165,7 +165,7 @@ impl Lane {
         let ended = suspect::note(&self.pool, &letter, self.worker).await? - 1;
         if ended >= batching::LONE_WORKERS_MAX {
             let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
-            warn!(command.id = %id, member.id = %member, trace.id = trace, workers = ended, "A command kills its workers; set aside");
+            warn!(command.id = %id, member.id = member.masked(), trace.id = trace, workers = ended, "A command kills its workers; set aside");
             let error = format!("{ended} workers ended while they applied it alone, one after the other");
             message.content = Content::Unusable(Unusable { reason: Reason::Crashed, error });
         }
@@ -238,7 +238,7 @@ impl Lane {
             let error = chain(refusal);
             if let Content::Command(command) = &message.content {
                 let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
-                warn!(command.id = %id, member.id = %member, trace.id = trace, error, "The database refuses a command; set aside");
+                warn!(command.id = %id, member.id = member.masked(), trace.id = trace, error, "The database refuses a command; set aside");
             }
             message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
         }
@@ -274,7 +274,7 @@ fn tell(held_back: usize, news: &News) {
         debug!(commands = held_back, "Somebody else holds the rows of members; their commands are held back");
     }
     let named = |members: &[MemberId]| {
-        let names: Vec<&str> = members.iter().take(NAMED_MAX).map(MemberId::as_str).collect();
+        let names: Vec<String> = members.iter().take(NAMED_MAX).map(MemberId::masked).collect();
         names.join(", ")
     };
     if !news.held.is_empty() {
@@ -296,7 +296,7 @@ fn report(message: &Message, fate: Fate) {
             match &message.content {
                 Content::Command(command) => {
                     let (id, member) = (command.command_id, &command.member_id);
-                    info!(%fate, queue, command.id = %id, member.id = %member, trace.id = trace, "Set a command aside");
+                    info!(%fate, queue, command.id = %id, member.id = member.masked(), trace.id = trace, "Set a command aside");
                 }
                 Content::Unusable(Unusable { reason, error }) => {
                     info!(%fate, queue, %reason, error, trace.id = trace, "Set a message aside");

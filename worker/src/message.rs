@@ -107,7 +107,7 @@ impl Message {
         }
         messaging::processing(&mut self.span, &self.delivery, &self.partition.queue());
         if let Content::Command(command) = &self.content {
-            self.span.says("loyalty.member.id", &command.member_id);
+            self.span.says("loyalty.member.id", &command.member_id.masked());
             self.span.says("loyalty.command.id", &command.command_id);
             self.span.says("loyalty.command.type", &command.command_type());
         }
@@ -177,16 +177,16 @@ fn read(delivery: &Delivery, partition: Partition) -> Result<Command, Unusable> 
 fn unreadable(error: &DecodeError, properties: &BasicProperties) -> Unusable {
     /// What publishers compress with; anything else may be a text of theirs, and is not quoted.
     const COMPRESSIONS: [&str; 5] = ["br", "compress", "deflate", "gzip", "zstd"];
-    let Unusable { reason, error: mut text } = Unusable::from(error);
+    let Unusable { reason, error: text } = Unusable::from(error);
     let encoding = properties.content_encoding().as_ref().map(|encoding| encoding.as_str().to_ascii_lowercase());
     let compression = COMPRESSIONS.into_iter().find(|known| encoding.as_deref() == Some(known));
-    match (reason, compression) {
+    let error = match (reason, compression) {
         (Reason::Malformed, Some(compression)) if !text.contains("uncompressed") => {
-            text += &format!("; its `content_encoding` is {compression}: send it uncompressed");
+            format!("{text}; its `content_encoding` is {compression}: send it uncompressed")
         }
-        (_, _) => {}
-    }
-    Unusable { reason, error: text }
+        (_, _) => text,
+    };
+    Unusable { reason, error }
 }
 
 /// A publisher that leaves the property out is understood; one that names another version means it.

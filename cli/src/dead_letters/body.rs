@@ -1,10 +1,12 @@
-//! Bodies as people and programs read them. Whatever was sent, something readable comes out; mail addresses are
-//! hidden unless they are asked for.
+//! Bodies as people and programs read them. Whatever was sent, something readable comes out; what is personal is hidden
+//! unless it is asked for.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use loyalty_common::text::mask;
+use loyalty_common::visible;
 use serde::Serialize;
+
+use super::masking;
 
 /// The longest body that is shown whole, in bytes. The contract's are far below; what is above came astray.
 const SHOWN_MAX_BYTES: usize = 16 * 1024;
@@ -27,30 +29,32 @@ impl Encoded {
         }
     }
 
-    /// With its mail addresses hidden. What is no text is shown as far as it is one.
+    /// With what is personal hidden. What is no text is shown as far as it is one.
     pub(super) fn masked(body: &[u8]) -> Self {
         let encoding = if std::str::from_utf8(body).is_ok() { "utf-8" } else { "lossy" };
-        Self { body: mask(&plain(body)), encoding }
+        Self { body: visible::lines(&masking::body(&plain(body))).into_owned(), encoding }
     }
 }
 
-/// A body for a person: JSON with a field a line, anything else as it is.
+/// A body for a person: JSON with a field a line, anything else as it is. Its own breaks of lines are marked and what
+/// follows them is set in, so that no body can pose as what is printed around it.
 pub(super) fn readable(body: &[u8], reveal: bool) -> String {
+    if body.is_empty() {
+        return "(empty)".to_owned();
+    }
     let all = plain(body);
-    let end = (0..=SHOWN_MAX_BYTES.min(all.len())).rev().find(|at| all.is_char_boundary(*at)).unwrap_or_default();
-    let text = if reveal { all[..end].to_owned() } else { mask(&all[..end]) };
+    let text = if reveal { all } else { masking::body(&all) };
+    let end = (0..=SHOWN_MAX_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     let cut =
-        if end < all.len() { format!("\n... {} bytes in all; `export` has them", body.len()) } else { String::new() };
+        if end < text.len() { format!("\n... {} bytes in all; `export` has them", body.len()) } else { String::new() };
     let odd = if std::str::from_utf8(body).is_err() { "\n(not UTF-8; `export` has it byte for byte)" } else { "" };
-    if body.is_empty() { "(empty)".to_owned() } else { format!("{text}{cut}{odd}") }
+    format!("{}{cut}{odd}", visible::lines(&text[..end]))
 }
 
-/// The body as text. Control characters would play tricks on a terminal, and the one escape that could hide an address
-/// from the mask is spelled out.
+/// The body as text. The one escape that could hide an address from the mask is spelled out.
 fn plain(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let text = pretty(&text).unwrap_or_else(|| text.into_owned()).replace("\\u0040", "@");
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    pretty(&text).unwrap_or_else(|| text.replace('\n', "\\n\n  ")).replace("\\u0040", "@")
 }
 
 /// JSON with a field a line, if it is JSON. Only the space between the tokens changes: a field that stands twice, or a
@@ -140,8 +144,9 @@ mod tests {
     #[test]
     fn what_is_no_json_or_no_text_is_shown_all_the_same() {
         insta::assert_snapshot!(readable(b"{\"email\":\"ann@example.com\"", false), @r#"{"email":"a***@example.com""#);
-        insta::assert_snapshot!(readable(b"\xff\x1b[2Jann", false), @"
-        ��[2Jann
+        insta::assert_snapshot!(readable(b"\xff\x1b[2Jann\nhistory:", false), @r"
+        �\u{1b}[2Jann\n
+          history:
         (not UTF-8; `export` has it byte for byte)
         ");
         assert_eq!(readable(b"", false), "(empty)");

@@ -21,6 +21,7 @@ use super::plan::words;
 use crate::Context;
 use crate::consent::Consent;
 use crate::exit::{Answer, Usage};
+use crate::output;
 
 /// Write another body for a letter, to be sent by `replay`
 ///
@@ -79,7 +80,7 @@ impl Edit {
         };
         let plan = format!("dead letter {id} is to be sent as\n{}", readable(edited.as_bytes(), false));
         let Some(permission) = self.consent.ask(&plan)? else {
-            eprint!("{}", written.kept());
+            output::note(&written.kept())?;
             return Ok(Answer::No);
         };
         match letters::edit(&pool, id, &edited, &permission).await {

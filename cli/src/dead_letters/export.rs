@@ -15,6 +15,7 @@ use super::body::Encoded;
 use super::filter::FilterArgs;
 use crate::Context;
 use crate::exit::{Answer, Usage};
+use crate::output::JsonLines;
 
 /// Letters in memory at a time. One may be as large as the broker takes messages (16 MiB by default).
 const PAGE: u32 = 20;
@@ -50,7 +51,7 @@ impl Export {
         let filter = self.filter.letters(&[LetterState::Open, LetterState::Replaying])?;
         let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
         if self.file.as_os_str() == "-" {
-            write_all(&pool, &filter, &mut io::stdout().lock()).await?;
+            write_all(&pool, &filter, &mut BufWriter::new(JsonLines)).await?;
             return Ok(Answer::Yes);
         }
         let mut file = BufWriter::new(create(&self.file)?);

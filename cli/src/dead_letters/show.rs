@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use loyalty_common::text::mask;
+use loyalty_common::visible::Visible;
 use loyalty_store::Pool;
 use loyalty_store::letters::{self, Event, Letter, LetterId, LetterState, Opened};
 use loyalty_store::pool::Use;
@@ -11,19 +11,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::{Encoded, readable};
+use super::masking;
 use super::plan::words;
 use crate::Context;
 use crate::exit::Answer;
 
 /// Show one letter with everything, and what a replay of it would do now
 ///
-/// Mail addresses are hidden. Exit code 1 if there is no such letter.
+/// Mail addresses, names and telephone numbers are hidden. Exit code 1 if there is no such letter.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty dead-letters show 17 --json | jq .replay")]
 pub(super) struct Show {
     /// The number of the letter
     id: LetterId,
-    /// Show mail addresses too
+    /// Show addresses, names and telephone numbers too
     #[arg(long)]
     reveal: bool,
 }
@@ -61,30 +62,28 @@ impl Show {
             headers: self.headers(&opened.headers),
             body: encode(&opened.body),
             edited_body: opened.edited_body.as_deref().map(encode),
-            letter: opened.letter,
+            letter: self.letter(opened.letter),
             history: opened.history,
             replay: prediction,
         }
     }
 
-    /// A publisher may have put an address into a header.
+    /// A publisher may have put an address anywhere.
     fn headers(&self, headers: &Value) -> Value {
+        if self.reveal { headers.clone() } else { masking::headers(headers) }
+    }
+
+    fn letter(&self, letter: Letter) -> Letter {
         if self.reveal {
-            return headers.clone();
+            return letter;
         }
-        match headers {
-            Value::String(text) => Value::String(mask(text)),
-            Value::Array(values) => values.iter().map(|value| self.headers(value)).collect(),
-            Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| (name.clone(), self.headers(value)));
-                Value::Object(fields.collect())
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => headers.clone(),
-        }
+        let [error, exchange, routing_key] =
+            [&letter.error, &letter.exchange, &letter.routing_key].map(|text| masking::text(text));
+        Letter { error, exchange, routing_key, ..letter }
     }
 
     fn text(&self, opened: &Opened, prediction: Option<&Prediction>) -> String {
-        let mut text = head(&opened.letter);
+        let mut text = head(&self.letter(opened.letter.clone()));
         let headers = self.headers(&opened.headers);
         if headers.as_object().is_some_and(|fields| !fields.is_empty()) {
             let _ = write!(text, "\nproperties and headers:\n{headers:#}\n");
@@ -128,7 +127,8 @@ fn head(letter: &Letter) -> String {
     if let Some(claim) = &letter.claim {
         let _ = write!(text, ", by {} since {:.0}, until {:.0} at most", claim.by, claim.since, claim.until);
     }
-    let _ = write!(text, "\n{reason}: {error}\nfrom {source} (exchange {exchange}, key {routing_key})");
+    let [error, source, exchange, key] = [error, source, exchange, routing_key].map(Visible);
+    let _ = write!(text, "\n{reason}: {error}\nfrom {source} (exchange {exchange}, key {key})");
     let times = if *attempts == 1 { String::new() } else { format!(", {attempts} times until {:.0}", letter.last_at) };
     let _ = writeln!(text, ", set aside {:.0}{times}", letter.first_at);
     if let Some(member) = &letter.member_id {
@@ -146,7 +146,7 @@ fn head(letter: &Letter) -> String {
 /// A line of a letter's or a mail's history.
 pub(crate) fn line(event: &Event) -> String {
     let result = event.result.map(|result| format!(": {result}")).unwrap_or_default();
-    let code = event.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
-    let note = event.note.as_ref().map(|note| format!(", {note}")).unwrap_or_default();
+    let code = event.code.as_ref().map(|code| format!(" ({})", Visible(code))).unwrap_or_default();
+    let note = event.note.as_ref().map(|note| format!(", {}", Visible(note))).unwrap_or_default();
     format!("  {:.0} {} by {}{result}{code}{note}\n", event.at, event.action, event.actor)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use csv::ByteRecord;
+use loyalty_common::visible::Visible;
 
 use super::rows::{Problem, ProblemKind};
 use crate::output::grouped;
@@ -119,7 +120,7 @@ impl First {
 
     fn text(&self, prefix: &str, hint: &str) -> String {
         let mut lines: Vec<String> =
-            self.shown.iter().map(|(line, text)| format!("{prefix}line {line}: {text}\n")).collect();
+            self.shown.iter().map(|(line, text)| format!("{prefix}line {line}: {}\n", Visible(text))).collect();
         let more = self.count - self.shown.len() as u64;
         if more > 0 {
             lines.push(format!("{prefix}and {} more{hint}\n", grouped(i64::try_from(more).unwrap_or(i64::MAX))));

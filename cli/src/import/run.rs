@@ -1,10 +1,12 @@
 //! An import under way: reads, publishes what is new, waits for the fates if asked to, and counts.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
+use loyalty_common::visible::Visible;
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{mpsc, watch};
@@ -17,6 +19,7 @@ use super::reader::{Chunk, Item, Reader};
 use super::sending::{Asked, Known, Sender, Sent};
 use super::summary::Summary;
 use crate::Context;
+use crate::output;
 
 /// What ended, if the reading did.
 const UNREADABLE: &str = "could not read the file any further; repeat the import, nothing doubles";
@@ -85,13 +88,13 @@ impl Run {
     }
 
     /// Ends the progress bar and tells what there is to tell of rows. Answers how many of them need a look.
-    pub(super) fn finish(&mut self) -> u64 {
+    pub(super) fn finish(&mut self) -> io::Result<u64> {
         self.bar.finish_and_clear();
         let faults = self.told().faults();
         self.summary.set_faults(faults);
-        eprint!("{}", self.told().text());
-        warn_of(&self.warnings);
-        faults
+        output::note(&self.told().text())?;
+        warn_of(&self.warnings)?;
+        Ok(faults)
     }
 
     /// Ends the file of errors.
@@ -167,10 +170,8 @@ impl Following {
 }
 
 /// What to think of, for who reads standard error.
-pub(super) fn warn_of(warnings: &[String]) {
-    for warning in warnings {
-        eprintln!("warning: {warning}");
-    }
+pub(super) fn warn_of(warnings: &[String]) -> io::Result<()> {
+    warnings.iter().try_for_each(|warning| output::note(&format!("warning: {}\n", Visible(warning))))
 }
 
 /// Shown on a terminal only.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use loyalty_common::text::mask;
+use loyalty_common::visible::Visible;
 use loyalty_store::Pool;
 use loyalty_store::email::EmailId;
 use loyalty_store::letters::{Event, LetterId};
@@ -73,7 +74,7 @@ impl Shown {
             self.mail.updated_at,
         );
         if let Some(reply) = &self.mail.reply {
-            let _ = writeln!(text, "the mail server said: {reply}");
+            let _ = writeln!(text, "the mail server said: {}", Visible(reply));
         }
         if !self.dead_letters.is_empty() {
             let ids: Vec<String> = self.dead_letters.iter().map(ToString::to_string).collect();
