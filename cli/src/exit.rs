@@ -15,7 +15,7 @@ use loyalty_worker::mail::MailerError;
 
 use crate::output;
 use crate::settings::SettingsError;
-use crate::topology::ManagementError;
+use crate::topology::{BrokerError, ManagementError};
 
 /// What a command that ran to its end has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +175,9 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = error.downcast_ref::<ManagementError>() {
         return Some(code_of_management(error));
+    }
+    if error.is::<BrokerError>() {
+        return Some(SERVER_AWAY);
     }
     if error.is::<MailerError>() {
         return Some(WRONG_USAGE);

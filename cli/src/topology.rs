@@ -14,6 +14,8 @@ mod policies;
 mod rungs;
 mod shown;
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use lapin::Connection;
 use loyalty_common::amqp;
@@ -70,13 +72,16 @@ impl CheckOrDeclare {
         let management = management.map(|url| Management::new(&url, &amqp)).transpose()?;
         let wanted = config.topology();
         let connection = amqp::connect(&amqp, "topology").await?;
-        let result = if self.check {
-            check(&connection, management.as_ref(), &wanted, context).await
-        } else {
-            make(&connection, management.as_ref(), &wanted, context).await
+        let work = async {
+            if self.check {
+                check(&connection, management.as_ref(), &wanted, context).await
+            } else {
+                make(&connection, management.as_ref(), &wanted, context).await
+            }
         };
+        let result = amqp::while_connected(&connection, work).await;
         amqp::close(&connection).await;
-        result
+        result.map_err(BrokerError::Lost)?
     }
 }
 
@@ -112,14 +117,37 @@ async fn make(
 /// Makes whatever is missing.
 pub(crate) async fn declare(amqp: &SecretUrl, wanted: &Topology) -> anyhow::Result<()> {
     let connection = amqp::connect(amqp, "topology").await?;
-    let declared = declare_on(&connection, wanted).await;
+    let declared = amqp::while_connected(&connection, declare_on(&connection, wanted)).await;
     amqp::close(&connection).await;
-    declared
+    declared.map_err(BrokerError::Lost)?
+}
+
+/// How long the broker may take over all that one command declares or asks for by AMQP: thirty queues take a cluster
+/// seconds, and a queue without a majority of its nodes never answers.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why the broker's answer did not come.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokerError {
+    /// It is gone, or has been silent for too long.
+    #[error("lost the connection to RabbitMQ while it was asked; the same command may succeed later")]
+    Lost(#[source] lapin::Error),
+    /// It lives, and does not answer this.
+    #[error("RabbitMQ did not answer within {} seconds; is a queue without a majority of its nodes?", ANSWER_LIMIT.as_secs())]
+    Silent,
+}
+
+/// What the broker is asked, for as long as it may take.
+async fn in_time<T, E: Into<anyhow::Error>>(asked: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
+    tokio::time::timeout(ANSWER_LIMIT, asked).await.map_err(|_| BrokerError::Silent)?.map_err(Into::into)
 }
 
 async fn declare_on(connection: &Connection, wanted: &Topology) -> anyhow::Result<()> {
-    let channel = connection.create_channel().await.context("could not open a channel")?;
-    Ok(wanted.declare(&channel).await?)
+    in_time(async {
+        let channel = connection.create_channel().await.context("could not open a channel")?;
+        anyhow::Ok(wanted.declare(&channel).await?)
+    })
+    .await
 }
 
 impl Made {

@@ -5,7 +5,7 @@ use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
 use loyalty_common::topology::{Rung, Topology};
 use loyalty_tests::program::{Ended, Program};
-use loyalty_tests::{Setup, World, eventually};
+use loyalty_tests::{Setup, Way, World, eventually};
 use serde_json::{Value, json};
 
 /// Every argument that a queue of commands should have.
@@ -286,4 +286,18 @@ async fn bind(world: &World, exchange: &str, queue: &str, key: &str) {
 async fn bindings_of(world: &World, rung: &Rung) -> usize {
     let answer = world.manage("GET", &format!("/api/queues/{{vhost}}/{}/bindings", rung.queue()), None).await;
     answer.json().as_array().expect("a list").iter().filter(|binding| binding["source"] != "").count()
+}
+
+/// The connection stands, and nothing comes by it any more.
+#[tokio::test]
+async fn a_broker_that_falls_silent_ends_the_command_with_exit_code_3() {
+    let world = World::start().await;
+    for args in [&["topology"][..], &["topology", "--check"]] {
+        let proxy = world.broker_proxy().await;
+        // Named in the declaration of the first queue, whose answer never comes.
+        proxy.freeze_upstream_at("loyalty.commands");
+        let ended = world.loyalty_through(args, Way::to_broker(&proxy)).await.end().await;
+        assert_eq!(ended.code, Some(3), "{args:?}: {}", ended.log);
+        assert!(ended.log.contains("RabbitMQ"), "{args:?}: {}", ended.log);
+    }
 }

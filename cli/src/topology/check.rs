@@ -30,7 +30,7 @@ pub(super) async fn check(
     management: Option<&Management>,
     wanted: &Topology,
 ) -> anyhow::Result<Checked> {
-    let told = broker::differences(connection, wanted).await?;
+    let told = super::in_time(broker::differences(connection, wanted)).await?;
     let Some(management) = management else {
         let not_seen = broker::NOT_SEEN.map(str::to_owned).into();
         return Ok(Checked { differences: told, abandoned: Vec::new(), warnings: Vec::new(), not_seen });
