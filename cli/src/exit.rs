@@ -176,6 +176,10 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<ManagementError>() {
         return Some(code_of_management(error));
     }
+    if let Some(error) = error.downcast_ref::<lapin::Error>() {
+        // As above.
+        return Some(if matches!(error.kind(), lapin::ErrorKind::ProtocolError(_)) { NO } else { SERVER_AWAY });
+    }
     if error.is::<BrokerError>() {
         return Some(SERVER_AWAY);
     }
