@@ -105,6 +105,7 @@ fn applied(command: &Command, receipt: Receipt) -> Response {
         Action::Spend { points } => (StatusCode::OK, format!("{points} spent from user id: {member}")),
         Action::Exit => (StatusCode::OK, format!("User id: {member} exited the program.")),
         // No route leads here; a key that was used for one does, by way of a receipt.
+        Action::Update(_) => (StatusCode::OK, format!("User id: {member} was updated.")),
         Action::Terminate => (StatusCode::OK, format!("User id: {member} was terminated.")),
     };
     let told = told(message, command, Some(receipt));

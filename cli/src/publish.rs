@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use loyalty_common::command::to_microseconds;
-use loyalty_common::{Action, Command, CommandId, CommandType, EmailAddress, MemberId, Outcome, Points, Receipt, Text};
+use loyalty_common::{
+    Action, Change, Command, CommandId, CommandType, ContactUpdate, EmailAddress, MemberId, Outcome, Points, Receipt,
+    Text,
+};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::Use;
 use loyalty_store::read::{Fate, fates};
@@ -15,7 +18,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::{Answer, Usage};
 use crate::receipt;
 
 /// Publish one command
@@ -27,6 +30,7 @@ use crate::receipt;
 #[command(after_help = "\
 Examples:
   loyalty publish enroll ann --email ann@example.com --name Ann
+  loyalty publish update ann --email ann@example.org --clear-name
   loyalty publish earn ann 1200 --reason 'order 991' --wait 5s
   loyalty publish spend ann 500 --wait 5s --json
   loyalty publish exit ann
@@ -47,6 +51,28 @@ enum What {
         /// How the mails address the member
         #[arg(long)]
         name: Option<Text>,
+        #[command(flatten)]
+        details: Details,
+    },
+    /// Change a member's address or name
+    ///
+    /// What is not named stays as it is. Mails that are not sent yet go to the new address; without one they go to
+    /// nobody.
+    #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+    Update {
+        member: MemberId,
+        /// Where rewards are mailed from now on
+        #[arg(long, group = "change")]
+        email: Option<EmailAddress>,
+        /// How the mails address the member from now on
+        #[arg(long, group = "change")]
+        name: Option<Text>,
+        /// Erase the address; rewards are granted and not mailed
+        #[arg(long, group = "change", conflicts_with = "email")]
+        clear_email: bool,
+        /// Erase the name
+        #[arg(long, group = "change", conflicts_with = "name")]
+        clear_name: bool,
         #[command(flatten)]
         details: Details,
     },
@@ -73,7 +99,7 @@ enum What {
     /// End a membership for good, by an operator's hand
     ///
     /// What is left of the balance is forfeited, address and name are forgotten, and every later command about the
-    /// member is refused, an enrolment too. No mail is sent; one of a reward granted before still goes out.
+    /// member is refused, an enrolment too. No mail is sent, and mails that are not sent yet go to nobody.
     #[command(mut_arg("reason", |reason| reason.required(true)))]
     Terminate {
         member: MemberId,
@@ -112,7 +138,7 @@ fn wait_time(text: &str) -> Result<Duration, String> {
 
 impl Publish {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let (mut command, at, wait) = self.what.command();
+        let (mut command, at, wait) = self.what.command()?;
         let Some(wait) = wait else {
             publish(&command, context).await?;
             let published = Published { outcome: "published", ..Published::of(&command) };
@@ -143,9 +169,15 @@ async fn publish(command: &Command, context: &Context) -> anyhow::Result<()> {
 }
 
 impl What {
-    fn command(self) -> (Command, Option<Timestamp>, Option<Duration>) {
+    fn command(self) -> Result<(Command, Option<Timestamp>, Option<Duration>), Usage> {
         let (member, action, details) = match self {
             Self::Enroll { member, email, name, details } => (member, Action::Enroll { email, name }, details),
+            Self::Update { member, email, name, clear_email, clear_name, details } => {
+                let update = ContactUpdate::try_new(change(email, clear_email), change(name, clear_name));
+                // clap asks for one of the flags.
+                let update = update.map_err(|error| Usage(format!("`email` {error}")))?;
+                (member, Action::Update(update), details)
+            }
             Self::Earn { member, points, details } => (member, Action::Earn { points }, details),
             Self::Spend { member, points, details } => (member, Action::Spend { points }, details),
             Self::Exit { member, details } => (member, Action::Exit, details),
@@ -159,7 +191,15 @@ impl What {
             source_ref: details.source_ref,
             ..new
         };
-        (command, details.at, details.wait)
+        Ok((command, details.at, details.wait))
+    }
+}
+
+fn change<T>(set: Option<T>, clear: bool) -> Change<T> {
+    match set {
+        Some(value) => Change::Set(value),
+        None if clear => Change::Clear,
+        None => Change::Keep,
     }
 }
 

@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::contact::{Change, ContactUpdate};
 use crate::ids::{CommandId, MemberId};
 use crate::text::{EmailAddress, Points, Text};
 
@@ -49,6 +50,8 @@ pub enum Action {
         /// How the mails address the member.
         name: Option<Text>,
     },
+    /// Change a member's address or name. Mails that are not sent yet go to the new address.
+    Update(ContactUpdate),
     /// Add points.
     Earn {
         /// How many.
@@ -70,6 +73,8 @@ closed_set! {
     pub enum CommandType {
         /// [`Action::Enroll`]
         Enroll = "enroll",
+        /// [`Action::Update`]
+        Update = "update",
         /// [`Action::Earn`]
         Earn = "earn",
         /// [`Action::Spend`]
@@ -86,6 +91,7 @@ impl Action {
     pub const fn command_type(&self) -> CommandType {
         match self {
             Self::Enroll { .. } => CommandType::Enroll,
+            Self::Update(_) => CommandType::Update,
             Self::Earn { .. } => CommandType::Earn,
             Self::Spend { .. } => CommandType::Spend,
             Self::Exit => CommandType::Exit,
@@ -97,7 +103,7 @@ impl Action {
     pub const fn points(&self) -> Option<Points> {
         match self {
             Self::Earn { points } | Self::Spend { points } => Some(*points),
-            Self::Enroll { .. } | Self::Exit | Self::Terminate => None,
+            Self::Enroll { .. } | Self::Update(_) | Self::Exit | Self::Terminate => None,
         }
     }
 }
@@ -123,8 +129,14 @@ impl Command {
     /// The body of the message, as the contract spells it.
     pub fn encode(&self) -> Vec<u8> {
         let (email, name) = match &self.action {
-            Action::Enroll { email, name } => (email.as_ref(), name.as_ref()),
-            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => (None, None),
+            Action::Enroll { email, name } => (
+                email.as_ref().map_or(Change::Keep, |email| Change::Set(email.expose())),
+                name.as_ref().map_or(Change::Keep, Change::Set),
+            ),
+            Action::Update(update) => (update.email().map(EmailAddress::expose), update.name().map(|name| name)),
+            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => {
+                (Change::Keep, Change::Keep)
+            }
         };
         let wire = Wire {
             v: VERSION,
@@ -132,7 +144,7 @@ impl Command {
             member_id: &self.member_id,
             r#type: self.command_type(),
             points: self.action.points(),
-            email: email.map(EmailAddress::expose),
+            email,
             name,
             occurred_at: self.occurred_at,
             reason: self.reason.as_ref(),
@@ -188,10 +200,10 @@ struct Wire<'a> {
     r#type: CommandType,
     #[serde(skip_serializing_if = "Option::is_none")]
     points: Option<Points>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Change::is_keep")]
+    email: Change<&'a str>,
+    #[serde(skip_serializing_if = "Change::is_keep")]
+    name: Change<&'a Text>,
     occurred_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a Text>,
@@ -233,6 +245,10 @@ mod tests {
         insta::assert_snapshot!(wire(Action::Earn { points }), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(Action::Spend { points }), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"spend","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(enroll), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"enroll","email":"ann@example.com","name":"Ann","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        let update = |email, name| Action::Update(ContactUpdate::try_new(email, name).expect("a change"));
+        let address = Change::Set("ann@example.com".parse().expect("an address"));
+        insta::assert_snapshot!(wire(update(address, Change::Clear)), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"update","email":"ann@example.com","name":null,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(update(Change::Clear, Change::Keep)), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"update","email":null,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(Action::Exit), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"exit","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(Action::Terminate), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"terminate","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
     }

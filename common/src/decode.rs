@@ -10,6 +10,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, Draft, VERSION, to_microseconds};
+use crate::contact::{Change, ContactUpdate};
 use crate::moment::is_rfc_3339;
 use crate::text::{Invalid, Points};
 
@@ -62,7 +63,7 @@ pub enum DecodeError {
     #[error("`v` must be 1")]
     UnknownVersion,
     /// A type that this release does not know.
-    #[error("`type` must be one of enroll, earn, spend, exit, terminate")]
+    #[error("`type` must be one of enroll, update, earn, spend, exit, terminate")]
     UnknownType,
     /// A field is missing, wrong, or unknown.
     #[error("`{field}` {problem}")]
@@ -150,6 +151,23 @@ impl Fields {
         }
     }
 
+    fn change<T: std::str::FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<Change<T>, DecodeError> {
+        match self.take(name) {
+            None => Ok(Change::Keep),
+            Some(Value::Null) => Ok(Change::Clear),
+            Some(Value::String(text)) => text
+                .parse()
+                .map(Change::Set)
+                .map_err(|error: Invalid| DecodeError::field_error(name, format!("{error}, or null to clear it"))),
+            Some(_) => Err(DecodeError::field_error(name, "must be a string, or null to clear it")),
+        }
+    }
+
+    fn update(&mut self) -> Result<ContactUpdate, DecodeError> {
+        ContactUpdate::try_new(self.change("email")?, self.change("name")?)
+            .map_err(|error| DecodeError::field_error("email", error.to_string()))
+    }
+
     fn occurred_at(&mut self) -> Result<Option<Timestamp>, DecodeError> {
         const FIELD: &str = "occurred_at";
         let allowed = || DecodeError::field_error(FIELD, "must be an RFC 3339 time of the years 1900 to 9998 in UTC");
@@ -171,6 +189,7 @@ impl Fields {
     fn action(&mut self, command_type: CommandType) -> Result<Action, DecodeError> {
         Ok(match command_type {
             CommandType::Enroll => Action::Enroll { email: self.optional("email")?, name: self.optional("name")? },
+            CommandType::Update => Action::Update(self.update()?),
             CommandType::Earn => Action::Earn { points: self.points()? },
             CommandType::Spend => Action::Spend { points: self.points()? },
             CommandType::Exit => Action::Exit,
@@ -258,7 +277,7 @@ mod tests {
         check("\"points\":50,", "", "`points` is missing");
         check("\"v\":1", "\"v\":2", "`v` must be 1");
         check("\"v\":1", "\"v\":\"1\"", "`v` must be 1");
-        check("earn", "earm", "`type` must be one of enroll, earn, spend, exit, terminate");
+        check("earn", "earm", "`type` must be one of enroll, update, earn, spend, exit, terminate");
         check("\"points\"", "\"pionts\"", "`points` is missing");
         check("\"points\":50", "\"points\":50,\"bonus\":1", "`bonus` is not a field of `earn`");
         check("\"points\":50", "\"points\":50,\"email\":\"a@b.de\"", "`email` is not a field of `earn`");
@@ -291,6 +310,27 @@ mod tests {
             "`reason` must be 1 to 200 bytes of UTF-8 without control characters",
         );
         check("\"points\":50", "\"points\":50,\"points\":60", "`points` stands there twice");
+    }
+
+    #[test]
+    fn an_update_names_what_it_changes_and_null_clears_it() {
+        let body =
+            |fields: &str| EARN.replace("\"type\":\"earn\",\"points\":50", &format!("\"type\":\"update\"{fields}"));
+        let check = |fields: &str, expected: &str| assert_eq!(problem(&body(fields)), expected);
+        check("", "`email` or `name` must be given: a value, or null to clear it");
+        check(
+            r#","email":"ann""#,
+            "`email` must be a mail address of at most 254 bytes, such as ann@example.com, or null to clear it",
+        );
+        check(r#","name":5"#, "`name` must be a string, or null to clear it");
+        check(r#","email":null,"points":5"#, "`points` is not a field of `update`");
+        let update = |fields: &str| match decode(body(fields).as_bytes()).expect(fields).action {
+            Action::Update(update) => update,
+            other => panic!("{other:?}"),
+        };
+        let cleared = update(r#","email":null"#);
+        assert_eq!((cleared.email(), cleared.name()), (&Change::Clear, &Change::Keep));
+        assert_ne!(cleared, update(r#","email":null,"name":null"#), "null is not absence");
     }
 
     #[test]

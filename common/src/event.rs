@@ -52,6 +52,8 @@ pub struct Event {
 pub enum What {
     /// Somebody became a member, or again one.
     Enrolled,
+    /// A member's address or name was changed.
+    Updated,
     /// Points were added.
     Earned {
         /// How many.
@@ -95,6 +97,8 @@ closed_set! {
     pub enum EventType {
         /// [`What::Enrolled`]
         MemberEnrolled = "member.enrolled",
+        /// [`What::Updated`]
+        MemberUpdated = "member.updated",
         /// [`What::Earned`]
         PointsEarned = "points.earned",
         /// [`What::Spent`]
@@ -115,6 +119,7 @@ impl What {
     pub const fn applied(action: &Action) -> Self {
         match action {
             Action::Enroll { .. } => Self::Enrolled,
+            Action::Update(_) => Self::Updated,
             Action::Earn { points } => Self::Earned { points: *points },
             Action::Spend { points } => Self::Spent { points: *points },
             Action::Exit => Self::Exited,
@@ -131,6 +136,7 @@ impl What {
     pub const fn event_type(&self) -> EventType {
         match self {
             Self::Enrolled => EventType::MemberEnrolled,
+            Self::Updated => EventType::MemberUpdated,
             Self::Earned { .. } => EventType::PointsEarned,
             Self::Spent { .. } => EventType::PointsSpent,
             Self::Refused { .. } => EventType::CommandRefused,
@@ -144,6 +150,7 @@ impl What {
     const fn command_type(&self) -> CommandType {
         match self {
             Self::Enrolled => CommandType::Enroll,
+            Self::Updated => CommandType::Update,
             Self::Earned { .. } | Self::Granted(_) => CommandType::Earn,
             Self::Spent { .. } => CommandType::Spend,
             Self::Refused { command_type, .. } => *command_type,
@@ -157,7 +164,7 @@ impl What {
         match self {
             Self::Earned { points } | Self::Spent { points } => Some(*points),
             Self::Refused { points, .. } => *points,
-            Self::Enrolled | Self::Granted(_) | Self::Exited | Self::Terminated => None,
+            Self::Enrolled | Self::Updated | Self::Granted(_) | Self::Exited | Self::Terminated => None,
         }
     }
 
@@ -165,6 +172,7 @@ impl What {
         match self {
             Self::Refused { code, .. } => Some(*code),
             Self::Enrolled
+            | Self::Updated
             | Self::Earned { .. }
             | Self::Spent { .. }
             | Self::Granted(_)
@@ -177,6 +185,7 @@ impl What {
         match self {
             Self::Granted(reward) => Some(reward),
             Self::Enrolled
+            | Self::Updated
             | Self::Earned { .. }
             | Self::Spent { .. }
             | Self::Refused { .. }

@@ -12,6 +12,7 @@ mod address;
 pub mod amqp;
 pub mod backoff;
 pub mod command;
+mod contact;
 pub mod decode;
 pub mod envelope;
 pub mod event;
@@ -31,6 +32,7 @@ pub mod traces;
 pub mod visible;
 
 pub use command::{Action, Command, CommandType, Draft};
+pub use contact::{Change, ContactUpdate};
 pub use event::{Event, EventType};
 pub use ids::{CommandId, MemberId};
 pub use partition::Partition;

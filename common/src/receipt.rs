@@ -23,7 +23,7 @@ closed_set! {
         InsufficientPoints = "insufficient_points",
         /// An enrolment of somebody who is a member.
         AlreadyMember = "already_member",
-        /// An exit or a termination of somebody who never was a member.
+        /// An update, an exit or a termination of somebody who never was a member.
         NotAMember = "not_a_member",
         /// Points for or from somebody who has left.
         Exited = "exited",

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use loyalty_common::MemberId;
+use loyalty_common::{Change, MemberId};
 use sha2::Sha256;
 
 /// 128 bits: more than anybody can try, and no more than that beside each address.
@@ -115,6 +115,15 @@ pub struct Kept {
 }
 
 impl Said {
+    /// What an update says of one part.
+    pub(crate) fn of_change<T>(change: &Change<T>, text: impl Fn(&T) -> &str) -> Self {
+        match change {
+            Change::Keep => Self::LeftOut,
+            Change::Clear => Self::Cleared,
+            Change::Set(value) => Self::Given(text(value).to_owned()),
+        }
+    }
+
     /// As a row of the ledger has it.
     pub(crate) fn from_row(bytes: Option<&[u8]>, key: Option<&ContactKey>) -> Self {
         match bytes {
@@ -218,6 +227,16 @@ impl Held {
     /// Whether there is one.
     pub const fn is_there(&self) -> bool {
         !matches!(self, Self::Nothing)
+    }
+
+    /// What an update makes of it.
+    #[must_use]
+    pub fn changed<T>(self, change: &Change<T>, text: impl Fn(&T) -> &str) -> Self {
+        match change {
+            Change::Keep => self,
+            Change::Clear => Self::Nothing,
+            Change::Set(value) => Self::New(text(value).to_owned()),
+        }
     }
 
     pub(crate) const fn is_stored(&self) -> bool {

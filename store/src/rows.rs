@@ -1,7 +1,7 @@
 //! The rows that a batch reads and writes, as plain values.
 
 use jiff::Timestamp;
-use loyalty_common::{CommandId, CommandType, MemberId, Outcome, Points, RefusalCode, closed_set};
+use loyalty_common::{CommandId, CommandType, EmailAddress, MemberId, Outcome, Points, RefusalCode, Text, closed_set};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -97,6 +97,9 @@ impl Content {
                 email.as_ref().map_or(Said::LeftOut, |email| Said::Given(email.expose().to_owned())),
                 name.as_ref().map_or(Said::LeftOut, |name| Said::Given(name.as_str().to_owned())),
             ),
+            Action::Update(update) => {
+                (Said::of_change(update.email(), EmailAddress::expose), Said::of_change(update.name(), Text::as_str))
+            }
             Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => {
                 (Said::Nothing, Said::Nothing)
             }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Change, Command, ContactUpdate};
 use loyalty_local::Behaviour;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{Setup, World, points};
@@ -128,5 +128,89 @@ async fn a_mail_of_an_earlier_membership_is_not_sent_to_the_address_of_the_next(
     assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address", "1 at 1000: sent"]);
     let recipients: Vec<String> = world.mailbox.mails().into_iter().map(|mail| mail.recipient).collect();
     assert_eq!(recipients, ["bob@example.org"]);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn an_update_sets_changes_and_clears_the_address_and_mails_not_sent_yet_follow_it() {
+    let world = Setup::default().events().start().await;
+    world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
+    let worker = world.worker().await;
+    world.enroll("ann").await;
+    world.earn("ann", 1_000).await;
+    world.settled().await;
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address"]);
+    // As an operator corrects an address that was never given, and then one that was wrong.
+    let update = async |arguments: &[&str]| {
+        let told =
+            world.loyalty(&[&["publish", "update", "ann", "--wait", "30s"], arguments].concat()).await.end().await;
+        assert_eq!((told.code, told.output.starts_with("applied: update ann\n")), (Some(0), true), "{}", told.output);
+    };
+    update(&["--email", "ann@wrong.example", "--name", "Ann"]).await;
+    world.earn("ann", 1_000).await;
+    world.reaches("ann", "retrying").await;
+    update(&["--email", ADDRESS]).await;
+    world.mailbox.set(Behaviour::Accept).await.expect("an open port");
+    world.mailed().await;
+    update(&["--clear-email", "--clear-name"]).await;
+    world.earn("ann", 1_000).await;
+    world.settled().await;
+    world.mailed().await;
+
+    let told: Vec<_> = world.mailbox.mails().into_iter().map(|mail| (mail.recipient.clone(), mail.text())).collect();
+    let [(recipient, text)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(recipient, ADDRESS);
+    assert!(text.contains("Ann"), "the name stays as it was: {text}");
+    // What had ended without an address stays so.
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address", "2 at 2000: sent", "3 at 3000: no_address"]);
+    for gone in [ADDRESS, "ann@wrong.example"] {
+        assert_eq!(rows_with(&world, gone).await, [""; 0]);
+    }
+    assert_eq!(world.count("member where contact_key is not null").await, 0);
+    assert_eq!(world.count("ledger where type = 'update' and outcome = 'applied' and delta = 0").await, 3);
+    assert!(!worker.log().contains("ann.smith"), "{}", worker.log());
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn an_update_of_nobody_and_of_who_has_left_is_refused_and_does_not_wait() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let update = |email: Change<_>| Action::Update(ContactUpdate::try_new(email, Change::Keep).expect("a change"));
+    let set = || update(Change::Set(ADDRESS.parse().expect("an address")));
+    world.ask("nobody", set()).await;
+    for (member, end) in [("ann", Action::Exit), ("bob", Action::Terminate)] {
+        world.enroll(member).await;
+        world.ask(member, end).await;
+        world.ask(member, set()).await;
+    }
+    world.settled().await;
+    assert_eq!(world.story("nobody").await, ["update not_a_member = 0"]);
+    assert_eq!(world.story("ann").await[2..], ["update exited = 0"]);
+    assert_eq!(world.story("bob").await[2..], ["update terminated = 0"]);
+    assert_eq!(world.count("parked").await, 0);
+    assert_eq!(rows_with(&world, ADDRESS).await, [""; 0]);
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn an_update_is_the_same_if_all_that_it_says_is_and_null_is_not_absence() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    world.enroll_with_email("ann", "ann@wrong.example").await;
+    let update = |email, name| Action::Update(ContactUpdate::try_new(email, name).expect("a change"));
+    let set = || Change::Set(ADDRESS.parse().expect("an address"));
+    let first = command("ann", update(set(), Change::Keep));
+    world.publish(&first).await;
+    world.publish(&first).await;
+    for (email, name) in [(set(), Change::Clear), (Change::Clear, Change::Keep), (Change::Keep, Change::Clear)] {
+        world.publish(&Command { action: update(email, name), ..first.clone() }).await;
+    }
+    world.settled().await;
+    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|letter| letter.error).collect();
+    let used = "the command id was used before with another";
+    assert_eq!(errors, [format!("{used} name"), format!("{used} email"), format!("{used} email, name")]);
+    assert_eq!(world.story("ann").await, ["enroll applied = 0", "update applied = 0"]);
+    assert_eq!(world.count(&format!("member where email = '{ADDRESS}'")).await, 1);
     world.verified().await;
 }

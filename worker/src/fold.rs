@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
 use loyalty_common::envelope::TraceContext;
-use loyalty_common::{Action, Command, CommandType, MemberId, Outcome, RefusalCode, closed_set};
+use loyalty_common::{Action, Command, CommandType, EmailAddress, MemberId, Outcome, RefusalCode, Text, closed_set};
 use loyalty_store::batch::{self, Changes, View};
 use loyalty_store::contact::{Contact, ContactSeed, Held};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
@@ -203,6 +203,13 @@ impl<'a> Fold<'a> {
                 let email = email.as_ref().map(|email| email.expose().to_owned());
                 let name = name.as_ref().map(|name| name.as_str().to_owned());
                 self.write_contact(&command.member_id, email.into(), name.into());
+                Changed::Everything
+            }
+            Action::Update(update) => {
+                let Contact { email, name, .. } = member.account.contact.clone();
+                let email = email.changed(update.email(), EmailAddress::expose);
+                let name = name.changed(update.name(), Text::as_str);
+                self.write_contact(&command.member_id, email, name);
                 Changed::Everything
             }
             Action::Exit | Action::Terminate => {

@@ -64,6 +64,7 @@ pub fn apply(standing: &Standing, command: &Command, now: Timestamp, programme: 
     }
     match &command.action {
         Action::Enroll { .. } => enroll(standing, programme),
+        Action::Update(_) => update(standing),
         Action::Earn { points } => earn(standing, *points),
         Action::Spend { points } => spend(standing, *points),
         Action::Exit => exit(standing),
@@ -85,6 +86,16 @@ fn enroll(standing: &Standing, programme: &Programme) -> Decision {
                 lifetime: 0,
             },
         ),
+    }
+}
+
+/// Address and name are no numbers: the standing stays.
+fn update(standing: &Standing) -> Decision {
+    match standing.status {
+        MemberStatus::Unenrolled => Decision::Refused(RefusalCode::NotAMember),
+        MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
+        MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
+        MemberStatus::Active => applied(0, *standing),
     }
 }
 
@@ -152,6 +163,8 @@ fn applied(delta: i64, standing: Standing) -> Decision {
 
 #[cfg(test)]
 mod tests {
+    use loyalty_common::{Change, ContactUpdate};
+
     use super::*;
 
     fn standing(balance: i64, lifetime: i64) -> Standing {
@@ -162,6 +175,10 @@ mod tests {
         let mut command = Command::new("ann".parse().expect("a member id"), action);
         command.occurred_at = Timestamp::UNIX_EPOCH;
         apply(standing, &command, Timestamp::UNIX_EPOCH, &Programme::default())
+    }
+
+    fn update() -> Action {
+        Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))
     }
 
     fn points(amount: i64) -> Points {
@@ -249,6 +266,7 @@ mod tests {
             let points = points(5);
             for action in [
                 Action::Enroll { email: None, name: None },
+                update(),
                 Action::Earn { points },
                 Action::Spend { points },
                 Action::Exit,
@@ -267,7 +285,12 @@ mod tests {
             assert_eq!(decide(&Standing::UNENROLLED, action.clone()), Decision::Parked);
             assert_eq!(decide(&exited, action), Decision::Refused(RefusalCode::Exited));
         }
-        assert_eq!(decide(&Standing::UNENROLLED, Action::Exit), Decision::Refused(RefusalCode::NotAMember));
+        for action in [Action::Exit, update()] {
+            assert_eq!(decide(&Standing::UNENROLLED, action.clone()), Decision::Refused(RefusalCode::NotAMember));
+            assert_eq!(decide(&exited, action), Decision::Refused(RefusalCode::Exited));
+        }
+        let unchanged = Decision::Applied(Entry { standing: standing(7, 8), delta: 0, milestones: 0..0 });
+        assert_eq!(decide(&standing(7, 8), update()), unchanged);
         let again = Action::Enroll { email: None, name: None };
         assert_eq!(decide(&standing(0, 0), again), Decision::Refused(RefusalCode::AlreadyMember));
     }

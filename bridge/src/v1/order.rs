@@ -85,7 +85,9 @@ fn is_taken(command_type: CommandType, caller: &Caller) -> bool {
 /// Whom a command is for.
 const fn scope_of(command_type: CommandType) -> Scope {
     match command_type {
-        CommandType::Enroll | CommandType::Earn | CommandType::Spend | CommandType::Exit => Scope::Publish,
+        CommandType::Enroll | CommandType::Update | CommandType::Earn | CommandType::Spend | CommandType::Exit => {
+            Scope::Publish
+        }
         // It cannot be undone.
         CommandType::Terminate => Scope::Operate,
     }

@@ -149,3 +149,34 @@ async fn lists_are_read_page_by_page() {
     assert_eq!(get("/v1/members/nobody/ledger").await.text("code"), "no_such_member");
     assert_eq!(get("/v1/members/nobody").await.text("code"), "no_such_member");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_set_changed_and_cleared_and_another_under_the_same_id_is_told_apart() {
+    let world = World::start("v1_update").await;
+    let (bridge, _worker) = (world.bridge(Limits::default()).await, world.worker().await);
+    let post = async |body: &str| send(bridge.addr, "POST", "/v1/commands", &[JSON, WAIT], body).await;
+    let has_email =
+        async || send(bridge.addr, "GET", "/v1/members/ann", NO_HEADERS, "").await.json()["has_email"].clone();
+    post(&command("ann", r#""type":"enroll""#)).await;
+    let id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11";
+    let set = with_id(id, &command("ann", r#""type":"update","email":"ann@example.com""#));
+    let applied = post(&set).await;
+    assert_eq!((applied.status, applied.text("type"), &applied.json()["delta"]), (200, "update", &json!(0)));
+    assert_eq!(has_email().await, json!(true));
+
+    let again = post(&set).await;
+    assert_eq!((again.status, again.json()), (200, applied.json()));
+    for other in [set.replace("ann@", "bob@"), set.replace("\"ann@example.com\"", "null")] {
+        let other = post(&other).await;
+        assert_eq!((other.status, other.text("code")), (422, "idempotency_key_reused"), "{}", other.body);
+    }
+    assert_eq!(post(&command("ann", r#""type":"update","email":null"#)).await.status, 200);
+    assert_eq!(has_email().await, json!(false));
+    // The address is gone, and with it what told one from another.
+    assert_eq!(post(&set.replace("ann@", "bob@")).await.json(), applied.json());
+
+    let nothing = post(&command("ann", r#""type":"update""#)).await;
+    assert_eq!((nothing.status, nothing.text("field")), (400, "email"), "{}", nothing.body);
+    let nobody = post(&command("nobody", r#""type":"update","name":"Ann""#)).await;
+    assert_eq!((nobody.status, nobody.text("code")), (409, "not_a_member"), "{}", nobody.body);
+}

@@ -155,7 +155,7 @@ impl Asked {
         match &item.command.action {
             Action::Enroll { .. } => self.enrolments += 1,
             Action::Earn { points } => self.points = self.points.saturating_add(points.get().unsigned_abs()),
-            Action::Spend { .. } | Action::Exit | Action::Terminate => {}
+            Action::Update(_) | Action::Spend { .. } | Action::Exit | Action::Terminate => {}
         }
     }
 }

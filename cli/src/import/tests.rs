@@ -324,7 +324,9 @@ fn a_member_is_enrolled_once_before_the_first_row_even_if_that_earns_nothing() {
                 let reason = item.command.reason.as_ref().map_or("", |reason| reason.as_str());
                 format!("{} earned {points}, {reason}", item.command.member_id)
             }
-            Action::Spend { .. } | Action::Exit | Action::Terminate => unreachable!("a CSV row only earns"),
+            Action::Update(_) | Action::Spend { .. } | Action::Exit | Action::Terminate => {
+                unreachable!("a CSV row only earns")
+            }
         })
         .collect();
     insta::assert_snapshot!(told.join("\n"), @r"
@@ -346,7 +348,7 @@ fn who_has_no_address_at_first_gets_that_of_a_later_row() {
     let chunk = read("orders.csv", rows, &flags).expect("a usable file");
     let address = |item: &Item| match &item.command.action {
         Action::Enroll { email, .. } => Some(email.as_ref().map_or("none", |email| email.expose()).to_owned()),
-        Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => None,
+        Action::Update(_) | Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => None,
     };
     assert_eq!(chunk.items.iter().filter_map(address).collect::<Vec<_>>(), ["b9@example.com", "none"]);
     insta::assert_snapshot!(told(&chunk.remarks), @"3: there is no address; the member is enrolled without one");

@@ -1,6 +1,7 @@
 //! The wire of each kind of event, pinned, and their ids.
 
 use super::*;
+use crate::{Change, ContactUpdate};
 
 fn event(what: What) -> Event {
     Event {
@@ -30,6 +31,7 @@ pub(crate) fn one_of_each() -> Vec<Event> {
         What::Granted(Reward { number: 1, points: 1_000, title: "free coffee".to_owned() }),
         What::applied(&Action::Exit),
         What::applied(&Action::Terminate),
+        What::applied(&Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))),
     ];
     all.into_iter().map(event).collect()
 }

@@ -26,13 +26,23 @@ const BEYOND: &str = "One command about one member: one JSON object in UTF-8, at
 pub(super) fn alternative(command_type: CommandType) -> Tree {
     let fields = fields(command_type);
     let required = fields.iter().filter(|field| field.required).map(|field| field.name);
-    object! {
+    let alternative = object! {
         "type" => "object",
         "description" => purpose(command_type),
         "required" => Tree::texts(required),
         "properties" => Tree::fields(fields.iter().map(|field| (field.name.to_owned(), field.schema.clone()))),
         "additionalProperties" => false,
+    };
+    match command_type {
+        CommandType::Update => alternative.with("anyOf", vec![having("email"), having("name")]),
+        CommandType::Enroll | CommandType::Earn | CommandType::Spend | CommandType::Exit | CommandType::Terminate => {
+            alternative
+        }
     }
+}
+
+fn having(field: &str) -> Tree {
+    object! { "required" => Tree::texts([field]) }
 }
 
 /// A field as a type of command has it.
@@ -58,6 +68,10 @@ fn fields(command_type: CommandType) -> Vec<Field> {
             optional("email", value::email()),
             optional("name", value::text("How the mails address the member.")),
         ]),
+        CommandType::Update => fields.extend([
+            optional("email", value::or_null(value::email())),
+            optional("name", value::or_null(value::text("How the mails address the member."))),
+        ]),
         CommandType::Exit | CommandType::Terminate => {}
     }
     fields.extend([
@@ -72,6 +86,10 @@ fn fields(command_type: CommandType) -> Vec<Field> {
 pub(super) const fn purpose(command_type: CommandType) -> &'static str {
     match command_type {
         CommandType::Enroll => "Make the member one of the programme, or again one after an exit.",
+        CommandType::Update => {
+            "Change a member's address or name; null clears it, and what is left out stays. Mails that are not sent yet \
+             go to the new address."
+        }
         CommandType::Earn => "Add points.",
         CommandType::Spend => "Take points away, if there are enough.",
         CommandType::Exit => "End the membership; what is left of the balance is forfeited.",

@@ -56,7 +56,10 @@ fn fields(event_type: EventType) -> Vec<(&'static str, Tree)> {
         }
         EventType::PointsEarned | EventType::PointsSpent => fields.push(points()),
         EventType::RewardGranted => fields.push(("reward", reward())),
-        EventType::MemberEnrolled | EventType::MemberExited | EventType::MemberTerminated => {}
+        EventType::MemberEnrolled
+        | EventType::MemberUpdated
+        | EventType::MemberExited
+        | EventType::MemberTerminated => {}
     }
     fields.extend([
         ("delta", object! { "type" => "integer", "description" => "What it changed the balance by." }),
@@ -72,6 +75,7 @@ fn command_type(event_type: EventType) -> Tree {
     let only = |command_type: CommandType| object! { "const" => command_type.as_str() };
     match event_type {
         EventType::MemberEnrolled => only(CommandType::Enroll),
+        EventType::MemberUpdated => only(CommandType::Update),
         EventType::PointsEarned | EventType::RewardGranted => only(CommandType::Earn),
         EventType::PointsSpent => only(CommandType::Spend),
         EventType::CommandRefused => value::one_of("What the command asked for.", CommandType::ALL),
@@ -96,6 +100,7 @@ fn reward() -> Tree {
 pub(super) const fn meaning(event_type: EventType) -> &'static str {
     match event_type {
         EventType::MemberEnrolled => "Somebody became a member, or again one after an exit.",
+        EventType::MemberUpdated => "A member's address or name was changed.",
         EventType::PointsEarned => "Points were added.",
         EventType::PointsSpent => "Points were taken.",
         EventType::CommandRefused => "A command was refused, for good; nothing changed.",

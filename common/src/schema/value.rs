@@ -72,6 +72,13 @@ pub(super) fn email() -> Tree {
     }
 }
 
+/// A text that may be `null` in its place.
+pub(super) fn or_null(schema: Tree) -> Tree {
+    let Tree::Object(fields) = schema else { return schema };
+    let nullable = |(name, value)| if name == "type" { (name, Tree::texts(["string", "null"])) } else { (name, value) };
+    Tree::fields(fields.into_iter().map(nullable))
+}
+
 /// A time as a publisher writes it.
 pub(super) fn time() -> Tree {
     object! {

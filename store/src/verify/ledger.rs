@@ -50,7 +50,7 @@ pub(super) const CHECKS: &[Check] = &[
                     case when outcome = 'refused' then 0
                          when type = 'earn' then points
                          when type = 'spend' then -points
-                         when type = 'enroll' then 0
+                         when type in ('enroll', 'update') then 0
                          when type in ('exit', 'terminate') then -balance_before end as due_delta,
                     -- Who has left may be terminated too.
                     outcome = 'refused' or not terminated and case type

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use lapin::message::Delivery;
-use loyalty_common::{Action, Command, CommandId, Event, EventType, MemberId, Partition, Points};
+use loyalty_common::{
+    Action, Change, Command, CommandId, ContactUpdate, Event, EventType, MemberId, Partition, Points,
+};
 use loyalty_store::batch::{Changes, View, Waiting};
 use loyalty_store::contact::{ContactSeed, Held};
 use loyalty_store::rows::{Account, Content, Key, LedgerRow, ParkedCommand, Standing};
@@ -137,6 +139,9 @@ fn any_action() -> impl Strategy<Value = Action> {
     let name = || proptest::option::of("Ann|Bob").prop_map(|it| it.map(|it| it.parse().expect("a name")));
     prop_oneof![
         4 => (email(), name()).prop_map(|(email, name)| Action::Enroll { email, name }),
+        3 => (change(email()), change(name())).prop_filter_map("no change", |(email, name)| {
+            ContactUpdate::try_new(email, name).ok().map(Action::Update)
+        }),
         8 => points().prop_map(|points| Action::Earn { points }),
         3 => points().prop_map(|points| Action::Spend { points }),
         2 => Just(Action::Exit),
@@ -144,10 +149,24 @@ fn any_action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Left as it is, cleared, or set.
+fn change<T: Clone + std::fmt::Debug>(value: impl Strategy<Value = Option<T>>) -> impl Strategy<Value = Change<T>> {
+    (value, any::<bool>()).prop_map(|(value, clear)| match value {
+        Some(value) => Change::Set(value),
+        None if clear => Change::Clear,
+        None => Change::Keep,
+    })
+}
+
 /// The parts of a contact that it gives.
 fn given(action: &Action) -> Vec<&'static str> {
-    let Action::Enroll { email, name } = action else { return Vec::new() };
-    let parts = [("email", email.is_some()), ("name", name.is_some())];
+    let parts = match action {
+        Action::Enroll { email, name } => [("email", email.is_some()), ("name", name.is_some())],
+        Action::Update(update) => {
+            [("email", matches!(update.email(), Change::Set(_))), ("name", matches!(update.name(), Change::Set(_)))]
+        }
+        Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => return Vec::new(),
+    };
     parts.into_iter().filter(|(_, is_given)| *is_given).map(|(part, _)| part).collect()
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loyalty_common::command::BODY_MAX_BYTES;
-use loyalty_common::{Action, Command, CommandId, CommandType, Points};
+use loyalty_common::{Action, Change, Command, CommandId, CommandType, ContactUpdate, Points};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, EditedBody};
 use loyalty_worker::rehearsal::Prediction;
@@ -62,6 +62,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         2 => Just(Action::Enroll { email: None, name: None }),
         4 => points.clone().prop_map(move |points| Action::Earn { points: amount(points) }),
         2 => points.prop_map(move |points| Action::Spend { points: amount(points) }),
+        1 => Just(Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))),
         1 => Just(Action::Exit),
         1 => Just(Action::Terminate),
     ];

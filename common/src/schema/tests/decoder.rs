@@ -28,6 +28,7 @@ fn good(command_type: CommandType) -> Map<String, Value> {
     match command_type {
         CommandType::Earn | CommandType::Spend => fields["points"] = json!(50),
         CommandType::Enroll => fields["email"] = json!("ann@example.com"),
+        CommandType::Update => fields["name"] = json!("Ann"),
         CommandType::Exit | CommandType::Terminate => {}
     }
     let Value::Object(fields) = fields else { unreachable!("it was written as an object") };
@@ -75,6 +76,7 @@ fn known_values() -> Vec<Value> {
         json!("earn"),
         json!("spend"),
         json!("exit"),
+        json!("update"),
         json!("Earn"),
         json!(format!("{}@b.de", "a".repeat(64))),
         json!(format!("{}@b.de", "a".repeat(65))),
