@@ -67,6 +67,12 @@ impl Endpoint {
         self
     }
 
+    /// The same door with this login, `user:password`.
+    pub(crate) fn with_login(mut self, login: String) -> Self {
+        self.login = login;
+        self
+    }
+
     /// The user's name and password, for another door of the same server.
     pub(crate) fn login(&self) -> (&str, &str) {
         self.login.split_once(':').unwrap_or((&self.login, ""))

@@ -16,6 +16,7 @@ pub mod collector;
 mod endpoint;
 pub mod figures;
 pub mod http;
+pub mod least;
 pub mod listening;
 pub mod locking;
 pub mod operating;
@@ -29,6 +30,7 @@ pub mod trading;
 pub mod world;
 
 pub use bridge::Bridge;
+pub use least::Part;
 pub use loyalty_local::wait::{PATIENCE, eventually};
 pub use program::Program;
 pub use publishing::{Raw, member_in, points};

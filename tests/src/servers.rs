@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::endpoint::Endpoint;
 use crate::http;
+use crate::least::{self, Part};
 
 /// Where the management API of a given broker listens, if not at the usual port of the same host.
 const MANAGEMENT_URL: &str = "LOYALTY_TEST_MANAGEMENT_URL";
@@ -71,6 +72,26 @@ impl Database {
         self.execute(&format!("create database {name}")).await;
     }
 
+    /// The server as this part of the product reaches it.
+    pub(crate) fn endpoint_of(&self, part: Part) -> Endpoint {
+        match self {
+            Self::Shared(_) | Self::Own(_) => self.endpoint().with_login(part.login()),
+            Self::Given(_) => self.endpoint(),
+        }
+    }
+
+    /// Gives the parts of the product what they need in a database whose tables are made, and no more.
+    pub(crate) async fn grant(&self, pool: &Pool) {
+        match self {
+            Self::Shared(_) | Self::Own(_) => {
+                self.execute(&least::make_roles()).await;
+                let client = pool.get().await.expect("a connection to the database");
+                client.batch_execute(&least::grants()).await.expect("roles.sql runs");
+            }
+            Self::Given(_) => {}
+        }
+    }
+
     /// Leaves nothing of a world that is no longer needed.
     pub(crate) async fn leave(&self, name: &str) {
         match self {
@@ -110,6 +131,27 @@ impl Broker {
         }
     }
 
+    /// The server as this part of the product reaches it.
+    pub(crate) fn endpoint_of(&self, part: Part) -> Endpoint {
+        match self {
+            Self::Shared(_) | Self::Own(_) => self.endpoint().with_login(part.login()),
+            Self::Given(_) => self.endpoint(),
+        }
+    }
+
+    /// Gives the parts of the product, and who works with it, what they need in a virtual host, and no more.
+    async fn grant(&self, vhost: &str) {
+        for part in Part::ALL {
+            self.manage("PUT", &format!("/api/users/{part}"), Some(&least::user())).await;
+            self.permit(vhost, part, &part.permissions()).await;
+        }
+    }
+
+    /// Sets what a part may do in a virtual host.
+    pub(crate) async fn permit(&self, vhost: &str, part: Part, permissions: &str) {
+        self.manage("PUT", &format!("/api/permissions/{vhost}/{part}"), Some(permissions)).await;
+    }
+
     /// The management API, login included.
     pub(crate) fn management(&self) -> Endpoint {
         let private = |rabbitmq: &RabbitMq| Endpoint::parse(&rabbitmq.management_login_url(), MANAGEMENT_PORT);
@@ -126,8 +168,14 @@ impl Broker {
 
     pub(crate) async fn create(&self, vhost: &str) {
         match self {
-            Self::Shared(rabbitmq) => rabbitmq.create_vhost(vhost).await.expect("a virtual host"),
-            Self::Own(rabbitmq) => rabbitmq.create_vhost(vhost).await.expect("a virtual host"),
+            Self::Shared(rabbitmq) => {
+                rabbitmq.create_vhost(vhost).await.expect("a virtual host");
+                self.grant(vhost).await;
+            }
+            Self::Own(rabbitmq) => {
+                rabbitmq.create_vhost(vhost).await.expect("a virtual host");
+                self.grant(vhost).await;
+            }
             Self::Given(endpoint) => {
                 let (user, _) = endpoint.login();
                 let all = r#"{"configure":".*","write":".*","read":".*"}"#;

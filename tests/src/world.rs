@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use crate::bridge::Bridge;
 use crate::endpoint::Endpoint;
 use crate::http;
+use crate::least::{self, Part};
 use crate::program::{self, Program};
 use crate::publishing::Published;
 use crate::servers::{self, Broker, Database};
@@ -153,6 +154,7 @@ impl World {
         };
         let (migrated, ()) = tokio::join!(migrate::migrate(&world.pool), world.declare());
         migrated.expect("the migrations run");
+        world.database.grant(&world.pool).await;
         world
     }
 
@@ -217,10 +219,11 @@ impl World {
             Some(proxy) => endpoint.text_through(proxy.addr(), &self.name),
             None => endpoint.text(&self.name),
         };
+        let part = Part::of(args.first().copied());
         let mut env = vec![
-            ("LOYALTY_AMQP_URL", through(self.broker.endpoint(), way.broker)),
+            ("LOYALTY_AMQP_URL", through(self.broker.endpoint_of(part), way.broker)),
             ("LOYALTY_MANAGEMENT_URL", self.management_url()),
-            ("LOYALTY_DATABASE_URL", through(self.database.endpoint(), way.database)),
+            ("LOYALTY_DATABASE_URL", through(self.database.endpoint_of(part), way.database)),
             ("LOYALTY_SMTP_URL", self.mailbox.url()),
             ("LOYALTY_CONFIG", self.dir.join("loyalty.toml").display().to_string()),
         ];
@@ -274,6 +277,22 @@ impl World {
         self.broker.endpoint().url(&self.name)
     }
 
+    /// The world's virtual host as a part of the product, or who works with it, reaches it.
+    pub fn amqp_of(&self, part: Part) -> SecretUrl {
+        self.broker.endpoint_of(part).url(&self.name)
+    }
+
+    /// The world's database as a part of the product reaches it.
+    pub fn database_of(&self, part: Part) -> DatabaseUrl {
+        self.database.endpoint_of(part).url(&self.name)
+    }
+
+    /// Takes from the worker what only brokers before 4.3.1 ask for.
+    pub async fn permit_worker_the_least(&self) {
+        let permissions = least::permissions("worker", &Part::Worker.to_string());
+        self.broker.permit(&self.name, Part::Worker, &permissions).await;
+    }
+
     /// The world's database.
     pub fn database_url(&self) -> DatabaseUrl {
         self.database.endpoint().url(&self.name)
@@ -287,7 +306,7 @@ impl World {
     /// Publishes as other systems do.
     pub async fn producer(&self) -> &Producer {
         let limits = Limits { confirm_timeout: PATIENCE, ..Limits::default() };
-        let connect = || Producer::connect(self.amqp(), "tests", limits);
+        let connect = || Producer::connect(self.amqp_of(Part::Publisher), "tests", limits);
         self.producer.get_or_init(|| async { connect().await.expect("a connection to the broker") }).await
     }
 

@@ -72,6 +72,7 @@ mod held;
 mod hostile;
 mod import;
 mod operators;
+mod privileges;
 mod queues;
 mod rebuild;
 mod redelivery;
