@@ -35,7 +35,7 @@ async fn attempts_at_a_frozen_broker_leave_neither_threads_nor_sockets_behind() 
         // Its backlog accepts, and nobody reads.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let url = SecretUrl::known(&format!("{scheme}://loyalty:secret@127.0.0.1:{port}/shop"));
+        let url = SecretUrl::known(format!("{scheme}://loyalty:secret@127.0.0.1:{port}/shop"));
         let attempt = async || assert!(timeout(GIVEN_UP_AFTER, amqp::connect(&url, "test")).await.is_err());
         // What a process needs once is there after the first.
         attempt().await;

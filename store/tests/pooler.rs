@@ -63,7 +63,7 @@ async fn bouncer(server: &str, mode: &str, sessions: u8) -> (Child, DatabaseUrl)
     let child = Command::new(PROGRAM).arg(&path).stderr(Stdio::null()).kill_on_drop(true).spawn().expect("it starts");
     let answers = async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop);
     eventually("the pooler listens", answers).await;
-    (child, DatabaseUrl::known(&format!("postgres://{user}@127.0.0.1:{port}/{database}")))
+    (child, DatabaseUrl::known(format!("postgres://{user}@127.0.0.1:{port}/{database}")))
 }
 
 fn is_root() -> bool {

@@ -70,6 +70,7 @@ mod examples;
 mod fates;
 mod held;
 mod hostile;
+mod house;
 mod import;
 mod operators;
 mod privileges;

@@ -29,7 +29,7 @@ impl Watched {
         let mut last = String::new();
         let out = async || {
             let answer = self.ready().await;
-            last = answer.body.clone();
+            last.clone_from(&answer.body);
             let named = |queue: &&&str| answer.body.contains(&format!("the queue {queue} is out"));
             let all = queues.iter().filter(named).count() == queues.len();
             let count = answer.body.matches("the queue ").count();

@@ -161,8 +161,8 @@ impl World {
     /// instead.
     pub(crate) async fn lost_bridge(&self, admission: Admission, amqp: [&str; 2], database: [&str; 2]) -> Running {
         let wrong = |url: &str, [right, wrong]: [&str; 2]| url.replace(right, wrong);
-        let amqp = SecretUrl::known(&wrong(self.amqp.expose(), amqp));
-        let database = DatabaseUrl::known(&wrong(self.database.expose(), database));
+        let amqp = SecretUrl::known(wrong(self.amqp.expose(), amqp));
+        let database = DatabaseUrl::known(wrong(self.database.expose(), database));
         let settings = BridgeSettings { amqp, database, admission, ..self.bridge_settings() };
         let running = Self::start_bridge(settings).await;
         crate::http::eventually(running.addr, "/healthz", 200).await;

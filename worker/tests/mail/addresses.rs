@@ -9,7 +9,7 @@ use crate::world::World;
 async fn an_internationalised_domain_goes_as_every_server_knows_it() {
     let mut world = World::start().await;
     let server = Scripted::start(Script::default()).await;
-    world.settings.smtp = server.url();
+    world.settings.smtp = Some(server.url());
     world.settings.from = "Shop <rewards@bücher.example.com>".to_owned();
     let post = world.post();
     let email_id = world.grant("ann", "ann@bücher.example").await;
@@ -25,7 +25,7 @@ async fn an_internationalised_domain_goes_as_every_server_knows_it() {
 async fn an_address_beyond_ascii_needs_a_server_that_knows_such() {
     let mut world = World::start().await;
     let server = Scripted::start(Script::default()).await;
-    world.settings.smtp = server.url();
+    world.settings.smtp = Some(server.url());
     let post = world.post();
     let email_id = world.grant("ann", "änn@bücher.example").await;
     post.wake.notify_one();
@@ -73,7 +73,7 @@ async fn mails_wait_for_as_long_as_the_server_refuses_the_sender() {
     let mut world = World::start().await;
     world.settings.ladder = serde_json::from_value(serde_json::json!(["1s"])).expect("a ladder");
     let server = Scripted::start(Script { mail: b"553 5.7.1 not your address\r\n", ..Script::default() }).await;
-    world.settings.smtp = server.url();
+    world.settings.smtp = Some(server.url());
     let post = world.post();
     let email_id = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();

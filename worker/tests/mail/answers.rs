@@ -7,7 +7,7 @@ use crate::world::{MailRow, World};
 async fn fate(script: Script, state: &str) -> String {
     let mut world = World::start().await;
     let server = Scripted::start(script).await;
-    world.settings.smtp = server.url();
+    world.settings.smtp = Some(server.url());
     let post = world.post();
     let email_id = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();
@@ -60,12 +60,12 @@ async fn a_server_that_knows_no_ehlo_is_greeted_by_helo() {
 
 #[tokio::test]
 async fn an_answer_of_a_bare_code_or_a_long_line_is_an_answer() {
-    assert_eq!(fate(Script { text: b"250\r\n", ..Script::default() }, "sent").await, "250");
-    assert_eq!(fate(Script { text: b"250 taken\n", ..Script::default() }, "sent").await, "250 taken");
     const LONG: [u8; 3_006] = {
         let mut line = [b'x'; 3_006];
         [line[0], line[1], line[2], line[3], line[3_004], line[3_005]] = *b"550 \r\n";
         line
     };
+    assert_eq!(fate(Script { text: b"250\r\n", ..Script::default() }, "sent").await, "250");
+    assert_eq!(fate(Script { text: b"250 taken\n", ..Script::default() }, "sent").await, "250 taken");
     assert!(fate(Script { text: &LONG, ..Script::default() }, "dead").await.starts_with("550 xxx"));
 }

@@ -56,8 +56,8 @@ impl Scripted {
         server
     }
 
-    pub(crate) fn url(&self) -> Option<SmtpUrl> {
-        Some(SmtpUrl::known(&format!("smtp://127.0.0.1:{}", self.port)))
+    pub(crate) fn url(&self) -> SmtpUrl {
+        SmtpUrl::known(format!("smtp://127.0.0.1:{}", self.port))
     }
 
     /// Answers otherwise from now on.
