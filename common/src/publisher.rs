@@ -109,7 +109,7 @@ impl Publisher {
         let refused = tokio::select! {
             biased;
             handed_over = self.hand_over(message, reply, &claimed, half_time) => match handed_over {
-                Ok(placed) => return Ok(Unconfirmed { answer, claimed, patience, span, placed }),
+                Ok(()) => return Ok(Unconfirmed { answer, claimed, patience, span }),
                 Err(error) => Err(error),
             },
             link = patience.ends() => Err(PublishError::not_sent(link)),
@@ -125,7 +125,7 @@ impl Publisher {
         reply: oneshot::Sender<Result<Confirmed, PublishError>>,
         claimed: &Arc<AtomicBool>,
         half_time: Instant,
-    ) -> Result<Arc<Placed>, PublishError> {
+    ) -> Result<(), PublishError> {
         let place = if message.mandatory {
             let gives_up = self.limits.when_blocked == WhenBlocked::GiveUp;
             Some(self.shares.place(&message, gives_up).await.ok_or(PublishError::Overloaded)?)
@@ -133,9 +133,8 @@ impl Publisher {
             None // Many queues or none may take it.
         };
         let message = Arc::new(Placed { message, place });
-        let request = Request { message: Arc::clone(&message), reply, claimed: Arc::clone(claimed), half_time };
-        self.requests.send(request).await.map_err(|_| PublishError::Closed)?;
-        Ok(message)
+        let request = Request { message, reply, claimed: Arc::clone(claimed), half_time };
+        self.requests.send(request).await.map_err(|_| PublishError::Closed)
     }
 
     /// How the publisher stands with its broker, now and as it changes.
@@ -157,7 +156,6 @@ pub struct Unconfirmed {
     claimed: Arc<AtomicBool>,
     patience: Patience,
     span: Span,
-    placed: Arc<Placed>,
 }
 
 impl Unconfirmed {
@@ -168,9 +166,6 @@ impl Unconfirmed {
             answer = &mut self.answer => answer.unwrap_or(Err(PublishError::Closed)),
             link = self.patience.ends() => Err(self.give_up(link)),
         };
-        if let (Ok(_), Some(place)) = (&result, &self.placed.place) {
-            place.confirmed();
-        }
         messaging::published(self.span, &result);
         result
     }

@@ -80,7 +80,8 @@ fn is_function(line: &str) -> bool {
 #[test]
 fn a_long_function_is_found() {
     let body = "        let _ = 1;\n".repeat(FUNCTION_LINES_MAX);
-    let text = format!("impl A {{\n    pub(crate) async fn long(&self) {{\n{body}    }}\n\n    fn short() {{\n    }}\n}}\n");
+    let text =
+        format!("impl A {{\n    pub(crate) async fn long(&self) {{\n{body}    }}\n\n    fn short() {{\n    }}\n}}\n");
     let faults = long_functions(&text);
     assert_eq!(faults, ["2: 62 lines; at most 60: pub(crate) async fn long(&self) {"]);
 }

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::door::Door;
 use super::flight::{Flight, Landed};
+use super::share::Place;
 use super::traffic::Counts;
 use super::{Confirmed, Link, Message, PublishError, Refusal, Request, chain};
 use crate::amqp;
@@ -217,7 +218,10 @@ impl Sending {
         };
         let result = match confirmation {
             // A message attached here is another one.
-            Confirmation::Ack(_) => Ok(Confirmed(())),
+            Confirmation::Ack(_) => {
+                request.message.place.iter().for_each(Place::confirmed);
+                Ok(Confirmed(()))
+            }
             Confirmation::Nack(_) => Err(PublishError::QueueFull {
                 exchange: request.message.exchange,
                 routing_key: request.message.routing_key.clone(),
