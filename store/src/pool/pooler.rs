@@ -49,7 +49,7 @@ async fn meets(first: &Connection, second: &Connection) -> Result<bool, StoreErr
     }
     let held = session(second).await?;
     let is_shared = held == before || session(first).await? != before;
-    second.batch_execute("rollback").await?;
+    second.batch_execute("commit").await?;
     Ok(is_shared)
 }
 

@@ -28,14 +28,17 @@ pub(crate) fn parse(text: &str) -> Result<Mailbox, SenderError> {
 #[derive(Debug, thiserror::Error)]
 pub enum SenderError {
     /// It is not a name and an address.
-    #[error("`from` of [mail] must be an address such as `Corner Café <rewards@cafe.example>`")]
+    #[error(
+        "mail.from must be an address such as `Corner Café <rewards@cafe.example>`; a name with other signs than \
+         letters stands in quotes: `\"Shop (Berlin)\" <rewards@shop.example>`"
+    )]
     Form(#[source] lettre::address::AddressError),
     /// Its address is none that a server could take.
-    #[error("the address in `from` of [mail] {0}")]
+    #[error("the address in mail.from {0}")]
     Address(Invalid),
     /// Most of the members' servers would refuse it, whatever the shop's own says.
     #[error(
-        "the part before the `@` in `from` of [mail] must be ASCII: mail servers without SMTPUTF8 take no other; \
+        "the part before the `@` in mail.from must be ASCII: mail servers without SMTPUTF8 take no other; \
          the domain and the name may have any letters"
     )]
     BeyondAscii,
@@ -66,7 +69,7 @@ impl Standing {
         if !self.refused.swap(true, Ordering::Relaxed) {
             error!(
                 %why,
-                "The mail server refuses the sender, so no mail goes; all wait. Set `from` of [mail] to an address that \
+                "The mail server refuses the sender, so no mail goes; all wait. Set mail.from to an address that \
                  it lets this user send from, or allow it there, and restart"
             );
         }
@@ -87,6 +90,6 @@ mod tests {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         let error = parse("Shop <rewärds@example.com>").expect_err("beyond ASCII").to_string();
-        assert!(error.contains("`from` of [mail] must be ASCII"), "{error}");
+        assert!(error.contains("mail.from must be ASCII"), "{error}");
     }
 }
