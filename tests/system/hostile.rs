@@ -34,12 +34,9 @@ async fn run(world: &World, args: &[&str]) -> Ended {
     ended
 }
 
-#[tokio::test]
-async fn nothing_that_others_sent_reaches_a_terminal_as_it_is() {
-    let world = World::start().await;
-    let constraint = format!("alter table ledger add constraint \"no {HOSTILE_TEXT}\u{1b}[2J\" check (points <> 13)");
-    world.execute(&constraint).await.expect("its owner can");
-    let worker = world.worker().await;
+/// A command that is applied and is returned, and three dead letters: the database refuses what the first holds, no queue
+/// takes the second, and the third is no command.
+async fn send_hostile(world: &World) -> Command {
     let (name, email) = (format!("Ann{HOSTILE_TEXT}").parse().ok(), ADDRESS.parse().ok());
     world.ask("ann", Action::Enroll { email, name }).await;
     let mut told = earn("ann");
@@ -53,6 +50,16 @@ async fn nothing_that_others_sent_reaches_a_terminal_as_it_is() {
     world.send(&with_headers(Raw::of(&earn("ann")).with_key(HOSTILE))).await;
     world.send(&with_headers(Raw::of(&earn("ann")).with_body(HOSTILE))).await;
     world.settled().await;
+    told
+}
+
+#[tokio::test]
+async fn nothing_that_others_sent_reaches_a_terminal_as_it_is() {
+    let world = World::start().await;
+    let constraint = format!("alter table ledger add constraint \"no {HOSTILE_TEXT}\u{1b}[2J\" check (points <> 13)");
+    world.execute(&constraint).await.expect("its owner can");
+    let worker = world.worker().await;
+    let told = send_hostile(&world).await;
     let listed = world.operate(&["dead-letters", "list"]).await.json;
     let ids: Vec<String> =
         listed.as_array().expect("a list").iter().map(|it| it["dead_letter_id"].to_string()).collect();

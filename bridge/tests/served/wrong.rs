@@ -78,6 +78,13 @@ async fn every_field_of_a_command_is_named_when_it_is_wrong() {
         let twice = format!("{{\"{field}\":{known_value},\"{field}\":{known_value}}}");
         names(&bridge, "POST", "/v1/commands", &[v1::JSON], &twice, field).await;
     }
+    assert_eq!(world.waiting_commands().await, 0, "nothing was published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_missing_or_out_of_place_is_named() {
+    let world = World::start("misplaced_fields").await;
+    let bridge = world.bridge(Limits::default()).await;
     for field in ["v", "member_id", "type", "points"] {
         let body = command("ann", r#""type":"earn","points":5"#);
         let part = match field {

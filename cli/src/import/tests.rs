@@ -31,8 +31,7 @@ fn read(name: &str, content: &[u8], flags: &[&str]) -> anyhow::Result<Chunk> {
 /// Reads at the end of 2026.
 fn reader(import: &Import) -> anyhow::Result<Reader> {
     let addresses = if import.enroll { Addresses::read(import.open()?)? } else { Addresses::default() };
-    let now = "2026-12-31T12:00:00Z".parse()?;
-    let name = import.name()?;
+    let (name, now) = (import.name()?, "2026-12-31T12:00:00Z".parse()?);
     Ok(Reader::new(import.open()?, Wanted { name: &name, enrol: import.enroll, sources: true, now, addresses }))
 }
 

@@ -37,6 +37,10 @@ fn good(command_type: CommandType) -> Map<String, Value> {
 
 /// Values near the bounds of every field.
 fn known_values() -> Vec<Value> {
+    [numbers_and_ids(), texts()].concat()
+}
+
+fn numbers_and_ids() -> Vec<Value> {
     let id = "019A8F2E-6D1C-7C3A-9B1E-2F4C8A6D0E11";
     vec![
         json!(1),
@@ -62,6 +66,11 @@ fn known_values() -> Vec<Value> {
         json!(format!("{{{}}}", id.replace('-', ""))),
         json!(id.replacen('-', "", 1)),
         json!(id.to_lowercase()),
+    ]
+}
+
+fn texts() -> Vec<Value> {
+    vec![
         json!(""),
         json!(" "),
         json!("a\n"),
