@@ -43,7 +43,7 @@ pub(crate) fn say(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Something beside the answer, on standard error: as it is, without a break at its end.
+/// Something beside the answer, on standard error, without a break of ours at its end.
 pub(crate) fn note(text: &str) -> io::Result<()> {
     let mut stderr = io::stderr();
     write!(stderr, "{}", visible::lines(text))?;

@@ -34,8 +34,8 @@ use management::Management;
 /// Repeating it changes nothing. A queue that stands with other arguments is never changed: the broker refuses, and
 /// somebody has to decide what becomes of its messages. The rungs of the mails' retry ladder come from loyalty.toml. A
 /// rung that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it is
-/// empty; that takes the management API and a loyalty.toml. Restart the workers with the new ladder. The exchange for events is made if
-/// loyalty.toml switches them on, and never removed.
+/// empty; that takes the management API and a loyalty.toml. Restart the workers with the new ladder. The exchange for
+/// events is made if loyalty.toml switches them on, and never removed.
 ///
 /// --check changes nothing. With the management API (--management-url) it compares every argument, binding and policy
 /// and the state of each queue, and warns of versions with known faults; without, what AMQP shows of it.

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
@@ -26,9 +27,6 @@ pub const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Seconds between signs of life, unless the URL says otherwise (`?heartbeat=`). The broker's own 60 would let a
 /// vanished peer go unnoticed for two minutes.
 const HEARTBEAT_SECONDS: u16 = 10;
-
-/// AMQP's reply code for a close that was meant.
-const REPLY_SUCCESS: u16 = 200;
 
 /// Opens a connection. Recovery is left off: its owner drops a broken connection with all that hung on it and builds
 /// a new one, since a half-recovered channel can lose prefetch or acknowledge the wrong message.

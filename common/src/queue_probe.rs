@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ErrorKind};
@@ -16,9 +17,6 @@ use crate::secret::SecretUrl;
 
 /// How long one answer may take. They take a millisecond.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// AMQP's reply code for a close that was meant.
-const REPLY_SUCCESS: u16 = 200;
 
 /// What a queue says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 //! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
 //! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes by a
 //! `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which queue is out.
-//! The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`. `keeper` stores what nobody could use, and `sweep` what has waited too long; `lookout` reads what waits, for the
-//! [`metrics`]. For an operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
+//! The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`. `keeper` stores what nobody
+//! could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator,
+//! [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
 mod announcer;
 pub mod batching;

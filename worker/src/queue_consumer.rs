@@ -3,7 +3,8 @@
 //! RabbitMQ answers who consumes a quorum queue without a leader with an internal error, which ends the connection with
 //! all that hangs on it. So a queue that could not be consumed is tried again on a connection of its own, and stays on
 //! it until the session ends; on the connection that all share, each queue is tried once only, at the beginning.
-//! Nothing here acknowledges: who holds a delivery holds its [`Hold`] too, and tells by it when the channel is of no use.
+//! What becomes of a delivery is not decided here: who has it acknowledges it by its [`Hold`], which tells its queue when
+//! the channel is of no use.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Connection, Consumer, ErrorKind};
@@ -40,9 +42,6 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a channel that is of no use may take to close. Nobody waits for it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// AMQP's reply code for a close that was meant.
-const REPLY_SUCCESS: u16 = 200;
 
 /// The connections of one session: one that all queues share, and one for each queue that has been out.
 pub(crate) struct Connections<'a> {

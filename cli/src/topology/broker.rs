@@ -3,15 +3,13 @@
 
 use anyhow::Context as _;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind};
 use loyalty_common::topology::{Argument, Exchange, Harm, Queue, Topology, field_table};
 
 use super::difference::{Difference, Kind};
-
-/// AMQP's reply code for a close that was meant.
-const REPLY_SUCCESS: u16 = 200;
 
 /// What cannot be seen this way, and what would show it.
 pub(super) const NOT_SEEN: [&str; 6] = [
