@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout_at};
 
 /// The commands under way. As many as requests may be, and the lines of the batches among them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flying(Arc<Sky>);
+pub(crate) struct Flying(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Sky {
+struct Shared {
     keys: Mutex<HashSet<Key>>,
     /// Rung whenever one leaves.
     left: Notify,
@@ -34,8 +34,7 @@ impl Flying {
         let deadline = Instant::now() + patience;
         loop {
             // Listening begins before looking, so that nobody leaves unheard in between.
-            let mut left = std::pin::pin!(self.0.left.notified());
-            left.as_mut().enable();
+            let left = self.0.left.notified();
             if let Some(entered) = self.enter(key) {
                 return Some(entered);
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use loyalty_common::backoff::{Backoff, Proof};
 use loyalty_common::publisher::chain;
-use loyalty_common::queue_probe::{ProbeError, QueueProbe, Standing};
+use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::{Partition, closed_set};
 use loyalty_producer::{Confirmed, Link, PublishError, SecretUrl};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -88,7 +88,7 @@ impl PartitionProbe {
             Err(PublishError::Unroutable { .. }) => Some(Why::Unroutable),
             Err(PublishError::QueueFull { .. }) => Some(Why::Full),
             Err(PublishError::TimedOut { link: Link::Up }) => Some(Why::Unconfirmed),
-            // These are about all partitions.
+            // These are about all partitions, or follow from a queue that is noted already.
             Err(_) => return,
         };
         self.known.update(|states| states.entry(partition).or_default().by_fate = why.map(|why| (why, Instant::now())));
@@ -149,7 +149,7 @@ impl Known {
         loop {
             ticks.tick().await;
             match probe.ask(Partition::all().map(|partition| (partition, partition.queue()))).await {
-                Ok(standings) => self.read(&standings),
+                Ok(statuses) => self.read(&statuses),
                 Err(error) => {
                     probe.close().await;
                     return Err(error);
@@ -159,19 +159,19 @@ impl Known {
         }
     }
 
-    fn read(&self, standings: &[(Partition, Standing)]) {
+    fn read(&self, statuses: &[(Partition, QueueStatus)]) {
         const CONFIRMED_BY: u32 = 2;
-        let taken = standings.iter().any(|(_, standing)| matches!(standing, Standing::Stands { consumers: 1.. }));
+        let taken = statuses.iter().any(|(_, status)| matches!(status, QueueStatus::Exists { consumers: 1.. }));
         self.update(|states| {
-            for (partition, standing) in standings {
+            for (partition, status) in statuses {
                 let state = states.entry(*partition).or_default();
-                let not_taken = taken && *standing == Standing::Stands { consumers: 0 };
+                let not_taken = taken && *status == QueueStatus::Exists { consumers: 0 };
                 state.without_consumer = if not_taken { state.without_consumer.saturating_add(1) } else { 0 };
-                state.by_asking = match standing {
-                    Standing::Stands { .. } if state.without_consumer >= CONFIRMED_BY => Some(Why::NotTaken),
-                    Standing::Stands { .. } | Standing::NotTold => None,
-                    Standing::Missing => Some(Why::Missing),
-                    Standing::NoAnswer => Some(Why::NoAnswer),
+                state.by_asking = match status {
+                    QueueStatus::Exists { .. } if state.without_consumer >= CONFIRMED_BY => Some(Why::NotTaken),
+                    QueueStatus::Exists { .. } | QueueStatus::NotTold => None,
+                    QueueStatus::Missing => Some(Why::Missing),
+                    QueueStatus::NoAnswer => Some(Why::NoAnswer),
                 };
             }
         });
@@ -213,8 +213,8 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn all_with(consumers: u32, three: Standing) -> Vec<(Partition, Standing)> {
-        let of = |partition: Partition| if partition.number() == 3 { three } else { Standing::Stands { consumers } };
+    fn all_with(consumers: u32, three: QueueStatus) -> Vec<(Partition, QueueStatus)> {
+        let of = |partition: Partition| if partition.number() == 3 { three } else { QueueStatus::Exists { consumers } };
         Partition::all().map(|partition| (partition, of(partition))).collect()
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn that_nobody_takes_a_partition_counts_the_second_time_and_only_while_others_are_taken() {
         let known = Known::default();
         let out = || known.out().iter().map(ToString::to_string).collect::<Vec<_>>();
-        let nobody = Standing::Stands { consumers: 0 };
+        let nobody = QueueStatus::Exists { consumers: 0 };
         known.read(&all_with(0, nobody));
         known.read(&all_with(0, nobody));
         assert_eq!(out(), [""; 0], "no worker runs at all");
@@ -230,9 +230,9 @@ mod tests {
         assert_eq!(out(), [""; 0], "a worker may be starting");
         known.read(&all_with(1, nobody));
         assert_eq!(out(), ["partition 03: no worker takes its commands, those of others are taken"]);
-        known.read(&all_with(1, Standing::Missing));
+        known.read(&all_with(1, QueueStatus::Missing));
         assert_eq!(out(), ["partition 03: its queue is missing; run `loyalty topology`"]);
-        known.read(&all_with(1, Standing::NotTold));
+        known.read(&all_with(1, QueueStatus::NotTold));
         assert_eq!(out(), [""; 0]);
     }
 }

@@ -20,10 +20,6 @@ use attempt::Attempt;
 /// How long connecting may take, login included. A firewall that drops packets would hold us for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long opening the channels and consumers of a session may take. A queue without a majority of its nodes does not
-/// answer.
-pub const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// Seconds between signs of life, unless the URL says otherwise (`?heartbeat=`). The broker's own 60 would let a
 /// vanished peer go unnoticed for two minutes.
 const HEARTBEAT_SECONDS: u16 = 10;

@@ -20,9 +20,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a queue says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It stands, and has so many consumers; none, also if it has no leader to ask.
-    Stands {
+pub enum QueueStatus {
+    /// It exists, and has so many consumers; none, also if it has no leader to ask.
+    Exists {
         /// Those that stand ready included.
         consumers: u32,
     },
@@ -64,24 +64,24 @@ impl QueueProbe {
     pub async fn ask<T>(
         &self,
         queues: impl IntoIterator<Item = (T, String)>,
-    ) -> Result<Vec<(T, Standing)>, ProbeError> {
+    ) -> Result<Vec<(T, QueueStatus)>, ProbeError> {
         let mut answers = Vec::new();
         let mut channel = self.channel().await?;
         for (of, queue) in queues {
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
             let asking = channel.queue_declare(queue.into(), options, FieldTable::default());
             let answer = timeout(ANSWER_TIMEOUT, amqp::while_connected(&self.connection, asking)).await;
-            let standing = match answer {
-                Ok(Ok(Ok(queue))) => Standing::Stands { consumers: queue.consumer_count() },
+            let status = match answer {
+                Ok(Ok(Ok(queue))) => QueueStatus::Exists { consumers: queue.consumer_count() },
                 Ok(Ok(Err(error)) | Err(error)) => refused(error)?,
-                Err(_) => Standing::NoAnswer,
+                Err(_) => QueueStatus::NoAnswer,
             };
-            if !matches!(standing, Standing::Stands { .. }) {
+            if !matches!(status, QueueStatus::Exists { .. }) {
                 // A refusal has closed the channel; one that waits for its answer is of no use either.
                 tokio::spawn(close(channel));
                 channel = self.channel().await?;
             }
-            answers.push((of, standing));
+            answers.push((of, status));
         }
         // A channel of its own for each time: what the broker keeps of one does not grow.
         close(channel).await;
@@ -99,11 +99,11 @@ impl QueueProbe {
     }
 }
 
-fn refused(error: lapin::Error) -> Result<Standing, ProbeError> {
+fn refused(error: lapin::Error) -> Result<QueueStatus, ProbeError> {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) => match refusal.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Ok(Standing::Missing),
-            AMQPErrorKind::Soft(_) => Ok(Standing::NotTold),
+            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Ok(QueueStatus::Missing),
+            AMQPErrorKind::Soft(_) => Ok(QueueStatus::NotTold),
             AMQPErrorKind::Hard(_) => Err(ProbeError::Lost(error)),
         },
         _ => Err(ProbeError::Lost(error)),

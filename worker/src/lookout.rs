@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use loyalty_common::amqp::{self, ConnectError};
@@ -149,13 +150,10 @@ impl QueueReader {
             }
         }
         // A channel of its own for each reading: what the broker keeps of one does not grow.
-        let _ = channel.close(CLOSED_IN_ORDER, "done".into()).await;
+        let _ = channel.close(REPLY_SUCCESS, "done".into()).await;
         Ok(depths)
     }
 }
-
-/// AMQP's reply code for a close that was meant.
-const CLOSED_IN_ORDER: u16 = 200;
 
 async fn depth(channel: &Channel, name: &str) -> Result<QueueDepth, lapin::Error> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };

@@ -46,11 +46,11 @@ pub enum SenderError {
 
 /// Whether the server takes mails of our sender, as far as we know.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct SenderStatus {
     refused: AtomicBool,
 }
 
-impl Standing {
+impl SenderStatus {
     /// Takes note of an answer to `MAIL FROM`, and tells when it is not what it was.
     pub(crate) fn note(&self, answer: &Result<Reply, (Phase, Failure)>) {
         match answer.as_ref().map_err(|(phase, failure)| judge(*phase, failure)) {

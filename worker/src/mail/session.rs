@@ -5,6 +5,7 @@
 //! and its row says what became of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -27,6 +28,9 @@ use tracing::info;
 use super::delivery::{DeliveryError, Handled, Office};
 use crate::queue_consumer::why;
 use crate::queue_states::{QueueStates, Why};
+
+/// How long asking for the rungs and consuming the queue may take. A queue without a leader does not answer.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a session works with.
 pub(crate) struct Session<'a> {
@@ -55,7 +59,7 @@ pub(crate) enum SessionError {
     Ask { queue: String, source: lapin::Error },
     #[error("could not consume {}; is the topology declared?", topology::EMAILS)]
     Consume(#[source] lapin::Error),
-    #[error("RabbitMQ did not let mails be consumed within 15 seconds")]
+    #[error("RabbitMQ did not let mails be consumed within {} seconds", OPEN_TIMEOUT.as_secs())]
     Slow,
     #[error("deliveries of mails broke off")]
     Delivery(#[source] lapin::Error),
@@ -97,7 +101,7 @@ impl Session<'_> {
         shutdown: &CancellationToken,
         proof: &Proof,
     ) -> Result<(), SessionError> {
-        let opening = tokio::time::timeout(amqp::OPEN_TIMEOUT, self.open(connection));
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.open(connection));
         let Some(opened) = shutdown.run_until_cancelled(opening).await else {
             return Ok(());
         };

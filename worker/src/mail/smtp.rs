@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::dialogue::{Dialogue, Offers};
 use super::outcome::{Failure, Note, Outcome, Phase, judge};
 use super::reply::{Reply, Severity};
-use super::sender::Standing;
+use super::sender::SenderStatus;
 use super::server::Server;
 
 /// Finding, reaching and greeting the server, TLS and login, all told. Servers that make strangers wait for their
@@ -42,7 +42,7 @@ pub(crate) struct Smtp {
     text_limit: Duration,
     parked: Mutex<Vec<Parked>>,
     /// Whether the server takes mails of our sender, as far as we know.
-    standing: Standing,
+    sender: SenderStatus,
 }
 
 struct Parked {
@@ -52,7 +52,13 @@ struct Parked {
 
 impl Smtp {
     pub(crate) fn new(server: Server, text_limit: Duration) -> Self {
-        Self { server, hello: ClientId::default(), text_limit, parked: Mutex::default(), standing: Standing::default() }
+        Self {
+            server,
+            hello: ClientId::default(),
+            text_limit,
+            parked: Mutex::default(),
+            sender: SenderStatus::default(),
+        }
     }
 
     /// Where it is.
@@ -108,7 +114,7 @@ impl Smtp {
         let mail = Mail::new(envelope.from().cloned(), parameters);
         let asked = until(deadline, connection.command(mail, Severity::Done)).await;
         let asked = asked.map_err(|failure| (phase_of_sender(&failure, plain), failure));
-        self.standing.note(&asked);
+        self.sender.note(&asked);
         asked?;
         for recipient in envelope.to() {
             let asking = connection.command(Rcpt::new(recipient.clone(), Vec::new()), Severity::Done);
