@@ -137,7 +137,7 @@ fn not_confirmed(error: &PublishError) -> Result<Pending, Problem> {
     match error {
         PublishError::Unroutable { .. } => Err(no_topology()),
         PublishError::Refused { refusal } => Err(refused(refusal)),
-        PublishError::QueueFull { .. } => Err(not_sent(Code::QueueFull, "the queue is full")),
+        PublishError::QueueFull { .. } => Err(not_sent(Code::QueueFull, "the queue is full, or has no leader")),
         PublishError::Blocked { .. } => Err(blocked()),
         PublishError::Disconnected { .. } => Err(away()),
         PublishError::Overloaded => Err(not_sent(Code::Busy, "the queue takes commands too slowly")),

@@ -62,7 +62,7 @@ closed_set! {
         BrokerAway = "broker_away",
         /// The broker is short of memory or disk.
         BrokerBlocked = "broker_blocked",
-        /// The command's queue is full: the workers are far behind.
+        /// The command's queue is full, since the workers are far behind, or has no leader.
         QueueFull = "queue_full",
         /// The broker refuses what is published.
         PublishRefused = "publish_refused",
@@ -102,7 +102,7 @@ impl Code {
             Self::Busy => "too much is under way here; nothing was done",
             Self::BrokerAway => "the queue cannot be reached; nothing was done",
             Self::BrokerBlocked => "the queue's server is short of memory or disk; nothing was done",
-            Self::QueueFull => "the command's queue is full; nothing was done",
+            Self::QueueFull => "the command's queue is full or has no leader; nothing was done",
             Self::PublishRefused => "the queue's server refuses what this bridge publishes; nothing was done",
             Self::NoTopology => "the queues are not set up; nothing was done",
             Self::DatabaseAway => "the database cannot be asked at present",

@@ -202,8 +202,8 @@ fn publish_command() -> Tree {
         "action" => "send",
         "title" => "Publish a command",
         "description" => "With publisher confirms: only a confirmed message is promised to be applied. A nack says \
-            that the queue is full; a return, that the exchanges and queues are not complete; no confirm in time says \
-            nothing: send it again under the same id.",
+            that the queue is full or has no leader; a return, that the exchanges and queues are not complete; no confirm \
+            in time says nothing: send it again under the same id.",
         "channel" => reference(&format!("channels/{}", exchange_id(topology::COMMANDS))),
         "bindings" => object! {
             "amqp" => object! {
