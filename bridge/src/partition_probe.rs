@@ -21,6 +21,10 @@ use tracing::{debug, info, warn};
 /// Between two readings: an operator who looks at `/readyz` sees what is of now.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// The same while we may not ask: brokers before 4.3.1 let only who may declare queues ask for them. Rarely enough that
+/// the refusals do not fill the broker's log, often enough that a right that was given is used.
+const NOT_TOLD_INTERVAL: Duration = Duration::from_secs(600);
+
 /// How long the fate of a command speaks for its partition. Then nobody has tried for a while, and nothing is known.
 const SPEAKS_FOR: Duration = Duration::from_secs(60);
 
@@ -149,7 +153,12 @@ impl Known {
         loop {
             ticks.tick().await;
             match probe.ask(Partition::all().map(|partition| (partition, partition.queue()))).await {
-                Ok(statuses) => self.read(&statuses),
+                Ok(statuses) => {
+                    self.read(&statuses);
+                    if statuses.iter().all(|(_, status)| *status == QueueStatus::NotTold) {
+                        tokio::time::sleep(NOT_TOLD_INTERVAL).await;
+                    }
+                }
                 Err(error) => {
                     probe.close().await;
                     return Err(error);

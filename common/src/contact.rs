@@ -25,7 +25,8 @@ impl<T> Change<T> {
         }
     }
 
-    pub(crate) const fn is_keep(&self) -> bool {
+    /// Whether it changes nothing.
+    pub const fn is_keep(&self) -> bool {
         matches!(self, Self::Keep)
     }
 }

@@ -67,7 +67,8 @@ impl QueueProbe {
     ) -> Result<Vec<(T, QueueStatus)>, ProbeError> {
         let mut answers = Vec::new();
         let mut channel = self.channel().await?;
-        for (of, queue) in queues {
+        let mut queues = queues.into_iter();
+        while let Some((of, queue)) = queues.next() {
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
             let asking = channel.queue_declare(queue.into(), options, FieldTable::default());
             let answer = timeout(ANSWER_TIMEOUT, amqp::while_connected(&self.connection, asking)).await;
@@ -76,6 +77,13 @@ impl QueueProbe {
                 Ok(Ok(Err(error)) | Err(error)) => refused(error)?,
                 Err(_) => QueueStatus::NoAnswer,
             };
+            // Who may not ask for one may not ask for the others, and each refusal is an error in the broker's log.
+            if status == QueueStatus::NotTold {
+                tokio::spawn(close(channel));
+                answers.push((of, status));
+                answers.extend(queues.map(|(of, _)| (of, QueueStatus::NotTold)));
+                return Ok(answers);
+            }
             if !matches!(status, QueueStatus::Exists { .. }) {
                 // A refusal has closed the channel; one that waits for its answer is of no use either.
                 tokio::spawn(close(channel));

@@ -141,6 +141,9 @@ impl Broker {
 
     /// Gives the parts of the product, and who works with it, what they need in a virtual host, and no more.
     async fn grant(&self, vhost: &str) {
+        // One at a time: a broker that is told the same user twice at once refuses one of them.
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _turn = TURN.lock().await;
         for part in Part::ALL {
             self.manage("PUT", &format!("/api/users/{part}"), Some(&least::user())).await;
             self.permit(vhost, part, &part.permissions()).await;

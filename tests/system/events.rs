@@ -1,7 +1,7 @@
 //! What other systems hear of: each event once it is true, in order per member, and nothing that is nobody's business.
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use loyalty_common::{Action, EventType};
+use loyalty_common::{Action, Change, ContactUpdate, EventType};
 use loyalty_tests::listening::Heard;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{Setup, World, eventually};
@@ -29,6 +29,8 @@ async fn each_kind_of_event_is_told_with_what_it_says() {
     world.publish(&enrolment).await; // A repeat is nothing new.
     world.spend("ann", 200).await;
     let refused = world.spend("ann", 5_000).await;
+    let update = ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change");
+    world.ask("ann", Action::Update(update)).await;
     world.exit("ann").await;
     world.terminate("ann").await;
     world.settled().await;
@@ -42,8 +44,9 @@ async fn each_kind_of_event_is_told_with_what_it_says() {
         "reward.granted 2: 0 = 1200 of 1200",
         "points.spent 3: -200 = 1000 of 1200",
         "command.refused 4: 0 = 1000 of 1200",
-        "member.exited 5: -1000 = 0 of 1200",
-        "member.terminated 6: 0 = 0 of 1200",
+        "member.updated 5: 0 = 1000 of 1200",
+        "member.exited 6: -1000 = 0 of 1200",
+        "member.terminated 7: 0 = 0 of 1200",
     ];
     assert_eq!(story(&of_ann), expected);
     assert!(EventType::ALL.iter().all(|kind| of_ann.iter().any(|it| it.key == kind.as_str())), "every kind is told");

@@ -207,6 +207,10 @@ impl<'a> Fold<'a> {
             }
             Action::Update(update) => {
                 let Contact { email, name, .. } = member.account.contact.clone();
+                if !update.email().is_keep() && email.is_there() || !update.name().is_keep() && name.is_there() {
+                    // The key goes with what it tells of; the ledger's older hashes cannot be compared any more.
+                    member.account.contact.key = None;
+                }
                 let email = email.changed(update.email(), EmailAddress::expose);
                 let name = name.changed(update.name(), Text::as_str);
                 self.write_contact(&command.member_id, email, name);

@@ -33,6 +33,10 @@ use crate::supervise::supervise;
 /// Between two readings. A third of the interval at which Prometheus usually asks, so that what it gets is of now.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// The same while we may not ask: brokers before 4.3.1 let only who may declare queues ask for them. Rarely enough that
+/// the refusals do not fill the broker's log, often enough that a right that was given is used.
+const NOT_TOLD_INTERVAL: Duration = Duration::from_secs(600);
+
 /// How long a statement of a reading may run. They take milliseconds; a database that needs longer has other work.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -121,15 +125,21 @@ impl QueueReader {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             let read = timeout(QUEUES_TIMEOUT, self.read(connection)).await.map_err(|_| QueuesError::Slow)??;
-            self.latest.set(Some(read));
             proof.worked();
+            let Some(depths) = read else {
+                self.latest.set(None);
+                let waiting = tokio::time::sleep(NOT_TOLD_INTERVAL);
+                shutdown.run_until_cancelled(waiting).await;
+                continue;
+            };
+            self.latest.set(Some(depths));
         }
         Ok(())
     }
 
-    /// All queues that can be asked for. A question that is refused (no such queue, no right to ask) closes its
-    /// channel, and the queue is left out.
-    async fn read(&self, connection: &Connection) -> Result<Vec<QueueDepth>, QueuesError> {
+    /// All queues that are there; none, if the worker may not ask for them. A question that is refused closes its
+    /// channel.
+    async fn read(&self, connection: &Connection) -> Result<Option<Vec<QueueDepth>>, QueuesError> {
         let mut depths = Vec::with_capacity(self.names.len());
         let mut channel = connection.create_channel().await.map_err(QueuesError::Channel)?;
         for name in &self.names {
@@ -141,6 +151,8 @@ impl QueueReader {
                         self.states.in_use(name);
                     }
                 }
+                // Who may not ask for one may not ask for the others, and each refusal is an error in the broker's log.
+                Err(error) if why(&error) == Why::Refused => return Ok(None),
                 Err(error) => {
                     if Rung::of_queue(name).is_some() && why(&error) == Why::Missing {
                         self.states.goes_out(name, Why::Missing, &chain(&error));
@@ -151,7 +163,7 @@ impl QueueReader {
         }
         // A channel of its own for each reading: what the broker keeps of one does not grow.
         let _ = channel.close(REPLY_SUCCESS, "done".into()).await;
-        Ok(depths)
+        Ok(Some(depths))
     }
 }
 

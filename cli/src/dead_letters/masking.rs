@@ -35,6 +35,9 @@ pub(super) fn text(text: &str) -> String {
 
 /// A body: JSON, a form, or anything else.
 pub(super) fn body(body: &str) -> String {
+    if let Some(masked) = serde_json::from_str(body).ok().filter(nests_personal).map(|value| headers(&value)) {
+        return text(&masked.to_string());
+    }
     if JSON_FIELD.is_match(body) {
         let masked = JSON_FIELD.replace_all(body, |field: &Captures<'_>| {
             let name: String = serde_json::from_str(&field[1]).unwrap_or_else(|_| field[1].to_owned());
@@ -69,11 +72,25 @@ pub(super) fn headers(headers: &Value) -> Value {
             let shown = fields.iter().map(|(name, value)| match value {
                 Value::String(value) if is_personal(name) => (text(name), Value::String(personal(value))),
                 Value::Number(_) if is_personal(name) => (text(name), Value::String(HIDDEN.to_owned())),
+                Value::Array(_) | Value::Object(_) if is_personal(name) => {
+                    (text(name), Value::String(HIDDEN.to_owned()))
+                }
                 other => (text(name), self::headers(other)),
             });
             Value::Object(shown.collect::<Map<String, Value>>())
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => headers.clone(),
+    }
+}
+
+/// Whether a list or an object stands where something personal does, which only a parser takes apart.
+fn nests_personal(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(nests_personal),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            (value.is_array() || value.is_object()) && (is_personal(name) || nests_personal(value))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -112,13 +129,18 @@ mod tests {
             r#"{"reason":"order 991","note":"ann@example.com"}"#,
             r#"{"reason":"order 991","note":"a***@example.com"}"#,
         );
+        check(
+            r#"{"member_id":"ann","name":{"first":"Ann","last":"Smith"},"others":[{"phones":["030 123"]}]}"#,
+            r#"{"member_id":"ann","name":"***","others":[{"phones":"***"}]}"#,
+        );
     }
 
     #[test]
     fn names_of_headers_are_texts_like_their_values() {
-        let given = json!({ "ann@example.com": 1, "x": ["bob@example.com"], "user_name": "Ann", "d": { "phone": 5 } });
+        let given =
+            json!({ "ann@example.com": 1, "x": ["bob@example.com"], "user_names": ["Ann"], "d": { "phone": 5 } });
         let shown =
-            json!({ "a***@example.com": 1, "x": ["b***@example.com"], "user_name": "***", "d": { "phone": "***" } });
+            json!({ "a***@example.com": 1, "x": ["b***@example.com"], "user_names": "***", "d": { "phone": "***" } });
         assert_eq!(headers(&given), shown);
     }
 }

@@ -21,6 +21,8 @@ enum State {
     Quoted,
     /// Behind a quote that closed the field, unless a second one makes it a quote of the text.
     QuoteSeen,
+    /// Behind a closed field and blanks: only the field's end may follow.
+    Closed,
 }
 
 /// Splits one record.
@@ -63,10 +65,12 @@ impl Splitter {
             (State::FieldBegins, b'"') => State::Quoted,
             (State::Quoted, b'"') => State::QuoteSeen,
             (State::QuoteSeen, b'"') | (State::Quoted, _) => self.keep(byte, State::Quoted),
-            (State::FieldBegins | State::Plain | State::QuoteSeen, byte) if byte == self.delimiter => self.end_field(),
+            (State::FieldBegins | State::Plain | State::QuoteSeen | State::Closed, byte) if byte == self.delimiter => {
+                self.end_field()
+            }
             (State::FieldBegins | State::Plain, _) => self.keep(byte, State::Plain),
-            (State::QuoteSeen, b' ' | b'\t') => State::QuoteSeen,
-            (State::QuoteSeen, _) => return false,
+            (State::QuoteSeen | State::Closed, b' ' | b'\t') => State::Closed,
+            (State::QuoteSeen | State::Closed, _) => return false,
         };
         true
     }
@@ -117,6 +121,8 @@ mod tests {
         check(r#"5" pipe,c"#, &[r#"5" pipe"#, "c"]);
         check(r#""a" ,c"#, &["a", "c"]);
         assert_eq!(split(r#""a"b,c"#), Err(Progress::Broken));
+        assert_eq!(split(r#""a" "b",c"#), Err(Progress::Broken));
+        assert_eq!(split("\"a\" \t,c"), Ok(vec!["a".to_owned(), "c".to_owned()]));
         assert_eq!(split(r#"a,"oops"#), Err(Progress::Open));
     }
 

@@ -83,6 +83,9 @@ impl Shares {
     /// Waits for a place for a message. None: its queue is stuck, and `gives_up` says not to wait for it.
     pub(super) async fn place(&self, message: &Message, gives_up: bool) -> Option<Place> {
         let share = self.share(message);
+        if share.places.available_permits() == self.each {
+            share.heard(); // Nothing was on its way: the silence of an idle queue says nothing.
+        }
         let waiting = Arc::clone(&share.places).acquire_owned();
         let permit = tokio::select! {
             biased;
@@ -107,6 +110,11 @@ impl Shares {
 }
 
 impl Share {
+    /// Its silence counts from now on.
+    fn heard(&self) {
+        *self.confirmed_at.lock().expect("nobody panics while holding it") = Instant::now();
+    }
+
     /// Returns when all places are taken and nothing was confirmed for a while.
     async fn is_silent(&self) {
         let mut looks = interval(LOOK_INTERVAL);
@@ -123,7 +131,7 @@ impl Share {
 impl Place {
     /// The message was confirmed: its queue works.
     pub(super) fn confirmed(&self) {
-        *self.share.confirmed_at.lock().expect("nobody panics while holding it") = Instant::now();
+        self.share.heard();
     }
 }
 
@@ -152,6 +160,24 @@ mod tests {
 
         taken.pop().expect("one of them").confirmed();
         assert!(shares.place(&to("03"), true).await.is_some(), "it works again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_was_idle_is_not_taken_for_one_that_is_stuck() {
+        let shares = Shares::of(&Limits { when_blocked: WhenBlocked::GiveUp, ..Limits::default() });
+        shares.place(&to("03"), true).await.expect("a place").confirmed();
+        tokio::time::advance(SILENT_AFTER * 60).await;
+        let mut taken = Vec::new();
+        for _ in 0..ANSWERS_OWED_MAX {
+            taken.push(shares.place(&to("03"), true).await.expect("a place"));
+        }
+        let confirm = async {
+            tokio::time::sleep(LOOK_INTERVAL / 2).await;
+            taken.pop().expect("one of them").confirmed();
+        };
+        let message = to("03");
+        let (placed, ()) = tokio::join!(shares.place(&message, true), confirm);
+        assert!(placed.is_some(), "its first confirm is on its way");
     }
 
     #[tokio::test]

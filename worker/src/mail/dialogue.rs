@@ -115,6 +115,10 @@ impl Dialogue {
     async fn secured(mut self, server: &Server, hello: &ClientId) -> Result<Self, Failure> {
         let tls = match &server.security {
             Security::Off | Security::Implicit(_) => return Ok(self),
+            Security::Opportunistic(_) if !self.offers.starttls && server.credentials.is_some() => {
+                let error = "the server does not offer STARTTLS, and a password is not sent in the clear";
+                return Err(Failure::Broken(error.to_owned()));
+            }
             Security::Opportunistic(_) if !self.offers.starttls => return Ok(self),
             Security::Required(_) if !self.offers.starttls => {
                 return Err(Failure::Broken("STARTTLS is required, and the server does not offer it".to_owned()));

@@ -25,7 +25,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// All names.
-    pub(crate) const NAMES: [&str; 4] = ["sent", "passing", "permanent", "unknown"];
+    pub(crate) const NAMES: [&str; 5] = ["sent", "passing", "sender_refused", "permanent", "unknown"];
 
     /// The outcome's name among the figures.
     pub(crate) const fn name(&self) -> &'static str {

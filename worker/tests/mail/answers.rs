@@ -1,5 +1,7 @@
 //! Mail servers that answer as the standard does not foresee, or as few do.
 
+use loyalty_worker::mail::SmtpUrl;
+
 use crate::script::{Script, Scripted};
 use crate::world::{MailRow, World};
 
@@ -68,4 +70,21 @@ async fn an_answer_of_a_bare_code_or_a_long_line_is_an_answer() {
     assert_eq!(fate(Script { text: b"250\r\n", ..Script::default() }, "sent").await, "250");
     assert_eq!(fate(Script { text: b"250 taken\n", ..Script::default() }, "sent").await, "250 taken");
     assert!(fate(Script { text: &LONG, ..Script::default() }, "dead").await.starts_with("550 xxx"));
+}
+
+#[tokio::test]
+async fn a_password_is_not_sent_to_a_server_that_offers_no_encryption() {
+    let mut world = World::start().await;
+    let server =
+        Scripted::start(Script { ehlo: b"250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n", ..Script::default() }).await;
+    let url = server.url().expose().replace("smtp://", "smtp://ann:s3cret@");
+    world.settings.smtp = Some(SmtpUrl::known(format!("{url}?tls=opportunistic")));
+    let post = world.post();
+    let email_id = world.grant("ann", "ann@example.com").await;
+    post.wake.notify_one();
+    let reply = world.becomes(email_id, "retrying").await.reply.expect("why");
+    assert!(reply.contains("STARTTLS"), "{reply}");
+    assert_eq!(server.heard("AUTH"), Vec::<String>::new());
+    post.stop().await;
+    world.end().await;
 }
