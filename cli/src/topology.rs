@@ -106,7 +106,7 @@ async fn make(
     let (retired, not_seen) = match management {
         // Another directory than that of the workers, and all their rungs would seem abandoned.
         Some(_) if !context.settings.has_config() => (vec![], vec![LADDER_NOT_SAID]),
-        Some(management) => (rungs::retire(connection, management, wanted).await?, vec![]),
+        Some(management) => (in_time(rungs::retire(connection, management, wanted)).await?, vec![]),
         None => (vec![], vec!["retry queues that the ladder no longer names: give --management-url"]),
     };
     let made = Made { exchanges: wanted.exchanges.len(), queues: wanted.queues.len(), retired, not_seen };

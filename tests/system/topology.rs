@@ -292,12 +292,19 @@ async fn bindings_of(world: &World, rung: &Rung) -> usize {
 #[tokio::test]
 async fn a_broker_that_falls_silent_ends_the_command_with_exit_code_3() {
     let world = World::start().await;
-    for args in [&["topology"][..], &["topology", "--check"]] {
+    abandon(&world, "15s").await;
+    let silent_at = async |args: &[&str], named: &'static str| {
         let proxy = world.broker_proxy().await;
-        // Named in the declaration of the first queue, whose answer never comes.
-        proxy.freeze_upstream_at("loyalty.commands");
+        proxy.freeze_upstream_at(named);
         let ended = world.loyalty_through(args, Way::to_broker(&proxy)).await.end().await;
-        assert_eq!(ended.code, Some(3), "{args:?}: {}", ended.log);
-        assert!(ended.log.starts_with("error: "), "{args:?}: {}", ended.log);
-    }
+        assert_eq!(ended.code, Some(3), "{args:?} {named}: {}", ended.log);
+        assert!(ended.log.starts_with("error: "), "{args:?} {named}: {}", ended.log);
+    };
+    // Named in a declaration whose answer never comes: of the first queue, or of the one by which an abandoned rung is
+    // looked for.
+    tokio::join!(
+        silent_at(&["topology"], "loyalty.commands"),
+        silent_at(&["topology", "--check"], "loyalty.commands"),
+        silent_at(&["topology"], "loyalty.topology."),
+    );
 }
