@@ -11,6 +11,9 @@ use deadpool_postgres::Object;
 
 use crate::pool::{Pool, StoreError};
 
+/// What is logged of a transaction that is dropped. Tests look for it where nothing went wrong.
+const GIVEN_UP: &str = "A transaction was given up, and its connection is closed";
+
 /// An open transaction. Nothing is changed until [`Transaction::commit`].
 #[derive(Debug)]
 pub(crate) struct Transaction {
@@ -60,6 +63,8 @@ impl Deref for Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
+            // After an error, or by a future that was given up; anything else is a fault of ours.
+            tracing::debug!("{GIVEN_UP}");
             drop(Object::take(client));
         }
     }
