@@ -40,11 +40,21 @@ pub struct Limits {
     pub confirm_timeout: Duration,
     /// What a message does when the broker takes none for want of memory or disk.
     pub when_blocked: WhenBlocked,
+    /// How long an answer of the broker lets the next message go without asking again whether it takes messages. Longer
+    /// than the time between two confirms of a busy publisher, which so never waits. Within it an alarm may go unnoticed, and a message is sent that the broker keeps unread until the alarm is over.
+    /// Its sender is told at once that it may still arrive, which is true: what is written cannot be taken back. To ask
+    /// before each message would cost every publisher a round trip to spare this one answer.
+    pub fresh: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { window: 1_000, confirm_timeout: Duration::from_secs(30), when_blocked: WhenBlocked::Wait }
+        Self {
+            window: 1_000,
+            confirm_timeout: Duration::from_secs(30),
+            when_blocked: WhenBlocked::Wait,
+            fresh: Duration::from_millis(20),
+        }
     }
 }
 
@@ -86,7 +96,7 @@ impl Publisher {
         let (requests, inbox) = mpsc::channel(INBOX_MESSAGES);
         let (link_state, link) = watch::channel(Link::Down("not connected yet".to_owned()));
         let counts = Arc::new(Counts::default());
-        let sending = Sending::new(inbox, link_state, Arc::clone(&counts), limits.window, exchange);
+        let sending = Sending::new(inbox, link_state, Arc::clone(&counts), &limits, exchange);
         tokio::spawn(sending.run(url, name.to_owned()));
         let shares = Arc::new(Shares::of(&limits));
         Self { requests, link, counts, limits, shares }

@@ -14,17 +14,11 @@ use lapin::{BasicProperties, Channel, Connection};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-/// How long an answer of the broker lets the next message go without asking again. Longer than the time between two
-/// confirms of a busy publisher, which so never waits.
-///
-/// Within it an alarm may go unnoticed, and a message is sent that the broker keeps unread until the alarm is over. Its
-/// sender is told at once that it may still arrive, which is true: what is written cannot be taken back. To ask before
-/// each message would cost every publisher a round trip to spare this one answer.
-const FRESH: Duration = Duration::from_millis(20);
-
 /// The way into one broker, over a channel of its own.
 pub(super) struct Door {
     channel: Channel,
+    /// How long what was heard holds: [`Limits::fresh`](super::Limits::fresh).
+    fresh: Duration,
     heard: Option<Instant>,
     asking: Option<BoxFuture<'static, Answered>>,
 }
@@ -33,15 +27,15 @@ pub(super) struct Door {
 type Answered = Result<lapin::Result<()>, Elapsed>;
 
 impl Door {
-    pub(super) async fn new(connection: &Connection) -> lapin::Result<Self> {
+    pub(super) async fn new(connection: &Connection, fresh: Duration) -> lapin::Result<Self> {
         let channel = connection.create_channel().await?;
         channel.tx_select().await?;
-        Ok(Self { channel, heard: None, asking: None })
+        Ok(Self { channel, fresh, heard: None, asking: None })
     }
 
     /// Whether the next message may go.
     pub(super) fn is_open(&self) -> bool {
-        self.heard.is_some_and(|heard| heard.elapsed() < FRESH)
+        self.heard.is_some_and(|heard| heard.elapsed() < self.fresh)
     }
 
     /// The broker took something, or will not say.

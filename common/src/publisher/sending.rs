@@ -19,7 +19,7 @@ use super::door::Door;
 use super::flight::{Flight, Landed};
 use super::share::Place;
 use super::traffic::Counts;
-use super::{Confirmed, Link, Message, PublishError, Refusal, Request, chain};
+use super::{Confirmed, Limits, Link, Message, PublishError, Refusal, Request, chain};
 use crate::amqp;
 use crate::backoff::{Backoff, Proof};
 use crate::secret::SecretUrl;
@@ -46,6 +46,8 @@ pub(super) struct Sending {
     link: watch::Sender<Link>,
     counts: Arc<Counts>,
     window: usize,
+    /// See [`Limits::fresh`].
+    fresh: Duration,
     /// Where all messages go, if that is one exchange.
     exchange: Option<&'static str>,
     /// What goes next, as soon as the broker is known to take messages. Until then its sender may take it back.
@@ -60,12 +62,12 @@ impl Sending {
         inbox: mpsc::Receiver<Request>,
         link: watch::Sender<Link>,
         counts: Arc<Counts>,
-        window: usize,
+        limits: &Limits,
         exchange: Option<&'static str>,
     ) -> Self {
         // A window of none would send nothing, ever.
-        let (next, window) = (None, window.max(1));
-        Self { inbox, link, counts, window, exchange, next, unconfirmed: BTreeMap::new(), next_number: 0 }
+        let (next, window, fresh) = (None, limits.window.max(1), limits.fresh);
+        Self { inbox, link, counts, window, fresh, exchange, next, unconfirmed: BTreeMap::new(), next_number: 0 }
     }
 
     /// Publishes until all handles are dropped and nobody waits for a confirm any more.
@@ -92,7 +94,7 @@ impl Sending {
 
     /// One connection, from its beginning to its end.
     async fn session(&mut self, url: &SecretUrl, name: &str, proof: &Proof) -> Result<(), Broken> {
-        let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name));
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name, self.fresh));
         let (connection, channel, door) = opening.await.map_err(|_| Broken::Slow)??;
         info!(publisher = name, unconfirmed = self.unconfirmed.len(), "Connected to RabbitMQ");
         proof.opened();
@@ -321,11 +323,11 @@ impl Sending {
     }
 }
 
-async fn open(url: &SecretUrl, name: &str) -> Result<(Connection, Channel, Door), Broken> {
+async fn open(url: &SecretUrl, name: &str, fresh: Duration) -> Result<(Connection, Channel, Door), Broken> {
     let connection = amqp::connect(url, name).await?;
     let channel = connection.create_channel().await.map_err(Broken::Channel)?;
     channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(Broken::Channel)?;
-    let door = Door::new(&connection).await.map_err(Broken::Channel)?;
+    let door = Door::new(&connection, fresh).await.map_err(Broken::Channel)?;
     Ok((connection, channel, door))
 }
 

@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use world::World;
 
 /// Short, for tests that wait for it to pass.
-const IMPATIENT: Limits =
-    Limits { window: 1_000, confirm_timeout: Duration::from_secs(3), when_blocked: WhenBlocked::Wait };
+fn impatient() -> Limits {
+    Limits { confirm_timeout: Duration::from_secs(3), ..Limits::default() }
+}
 
 /// A command for the `number`th of `members` members.
 fn earn(number: usize, members: usize) -> Command {
@@ -86,7 +87,7 @@ async fn without_the_topology_a_command_is_refused_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_that_is_refused_for_certain_is_in_a_queue_when_the_exchange_goes_in_mid_stream() {
     let world = World::start("exchange_goes").await;
-    let producer = world.producer(IMPATIENT).await;
+    let producer = world.producer(impatient()).await;
     world.declare_topology().await;
     let (gone, is_gone) = watch::channel(false);
     let publishing = tokio::spawn(async move {
@@ -218,6 +219,31 @@ async fn who_gives_up_when_blocked_is_told_at_once_and_knows_what_may_still_arri
     assert!((known..=known + open).contains(&arrived), "{arrived} arrived, {known} are known, {open} may have");
 }
 
+/// What lasts some milliseconds by default lasts long here: an alarm comes within it, whatever the machine does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_one_command_by_which_an_alarm_is_noticed_may_arrive_and_what_is_refused_after_it_never_does() {
+    let world = World::start_alone("soon_after_a_confirm").await;
+    world.declare_topology().await;
+    let long = Duration::from_secs(3_600);
+    let limits = Limits { confirm_timeout: long, when_blocked: WhenBlocked::GiveUp, fresh: long, ..Limits::default() };
+    let producer = world.producer(limits).await;
+    let [before, unsure, refused, refused_too, after] = std::array::from_fn(|number| earn(number, 1));
+    producer.publish(&before).await.unwrap();
+
+    world.node().set_memory_alarm(true).await.unwrap();
+    let told = producer.publish(&unsure).await.unwrap_err();
+    assert!(matches!(told, PublishError::TimedOut { link: Link::Blocked(_) }) && told.may_arrive(), "{told}");
+    for command in [&refused, &refused_too] {
+        let told = producer.publish(command).await.unwrap_err();
+        assert!(matches!(told, PublishError::Blocked { .. }) && !told.may_arrive(), "{told}");
+    }
+
+    world.node().set_memory_alarm(false).await.unwrap();
+    producer.link().wait_for(|link| *link == Link::Up).await.unwrap();
+    producer.publish(&after).await.unwrap();
+    assert_eq!(ids(&world.drain_commands().await), ids(&[before, unsure, after]));
+}
+
 /// So that one is on its way when the broker stops taking them: how many were confirmed before, and what became of it.
 async fn publish_without_a_pause(producer: &Producer) -> (usize, PublishError) {
     let mut confirmed = 0;
@@ -233,7 +259,7 @@ async fn publish_without_a_pause(producer: &Producer) -> (usize, PublishError) {
 async fn a_broker_that_is_away_is_reported_as_disconnected() {
     let world = World::start_alone("away").await;
     world.declare_topology().await;
-    let producer = world.producer(IMPATIENT).await;
+    let producer = world.producer(impatient()).await;
     let mut link = producer.link();
 
     world.node().stop().await;
