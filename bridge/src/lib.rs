@@ -42,7 +42,7 @@ use std::sync::Arc;
 use loyalty_common::secret::SecretUrl;
 use loyalty_producer::{Limits as Window, Producer, WhenBlocked};
 use loyalty_store::clock::{Clock, DatabaseClock};
-use loyalty_store::pool::{DatabaseUrl, Use, refuse_shared_sessions};
+use loyalty_store::pool::{DatabaseUrl, Use, look_for_shared_sessions, shared_sessions_later};
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -88,13 +88,22 @@ pub async fn serve(
     registry: Arc<Registry>,
     shutdown: CancellationToken,
 ) -> Result<(), BridgeError> {
-    refuse_shared_sessions(&settings.database).await?;
+    let database = settings.database.clone();
+    let sessions = look_for_shared_sessions(&database).await?;
     let limits = settings.limits;
     let address = listener.local_addr().map_err(BridgeError::Listener)?;
     let app = Arc::new(App::new(settings, address, metrics, registry)?);
     tokio::spawn(clock::keep(Arc::clone(&app.clock), app.pool.clone(), shutdown.clone()));
-    server::run(listener, routes::router(app), &limits, &shutdown).await;
-    Ok(())
+    let serving = server::run(listener, routes::router(app), &limits, &shutdown);
+    tokio::pin!(serving);
+    tokio::select! {
+        () = &mut serving => Ok(()),
+        refused = shared_sessions_later(&database, sessions) => {
+            shutdown.cancel();
+            serving.await;
+            Err(refused.into())
+        }
+    }
 }
 
 /// Why a bridge could not run.

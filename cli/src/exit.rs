@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
+use loyalty_bridge::BridgeError;
 use loyalty_common::amqp;
 use loyalty_common::topology::DeclareError;
 use loyalty_common::visible::{self, Visible};
@@ -11,6 +12,7 @@ use loyalty_producer::{ConnectError, PublishError};
 use loyalty_store::StoreError;
 use loyalty_store::migrate::MigrateError;
 use loyalty_store::token::TokenError;
+use loyalty_worker::Error as WorkerError;
 use loyalty_worker::mail::MailerError;
 
 use crate::output;
@@ -163,11 +165,22 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return Some(code_of_store(error));
     }
+    // Those that speak for the store do not name it as their cause.
     if let Some(MigrateError::Store(error)) = error.downcast_ref() {
         return Some(code_of_store(error));
     }
     if let Some(TokenError::Store(error)) = error.downcast_ref() {
         return Some(code_of_store(error));
+    }
+    if let Some(BridgeError::Store(error)) = error.downcast_ref() {
+        return Some(code_of_store(error));
+    }
+    if let Some(error) = error.downcast_ref() {
+        return match error {
+            WorkerError::Store(error) => Some(code_of_store(error)),
+            WorkerError::Mailer(_) => Some(WRONG_USAGE),
+            WorkerError::Panicked(_) => None,
+        };
     }
     if let Some(DeclareError { source, .. }) = error.downcast_ref() {
         // A refusal closes the channel and is the broker's answer; anything else is its absence.
@@ -243,6 +256,9 @@ mod tests {
         check(ConnectError { reason: "refused".into() }.into(), SERVER_AWAY);
         check(PublishError::Closed.into(), SERVER_AWAY);
         check(Usage("no such column".into()).into(), WRONG_USAGE);
+        check(StoreError::SharedSessions.into(), WRONG_USAGE);
+        check(WorkerError::Store(StoreError::SharedSessions).into(), WRONG_USAGE);
+        check(BridgeError::Store(StoreError::SharedSessions).into(), WRONG_USAGE);
         check(StoreError::Foreign { column: "member.status" }.into(), NO);
         check(anyhow!("something else"), NO);
     }

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use loyalty_store::pool::Use;
-use loyalty_store::{Pool, standings};
+use loyalty_store::standings;
 
 use crate::Context;
 use crate::exit::{Answer, Usage};
@@ -140,7 +140,7 @@ impl Import {
             run.read_only(Reader::new(rows, wanted(now)), known.map(|(known, _)| known)).await
         } else {
             // One connection asks what is known, the other follows what was sent.
-            let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
+            let pool = context.pool(Use::Keys, 2).await?;
             let now = standings::clock(&pool).await?;
             run.publish(Reader::new(rows, wanted(now)), context, pool, self.wait.then_some(now)).await
         };
@@ -224,7 +224,7 @@ impl Import {
 /// The database and its clock, for a dry run, which can do without.
 async fn known_if_there(context: &Context) -> io::Result<Option<(Known, Timestamp)>> {
     let asked = async {
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let pool = context.pool(Use::Keys, 1).await?;
         let clock = standings::clock(&pool).await?;
         anyhow::Ok((Known(pool), clock))
     };

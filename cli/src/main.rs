@@ -45,6 +45,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use loyalty_common::telemetry::{self, LogFormat, LogSource};
+use loyalty_store::Pool;
+use loyalty_store::pool::Use;
 
 use exit::Answer;
 use output::Output;
@@ -203,6 +205,14 @@ async fn conduct(cli: Cli) -> anyhow::Result<Answer> {
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) output: Output,
+}
+
+impl Context {
+    /// Connections to the database for a command: `size` of them, and two at least. An error if a pooler before it would
+    /// share them with others.
+    pub(crate) async fn pool(&self, uses: Use, size: usize) -> anyhow::Result<Pool> {
+        Ok(Pool::with_own_sessions(&self.settings.database()?, uses, size).await?)
+    }
 }
 
 async fn run(command: Command, context: &Context) -> anyhow::Result<Answer> {

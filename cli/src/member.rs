@@ -61,10 +61,9 @@ struct List {
 
 impl Members {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = |uses| anyhow::Ok(Pool::new(&context.settings.database()?, uses, 1)?);
         match self.what {
-            What::Show { member, limit } => show(&pool(Use::Keys)?, &member, limit, context).await,
-            What::List(list) => list.run(&pool(Use::Queries)?, context).await,
+            What::Show { member, limit } => show(&context.pool(Use::Keys, 1).await?, &member, limit, context).await,
+            What::List(list) => list.run(&context.pool(Use::Queries, 1).await?, context).await,
         }
     }
 }

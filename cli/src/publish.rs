@@ -147,7 +147,7 @@ impl Publish {
                 .answer(&published, |it| format!("published {} {}: {}", it.r#type, it.member_id, it.command_id))?;
             return Ok(Answer::Yes);
         };
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let pool = context.pool(Use::Keys, 1).await?;
         // Before publishing: a database that is away would leave us without the answer that was asked for.
         let since = standings::clock(&pool).await?;
         if at.is_none() {

@@ -64,7 +64,7 @@ const PAGE_MEMBERS: u32 = 500;
 
 impl Rebuild {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
+        let pool = context.pool(Use::Keys, 2).await?;
         let reward = context.settings.config()?.programme.reward;
         let selection = self.selection.unwrap_or_default();
         let looked = look(&pool, &selection, self.limit).await?;

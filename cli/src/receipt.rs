@@ -2,7 +2,7 @@
 
 use loyalty_common::{CommandId, MemberId, Outcome, Receipt};
 use loyalty_store::pool::Use;
-use loyalty_store::{Pool, read};
+use loyalty_store::read;
 
 use crate::Context;
 use crate::exit::Answer;
@@ -23,7 +23,7 @@ pub(crate) struct ShowReceipt {
 
 impl ShowReceipt {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let pool = context.pool(Use::Keys, 1).await?;
         let receipt = read::receipt(&pool, &self.member, self.command_id).await?;
         context.output.answer(&receipt, |receipt| match receipt {
             Some(receipt) => sentence(receipt),

@@ -34,7 +34,7 @@ enum Command {
 
 impl Tokens {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        let pool = context.pool(Use::Queries, 1).await?;
         match self.command {
             Command::Create(create) => create.run(context, &pool).await,
             Command::List(List {}) => list(context, &pool).await,

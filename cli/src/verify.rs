@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use loyalty_store::Pool;
 use loyalty_store::pool::Use;
 use loyalty_store::verify::{Finding, Report, verify};
 
@@ -21,7 +20,7 @@ pub(crate) struct Verify {}
 
 impl Verify {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        let pool = context.pool(Use::Queries, 1).await?;
         let report = verify(&pool, |name| {
             tracing::debug!(check = name, "Checking");
         })

@@ -4,7 +4,7 @@
 //! Every server listens on 127.0.0.1 only, on a free port, with a random password, keeps everything it writes in
 //! one directory, and ends with this process however this process ends. A server that the machine runs for others
 //! is never touched. Read in this order: [`Servers`], [`Postgres`], [`RabbitMq`], then [`Mailbox`] and [`Proxy`],
-//! which are not child processes at all.
+//! which are not child processes at all, and [`PgBouncer`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is"))]
 
@@ -16,6 +16,7 @@ mod lock;
 mod log_file;
 mod mailbox;
 mod management;
+mod pgbouncer;
 mod ports;
 mod postgres;
 mod process;
@@ -30,6 +31,7 @@ pub use home::HomeError;
 pub use lock::LockError;
 pub use mailbox::{Behaviour, Mail, Mailbox, MailboxError};
 pub use management::ManagementError;
+pub use pgbouncer::{PgBouncer, PgBouncerError, PoolMode};
 pub use postgres::{Durability, Postgres, PostgresError};
 pub use process::ProcessError;
 pub use programs::MissingProgram;

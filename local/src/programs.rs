@@ -69,6 +69,11 @@ pub(crate) fn erlang(program: &'static str) -> Result<PathBuf, MissingProgram> {
         .ok_or(MissingProgram { program, package: "erlang-base" })
 }
 
+/// The pooler, which tests alone need.
+pub(crate) fn pgbouncer() -> Result<PathBuf, MissingProgram> {
+    on_path("pgbouncer").next().ok_or(MissingProgram { program: "pgbouncer", package: "pgbouncer" })
+}
+
 /// `setpriv` of util-linux, which ties a child's life to ours.
 pub(crate) fn setpriv() -> Result<PathBuf, MissingProgram> {
     on_path("setpriv").next().ok_or(MissingProgram { program: "setpriv", package: "util-linux" })

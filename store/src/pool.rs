@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connection::Connection;
-pub use pooler::refuse_shared_sessions;
+pub use pooler::{Sessions, look_for_shared_sessions, shared_sessions_later};
 use security::Security;
 
 pub use security::{Database, DatabaseUrl};

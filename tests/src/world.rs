@@ -1,5 +1,6 @@
 //! One test's world: a database, a virtual host and a mailbox of its own, and the processes that work on them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{Rung, Topology, Value};
-use loyalty_local::{Mailbox, Postgres, Proxy, RabbitMq};
+use loyalty_local::{Mailbox, PgBouncer, PgBouncerError, PoolMode, Postgres, Proxy, RabbitMq};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::DatabaseUrl;
 use loyalty_store::pool::Use;
@@ -29,6 +30,9 @@ const LADDER: [&str; 3] = ["1s", "2s", "3s"];
 
 /// Connections of the harness itself.
 const CONNECTIONS: usize = 4;
+
+/// Sessions of a pooler for each role: as many as the documents ask for.
+const SESSIONS: u8 = 20;
 
 /// A world before it starts: which of its servers are its own, and what `loyalty.toml` says.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +90,7 @@ pub struct Way<'a> {
     /// Between it and the broker.
     pub broker: Option<&'a Proxy>,
     /// Between it and the database.
-    pub database: Option<&'a Proxy>,
+    pub database: Option<SocketAddr>,
     /// More variables.
     pub variables: &'a [(&'static str, &'a str)],
 }
@@ -98,8 +102,13 @@ impl<'a> Way<'a> {
     }
 
     /// Through this proxy to the database.
-    pub fn to_database(proxy: &'a Proxy) -> Self {
-        Self { database: Some(proxy), ..Self::default() }
+    pub fn to_database(proxy: &Proxy) -> Self {
+        Self { database: Some(proxy.addr()), ..Self::default() }
+    }
+
+    /// Through this pooler to the database.
+    pub fn by_pooler(pooler: &PgBouncer) -> Self {
+        Self { database: Some(pooler.addr()), ..Self::default() }
     }
 
     /// Directly, with more variables.
@@ -215,13 +224,13 @@ impl World {
     async fn spawn(&self, args: &[&str], way: Way<'_>) -> Program {
         let number = self.programs.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.join(format!("{number}-{}.log", args.first().unwrap_or(&"loyalty")));
-        let through = |endpoint: Endpoint, proxy: Option<&Proxy>| match proxy {
-            Some(proxy) => endpoint.text_through(proxy.addr(), &self.name),
+        let through = |endpoint: Endpoint, between: Option<SocketAddr>| match between {
+            Some(addr) => endpoint.text_through(addr, &self.name),
             None => endpoint.text(&self.name),
         };
         let part = Part::of(args.first().copied());
         let mut env = vec![
-            ("LOYALTY_AMQP_URL", through(self.broker.endpoint_of(part), way.broker)),
+            ("LOYALTY_AMQP_URL", through(self.broker.endpoint_of(part), way.broker.map(Proxy::addr))),
             ("LOYALTY_MANAGEMENT_URL", self.management_url()),
             ("LOYALTY_DATABASE_URL", through(self.database.endpoint_of(part), way.database)),
             ("LOYALTY_SMTP_URL", self.mailbox.url()),
@@ -239,6 +248,22 @@ impl World {
     /// A proxy in front of the database.
     pub async fn database_proxy(&self) -> Proxy {
         Proxy::start(self.database.endpoint().addr().await).await.expect("a proxy")
+    }
+
+    /// A pooler in front of the database, which takes everyone who may log in there; nothing, loudly, on a machine
+    /// without PgBouncer.
+    pub async fn pooler(&self, mode: PoolMode) -> Option<PgBouncer> {
+        let endpoints = Part::WITH_ROLE.map(|part| self.database.endpoint_of(part));
+        let logins: Vec<(&str, &str)> = endpoints.iter().map(Endpoint::login).collect();
+        let (dir, server) = (self.dir.join("servers").join(mode.name()), self.database.endpoint().addr().await);
+        match PgBouncer::start(&dir, server, &logins, mode, SESSIONS).await {
+            Ok(pooler) => Some(pooler),
+            Err(PgBouncerError::Missing(missing)) => {
+                eprintln!("SKIPPED: {missing}");
+                None
+            }
+            Err(error) => panic!("a pooler: {error}"),
+        }
     }
 
     /// The world's own database server, if it has one.

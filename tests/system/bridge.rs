@@ -159,7 +159,7 @@ async fn the_bridge_says_what_it_lacks_and_takes_nothing_that_it_cannot_pass_on(
     let world = World::start().await;
     let _worker = world.worker().await;
     let (broker, database) = (world.broker_proxy().await, world.database_proxy().await);
-    let way = Way { broker: Some(&broker), database: Some(&database), ..Way::default() };
+    let way = Way { broker: Some(&broker), database: Some(database.addr()), ..Way::default() };
     let bridge = ready(world.bridge_through(way).await).await;
     bridge.post("/ann").await;
     let lacks = async |server: &str| {

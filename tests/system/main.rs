@@ -51,6 +51,9 @@
 //! | a publisher sets `mandatory` and waits for the confirm | `examples/` | `examples::the_publishers_hear_...` |
 //! | a bridge that was given tokens asks for one | `bridge/admission.rs`, `admit` | `tokens::beyond_this_machine_...`, `bridge/tests/served/tokens.rs` |
 //! | a `sslmode` that was overlooked is refused | `store/pool/security.rs`, `read` | the unit test there; `tls::servers_with_tls_...` |
+//! | a pooler that shares sessions is refused | `store/pool/pooler.rs` | `pooler::behind_a_pooler_that_shares_sessions_...` |
+//! | ... and looked for again, if the database was away | `store/pool/pooler.rs`, `shared_sessions_later` | `pooler::a_pooler_that_shares_sessions_...` |
+//! | a transaction that finds nothing to do is ended | `store/outbox.rs` | `pooler::behind_a_pooler_with_a_session_...`, `worker/tests/replay/idle.rs` |
 //! | tokens that were known long ago let nobody in | `bridge/admission.rs`, `STALE_MAX` | the unit test there |
 //!
 //! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock
@@ -73,6 +76,7 @@ mod hostile;
 mod house;
 mod import;
 mod operators;
+mod pooler;
 mod privileges;
 mod queues;
 mod rebuild;

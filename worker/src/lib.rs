@@ -37,7 +37,7 @@ use std::time::Duration;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-use loyalty_store::pool::{DatabaseUrl, Use, refuse_shared_sessions};
+use loyalty_store::pool::{DatabaseUrl, Use, look_for_shared_sessions, shared_sessions_later};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -98,8 +98,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     // Before anything connects: what ends at once must not have begun.
     settings.mail.check()?;
-    refuse_shared_sessions(&settings.database).await?;
-    let limits = settings.limits;
+    let (database, limits) = (settings.database.clone(), settings.limits);
+    let sessions = look_for_shared_sessions(&database).await?;
     let (outbox, announcer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let lane = Lane {
         pool: Pool::new(&settings.database, Use::Keys, limits.lanes)?,
@@ -141,7 +141,14 @@ pub async fn run(
     parts.spawn(keeper::run(settings.amqp.clone(), pool, metrics.reconnects.clone(), states, shutdown.clone()));
     parts.spawn(lookout::tables(lookout_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
     parts.spawn(lookout::queues(settings.amqp, topology, metrics, shutdown.clone()));
-    join(parts, &shutdown, limits.drain + OVERDUE).await
+    let joined = join(parts, &shutdown, limits.drain + OVERDUE);
+    tokio::pin!(joined);
+    let refused = tokio::select! {
+        ended = &mut joined => return ended,
+        refused = shared_sessions_later(&database, sessions) => refused,
+    };
+    shutdown.cancel();
+    joined.await.and(Err(refused.into()))
 }
 
 /// The announcer has one turn at a time.

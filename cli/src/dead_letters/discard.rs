@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use loyalty_store::Pool;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters::{self, LetterId, LetterState};
 use loyalty_store::pool::Use;
@@ -43,7 +42,7 @@ impl Discard {
         if !self.consent.has_note() {
             return Err(Usage("say why, with --note: somebody will ask".to_owned()).into());
         }
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let pool = context.pool(Use::Keys, 1).await?;
         let choice = self.chosen.find(&pool, &[LetterState::Open]).await?;
         let found = letters::replayable(&pool, &choice.ids).await?;
         let missing =

@@ -9,7 +9,6 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use loyalty_common::command::BODY_MAX_BYTES;
-use loyalty_store::Pool;
 use loyalty_store::letters::{self, EditError, EditedBody, LetterId, Opened};
 use loyalty_store::pool::Use;
 use loyalty_worker::rehearsal::{Prediction, rehearse};
@@ -57,7 +56,7 @@ struct Told {
 
 impl Edit {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
+        let pool = context.pool(Use::Keys, 2).await?;
         let id = self.id;
         let no = |problem: String| {
             let told = Told { dead_letter_id: id, edited: false, problem: Some(problem), replay: None };

@@ -49,7 +49,7 @@ struct Line {
 impl Export {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
         let filter = self.filter.letters(&[LetterState::Open, LetterState::Replaying])?;
-        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        let pool = context.pool(Use::Queries, 1).await?;
         if self.file.as_os_str() == "-" {
             write_all(&pool, &filter, &mut BufWriter::new(JsonLines)).await?;
             return Ok(Answer::Yes);

@@ -42,7 +42,7 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
         let parked = self.filter.parked()?;
-        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        let pool = context.pool(Use::Queries, 1).await?;
         if let Some(filter) = parked {
             return self.parked(&filter, &pool, context).await;
         }

@@ -66,7 +66,7 @@ const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
 
 impl Replay {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
+        let pool = context.pool(Use::Keys, 2).await?;
         let choice = self.chosen.find(&pool, &OPEN).await?;
         let letters = letters::replayable(&pool, &choice.ids).await?;
         let foreseen = foresee(&pool, context, &letters).await?;

@@ -45,7 +45,7 @@ struct Shown {
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 2)?;
+        let pool = context.pool(Use::Keys, 2).await?;
         let Some(opened) = letters::open(&pool, self.id).await? else {
             context.output.answer(&None::<()>, |_| format!("There is no dead letter {}", self.id))?;
             return Ok(Answer::No);

@@ -34,7 +34,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        let pool = context.pool(Use::Queries, 1).await?;
         let filter = self.filter.mails(&[]);
         if let Some(by) = self.by {
             let counts = mails::counts(&pool, &filter, by).await?;

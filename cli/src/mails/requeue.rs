@@ -91,7 +91,7 @@ struct Left {
 
 impl Chosen {
     async fn run(self, what: Requeue, usual: &[EmailState], context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Queries, 1)?;
+        let pool = context.pool(Use::Queries, 1).await?;
         let ids = self.find(&pool, usual).await?;
         let states = mails::states(&pool, &ids).await?;
         let mut counts: BTreeMap<EmailState, usize> = BTreeMap::new();

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use loyalty_common::text::mask;
 use loyalty_common::visible::Visible;
-use loyalty_store::Pool;
 use loyalty_store::email::EmailId;
 use loyalty_store::letters::{Event, LetterId};
 use loyalty_store::mails::{self, ListedMail, OpenedMail};
@@ -43,7 +42,7 @@ struct Shown {
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        let pool = Pool::new(&context.settings.database()?, Use::Keys, 1)?;
+        let pool = context.pool(Use::Keys, 1).await?;
         let shown = mails::open(&pool, self.id).await?.map(|opened| self.shown(opened));
         context.output.answer(&shown, |shown| match shown {
             Some(shown) => shown.text(),

@@ -6,40 +6,79 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{DatabaseUrl, Pool, StoreError, Use};
 use crate::connection::Connection;
 
-/// How long the look at the start may take. A database that is away is waited for elsewhere.
+/// How long each step of the look may take. A database that is away is waited for elsewhere.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// For the start of a service: an error if the database of that URL is reached through a pooler that shares sessions.
-/// One that does not answer in time is not asked again.
-pub async fn refuse_shared_sessions(database: &DatabaseUrl) -> Result<(), StoreError> {
+/// Between two looks at a database that was away: soon after it is back, and no burden while it is not.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What a look found, if not that sessions are shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sessions {
+    /// Each connection has one of its own, as far as can be seen.
+    Own,
+    /// The database does not answer.
+    Unknown,
+}
+
+/// Looks once, for the start of a service: an error if the database of that URL is reached through a pooler that shares
+/// sessions.
+pub async fn look_for_shared_sessions(database: &DatabaseUrl) -> Result<Sessions, StoreError> {
     let pool = Pool::new(database, Use::Queries, 2)?;
-    match timeout(PATIENCE, Box::pin(pool.refuse_shared_sessions())).await {
-        Ok(Err(StoreError::SharedSessions)) => Err(StoreError::SharedSessions),
-        Ok(Ok(()) | Err(_)) | Err(_) => Ok(()),
+    Box::pin(pool.look_for_shared_sessions()).await
+}
+
+/// For a service that runs while the database may be away: ends, with the error, once a database that was not seen at the
+/// start is seen to be behind such a pooler; never, if it is not.
+pub async fn shared_sessions_later(database: &DatabaseUrl, seen: Sessions) -> StoreError {
+    let mut seen = seen;
+    while seen == Sessions::Unknown {
+        sleep(AGAIN).await;
+        match look_for_shared_sessions(database).await {
+            Ok(sessions) => seen = sessions,
+            Err(error) => return error,
+        }
     }
+    std::future::pending().await
 }
 
 impl Pool {
-    /// An error if sessions are shared. Takes two connections, of a pool that has two.
-    pub async fn refuse_shared_sessions(&self) -> Result<(), StoreError> {
-        let first = self.get().await?;
-        let Ok(second) = self.get().await else {
-            return Ok(()); // A pooler that has one session and keeps it for us; who asks for two will hear of it.
+    /// As [`new`](Self::new), for a command, which begins at once: an error if sessions are shared. Has two connections
+    /// at least, which the look takes. A database that is away is told of by what is asked first.
+    pub async fn with_own_sessions(url: &DatabaseUrl, uses: Use, size: usize) -> Result<Self, StoreError> {
+        let pool = Self::new(url, uses, size.max(2))?;
+        Box::pin(pool.look_for_shared_sessions()).await?;
+        Ok(pool)
+    }
+
+    async fn look_for_shared_sessions(&self) -> Result<Sessions, StoreError> {
+        let Ok(Ok(first)) = timeout(PATIENCE, self.get()).await else { return Ok(Sessions::Unknown) };
+        let Ok(Ok(second)) = timeout(PATIENCE, self.get()).await else {
+            // A server, or a pooler, that has one session and keeps it for us; who asks for two will hear of it.
+            return Ok(Sessions::Own);
         };
-        let is_shared = meets(&first, &second).await;
-        // Whatever was begun on it is over.
-        drop(deadpool_postgres::Object::take(second.unwatched()));
-        if is_shared? { Err(StoreError::SharedSessions) } else { Ok(()) }
+        let meeting = timeout(PATIENCE, meet(&first, &second)).await;
+        if !matches!(meeting, Ok(Ok(false))) {
+            // Whatever was begun on them is over.
+            for connection in [first, second] {
+                drop(deadpool_postgres::Object::take(connection.unwatched()));
+            }
+        }
+        match meeting {
+            Ok(Ok(true)) => Err(StoreError::SharedSessions),
+            Ok(Ok(false)) => Ok(Sessions::Own),
+            Ok(Err(_)) | Err(_) => Ok(Sessions::Unknown),
+        }
     }
 }
 
-async fn meets(first: &Connection, second: &Connection) -> Result<bool, StoreError> {
+async fn meet(first: &Connection, second: &Connection) -> Result<bool, StoreError> {
     let before = session(first).await?;
     // Held: what the other is given while this lasts is another session.
     let begun = second.batch_execute("begin").await;
