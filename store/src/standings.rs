@@ -9,10 +9,29 @@ use tokio_postgres::Row;
 use crate::pool::{Pool, StoreError};
 use crate::rows::MemberStatus;
 
-const STATUSES: &str = "select member_id, status from member where member_id = any($1)";
+/// What is known of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Where the member stands.
+    pub status: MemberStatus,
+    /// Whether there is an address to mail rewards to.
+    pub has_email: bool,
+    /// Whether somebody cleared the address of this membership on purpose. Then no file gives it back.
+    pub email_cleared: bool,
+}
+
+/// One byte, 0, is what the ledger keeps of an address that was cleared. It is looked for only where there is none, and
+/// member by member: `limit` keeps the planner from reading the whole ledger.
+const STATUSES: &str = r"
+    select member_id, status, email is not null as has_email,
+           status = 'active' and email is null and coalesce((
+               select true from ledger as l
+               where l.member_id = m.member_id and l.epoch = m.epoch and l.type = 'update' and l.outcome = 'applied'
+                 and l.email_hmac = '\x00' limit 1), false) as email_cleared
+    from member as m where member_id = any($1)";
 
 /// Where each of the members stands whom the database knows.
-pub async fn statuses(pool: &Pool, members: &[MemberId]) -> Result<HashMap<MemberId, MemberStatus>, StoreError> {
+pub async fn statuses(pool: &Pool, members: &[MemberId]) -> Result<HashMap<MemberId, Known>, StoreError> {
     let ids: Vec<&str> = members.iter().map(MemberId::as_str).collect();
     let client = pool.get().await?;
     let statement = client.prepare_cached(STATUSES).await?;
@@ -20,7 +39,8 @@ pub async fn statuses(pool: &Pool, members: &[MemberId]) -> Result<HashMap<Membe
     let status = |row: &Row| {
         let member = MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })?;
         let status = MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?;
-        Ok((member, status))
+        let (has_email, email_cleared) = (row.get("has_email"), row.get("email_cleared"));
+        Ok((member, Known { status, has_email, email_cleared }))
     };
     rows.iter().map(status).collect()
 }

@@ -253,3 +253,61 @@ async fn a_row_that_was_refused_or_has_changed_is_named_by_the_next_import_too()
     assert!(ended.log.contains("error: line 2: was imported before with other points; that stands"), "{}", ended.log);
     assert_eq!(world.member("bob").await.balance, 5);
 }
+
+#[tokio::test]
+async fn an_import_gives_an_address_to_a_member_without_one_once_and_never_takes_one_away() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    world.enroll("ann").await;
+    world.enroll_with_email("bob", "bob@example.com").await;
+    world.earn("ann", 1_000).await;
+    eventually("the first reward", async || (world.rewards("ann").await == ["1 at 1000: no_address"]).then_some(()))
+        .await;
+    let content =
+        "customer_id,date,amount,email\nann,2026-01-01,1000,ann@example.com\nbob,2026-01-01,5,other@example.com\n";
+    let flags = ["--email", "{email}", "--wait"];
+
+    let dry = ["--email", "{email}", "--dry-run"];
+    let (summary, ended) = import_as(&world, "orders.csv", content.as_bytes(), &dry).await;
+    assert_eq!((&summary["updated"], &summary["known_members"]), (&json!(1), &json!(1)), "{ended:?}");
+    let (summary, ended) = import_as(&world, "orders.csv", content.as_bytes(), &flags).await;
+    assert_eq!(
+        (&summary["updated"], &summary["known_members"], ended.code),
+        (&json!(1), &json!(1), Some(0)),
+        "{ended:?}"
+    );
+    world.mailed().await;
+    assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address", "2 at 2000: sent"]);
+    assert_eq!(email(&world, "ann").await.as_deref(), Some("ann@example.com"));
+    assert_eq!(email(&world, "bob").await.as_deref(), Some("bob@example.com"), "whoever has an address keeps it");
+
+    let rows = world.ledger_rows().await;
+    let (summary, _) = import_as(&world, "orders.csv", content.as_bytes(), &flags).await;
+    assert_eq!((&summary["updated"], &summary["published"]), (&json!(0), &json!(0)));
+    let cleared = world.operate(&["publish", "update", "ann", "--clear-email", "--wait", "20s"]).await;
+    assert_eq!(cleared.code, 0, "{}", cleared.json);
+    for name in ["orders.csv", "other.csv"] {
+        let (summary, _) = import_as(&world, name, content.as_bytes(), &flags).await;
+        assert_eq!(summary["updated"], json!(0), "what was cleared stays cleared");
+    }
+    assert_eq!(email(&world, "ann").await, None);
+    assert_eq!(world.count("ledger where type = 'update'").await, 2);
+    assert_eq!(world.ledger_rows().await, rows + 3, "the update, and the two purchases under another name");
+    world.verified().await;
+}
+
+#[tokio::test]
+async fn the_same_import_with_addresses_mends_the_enrolments_that_it_made_without() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let content = "customer_id,date,amount,email\nann,2026-01-01,5,ann@example.com\n";
+    import_as(&world, "orders.csv", content.as_bytes(), &["--wait"]).await;
+    let (summary, ended) = import_as(&world, "orders.csv", content.as_bytes(), &["--wait", "--email", "{email}"]).await;
+    assert_eq!((&summary["updated"], &summary["duplicates"], ended.code), (&json!(1), &json!(1), Some(0)), "{ended:?}");
+    assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 5 applied = 5", "update applied = 5"]);
+    assert_eq!(email(&world, "ann").await.as_deref(), Some("ann@example.com"));
+}
+
+async fn email(world: &World, member: &str) -> Option<String> {
+    world.query("select email from member where member_id = $1", &[&member]).await[0].get(0)
+}

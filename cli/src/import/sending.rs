@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use loyalty_common::{Action, MemberId, Outcome, Receipt};
+use loyalty_common::{Action, Change, Command, CommandId, ContactUpdate, EmailAddress, MemberId, Outcome, Receipt};
 use loyalty_producer::{Producer, PublishError};
 use loyalty_store::read::{Fate, fates};
 use loyalty_store::rows::{Content, MemberStatus};
-use loyalty_store::standings::statuses;
+use loyalty_store::standings::{self, statuses};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::mpsc;
 
@@ -40,6 +40,8 @@ pub(super) struct Sent {
     pub(super) duplicates: u64,
     /// Enrolments of members who are enrolled already, or have left.
     pub(super) known_members: u64,
+    /// Members who are enrolled already and get the address that they did not have.
+    pub(super) updated: u64,
 }
 
 impl Sender {
@@ -77,9 +79,22 @@ impl Known {
     /// Takes out of a chunk what is to be sent, and counts the rest. What differs from an earlier import, or was refused
     /// then, becomes a remark on the chunk.
     pub(super) async fn fresh(&self, chunk: &mut Chunk, sent: &mut Sent) -> Result<Vec<Item>, StoreError> {
-        let items = std::mem::take(&mut chunk.items);
+        let mut items = std::mem::take(&mut chunk.items);
+        let members = self.members(&items).await?;
+        for item in &mut items {
+            give_address(item, &members);
+        }
         let items = self.without_duplicates(items, &mut chunk.remarks, sent).await?;
-        self.without_known_members(items, sent).await
+        let fresh = without_known_members(items, &members, sent);
+        sent.updated += fresh.iter().filter(|item| is_address_given(item)).count() as u64;
+        Ok(fresh)
+    }
+
+    /// What is known of those whom the chunk would enrol.
+    async fn members(&self, items: &[Item]) -> Result<Members, StoreError> {
+        let ids: Vec<MemberId> =
+            items.iter().filter(|item| item.enrols).map(|item| item.command.member_id.clone()).collect();
+        if ids.is_empty() { Ok(Members::new()) } else { statuses(&self.0, &ids).await }
     }
 
     async fn without_duplicates(
@@ -102,21 +117,50 @@ impl Known {
         }
         Ok(fresh)
     }
+}
 
-    /// Whoever is a member need not be enrolled, and whoever has left must not be enrolled again by a file of old
-    /// purchases.
-    async fn without_known_members(&self, items: Vec<Item>, sent: &mut Sent) -> Result<Vec<Item>, StoreError> {
-        let members: Vec<MemberId> =
-            items.iter().filter(|item| item.enrols).map(|item| item.command.member_id.clone()).collect();
-        let statuses = if members.is_empty() { HashMap::new() } else { statuses(&self.0, &members).await? };
-        let is_known = |item: &Item| match statuses.get(&item.command.member_id) {
-            None | Some(MemberStatus::Unenrolled) => false,
-            Some(MemberStatus::Active | MemberStatus::Exited | MemberStatus::Terminated) => item.enrols,
-        };
-        let (known, fresh): (Vec<_>, Vec<_>) = items.into_iter().partition(is_known);
-        sent.known_members += known.len() as u64;
-        Ok(fresh)
+/// Those whom the database knows.
+type Members = HashMap<MemberId, standings::Known>;
+
+/// Makes the enrolment of an active member without an address an `update` with the file's. Whoever has an address keeps
+/// it, since a file may be older than it, and one that was cleared stays cleared.
+fn give_address(item: &mut Item, members: &Members) {
+    let (true, Some(known)) = (item.enrols, members.get(&item.command.member_id)) else { return };
+    if known.status != MemberStatus::Active || known.has_email || known.email_cleared {
+        return;
     }
+    if let Some(update) =
+        address(&item.command).and_then(|email| ContactUpdate::try_new(Change::Set(email), Change::Keep).ok())
+    {
+        item.command.command_id = CommandId::derived(&item.command.command_id.uuid(), "update");
+        item.command.action = Action::Update(update);
+    }
+}
+
+fn address(enrolment: &Command) -> Option<EmailAddress> {
+    match &enrolment.action {
+        Action::Enroll { email, .. } => email.clone(),
+        Action::Update(_) | Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => None,
+    }
+}
+
+/// Whether a row brought along an address for somebody enrolled already.
+const fn is_address_given(item: &Item) -> bool {
+    item.enrols && matches!(item.command.action, Action::Update(_))
+}
+
+/// Whoever is a member need not be enrolled, and whoever has left must not be enrolled again by a file of old
+/// purchases.
+fn without_known_members(items: Vec<Item>, members: &Members, sent: &mut Sent) -> Vec<Item> {
+    let is_known = |item: &Item| match members.get(&item.command.member_id).map(|known| known.status) {
+        None | Some(MemberStatus::Unenrolled) => false,
+        Some(MemberStatus::Active | MemberStatus::Exited | MemberStatus::Terminated) => {
+            item.enrols && !is_address_given(item)
+        }
+    };
+    let (known, fresh): (Vec<_>, Vec<_>) = items.into_iter().partition(is_known);
+    sent.known_members += known.len() as u64;
+    fresh
 }
 
 /// What is to be told of a row that was decided before this import began: that it was refused then, or that the row has

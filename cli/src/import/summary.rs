@@ -24,6 +24,7 @@ pub(super) struct Summary {
     faults: u64,
     dead: Option<u64>,
     known_members: u64,
+    updated: u64,
     commands: u64,
     enrolments: u64,
     points: u64,
@@ -40,7 +41,9 @@ What the summary counts (one JSON object with --json):
   duplicates     commands decided before this run, or repeated in the file under the same id; not published
   applied, refused, parked, dead
                  what became of the published commands; null without --wait
-  known_members  enrolments left out because the member is enrolled already, or has left
+  known_members  enrolments left out because the member is enrolled already, or has left; an address that
+                 such a member has stays as it is
+  updated        enrolments that became an update, because the member is enrolled already, without an address
   commands, enrolments, points
                  what the file asks for in all: its commands, how many of them enrol, the points they earn
   seconds        how long it took";
@@ -68,6 +71,7 @@ impl Summary {
         self.published += sent.published;
         self.duplicates += sent.duplicates;
         self.known_members += sent.known_members;
+        self.updated += sent.updated;
     }
 
     pub(super) fn set_fates(&mut self, fates: Fates) {
@@ -104,6 +108,7 @@ impl Summary {
             ["faults", &count(self.faults), "rows not used, refused or set aside that need a look"],
             ["duplicates", &count(self.duplicates), "decided before; changed nothing"],
             ["known members", &count(self.known_members), "not enrolled again"],
+            ["updated", &count(self.updated), "members who had no address and get the file's"],
             ["points", &count(self.points), "earned by the file in all"],
         ];
         let seconds = format!("{:.1} s", self.seconds);
