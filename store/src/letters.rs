@@ -2,7 +2,7 @@
 //!
 //! What only looks takes the pool and change nothing; what changes a letter asks for a
 //! [`Permission`](crate::permission::Permission) or for the [`Replay`] that one made, and leaves a line in the
-//! letter's history. Nothing is ever deleted, and the body stays as it came.
+//! letter's history. No letter is ever deleted, and the body stays as it came until an operator erases it.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ mod list;
 mod outcome;
 mod replayable;
 
-pub use change::{EditError, EditedBody, discard, edit};
+pub use change::{EditError, EditedBody, Erased, discard, edit, erase};
 pub use claim::{Claimed, Held, Replay, claim, leave, release, renew};
 pub use filter::Filter;
 pub(crate) use history::of_mail;

@@ -116,3 +116,24 @@ async fn of_two_who_retry_the_same_mails_the_second_finds_them_queued() {
     assert_eq!(world.count("operator_event where action = 'retried'").await, 3);
     world.verified().await;
 }
+
+#[tokio::test]
+async fn a_letter_is_discarded_and_its_body_erased_and_nobody_can_send_it_again() {
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    let raw = Raw::of(&command("ann", Action::Exit)).with_body(r#"{"name":"Zenobia","email":"zenobia@example.com"}"#);
+    world.send(&raw).await;
+    world.settled().await;
+    let id = world.query("select dead_letter_id from dead_letter", &[]).await[0].get::<_, i64>(0).to_string();
+    let told = world.decide(&["dead-letters", "discard", &id, "--erase"]).await;
+    assert_eq!((told.code, told.count("discarded"), told.count("erased")), (0, 1, 1), "{}", told.json);
+
+    assert_eq!(world.count("dead_letter where dead_letter::text ilike '%zenobia%' or body <> ''").await, 0);
+    let shown = world.loyalty(&["dead-letters", "show", &id, "--reveal"]).await.end().await;
+    assert!(shown.output.contains("were erased") && !shown.output.contains("enobia"), "{}", shown.output);
+    assert!(shown.output.contains("erased by ") && shown.output.contains("the morning after"), "{}", shown.output);
+    let replay = world.decide(&["dead-letters", "replay", &id]).await;
+    assert_eq!((replay.code, world.count("dead_letter where state = 'discarded'").await), (1, 1), "{}", replay.json);
+    let again = world.decide(&["dead-letters", "discard", &id, "--erase"]).await;
+    assert_eq!((again.code, again.count("left")), (1, 1), "{}", again.json);
+}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use loyalty_common::visible::Visible;
 use loyalty_store::Pool;
 use loyalty_store::letters::{self, Event, Letter, LetterId, LetterState, Opened};
@@ -38,6 +39,8 @@ struct Shown {
     #[serde(flatten)]
     body: Encoded,
     edited_body: Option<Encoded>,
+    /// When body and headers were erased.
+    erased_at: Option<Timestamp>,
     history: Vec<Event>,
     /// What a replay would do now; none, if there is nothing left to replay.
     replay: Option<Prediction>,
@@ -62,6 +65,7 @@ impl Show {
             headers: self.headers(&opened.headers),
             body: encode(&opened.body),
             edited_body: opened.edited_body.as_deref().map(encode),
+            erased_at: opened.erased_at(),
             letter: self.letter(opened.letter),
             history: opened.history,
             replay: prediction,
@@ -82,13 +86,20 @@ impl Show {
         Letter { error, exchange, routing_key, ..letter }
     }
 
+    fn body(&self, opened: &Opened) -> String {
+        opened.erased_at().map_or_else(
+            || format!("\nbody, {} bytes:\n{}\n", opened.body.len(), readable(&opened.body, self.reveal)),
+            |at| format!("\nbody, headers and routing key were erased {at:.0}\n"),
+        )
+    }
+
     fn text(&self, opened: &Opened, prediction: Option<&Prediction>) -> String {
         let mut text = head(&self.letter(opened.letter.clone()));
         let headers = self.headers(&opened.headers);
         if headers.as_object().is_some_and(|fields| !fields.is_empty()) {
             let _ = write!(text, "\nproperties and headers:\n{headers:#}\n");
         }
-        let _ = write!(text, "\nbody, {} bytes:\n{}\n", opened.body.len(), readable(&opened.body, self.reveal));
+        text += &self.body(opened);
         if let Some(edited) = &opened.edited_body {
             let _ = write!(text, "\nedited body:\n{}\n", readable(edited, self.reveal));
         }
@@ -148,5 +159,8 @@ pub(crate) fn line(event: &Event) -> String {
     let result = event.result.map(|result| format!(": {result}")).unwrap_or_default();
     let code = event.code.as_ref().map(|code| format!(" ({})", Visible(code))).unwrap_or_default();
     let note = event.note.as_ref().map(|note| format!(", {}", Visible(note))).unwrap_or_default();
+    if event.is_erasure() {
+        return format!("  {:.0} erased by {}{note}\n", event.at, event.actor);
+    }
     format!("  {:.0} {} by {}{result}{code}{note}\n", event.at, event.action, event.actor)
 }

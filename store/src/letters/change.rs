@@ -1,9 +1,12 @@
-//! What an operator does to a letter itself: writes another body, or decides not to send it.
+//! What an operator does to a letter itself: writes another body, decides not to send it, or erases what it said.
 
 use deadpool_postgres::Client;
 use loyalty_common::Command;
 use loyalty_common::decode::{DecodeError, decode};
 
+use tokio_postgres::Row;
+
+use super::history::{Action, ERASED};
 use super::replayable::Subject;
 use super::{LetterId, LetterState, known, numbers};
 use crate::permission::Permission;
@@ -75,9 +78,7 @@ pub async fn edit(pool: &Pool, id: LetterId, edited: &EditedBody, permission: &P
     let command_type = edited.command.command_type().as_str();
     let written = transaction.execute(EDIT, &[&id.get(), &edited.body, &member, &command_id, &command_type]).await;
     written.map_err(StoreError::from)?;
-    let (ids, action) = (numbers(&[id]), super::Action::Edited.as_str());
-    let noted = transaction.execute(NOTE, &[&ids, &permission.actor(), &action, &permission.note()]).await;
-    noted.map_err(StoreError::from)?;
+    note(&transaction, &[id], Action::Edited, None, permission).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -99,8 +100,8 @@ async fn may_be_edited(client: &Client, id: LetterId) -> Result<(), EditError> {
 }
 
 const NOTE: &str = "
-    insert into operator_event (dead_letter_id, email_id, at, actor, action, note)
-    select dead_letter_id, email_id, now(), $2, $3, $4
+    insert into operator_event (dead_letter_id, email_id, at, actor, action, note, code)
+    select dead_letter_id, email_id, now(), $2, $3, $4, $5
     from dead_letter where dead_letter_id = any($1) order by dead_letter_id";
 
 const DISCARD: &str = "
@@ -116,12 +117,63 @@ const DISCARD: &str = "
 /// replay that is gone.
 pub async fn discard(pool: &Pool, ids: &[LetterId], permission: &Permission) -> Result<Vec<LetterId>, StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let rows = transaction.query(DISCARD, &[&numbers(ids)]).await?;
-    let mut discarded: Vec<LetterId> = rows.iter().map(|row| LetterId(row.get(0))).collect();
-    discarded.sort_unstable();
-    let action = super::Action::Discarded.as_str();
-    let noted = numbers(&discarded);
-    transaction.execute(NOTE, &[&noted, &permission.actor(), &action, &permission.note()]).await?;
+    let discarded = discard_in(&transaction, ids, permission).await?;
     transaction.commit().await?;
     Ok(discarded)
+}
+
+/// What was done to letters that are to be discarded and erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Were open, and will not be sent again.
+    pub discarded: Vec<LetterId>,
+    /// Hold no more what their sender wrote.
+    pub erased: Vec<LetterId>,
+}
+
+/// The bodies, and what a sender may have written beside them. The digest stays. Once each: a second time there is
+/// nothing to erase.
+const ERASE: &str = "
+    with done as (
+        select dead_letter_id from dead_letter as l
+        where dead_letter_id = any($1) and state in ('discarded', 'replayed')
+          and not exists (select from operator_event as e where e.dead_letter_id = l.dead_letter_id and e.code = $2)
+        order by dead_letter_id for update)
+    update dead_letter as d set body = '', edited_body = null, edited_at = null, headers = '{}', routing_key = ''
+    from done where d.dead_letter_id = done.dead_letter_id returning d.dead_letter_id";
+
+/// Discards letters, and erases what their senders wrote in those that are done with: discarded now or before, or
+/// replayed. One that a replay holds stays as it is.
+pub async fn erase(pool: &Pool, ids: &[LetterId], permission: &Permission) -> Result<Erased, StoreError> {
+    let transaction = Transaction::begin(pool).await?;
+    let discarded = discard_in(&transaction, ids, permission).await?;
+    let rows = transaction.query(ERASE, &[&numbers(ids), &ERASED]).await?;
+    let erased = in_order(&rows);
+    note(&transaction, &erased, Action::Edited, Some(ERASED), permission).await?;
+    transaction.commit().await?;
+    Ok(Erased { discarded, erased })
+}
+
+async fn discard_in(client: &Client, ids: &[LetterId], permission: &Permission) -> Result<Vec<LetterId>, StoreError> {
+    let discarded = in_order(&client.query(DISCARD, &[&numbers(ids)]).await?);
+    note(client, &discarded, Action::Discarded, None, permission).await?;
+    Ok(discarded)
+}
+
+fn in_order(rows: &[Row]) -> Vec<LetterId> {
+    let mut ids: Vec<LetterId> = rows.iter().map(|row| LetterId(row.get(0))).collect();
+    ids.sort_unstable();
+    ids
+}
+
+async fn note(
+    client: &Client,
+    ids: &[LetterId],
+    action: Action,
+    code: Option<&str>,
+    permission: &Permission,
+) -> Result<(), StoreError> {
+    let (ids, action) = (numbers(ids), action.as_str());
+    client.execute(NOTE, &[&ids, &permission.actor(), &action, &permission.note(), &code]).await?;
+    Ok(())
 }

@@ -26,8 +26,18 @@ pub struct Event {
     pub replay_id: Option<Uuid>,
     /// What a replay came to.
     pub result: Option<ReplayResult>,
-    /// The code of a refusal, or the reason of the new letter.
+    /// The code of a refusal, the reason of the new letter, or that an edit erased the body.
     pub code: Option<String>,
+}
+
+/// The code of an edit that left nothing of what the sender wrote.
+pub(super) const ERASED: &str = "erased";
+
+impl Event {
+    /// Whether the body was erased.
+    pub fn is_erasure(&self) -> bool {
+        self.action == Action::Edited && self.code.as_deref() == Some(ERASED)
+    }
 }
 
 closed_set! {

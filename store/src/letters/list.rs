@@ -29,6 +29,13 @@ pub struct Opened {
     pub history: Vec<Event>,
 }
 
+impl Opened {
+    /// When an operator erased what the sender wrote.
+    pub fn erased_at(&self) -> Option<Timestamp> {
+        self.history.iter().find(|event| event.is_erasure()).map(|event| event.at)
+    }
+}
+
 /// So many letters have something in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Count {

@@ -104,6 +104,38 @@ async fn what_is_discarded_is_kept_and_discarded_once() {
 }
 
 #[tokio::test]
+async fn what_is_erased_keeps_its_digest_and_history_and_nothing_that_its_sender_wrote() {
+    let world = World::start().await;
+    let command = earn("ann", 5);
+    let secret = NewDeadLetter {
+        routing_key: "ann@example.com".to_owned(),
+        headers: serde_json::json!({ "headers": { "from": "ann@example.com" } }),
+        body: b"ann@example.com".to_vec(),
+        ..letter(&command, Reason::Misrouted)
+    };
+    world.record(&[secret.clone(), letter(&earn("bob", 5), Reason::Failed), secret.clone()]).await;
+    let ids = world.ids().await;
+    letters::discard(&world.pool, &ids[..1], &operator("eve")).await.expect("a discard");
+    let edited = EditedBody::parse(command.encode()).expect("a command");
+    letters::edit(&world.pool, ids[2], &edited, &operator("eve")).await.expect("an edit");
+
+    let chosen = [ids[0], ids[2]];
+    let told = letters::erase(&world.pool, &chosen, &operator("bob")).await.expect("an erasure");
+    assert_eq!((told.discarded, told.erased), (vec![ids[2]], chosen.to_vec()));
+    assert_eq!(world.number("select count(*) from dead_letter where dead_letter::text like '%ann@example%'").await, 0);
+    assert_eq!(world.number("select count(distinct digest) from dead_letter where state = 'discarded'").await, 1);
+    let opened = world.open(ids[2]).await;
+    assert!(opened.erased_at().is_some() && opened.body.is_empty() && opened.edited_body.is_none());
+    let discarded = "discarded by bob after the outage";
+    let erased = "edited by bob erased after the outage";
+    assert_eq!(world.story(ids[0]).await, ["discarded by eve after the outage", erased]);
+    assert_eq!(world.story(ids[2]).await, ["edited by eve after the outage", discarded, erased]);
+    assert!(world.open(ids[1]).await.erased_at().is_none(), "what was not chosen stays");
+    let again = letters::erase(&world.pool, &chosen, &operator("bob")).await.expect("an erasure");
+    assert_eq!(again, letters::Erased::default(), "once each");
+}
+
+#[tokio::test]
 async fn a_letter_that_comes_again_is_one_letter_and_a_replay_of_it_another() {
     let world = World::start().await;
     let command = earn("ann", 5);
