@@ -58,6 +58,10 @@ use sending::Known;
 use summary::{LEGEND, Summary};
 use template::{Place, Template};
 
+/// The name of an import whose rows have ids of their own: an order is the same under whatever file name it comes. None
+/// that is given is empty.
+const BY_ID: &str = "";
+
 /// How long `--dry-run` waits for a database that it can do without.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -69,7 +73,8 @@ const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// `command_id` may be left out.
 ///
 /// Importing the same file again changes nothing, and an import that was stopped goes on where it was. Give --id with
-/// the column of the order's number wherever there is one: then an order counts once, in however many exports it stands.
+/// the column of the order's number wherever there is one: then an order counts once, in however many exports it stands,
+/// whatever their files are called (two shops whose numbers collide each need a --name).
 /// Without it a row's id is made from the import's name (--name), the row's member, amount and time, and how many rows
 /// before it said the same. So two equal purchases stay two, and a file that grew by new rows adds just these; a row
 /// whose amount was edited is a new row, and exports of one name must each hold all rows of the one before. Files of the
@@ -89,7 +94,7 @@ pub(crate) struct Import {
     /// the first row of a member has none, that of a later row
     #[arg(long, value_name = "TEMPLATE", requires = "enroll")]
     email: Option<String>,
-    /// What the ids are made from besides the rows; by default the file's name
+    /// What the ids are made from besides the rows; by default the file's name, and with --id nothing
     #[arg(long)]
     name: Option<String>,
     /// Wait until every command has a fate: applied, refused, parked or dead
@@ -160,6 +165,7 @@ impl Import {
         match &self.name {
             Some(name) if name.is_empty() => Err(Usage("--name is empty".to_owned()).into()),
             Some(name) => Ok(name.clone()),
+            None if self.mapping.has_ids() => Ok(BY_ID.to_owned()),
             None => {
                 let name = self.file.file_name().and_then(|name| name.to_str());
                 let missing = || Usage("the file's name is not UTF-8; give --name".to_owned());
@@ -173,7 +179,9 @@ impl Import {
         let there = |path: &Path| path.canonicalize().ok();
         let errors = self.errors.as_deref();
         if errors.and_then(there).is_some_and(|errors| there(&self.file) == Some(errors)) {
-            return Err(Usage("--errors: is the file that is imported".to_owned()));
+            return Err(Usage(
+                "--errors: is the file that is imported; name another one for what is found this time".to_owned(),
+            ));
         }
         Ok(errors)
     }

@@ -127,7 +127,8 @@ async fn waiting(pool: &Pool, member_id: &MemberId, limit: u32) -> Result<Option
 impl Shown {
     fn text(&self) -> String {
         let Member { member_id, status, balance, lifetime, epoch, enrolled_at, has_email, .. } = &self.member;
-        let since = enrolled_at.map(|at| format!(" since {at:.0}")).unwrap_or_default();
+        let began = if *status == MemberStatus::Active { " since" } else { "; enrolled" };
+        let since = enrolled_at.map(|at| format!("{began} {at:.0}")).unwrap_or_default();
         let mail = if *has_email { "mails go to the known address" } else { "no address is known" };
         let head = format!(
             "{member_id}: {} points, {} earned in membership {epoch}; {status}{since}; {mail}",

@@ -185,7 +185,7 @@ async fn the_same_orders_exported_on_three_days_count_once() {
         assert!(ended.log.contains("warning: the column `order_id` looks like an order's number"), "{}", ended.log);
         let by_id = content.replace("d1", "d2");
         let flags = ["--wait", "--id", "order_id", "--reason", "{status}"];
-        let (_, ended) = import_as(&world, &format!("{day}/by_id.csv"), by_id.as_bytes(), &flags).await;
+        let (_, ended) = import_as(&world, &format!("orders-of-day-{day}.csv"), by_id.as_bytes(), &flags).await;
         assert_eq!(ended.code, Some(0), "{}", ended.log);
         assert!(!ended.log.contains("looks like an order's number"), "{}", ended.log);
     }

@@ -7,6 +7,7 @@
 //! the channel is of no use.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -113,6 +114,8 @@ pub(crate) struct Opened {
 struct Channelful {
     in_hand: TaskTracker,
     unusable: Notify,
+    /// How many deliveries came.
+    delivered: AtomicU64,
 }
 
 /// Held with each delivery until it is settled or dropped.
@@ -273,7 +276,7 @@ impl QueueConsumer {
         let ended = tokio::select! {
             error = opened.hand_all(into) => Some(error),
             () = hold.unusable.notified() => Some(ConsumeError::Unsettled),
-            () = self.states.is_unknown_to(&self.queue) => Some(ConsumeError::Unknown),
+            () = self.is_forgotten(&hold) => Some(ConsumeError::Unknown),
             () = leave.cancelled() => None,
         };
         if let Some(error) = &ended {
@@ -291,6 +294,19 @@ impl QueueConsumer {
         let _ = timeout(FINISH_TIMEOUT, hold.in_hand.wait()).await;
         tokio::spawn(closing);
         false
+    }
+
+    /// Returns when the queue says again and again that it has no consumer, and has delivered nothing meanwhile: one that
+    /// only is slow to answer says so too.
+    async fn is_forgotten(&self, hold: &Channelful) {
+        loop {
+            let before = hold.delivered.load(Ordering::Relaxed);
+            self.states.is_unknown_to(&self.queue).await;
+            if hold.delivered.load(Ordering::Relaxed) == before {
+                return;
+            }
+            self.states.in_use(&self.queue);
+        }
     }
 
     /// A channel, and its consumer, each within a bound. lapin may never answer for a queue that is stuck; its channel
@@ -322,6 +338,7 @@ impl Opened {
                 Ok(delivery) => delivery,
                 Err(error) => return ConsumeError::Delivery(error),
             };
+            self.hold.delivered.fetch_add(1, Ordering::Relaxed);
             let hold = Hold { of: Arc::clone(&self.hold), _counted: self.hold.in_hand.token() };
             if into.sender.send((into.read)(delivery, hold)).await.is_err() {
                 return std::future::pending().await;

@@ -45,6 +45,11 @@ pub(super) struct Columns {
 }
 
 impl Mapping {
+    /// Whether each row says itself what makes it unique.
+    pub(super) const fn has_ids(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// Refuses flags that mean nothing for a file without columns.
     pub(super) fn refuse_any(&self) -> Result<(), Usage> {
         let Self { member, amount, rate, at, id, reason } = self;

@@ -53,7 +53,7 @@ pub(super) enum MomentError {
     #[error("the time is the day number of a spreadsheet: format that column as YYYY-MM-DD before you export it")]
     DayNumber,
     #[error(
-        "the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9999"
+        "the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9998"
     )]
     NoTime,
 }

@@ -67,7 +67,9 @@ impl Problems {
 
     pub(super) fn add(&mut self, problem: Problem) {
         let Problem { line, kind, text, source } = problem;
+        // What is only told of a row that is used is not to be imported again.
         if let Some(file) = &mut self.file
+            && (source.is_some() || kind == ProblemKind::Fault)
             && let Err(error) = file.write_byte_record(&written(line, &text, source.as_ref()))
         {
             self.failure = Some(error);

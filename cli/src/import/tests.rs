@@ -88,7 +88,7 @@ fn a_row_that_cannot_be_used_is_told_with_its_line_and_stops_nothing() {
     insta::assert_snapshot!(skipped(&chunk), @r"
     3: the member must be 1 to 64 bytes of printable ASCII without spaces
     4: the member must be 1 to 64 bytes of printable ASCII without spaces
-    5: the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9999
+    5: the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9998
     6: the amount can be read two ways: give --decimal . or --decimal ,
     7: the amount is negative; a return is not an earn
     8: the amount is too small to earn a point
@@ -210,7 +210,7 @@ fn what_has_another_form_or_two_readings_is_refused_with_what_would_read_it() {
     7: the time is not in ISO 8601: give --date-format '%Y/%m/%d'
     8: the time is not in ISO 8601: give --date-format '%Y%m%d'
     9: the time is empty
-    10: the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9999
+    10: the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9998
     11: the time is not in ISO 8601: give --date-format '%Y-%m-%d'
     12: the amount can be read two ways: give --decimal . or --decimal ,
     13: the amount is negative; a return is not an earn
