@@ -95,6 +95,10 @@ impl PartitionProbe {
             // These are about all partitions, or follow from a queue that is noted already.
             Err(_) => return,
         };
+        // So it is for nearly every command.
+        if why.is_none() && self.known.has_no_bad_fate(partition) {
+            return;
+        }
         self.known.update(|states| states.entry(partition).or_default().by_fate = why.map(|why| (why, Instant::now())));
     }
 
@@ -184,6 +188,10 @@ impl Known {
                 };
             }
         });
+    }
+
+    fn has_no_bad_fate(&self, partition: Partition) -> bool {
+        self.lock().get(&partition).is_none_or(|state| state.by_fate.is_none())
     }
 
     fn out(&self) -> Vec<OutPartition> {

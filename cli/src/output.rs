@@ -51,17 +51,8 @@ pub(crate) fn note(text: &str) -> io::Result<()> {
 }
 
 /// Lines of JSON on standard output, one value each.
-pub(crate) struct JsonLines;
-
-impl Write for JsonLines {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        io::stdout().write_all(visible::json(&String::from_utf8_lossy(text)).as_bytes())?;
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
-    }
+pub(crate) fn json_lines() -> impl Write {
+    visible::JsonWriter(io::stdout())
 }
 
 /// One column of a table.

@@ -1,7 +1,7 @@
 //! Logs: one line a message, to standard error, so that standard output stays for answers.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::IsTerminal;
 
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::visible::{self, Visible};
+use crate::visible::{JsonWriter, Visible};
 
 /// What a service logs when `RUST_LOG` says nothing. lapin logs each lost connection at error level as well as
 /// returning it; its owner reports it once.
@@ -51,7 +51,7 @@ pub fn init(format: LogFormat, source: LogSource) {
     let layer = match format {
         LogFormat::Text => lines.with_target(false).fmt_fields(VisibleFields::default()).with_filter(filter).boxed(),
         LogFormat::Json => {
-            lines.json().flatten_event(true).with_writer(|| VisibleJson(std::io::stderr())).with_filter(filter).boxed()
+            lines.json().flatten_event(true).with_writer(|| JsonWriter(std::io::stderr())).with_filter(filter).boxed()
         }
     };
     // An error here means that logging is running already, which is what was asked.
@@ -67,21 +67,6 @@ impl<'writer> FormatFields<'writer> for VisibleFields {
         let mut text = String::new();
         self.0.format_fields(Writer::new(&mut text), fields)?;
         write!(writer, "{}", Visible(text))
-    }
-}
-
-/// The same for JSON, which arrives a line at a time.
-struct VisibleJson<W>(W);
-
-impl<W: io::Write> io::Write for VisibleJson<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
-        self.0.write_all(visible::json(&text).as_bytes())?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }
 
@@ -117,12 +102,12 @@ mod tests {
         const HOSTILE: &str = "\u{1b}[2J\u{9b}2J\u{202e}\n2026 INFO forged";
         #[derive(Clone, Default)]
         struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-        impl io::Write for Kept {
-            fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        impl std::io::Write for Kept {
+            fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
                 self.0.lock().expect("nobody panicked").extend(line);
                 Ok(line.len())
             }
-            fn flush(&mut self) -> io::Result<()> {
+            fn flush(&mut self) -> std::io::Result<()> {
                 Ok(())
             }
         }
@@ -130,13 +115,13 @@ mod tests {
         let (to_text, to_json) = (text.clone(), json.clone());
         let lines = tracing_subscriber::fmt::layer().with_ansi(false);
         let layer = lines.with_writer(move || to_text.clone()).fmt_fields(VisibleFields::default());
-        let lines = tracing_subscriber::fmt::layer().json().with_writer(move || VisibleJson(to_json.clone()));
+        let lines = tracing_subscriber::fmt::layer().json().with_writer(move || JsonWriter(to_json.clone()));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer).with(lines), || {
             tracing::info!(error = HOSTILE, queue = %HOSTILE, "{HOSTILE}");
         });
         for kept in [text, json] {
             let line = String::from_utf8(kept.0.lock().expect("nobody panicked").clone()).expect("UTF-8");
-            assert!(line.contains("forged") && !line.contains(visible::is_hidden), "{line:?}");
+            assert!(line.contains("forged") && !line.contains(crate::visible::is_hidden), "{line:?}");
             assert_eq!(line.lines().count(), 1, "{line:?}");
         }
     }

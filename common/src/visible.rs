@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::io;
 
 /// A text from outside inside a line of ours: a break in it is spelled out as well, so that it cannot pose as a line.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,21 @@ pub fn json(text: &str) -> Cow<'_, str> {
             let _ = write!(to, "\\u{unit:04x}");
         }
     })
+}
+
+/// Writes JSON so. Each write is to end where a character does, as those of `serde_json` and of whole lines do.
+#[derive(Debug)]
+pub struct JsonWriter<W>(pub W);
+
+impl<W: io::Write> io::Write for JsonWriter<W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.write_all(json(&String::from_utf8_lossy(text)).as_bytes())?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Whether a terminal would obey the character, or nobody would see it: control characters but for the break of a line,

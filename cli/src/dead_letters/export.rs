@@ -15,7 +15,7 @@ use super::body::Encoded;
 use super::filter::FilterArgs;
 use crate::Context;
 use crate::exit::{Answer, Usage};
-use crate::output::JsonLines;
+use crate::output;
 
 /// Letters in memory at a time. One may be as large as the broker takes messages (16 MiB by default).
 const PAGE: u32 = 20;
@@ -51,7 +51,7 @@ impl Export {
         let filter = self.filter.letters(&[LetterState::Open, LetterState::Replaying])?;
         let pool = context.pool(Use::Queries, 1).await?;
         if self.file.as_os_str() == "-" {
-            write_all(&pool, &filter, &mut BufWriter::new(JsonLines)).await?;
+            write_all(&pool, &filter, &mut BufWriter::new(output::json_lines())).await?;
             return Ok(Answer::Yes);
         }
         let mut file = BufWriter::new(create(&self.file)?);

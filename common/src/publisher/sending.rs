@@ -36,6 +36,9 @@ const FORGOTTEN_WINDOWS: usize = 4;
 /// A broker that is blocked or slow is no broker that refuses.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What the log says of a broker that is there and takes nothing of ours.
+const REFUSES: &str = "RabbitMQ refuses what is published";
+
 /// How long connecting and opening the channel may take together. Connecting alone is given up after 10 s, with a
 /// better word for it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -294,31 +297,16 @@ impl Sending {
         let unconfirmed = self.unconfirmed.len();
         self.counts.broke();
         self.counts.unconfirmed_are(unconfirmed);
-        let wait_ms = wait.as_millis();
-        let link = match broken {
-            Broken::Refused(refusal) => {
-                let publisher = name;
-                warn!(
-                    publisher,
-                    error = reason,
-                    unconfirmed,
-                    wait_ms,
-                    "RabbitMQ refuses what is published, trying again"
-                );
-                // Whether it still does is known before anything else is sent, if that can be asked.
-                self.exchange.map_or(Link::Down(reason), |_| Link::Refused(refusal.clone()))
-            }
+        let (what, link) = match broken {
+            // Whether it still does is known before anything else is sent, if that can be asked.
+            Broken::Refused(refusal) if self.exchange.is_some() => (REFUSES, Link::Refused(refusal.clone())),
+            Broken::Refused(_) => (REFUSES, Link::Down(reason.clone())),
             Broken::Connect(_) | Broken::Channel(_) | Broken::Slow | Broken::Lost(_) | Broken::Silent { .. } => {
-                warn!(
-                    publisher = name,
-                    error = reason,
-                    unconfirmed,
-                    wait_ms,
-                    "No connection to RabbitMQ, trying again"
-                );
-                Link::Down(reason)
+                ("No connection to RabbitMQ", Link::Down(reason.clone()))
             }
         };
+        let wait_ms = wait.as_millis();
+        warn!(publisher = name, error = reason, unconfirmed, wait_ms, "{what}, trying again");
         self.link.send_replace(link);
     }
 }
