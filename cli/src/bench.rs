@@ -62,6 +62,9 @@ pub(crate) struct Load {
 /// one side only. In three rounds the first ratio still swung by 0.05 from run to run.
 const ROUNDS: usize = 5;
 
+/// How often the sides of the second ratio are: a backlog, and before and after it what the database does alone.
+const BACKLOG_ROUNDS: usize = 2;
+
 /// How much larger the backlog is than a measurement: the worker's memory must not follow it.
 const BACKLOG_FACTOR: u32 = 3;
 
@@ -117,25 +120,31 @@ impl Bench {
         step("latency: one command on an idle system");
         let latency_ms = whole.latency().await?;
 
-        step("backlog: published first, then drained");
         let backlog = Load { commands: load.commands * BACKLOG_FACTOR, ..load };
-        let drain = whole.drain(backlog).await?;
-        let clean = whole.verify().await?;
-
-        step("database only: the same batches, no broker");
         let database = prepare_database(servers, "database_only", load).await?;
-        let database_only = database_only::run(&database, load).await?;
+        let (mut drained, mut alone) = (Vec::new(), Vec::new());
+        for _ in 0..BACKLOG_ROUNDS {
+            step("database only: the same batches, no broker");
+            alone.push(database_only::run(&database, load).await?);
+            step("backlog: published first, then drained");
+            drained.push(whole.drain(backlog).await?);
+            alone.push(database_only::run(&database, load).await?);
+        }
+        let clean = whole.verify().await?;
+        let database_only = mean_rate(&alone);
+        let drain = mean_rate(&drained.iter().map(|it| it.per_second).collect::<Vec<_>>());
+        let worker_rss_mb = drained.iter().map(|it| it.worker_rss_mb).fold(0.0, f64::max);
 
         Ok(Report {
             pass_through,
             end_to_end,
-            drain: drain.per_second,
+            drain,
             database_only,
             latency_ms,
-            worker_rss_mb: drain.worker_rss_mb,
+            worker_rss_mb,
             worker_rss_mb_without_backlog: applied.iter().map(|it| it.worker_rss_mb).fold(0.0, f64::max),
             end_to_end_of_pass_through: end_to_end / pass_through,
-            drain_of_database_only: drain.per_second / database_only,
+            drain_of_database_only: drain / database_only,
             commands: load.commands,
             backlog: backlog.commands,
             members: load.members,
