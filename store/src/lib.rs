@@ -16,6 +16,7 @@ pub mod mails;
 pub mod migrate;
 pub mod outbox;
 pub mod parked;
+mod partition;
 pub mod permission;
 pub mod pool;
 pub mod read;

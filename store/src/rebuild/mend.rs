@@ -2,11 +2,13 @@
 
 use deadpool_postgres::Client;
 use loyalty_common::MemberId;
+use tokio_postgres::types::ToSql;
 
 use super::findings::{self, Findings, Grants};
 use super::{Difference, Remedy, history};
 use crate::batch::{Batch, Changes};
 use crate::contact::Contact;
+use crate::partition::partition;
 use crate::permission::Permission;
 use crate::pool::{Pool, StoreError};
 use crate::rows::{Account, MemberStatus, RewardRow};
@@ -59,22 +61,27 @@ fn mended_account(account: &Account, findings: &Findings) -> Account {
     }
 }
 
-/// The credits of a membership with the milestones that each crossed, less those that were granted.
+/// The rows of a membership with the milestones that each was the first to reach, less those that were granted.
 const MISSING: &str = "
-    select due.number, credit.seq,
-           exists (select from email where member_id = $1 and epoch = $2 and number = due.number) as is_mailed
+    select due.number, peak.seq,
+           exists (select from email
+                   where partition = $4 and member_id = $1 and epoch = $2 and number = due.number) as is_mailed
     from (
-        select seq, delta, sum(delta) over (order by seq) as lifetime_after from ledger
-        where member_id = $1 and epoch = $2 and type = 'earn' and outcome = 'applied') as credit
+        select seq, lifetime, greatest(max(lifetime) over earlier, 0) as before
+        from (
+            select seq, sum(lifetime_delta) over (order by seq) as lifetime from ledger
+            where partition = $4 and member_id = $1 and epoch = $2) as running
+        window earlier as (order by seq rows between unbounded preceding and 1 preceding)) as peak
     cross join lateral generate_series(
-        div(lifetime_after - delta, $3::bigint)::bigint + 1, div(lifetime_after, $3::bigint)::bigint) as due (number)
-    where not exists (select from reward where member_id = $1 and epoch = $2 and number = due.number)
+        div(before, $3::bigint)::bigint + 1, div(lifetime, $3::bigint)::bigint) as due (number)
+    where not exists (select from reward
+                      where partition = $4 and member_id = $1 and epoch = $2 and number = due.number)
     order by due.number";
 
 /// A reward whose mail is there already, on its way or arrived.
 const RESTORE: &str = "
-    insert into reward (member_id, epoch, number, seq, points, title, granted_at)
-    values ($1, $2, $3, $4, $5, $6, now())";
+    insert into reward (partition, member_id, epoch, number, seq, points, title, granted_at)
+    values ($7, $1, $2, $3, $4, $5, $6, now())";
 
 /// The rewards to be granted with a mail. Those that lack only their own row get it here.
 async fn missing(
@@ -86,13 +93,15 @@ async fn missing(
     let Some(milestone) = grants.milestone else {
         return Ok(Vec::new());
     };
-    let member_id = account.member_id.as_str();
+    let (partition, member_id) = (partition(&account.member_id), account.member_id.as_str());
     let mut rewards = Vec::new();
-    for row in client.query(MISSING, &[&member_id, &grants.epoch, &milestone]).await? {
+    for row in client.query(MISSING, &[&member_id, &grants.epoch, &milestone, &partition]).await? {
         let (number, seq): (i64, i64) = (row.get("number"), row.get("seq"));
         let points = number * milestone;
         if row.get("is_mailed") {
-            client.execute(RESTORE, &[&member_id, &grants.epoch, &number, &seq, &points, &reward]).await?;
+            let parameters: [&(dyn ToSql + Sync); 7] =
+                [&member_id, &grants.epoch, &number, &seq, &points, &reward, &partition];
+            client.execute(RESTORE, &parameters).await?;
             continue;
         }
         rewards.push(RewardRow {
