@@ -15,6 +15,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::contact::{Contact, ContactKey, ContactSeed, Held};
 use crate::dead_letter::NewDeadLetter;
+use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 use crate::rows::{Account, Content, Key, LedgerRow, MemberStatus, ParkedCommand, RewardRow, Standing};
 use crate::transaction::Transaction;
@@ -80,7 +81,7 @@ macro_rules! lock {
         concat!(
             "select member_id, status, epoch, milestone, balance, lifetime, last_seq, email is not null as has_email,
                     name is not null as has_name, contact_key, enrolled_at
-             from member where member_id = any($1) order by member_id for update ",
+             from member where member_id = any($1) and partition = any($2) order by partition, member_id for update ",
             $when_held
         )
     };
@@ -94,21 +95,22 @@ const LOCK_FREE: &str = lock!("skip locked");
 
 const KNOWN: &str = "
     select k.member_id, k.command_id, l.type, l.points, l.reason, l.source_ref, l.email_hmac, l.name_hmac
-    from (select unnest($1::text[]) as member_id, unnest($2::uuid[]) as command_id) as k
+    from (select unnest($3::smallint[]) as partition, unnest($1::text[]) as member_id, unnest($2::uuid[]) as command_id) as k
     cross join lateral (
-        select * from ledger where ledger.member_id = k.member_id and ledger.command_id = k.command_id limit 1) as l";
+        select * from ledger where ledger.partition = k.partition and ledger.member_id = k.member_id
+          and ledger.command_id = k.command_id limit 1) as l";
 
 /// Somebody whose row is there is not even tried: where another transaction is changing that row, the conflict would
 /// have to wait for its end.
 const INTRODUCE: &str = "
-    insert into member (member_id, status, epoch, balance, lifetime, last_seq, updated_at)
-    select id, 'unenrolled', 0, 0, 0, 0, now() from unnest($1::text[]) as u (id)
-    where not exists (select from member where member_id = id) order by id collate \"C\"
+    insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, updated_at)
+    select p, id, 'unenrolled', 0, 0, 0, 0, now() from unnest($1::text[], $2::smallint[]) as u (id, p)
+    where not exists (select from member where partition = p and member_id = id) order by p, id collate \"C\"
     on conflict do nothing";
 
 const PARKED: &str = "
     select member_id, command_id, case when member_id = any($2) or command_id = any($3) then body end as body
-    from parked where member_id = any($1) order by parked_id";
+    from parked where partition = any($4) and member_id = any($1) order by parked_id";
 
 /// Bound before the flight, because the arrays must outlive it.
 type Parameters<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
@@ -143,7 +145,8 @@ impl Batch {
         let client = batch.client();
         let (introduce, lock) = try_join!(client.prepare_cached(INTRODUCE), client.prepare_cached(LOCK))?;
         let members: &[&str] = &[member_id.as_str()];
-        let parameters: Parameters<'_, 1> = [&members];
+        let partitions = partitions(members);
+        let parameters: Parameters<'_, 2> = [&members, &partitions];
         let ((), _, locked) = try_join!(
             client.batch_execute("begin"),
             client.execute(&introduce, &parameters),
@@ -182,8 +185,9 @@ impl Batch {
         let (now, locking, known) =
             try_join!(client.prepare_cached(NOW), client.prepare_cached(lock), client.prepare_cached(KNOWN))?;
         // One flight: the statements are sent together, in this order, and answered together.
-        let lock_parameters: Parameters<'_, 1> = [&members];
-        let known_parameters: Parameters<'_, 2> = [&key_members, &key_commands];
+        let (member_partitions, key_partitions) = (partitions(&members), partitions(&key_members));
+        let lock_parameters: Parameters<'_, 2> = [&members, &member_partitions];
+        let known_parameters: Parameters<'_, 3> = [&key_members, &key_commands, &key_partitions];
         let ((), now, locked, known) = try_join!(
             client.batch_execute("begin"),
             client.query_one(&now, &[]),
@@ -230,11 +234,13 @@ impl Batch {
             client.prepare_cached(KNOWN),
             client.prepare_cached(PARKED),
         )?;
-        let missing_parameters: Parameters<'_, 1> = [&missing];
-        let known_parameters: Parameters<'_, 2> = [&key_members, &key_commands];
+        let (missing_partitions, key_partitions) = (partitions(&missing), partitions(&key_members));
+        let waiting_partitions = partitions(&waiting);
+        let missing_parameters: Parameters<'_, 2> = [&missing, &missing_partitions];
+        let known_parameters: Parameters<'_, 3> = [&key_members, &key_commands, &key_partitions];
         let enrolling: Vec<&str> = enrolling.iter().map(MemberId::as_str).collect();
         let named: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
-        let waiting_parameters: Parameters<'_, 3> = [&waiting, &enrolling, &named];
+        let waiting_parameters: Parameters<'_, 4> = [&waiting, &enrolling, &named, &waiting_partitions];
         let (_, locked, known, parked) = try_join!(
             client.execute(&introduce, &missing_parameters),
             client.query(&locking, &missing_parameters),
@@ -255,6 +261,11 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// The partition of each.
+fn partitions(members: &[&str]) -> Vec<i16> {
+    members.iter().map(|id| MemberId::parse(id).map_or(0, |id| partition(&id))).collect()
 }
 
 fn account(row: &Row) -> Result<(MemberId, Account), StoreError> {

@@ -20,7 +20,8 @@ const MARK_BYTES: usize = 4;
 /// The member is not looked for where nothing is kept.
 pub(crate) const CONTACT_KEY: &str = "
     case when email_hmac is not null then (
-        select contact_key from member where member.member_id = ledger.member_id) end as contact_key";
+        select contact_key from member
+        where member.partition = ledger.partition and member.member_id = ledger.member_id) end as contact_key";
 
 /// A member's random value, with which hashes of their address and name are keyed.
 #[derive(Clone, PartialEq, Eq)]

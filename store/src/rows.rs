@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use loyalty_common::{CommandId, CommandType, EmailAddress, MemberId, Outcome, Points, RefusalCode, Text, closed_set};
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 use loyalty_common::command::{Action, Command};
 use loyalty_common::envelope::TraceContext;
 
 use crate::contact::{Contact, ContactKey, Said};
+use crate::email::EmailId;
 use crate::pool::StoreError;
 
 /// What names a command: its id, scoped to its member.
@@ -171,6 +171,10 @@ pub struct LedgerRow {
     pub code: Option<RefusalCode>,
     /// What it changed the balance by.
     pub delta: i64,
+    /// What it changed the lifetime sum of its membership by.
+    pub lifetime_delta: i64,
+    /// The member's status, if it changed that.
+    pub status_after: Option<MemberStatus>,
     /// The balance after it.
     pub balance_after: i64,
     /// When it happened in the shop.
@@ -198,14 +202,10 @@ pub struct RewardRow {
     pub trace: Option<TraceContext>,
 }
 
-/// The namespace of the ids of mails: a random UUID, fixed for ever.
-const EMAIL_NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_9ab4_6f0e_4b7c_9d6a_3c1e_88f2_b1d7);
-
 impl RewardRow {
-    /// The id of the reward's one mail. The same reward always has the same, so a resend is recognisable.
-    pub fn email_id(&self) -> Uuid {
-        let reward = format!("{}/{}/{}", self.member_id, self.epoch, self.number);
-        Uuid::new_v5(&EMAIL_NAMESPACE, reward.as_bytes())
+    /// The id of the reward's one mail.
+    pub fn email_id(&self) -> EmailId {
+        EmailId::of(&self.member_id, self.epoch, self.number)
     }
 }
 

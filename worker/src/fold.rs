@@ -12,7 +12,9 @@ use loyalty_common::{Action, Command, CommandType, EmailAddress, MemberId, Outco
 use loyalty_store::batch::{self, Changes, View};
 use loyalty_store::contact::{Contact, ContactSeed, Held};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
-use loyalty_store::rows::{Account, Content as Known, Key, LedgerRow, ParkedCommand, RewardRow};
+use loyalty_store::rows::{
+    Account, Content as Known, Key, LedgerRow, MemberStatus, ParkedCommand, RewardRow, Standing,
+};
 
 use crate::ledger::{Decision, Entry, Programme, apply};
 use crate::message::{Content, Message};
@@ -71,6 +73,18 @@ struct Fold<'a> {
     telling: Telling,
     /// That of the message in hand.
     trace: Option<TraceContext>,
+}
+
+/// What a row changes of the balance, of the lifetime sum and of the status.
+type Effects = (i64, i64, Option<MemberStatus>);
+
+/// Points earned in the membership: a new one begins at 0.
+const fn lifetime_delta(before: &Standing, after: &Standing) -> i64 {
+    if before.epoch == after.epoch { after.lifetime - before.lifetime } else { after.lifetime }
+}
+
+fn status_after(before: &Standing, after: &Standing) -> Option<MemberStatus> {
+    (before.status != after.status).then_some(after.status)
 }
 
 /// A member while the batch is folded.
@@ -196,7 +210,8 @@ impl<'a> Fold<'a> {
     fn applied(&mut self, command: &Command, content: Known, entry: Entry) {
         let now = self.now;
         let member = self.member(&command.member_id);
-        member.account.standing = entry.standing;
+        let before = std::mem::replace(&mut member.account.standing, entry.standing);
+        let effects = (entry.delta, lifetime_delta(&before, &entry.standing), status_after(&before, &entry.standing));
         let changed = match &command.action {
             Action::Enroll { email, name } => {
                 member.account.enrolled_at = Some(now);
@@ -226,7 +241,7 @@ impl<'a> Fold<'a> {
         };
         let member = self.member(&command.member_id);
         member.changed = member.changed.max(changed);
-        let seq = self.enter(command, content, Ok(entry.delta));
+        let seq = self.enter(command, content, Ok(effects));
         if !entry.milestones.is_empty() {
             self.reward(&command.member_id, seq, entry.milestones);
         }
@@ -243,11 +258,12 @@ impl<'a> Fold<'a> {
     }
 
     /// Writes the row of the ledger, with what it changed the balance by or why it was refused; returns its seq.
-    fn enter(&mut self, command: &Command, content: Known, decided: Result<i64, RefusalCode>) -> i64 {
+    fn enter(&mut self, command: &Command, content: Known, decided: Result<Effects, RefusalCode>) -> i64 {
         let member = self.member(&command.member_id);
         member.changed = member.changed.max(Changed::Points);
         member.account.last_seq += 1;
         let content = content.kept(member.account.contact.key.as_ref());
+        let (delta, lifetime_delta, status_after) = decided.unwrap_or((0, 0, None));
         let row = LedgerRow {
             member_id: command.member_id.clone(),
             seq: member.account.last_seq,
@@ -256,7 +272,9 @@ impl<'a> Fold<'a> {
             content: content.clone(),
             outcome: if decided.is_ok() { Outcome::Applied } else { Outcome::Refused },
             code: decided.err(),
-            delta: decided.unwrap_or(0),
+            delta,
+            lifetime_delta,
+            status_after,
             balance_after: member.account.standing.balance,
             occurred_at: command.occurred_at,
         };
