@@ -221,6 +221,10 @@ mod tests {
             assert_eq!(id(member, 1).to_string().chars().next(), char::from_digit(partition.unsigned_abs().into(), 16));
         }
         assert_ne!(id("ann", 1), id("ann", 2));
-        assert_eq!(id("ann", 1).to_string(), "PLACEHOLDER", "mails that were sent are known by it");
+        assert_eq!(
+            id("ann", 1).to_string(),
+            "3d2b1a79-9530-8ad5-87b2-9fdb9030ce3e",
+            "mails that were sent are known by it"
+        );
     }
 }

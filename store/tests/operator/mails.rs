@@ -26,12 +26,12 @@ impl World {
             has_address: true,
         };
         let rewards: Vec<RewardRow> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
-        let ids: Vec<EmailId> = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
+        let ids: Vec<EmailId> = rewards.iter().map(RewardRow::email_id).collect();
         self.commit(&Changes { rewards, ..Changes::default() }).await;
         self.execute(
             "delete from outbox;
-             insert into member (member_id, status, epoch, balance, lifetime, last_seq, email, updated_at)
-                 values ('ann', 'active', 1, 0, 0, 0, 'ann.smith@example.com', now())",
+             insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, email, updated_at)
+                 values (3, 'ann', 'active', 1, 0, 0, 0, 'ann.smith@example.com', now())",
         )
         .await;
         for (id, state) in ids.iter().zip(states) {
@@ -157,8 +157,8 @@ async fn nobody_asks_anew_for_mails_while_the_outbox_is_as_far_behind() {
     world.execute("update email set updated_at = now() - interval '7h'").await;
     let insert = |age: &str| {
         format!(
-            "insert into outbox (exchange, routing_key, message_id, type, body, created_at)
-             values ('loyalty.emails', 'send', 'one', 'x', '', now() - interval '{age}')"
+            "insert into outbox (partition, exchange, routing_key, message_id, type, body, created_at)
+             values (3, 'loyalty.emails', 'send', 'one', 'x', '', now() - interval '{age}')"
         )
     };
     let ask = async || mails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");

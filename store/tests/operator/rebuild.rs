@@ -106,10 +106,10 @@ async fn a_missing_grant_is_granted_with_its_mail_and_one_too_many_is_left() {
             "update member set email = 'bob@example.com' where member_id = 'bob';
              delete from email where member_id = 'bob' and state <> 'dead'; delete from reward where member_id = 'bob'
                  and (epoch, number) in ((1, 2), (2, 1));
-             insert into reward values ('ann', 1, 2, 3, 2000, 'free coffee', now());
-             insert into email (email_id, member_id, epoch, number, state, created_at, updated_at)
-                 values (gen_random_uuid(), 'ann', 1, 2, 'no_address', now(), now()),
-                        (gen_random_uuid(), 'bob', 1, 1, 'no_address', now(), now())",
+             insert into reward values (3, 'ann', 1, 2, 3, 2000, 'free coffee', now());
+             insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at) values
+                 (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 2, 'no_address', now(), now()),
+                 (0, '00000000-0000-0000-0000-000000000009', 'bob', 1, 1, 'no_address', now(), now())",
         )
         .await;
 
@@ -196,6 +196,8 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
         outcome: Outcome::Applied,
         code: None,
         delta: 40,
+        lifetime_delta: 40,
+        status_after: None,
         balance_after: 550,
         occurred_at: command.occurred_at,
     };

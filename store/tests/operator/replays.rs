@@ -105,6 +105,8 @@ fn decided(command: &Command, seq: i64, code: Option<RefusalCode>) -> LedgerRow 
         outcome: if code.is_some() { Outcome::Refused } else { Outcome::Applied },
         code,
         delta: if code.is_some() { 0 } else { points },
+        lifetime_delta: if code.is_some() { 0 } else { points },
+        status_after: None,
         balance_after: points,
         occurred_at: command.occurred_at,
     }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
-use loyalty_common::amqp;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
+use loyalty_common::{Partition, amqp};
 use loyalty_local::wait::{PATIENCE, eventually, within};
 use loyalty_local::{Durability, Mailbox, Servers};
 use loyalty_store::batch::{Batch, Changes};
@@ -164,7 +164,7 @@ impl World {
         };
         self.lives_at(member, recipient).await;
         let rewards: Vec<RewardRow> = (1..=count).map(reward).collect();
-        let ids = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
+        let ids = rewards.iter().map(RewardRow::email_id).collect();
         let (batch, _) = Batch::open(&self.pool, &[], &[]).await.expect("a batch");
         batch.commit(&Changes { rewards, ..Changes::default() }).await.expect("the rewards are granted");
         ids
@@ -173,10 +173,12 @@ impl World {
     /// A member with this address.
     async fn lives_at(&self, member: &str, address: &str) {
         const MEMBER: &str = "
-            insert into member (member_id, status, epoch, balance, lifetime, last_seq, email, name, updated_at)
-            values ($1, 'active', 1, 0, 0, 0, $2, 'Ann', now()) on conflict (member_id) do update set email = $2";
+            insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, email, name, updated_at)
+            values ($3, $1, 'active', 1, 0, 0, 0, $2, 'Ann', now())
+            on conflict (partition, member_id) do update set email = $2";
+        let partition = i16::from(Partition::of(&member.parse().expect("a member id")).number());
         let client = self.pool.get().await.expect("a connection");
-        client.execute(MEMBER, &[&member, &address]).await.expect("a member");
+        client.execute(MEMBER, &[&member, &address, &partition]).await.expect("a member");
     }
 
     pub(crate) async fn mail(&self, email_id: EmailId) -> MailRow {
