@@ -86,9 +86,9 @@ impl TraceContext {
 
     /// Puts both among the headers of a message, in the place of what these say.
     pub(crate) fn write(&self, headers: &mut FieldTable) {
-        headers.insert("traceparent".into(), AMQPValue::LongString(self.traceparent.as_str().into()));
-        if let Some(state) = &self.tracestate {
-            headers.insert("tracestate".into(), AMQPValue::LongString(state.as_str().into()));
+        headers.insert("traceparent".into(), AMQPValue::LongString(self.traceparent().into()));
+        if let Some(state) = self.tracestate() {
+            headers.insert("tracestate".into(), AMQPValue::LongString(state.into()));
         }
     }
 }

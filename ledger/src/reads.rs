@@ -1,9 +1,9 @@
 //! What commands must see beyond their member's row: declared by each command's file, gathered here for a batch, and read
 //! by the store under the members' locks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use loyalty_common::{Command, CommandId, MemberId, Partition};
+use loyalty_common::{Command, CommandId, Partition};
 
 use crate::command::reads;
 
@@ -29,8 +29,8 @@ pub struct BatchRequest<'a> {
 /// What a batch needs of one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionRequest<'a> {
-    /// The members to lock.
-    pub members: BTreeSet<&'a str>,
+    /// The members to lock, each once, in the order of their ids.
+    pub members: Vec<&'a str>,
     /// The members of the commands to look up in the ledger.
     pub key_members: Vec<&'a str>,
     /// Their ids, each at the place of its member.
@@ -44,25 +44,47 @@ impl<'a> BatchRequest<'a> {
     pub fn of(commands: impl IntoIterator<Item = &'a Command>) -> Self {
         let mut request = Self::default();
         for command in commands {
-            request.add(&command.member_id, command.command_id, reads(command));
+            let of_partition = request.partitions.entry(Partition::of(&command.member_id)).or_default();
+            of_partition.add(command, reads(command));
+        }
+        for of_partition in request.partitions.values_mut() {
+            of_partition.members.sort_unstable();
+            of_partition.members.dedup();
         }
         request
     }
+}
 
-    /// One member, locked, and nothing else.
-    pub fn of_member(member_id: &'a MemberId) -> Self {
-        let members = BTreeSet::from([member_id.as_str()]);
-        let of_partition = PartitionRequest { members, ..PartitionRequest::default() };
-        Self { partitions: BTreeMap::from([(Partition::of(member_id), of_partition)]) }
-    }
-
-    fn add(&mut self, member_id: &'a MemberId, command_id: CommandId, reads: Reads) {
-        let of_partition = self.partitions.entry(Partition::of(member_id)).or_default();
-        of_partition.members.insert(member_id.as_str());
-        of_partition.key_members.push(member_id.as_str());
-        of_partition.key_commands.push(command_id);
+impl<'a> PartitionRequest<'a> {
+    fn add(&mut self, command: &'a Command, reads: Reads) {
+        let member = command.member_id.as_str();
+        self.members.push(member);
+        self.key_members.push(member);
+        self.key_commands.push(command.command_id);
         if reads.parked {
-            of_partition.parked_of.push(member_id.as_str());
+            self.parked_of.push(member);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loyalty_common::{Action, MemberId, Points};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_asks_for_each_member_once_and_for_what_its_commands_declare_by_partition() {
+        let member = |id: &str| -> MemberId { id.parse().expect("a member id") };
+        let earn = |id: &str| Command::new(member(id), Action::Earn { points: Points::try_new(1).expect("points") });
+        let enroll = Command::new(member("123"), Action::Enroll { email: None, name: None });
+        let commands = [earn("123"), earn("00004"), enroll, earn("123")];
+        let request = BatchRequest::of(&commands);
+        let of = |id: &str| &request.partitions[&Partition::of(&member(id))];
+        assert_ne!(Partition::of(&member("123")), Partition::of(&member("00004")), "two partitions");
+        assert_eq!(request.partitions.len(), 2);
+        assert_eq!((&of("123").members[..], &of("123").parked_of[..]), (&["123"][..], &["123"][..]));
+        assert_eq!((of("123").key_members.len(), of("123").key_commands.len()), (3, 3));
+        assert_eq!((&of("00004").members[..], of("00004").parked_of.len()), (&["00004"][..], 0));
     }
 }

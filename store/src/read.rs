@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use crate::rows::MemberStatus;
+use loyalty_ledger::MemberStatus;
 
 mod fates;
 mod receipts;

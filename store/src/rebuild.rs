@@ -8,8 +8,8 @@ use loyalty_common::{MemberId, closed_set};
 use serde::Serialize;
 
 use crate::pool::{Pool, StoreError};
-use crate::rows::MemberStatus;
 use crate::transaction::Transaction;
+use loyalty_ledger::MemberStatus;
 
 mod findings;
 mod history;

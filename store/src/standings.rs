@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
-use crate::rows::MemberStatus;
+use loyalty_ledger::MemberStatus;
 
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

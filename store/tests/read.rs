@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use loyalty_common::{Action, Command, CommandId, MemberId, Outcome, Points, RefusalCode};
+use loyalty_ledger::{CommandContent, CommandKey, MemberStatus};
 use loyalty_local::{Durability, Postgres};
 use loyalty_store::email::EmailState;
 use loyalty_store::pool::{DatabaseUrl, Pool, Use};
 use loyalty_store::read::{self, Fate, Filter};
-use loyalty_store::rows::{Content, Key, MemberStatus};
 use loyalty_store::{dead_letter, migrate};
 use tokio_postgres::types::ToSql;
 
@@ -85,7 +85,7 @@ async fn many_fates_come_in_one_answer() {
     let parameters: [&(dyn ToSql + Sync); 2] = [&waiting.command_id.uuid(), &waiting.encode()];
     pool.get().await.expect("a connection").execute(park, &parameters).await.expect("a parked command");
     let dead = "00000000-0000-0000-0000-00000000000a".parse().expect("a UUID");
-    let keys: Vec<Key> = vec![
+    let keys: Vec<CommandKey> = vec![
         (id("ann"), decided.command_id),
         (id("carl"), waiting.command_id),
         (id("ann"), dead),
@@ -97,7 +97,7 @@ async fn many_fates_come_in_one_answer() {
 
     assert_eq!(fates.len(), 3, "{fates:?}");
     assert!(matches!(&fates[&keys[0]], Fate::Decided { receipt, .. } if *receipt == decided));
-    assert_eq!(fates[&keys[1]], Fate::Parked { content: Some(Content::of(&waiting)) });
+    assert_eq!(fates[&keys[1]], Fate::Parked { content: Some(CommandContent::of(&waiting)) });
     let newest = |fate: &Fate| matches!(fate, Fate::DeadLetter { reason: dead_letter::Reason::Crashed, .. });
     assert!(newest(&fates[&keys[2]]), "{fates:?}");
     assert_eq!(read::fates(&pool, &[]).await.expect("fates"), HashMap::new());
@@ -122,7 +122,7 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
             select n % 16, 'p' || n, gen_random_uuid(), '', now() from generate_series(1, 100000) as n;";
     let world = World::start("").await;
     let pool = world.pool(Use::Keys);
-    let keys: Vec<Key> = (1..=1_000).map(|n| (id(&format!("m{n}")), CommandId::fresh())).collect();
+    let keys: Vec<CommandKey> = (1..=1_000).map(|n| (id(&format!("m{n}")), CommandId::fresh())).collect();
     for _ in 0..10 {
         // Often enough for the server to settle on one plan for all parameters.
         read::fates(&pool, &keys).await.expect("fates");

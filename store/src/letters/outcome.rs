@@ -14,11 +14,12 @@ use uuid::Uuid;
 use super::claim::Replay;
 use super::replayable::{columns, read_replayable};
 use super::{LetterId, known};
-use crate::contact::{CONTACT_KEY, ContactKey};
 use crate::dead_letter::Reason;
+use crate::ledger_row::{self, CONTACT_KEY};
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use crate::rows::Content;
+use loyalty_ledger::CommandContent;
+use loyalty_ledger::contact::ContactKey;
 
 /// A letter that was sent and has no answer yet.
 #[derive(Clone, Debug)]
@@ -215,7 +216,7 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
     let claimed_at: Timestamp = row.get("claimed_at");
     // Decided before the replay began, or by an earlier letter of the same replay: then this one changed nothing.
     let is_its_own = |at: Timestamp| !pending.repeats && at >= claimed_at;
-    let content = Content::of(&pending.command);
+    let content = CommandContent::of(&pending.command);
     if let Some((first, recorded_at)) = ledger_content(row)?.zip(row.get("recorded_at"))
         && first.is_same_as(&content)
     {
@@ -226,7 +227,8 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
         return Ok(Some(Concluded::Dead { reason, successor_id: LetterId(successor_id) }));
     }
     let parked: Option<(&[u8], Timestamp)> = row.get::<_, Option<_>>("parked_body").zip(row.get("parked_at"));
-    let same = parked.filter(|(body, _)| decode(body).is_ok_and(|command| Content::of(&command).is_same_as(&content)));
+    let same =
+        parked.filter(|(body, _)| decode(body).is_ok_and(|command| CommandContent::of(&command).is_same_as(&content)));
     Ok(match same {
         Some((_, parked_at)) if !is_its_own(parked_at) => Some(Concluded::Duplicate),
         Some(_) if !pending.may_be_released => Some(Concluded::Parked),
@@ -234,12 +236,12 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
     })
 }
 
-fn ledger_content(row: &Row) -> Result<Option<Content>, StoreError> {
+fn ledger_content(row: &Row) -> Result<Option<CommandContent>, StoreError> {
     if row.get::<_, Option<&str>>("type").is_none() {
         return Ok(None);
     }
     let key = ContactKey::from_row(row.get("contact_key"));
-    Content::from_row(row, key.as_ref()).map(Some)
+    ledger_row::content(row, key.as_ref()).map(Some)
 }
 
 fn decided(row: &Row) -> Result<Concluded, StoreError> {

@@ -10,11 +10,12 @@ use loyalty_common::decode::decode;
 use tokio_postgres::{Row, Statement};
 
 use super::receipts::{COLUMNS, read_receipt};
-use crate::contact::{CONTACT_KEY, ContactKey};
 use crate::dead_letter::Reason;
+use crate::ledger_row::{self, CONTACT_KEY};
 use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
-use crate::rows::{Content, Key};
+use loyalty_ledger::contact::ContactKey;
+use loyalty_ledger::{CommandContent, CommandKey};
 
 /// What has become of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +25,12 @@ pub enum Fate {
         /// The answer.
         receipt: Receipt,
         /// What it asked: the same id may have been used for something else.
-        content: Content,
+        content: CommandContent,
     },
     /// It waits for its member's enrolment.
     Parked {
         /// What it asked; none, if this release cannot read what waits.
-        content: Option<Content>,
+        content: Option<CommandContent>,
     },
     /// It was set aside, and an operator decides.
     DeadLetter {
@@ -63,7 +64,7 @@ fn query() -> String {
 
 /// The fates of those commands that have one, in one round trip. The ledger has the first word, then what waits, then
 /// what was set aside.
-pub async fn fates(pool: &Pool, keys: &[Key]) -> Result<HashMap<Key, Fate>, StoreError> {
+pub async fn fates(pool: &Pool, keys: &[CommandKey]) -> Result<HashMap<CommandKey, Fate>, StoreError> {
     let client = pool.get().await?;
     let statement = client.prepare_cached(&query()).await?;
     let groups = grouped(keys, |(member, _)| partition(member));
@@ -76,8 +77,8 @@ async fn fates_in(
     client: &Client,
     statement: &Statement,
     partition: i16,
-    keys: &[&Key],
-) -> Result<Vec<(Key, Fate)>, StoreError> {
+    keys: &[&CommandKey],
+) -> Result<Vec<(CommandKey, Fate)>, StoreError> {
     let members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
     let commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
     let mut fates = Vec::with_capacity(keys.len());
@@ -90,7 +91,7 @@ async fn fates_in(
 }
 
 /// The key as the caller spelled it, by its place.
-fn key(row: &Row, keys: &[&Key]) -> Result<Key, StoreError> {
+fn key(row: &Row, keys: &[&CommandKey]) -> Result<CommandKey, StoreError> {
     let index = usize::try_from(row.get::<_, i64>("place") - 1).ok();
     index.and_then(|index| keys.get(index)).map(|key| (*key).clone()).ok_or(StoreError::Foreign { column: "place" })
 }
@@ -100,7 +101,7 @@ fn read_fate(row: &Row) -> Result<Option<Fate>, StoreError> {
         return read_decided(row).map(Some);
     }
     if let Some(body) = row.get::<_, Option<&[u8]>>("parked_body") {
-        let content = decode(body).ok().as_ref().map(Content::of);
+        let content = decode(body).ok().as_ref().map(CommandContent::of);
         return Ok(Some(Fate::Parked { content }));
     }
     row.get::<_, Option<&str>>("dead_reason").map(|reason| read_dead_letter(row, reason)).transpose()
@@ -117,6 +118,6 @@ fn read_dead_letter(row: &Row, reason: &str) -> Result<Fate, StoreError> {
 fn read_decided(row: &Row) -> Result<Fate, StoreError> {
     let receipt = read_receipt(row)?;
     let key = ContactKey::from_row(row.get("contact_key"));
-    let content = Content::from_row(row, key.as_ref())?;
+    let content = ledger_row::content(row, key.as_ref())?;
     Ok(Fate::Decided { receipt, content })
 }

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use super::{Difference, Part, Remedy, Value};
 use crate::partition::partition;
 use crate::pool::StoreError;
-use crate::rows::{MemberStatus, Standing};
+use loyalty_ledger::{MemberState, MemberStatus};
 
 /// More missing rewards than this are no accident: one command grants at most as many.
 const MISSING_MAX: i64 = 1_000;
@@ -32,7 +32,7 @@ pub(super) struct Findings {
 /// Where a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    pub(super) standing: Standing,
+    pub(super) state: MemberState,
     pub(super) last_seq: i64,
     pub(super) enrolled_at: Option<Timestamp>,
 }
@@ -104,8 +104,8 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
     let rows = client.query(&positions, &[&partitions, &ids]).await?;
     let mut findings = rows.iter().map(findings).collect::<Result<Vec<_>, _>>()?;
     let column = |due: fn(&Position) -> i32| findings.iter().map(|it| due(&it.due)).collect::<Vec<_>>();
-    let epochs = column(|due| due.standing.epoch);
-    let milestones: Vec<_> = findings.iter().map(|it| it.due.standing.milestone).collect();
+    let epochs = column(|due| due.state.epoch);
+    let milestones: Vec<_> = findings.iter().map(|it| it.due.state.milestone).collect();
     let ids: Vec<&str> = findings.iter().map(|it| it.member_id.as_str()).collect();
     let partitions: Vec<i16> = findings.iter().map(|it| partition(&it.member_id)).collect();
     let rows = client.query(&grants, &[&ids, &epochs, &milestones, &partitions]).await?;
@@ -121,7 +121,7 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
 
 fn findings(row: &Row) -> Result<Findings, StoreError> {
     let stored = Position {
-        standing: Standing {
+        state: MemberState {
             status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
             epoch: row.get("epoch"),
             milestone: row.get("milestone"),
@@ -133,9 +133,9 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
     };
     let enrolments: i32 = row.get("enrolments");
     // The milestone is no command's and so not in the ledger. A row that knows of no membership cannot know it either.
-    let milestone = if stored.standing.epoch > 0 { stored.standing.milestone } else { row.get("first_reward") };
+    let milestone = if stored.state.epoch > 0 { stored.state.milestone } else { row.get("first_reward") };
     let due = Position {
-        standing: Standing {
+        state: MemberState {
             status: MemberStatus::parse(row.get("due_status"))
                 .ok_or(StoreError::Foreign { column: "ledger.status_after" })?,
             epoch: enrolments,
@@ -163,13 +163,13 @@ fn grants_of(row: &Row) -> Grants {
 impl Findings {
     /// Each thing that differs.
     pub(super) fn differences(&self) -> Vec<Difference> {
-        let (stored, due) = (&self.stored.standing, &self.due.standing);
-        let number = |number: fn(&Standing) -> i64| (Value::Number(number(stored)), Value::Number(number(due)));
+        let (stored, due) = (&self.stored.state, &self.due.state);
+        let number = |number: fn(&MemberState) -> i64| (Value::Number(number(stored)), Value::Number(number(due)));
         let parts = [
             (Part::Status, (Value::Status(stored.status), Value::Status(due.status))),
-            (Part::Epoch, number(|standing| standing.epoch.into())),
-            (Part::Balance, number(|standing| standing.balance)),
-            (Part::Lifetime, number(|standing| standing.lifetime)),
+            (Part::Epoch, number(|state| state.epoch.into())),
+            (Part::Balance, number(|state| state.balance)),
+            (Part::Lifetime, number(|state| state.lifetime)),
             (Part::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
         ];
         let remedy = if self.is_possible() { Remedy::Mend } else { Remedy::LedgerInDoubt };
@@ -206,7 +206,7 @@ impl Findings {
 
     /// Whether a member can stand as the ledger says: what the table of members checks too.
     fn is_possible(&self) -> bool {
-        let Standing { status, epoch, balance, lifetime, .. } = self.due.standing;
+        let MemberState { status, epoch, balance, lifetime, .. } = self.due.state;
         balance >= 0
             && lifetime >= 0
             && (status == MemberStatus::Active || balance == 0)

@@ -6,12 +6,12 @@ use tokio_postgres::types::ToSql;
 
 use super::findings::{self, Findings, Grants};
 use super::{Difference, Remedy, history};
-use crate::batch::{Batch, Changes};
-use crate::contact::Contact;
+use crate::batch::Batch;
 use crate::partition::partition;
 use crate::permission::Permission;
 use crate::pool::{Pool, StoreError};
-use crate::rows::{Account, MemberStatus, RewardRow};
+use loyalty_ledger::contact::Contact;
+use loyalty_ledger::{Changes, Grant, Member, MemberStatus};
 
 /// Mends one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
 /// did any more. `reward` is the programme's: what a missing grant is of. Its mail is queued as a worker does it.
@@ -31,29 +31,29 @@ pub async fn mend(
     let mut changes = Changes::default();
     for findings in &found {
         let account = mended_account(&account, findings);
-        if account.standing.status != MemberStatus::Active {
-            changes.ended.push((member_id.clone(), account.standing.epoch));
+        if account.state.status != MemberStatus::Active {
+            changes.ended.push((member_id.clone(), account.state.epoch));
         }
         for grants in findings.to_grant() {
-            changes.rewards.extend(missing(client, &account, grants, reward).await?);
+            changes.grants.extend(missing(client, &account, grants, reward).await?);
         }
         if mended.iter().any(|difference| difference.epoch.is_none()) {
-            changes.accounts.push(account);
+            changes.members.push(account);
         }
     }
     if !mended.is_empty() {
         history::record(client, member_id, &mended, permission).await?;
     }
-    batch.commit(&changes).await?;
+    batch.commit(&changes, &[]).await?;
     Ok(differences)
 }
 
-fn mended_account(account: &Account, findings: &Findings) -> Account {
+fn mended_account(account: &Member, findings: &Findings) -> Member {
     let due = &findings.due;
     // Who is no member is forgotten, also when a wrong row kept them.
-    let is_member = due.standing.status == MemberStatus::Active;
-    Account {
-        standing: due.standing,
+    let is_member = due.state.status == MemberStatus::Active;
+    Member {
+        state: due.state,
         last_seq: due.last_seq,
         contact: if is_member { account.contact.clone() } else { Contact::default() },
         enrolled_at: account.enrolled_at.or(due.enrolled_at),
@@ -84,12 +84,7 @@ const RESTORE: &str = "
     values ($7, $1, $2, $3, $4, $5, $6, now())";
 
 /// The rewards to be granted with a mail. Those that lack only their own row get it here.
-async fn missing(
-    client: &Client,
-    account: &Account,
-    grants: &Grants,
-    reward: &str,
-) -> Result<Vec<RewardRow>, StoreError> {
+async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &str) -> Result<Vec<Grant>, StoreError> {
     let Some(milestone) = grants.milestone else {
         return Ok(Vec::new());
     };
@@ -104,7 +99,7 @@ async fn missing(
             client.execute(RESTORE, &parameters).await?;
             continue;
         }
-        rewards.push(RewardRow {
+        rewards.push(Grant {
             trace: None,
             member_id: account.member_id.clone(),
             epoch: grants.epoch,
@@ -113,7 +108,7 @@ async fn missing(
             points,
             title: reward.to_owned(),
             // Mails of an earlier membership go to nobody.
-            has_address: account.contact.email.is_there() && grants.epoch == account.standing.epoch,
+            has_address: account.contact.email.is_there() && grants.epoch == account.state.epoch,
         });
     }
     Ok(rewards)

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
-use crate::rows::MemberStatus;
+use loyalty_ledger::MemberStatus;
 
 /// The members who meet every condition, by what their rows say. Without a condition: everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use loyalty_store::batch::Changes;
+use loyalty_ledger::{Changes, Grant};
 use loyalty_store::email::{self, Claim, EmailId, EmailState};
 use loyalty_store::mails::{self, Requeue};
-use loyalty_store::rows::RewardRow;
 
 use crate::world::{World, operator};
 
 impl World {
     /// A mail of the first membership of `ann`, in this state.
     async fn mail(&self, number: i64, state: EmailState) -> EmailId {
-        let reward = RewardRow {
+        let reward = Grant {
             trace: None,
             member_id: "ann".parse().expect("a member id"),
             epoch: 1,
@@ -22,8 +21,8 @@ impl World {
             title: "free coffee".to_owned(),
             has_address: true,
         };
-        let id = reward.email_id();
-        self.commit(&Changes { rewards: vec![reward], ..Changes::default() }).await;
+        let id = EmailId::of(&reward.member_id, reward.epoch, reward.number);
+        self.commit(&Changes { grants: vec![reward], ..Changes::default() }).await;
         let due = if state == EmailState::Queued { "null" } else { "now()" };
         self.execute(&format!("update email set state = '{state}', due_at = {due} where email_id = '{id}'")).await;
         id

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use loyalty_store::batch::Changes;
+use loyalty_ledger::{Changes, Grant};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{self, Claim, ClaimError, EmailId, EmailState, InDoubt};
 use loyalty_store::letters::{self, Concluded, LetterState};
 use loyalty_store::mails::{self, Filter, Grouping, Requeue};
-use loyalty_store::rows::RewardRow;
 use loyalty_store::{Connection, Pool};
 
 use crate::world::{World, garbage, operator};
@@ -15,7 +14,7 @@ use crate::world::{World, garbage, operator};
 impl World {
     /// Rewards with their mails, each in the state of its place.
     async fn mails(&self, states: &[EmailState]) -> Vec<EmailId> {
-        let reward = |number: i64| RewardRow {
+        let reward = |number: i64| Grant {
             trace: None,
             member_id: "ann".parse().expect("a member id"),
             epoch: 1,
@@ -25,9 +24,9 @@ impl World {
             title: "free coffee".to_owned(),
             has_address: true,
         };
-        let rewards: Vec<RewardRow> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
-        let ids: Vec<EmailId> = rewards.iter().map(RewardRow::email_id).collect();
-        self.commit(&Changes { rewards, ..Changes::default() }).await;
+        let grants: Vec<Grant> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
+        let ids: Vec<EmailId> = grants.iter().map(|it| EmailId::of(&it.member_id, it.epoch, it.number)).collect();
+        self.commit(&Changes { grants, ..Changes::default() }).await;
         self.execute(
             "delete from outbox;
              insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, email, updated_at)

@@ -1,10 +1,9 @@
 //! Members computed anew: what differs is found and mended, beside workers, and nothing else is touched.
 
 use loyalty_common::MemberId;
-use loyalty_common::Outcome;
-use loyalty_store::batch::{Batch, Changes};
+use loyalty_ledger::{BatchRequest, Changes, CommandContent, Effects, Entry, MemberStatus};
+use loyalty_store::batch::Batch;
 use loyalty_store::rebuild::{self, Comparison, Condition, Difference, Selection};
-use loyalty_store::rows::{Content, LedgerRow, MemberStatus};
 use loyalty_store::verify::verify;
 
 use crate::world::{World, earn, operator};
@@ -182,29 +181,26 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     world.execute("update member set balance = 500 where member_id = 'ann'").await;
     let command = earn("ann", 40);
     let key = (command.member_id.clone(), command.command_id);
-    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key), &[]).await.expect("a batch");
-    let mut account = view.accounts[&key.0].clone();
-    account.standing.balance += 40;
-    account.standing.lifetime += 40;
+    let (batch, view) = Batch::open(&world.pool, &BatchRequest::of([&command])).await.expect("a batch");
+    let mut account = view.members[&key.0].clone();
+    account.state.balance += 40;
+    account.state.lifetime += 40;
     account.last_seq += 1;
-    let row = LedgerRow {
+    let row = Entry {
         member_id: key.0.clone(),
         seq: account.last_seq,
         command_id: key.1,
         epoch: 1,
-        content: Content::of(&command),
-        outcome: Outcome::Applied,
+        content: CommandContent::of(&command),
         code: None,
-        delta: 40,
-        lifetime_delta: 40,
-        status_after: None,
+        effects: Effects { delta: 40, lifetime_delta: 40, ..Effects::NONE },
         balance_after: 550,
         occurred_at: command.occurred_at,
     };
     let worker = async {
         world.waiting_for_locks(1).await;
-        let changes = Changes { accounts: vec![account], ledger: vec![row], ..Changes::default() };
-        batch.commit(&changes).await.expect("the worker's commit");
+        let changes = Changes { members: vec![account], entries: vec![row], ..Changes::default() };
+        batch.commit(&changes, &[]).await.expect("the worker's commit");
     };
 
     let (mended, ()) = tokio::join!(mend(&world, "ann"), worker);

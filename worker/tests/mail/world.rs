@@ -12,12 +12,12 @@ use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
 use loyalty_common::{Partition, amqp};
+use loyalty_ledger::{BatchRequest, Changes, Grant};
 use loyalty_local::wait::{PATIENCE, eventually, within};
 use loyalty_local::{Durability, Mailbox, Servers};
-use loyalty_store::batch::{Batch, Changes};
+use loyalty_store::batch::Batch;
 use loyalty_store::email::EmailId;
 use loyalty_store::pool::{DatabaseUrl, Use};
-use loyalty_store::rows::RewardRow;
 use loyalty_store::{Pool, migrate};
 use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
@@ -152,7 +152,7 @@ impl World {
     }
 
     pub(crate) async fn grant_all(&self, member: &str, recipient: &str, count: i64) -> Vec<EmailId> {
-        let reward = |number: i64| RewardRow {
+        let reward = |number: i64| Grant {
             trace: None,
             member_id: member.parse().expect("a member id"),
             epoch: 1,
@@ -163,10 +163,10 @@ impl World {
             has_address: true,
         };
         self.lives_at(member, recipient).await;
-        let rewards: Vec<RewardRow> = (1..=count).map(reward).collect();
-        let ids = rewards.iter().map(RewardRow::email_id).collect();
-        let (batch, _) = Batch::open(&self.pool, &[], &[]).await.expect("a batch");
-        batch.commit(&Changes { rewards, ..Changes::default() }).await.expect("the rewards are granted");
+        let grants: Vec<Grant> = (1..=count).map(reward).collect();
+        let ids = grants.iter().map(|it| EmailId::of(&it.member_id, it.epoch, it.number)).collect();
+        let (batch, _) = Batch::open(&self.pool, &BatchRequest::default()).await.expect("a batch");
+        batch.commit(&Changes { grants, ..Changes::default() }, &[]).await.expect("the rewards are granted");
         ids
     }
 
