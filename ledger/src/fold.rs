@@ -98,12 +98,11 @@ struct Journal<'a> {
 
 impl<'a> Fold<'a> {
     fn new(view: View, programme: &'a Programme, events: Events) -> Self {
-        let View { now, seed, members, known, mut parked } = view;
-        let folded = |(id, row): (MemberId, Member)| {
-            let waiting = parked.remove(&id).unwrap_or_default();
-            (id, FoldedMember::new(row, waiting))
-        };
-        let members = members.into_iter().map(folded).collect();
+        let View { now, seed, members, known, parked } = view;
+        let mut members: HashMap<_, _> = members.into_iter().map(|(id, row)| (id, FoldedMember::new(row))).collect();
+        for (id, waiting) in parked {
+            members.entry(id).and_modify(|member| member.waiting.extend(waiting.into_iter().map(Waiting::stored)));
+        }
         let journal = Journal {
             now,
             programme,
@@ -125,7 +124,7 @@ impl<'a> Fold<'a> {
         let member = self
             .members
             .entry(member_id.clone())
-            .or_insert_with(|| FoldedMember::new(Member::unenrolled(member_id.clone()), Vec::new()));
+            .or_insert_with(|| FoldedMember::new(Member::unenrolled(member_id.clone())));
         let balance_before = member.row.state.balance;
         let outcome = self.journal.decide(member, submitted);
         Verdict { outcome, balance_before, balance_after: member.row.state.balance }

@@ -6,12 +6,12 @@
 use jiff::Timestamp;
 use loyalty_common::MemberId;
 use loyalty_common::partition::PARTITIONS;
+use loyalty_ledger::MemberStatus;
 use serde::Serialize;
 use tokio_postgres::Row;
 
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use loyalty_ledger::MemberStatus;
 
 mod fates;
 mod receipts;

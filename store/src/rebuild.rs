@@ -5,11 +5,11 @@
 //! nothing is taken from a member that a mail may have promised already.
 
 use loyalty_common::{MemberId, closed_set};
+use loyalty_ledger::MemberStatus;
 use serde::Serialize;
 
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
-use loyalty_ledger::MemberStatus;
 
 mod findings;
 mod history;

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use loyalty_common::MemberId;
+use loyalty_ledger::MemberStatus;
 use tokio_postgres::Row;
 
 use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
-use loyalty_ledger::MemberStatus;
 
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

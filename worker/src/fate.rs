@@ -98,3 +98,35 @@ fn submitted(message: &Message) -> Option<Submitted<'_>> {
         Content::Unusable(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use loyalty_common::RefusalCode;
+
+    use super::*;
+
+    /// What an operator reads of a command that could be read and is set aside all the same.
+    #[test]
+    fn a_command_that_is_set_aside_says_why_and_no_other_is() {
+        let check = |outcome: &CommandOutcome, fate: Fate, expected: Option<(Reason, &str)>| {
+            let unusable = set_aside(outcome);
+            assert_eq!(Fate::from(outcome), fate);
+            assert_eq!(unusable.as_ref().map(|it| (it.reason, it.error.as_str())), expected);
+        };
+        check(&CommandOutcome::Applied, Fate::Applied, None);
+        check(&CommandOutcome::Refused(RefusalCode::Exited), Fate::Refused, None);
+        check(&CommandOutcome::Duplicate, Fate::Duplicate, None);
+        check(&CommandOutcome::Parked, Fate::Parked, None);
+        let conflict = CommandOutcome::Conflict { differing: vec!["points", "reason"] };
+        let error = "the command id was used before with another points, reason";
+        check(&conflict, Fate::Conflict, Some((Reason::Conflict, error)));
+        let occurred_at = Timestamp::from_second(301).expect("a time");
+        let ahead = CommandOutcome::ClockAhead { occurred_at, now: Timestamp::UNIX_EPOCH };
+        let error = "`occurred_at` 1970-01-01T00:05:01Z is more than 5 minutes ahead of the database's clock, \
+                     1970-01-01T00:00:00Z";
+        check(&ahead, Fate::Dead, Some((Reason::ClockAhead, error)));
+        let error = "100 commands wait for the member's enrolment already";
+        check(&CommandOutcome::ParkedTooMany, Fate::Dead, Some((Reason::ParkedTooMany, error)));
+    }
+}

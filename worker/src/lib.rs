@@ -1,11 +1,11 @@
 //! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
 //!
 //! Read in this order: `message` reads a delivery; [`fate`] takes a batch of messages through the rules, which are the
-//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes by a
-//! `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which queue is out.
-//! The mails leave by `relay` and `mail`; the events that the rules make, by `announcer`. `keeper` stores what nobody
-//! could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator,
-//! [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
+//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds
+//! the lanes by a `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which
+//! queue is out. The mails leave by `relay` and `mail`; the events that the rules make, by `announcer`. `keeper` stores
+//! what nobody could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an
+//! operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
 mod announcer;
 pub mod batching;
@@ -35,7 +35,6 @@ use std::time::Duration;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-pub use loyalty_ledger::{Events, Programme};
 use loyalty_store::pool::{DatabaseUrl, Use, look_for_shared_sessions, shared_sessions_later};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, watch};
@@ -45,6 +44,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 pub use limits::Limits;
+pub use loyalty_ledger::{Events, Programme};
 pub use metrics::Metrics;
 
 use intake::Intake;

@@ -33,6 +33,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    pub(super) const fn stored(command: WaitingCommand) -> Self {
+        Self { command, stored: true }
+    }
+
     pub(super) fn new(command: &Command, body: &[u8]) -> Self {
         let key = (command.member_id.clone(), command.command_id);
         Self { command: WaitingCommand { key, body: Some(body.to_vec()) }, stored: false }
@@ -40,9 +44,8 @@ impl Waiting {
 }
 
 impl FoldedMember {
-    pub(super) fn new(row: Member, waiting: Vec<WaitingCommand>) -> Self {
-        let waiting = waiting.into_iter().map(|command| Waiting { command, stored: true }).collect();
-        Self { row, waiting, changed: Changed::Nothing }
+    pub(super) const fn new(row: Member) -> Self {
+        Self { row, waiting: Vec::new(), changed: Changed::Nothing }
     }
 
     /// Becomes what a decision says.

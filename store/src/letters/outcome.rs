@@ -7,6 +7,8 @@ use deadpool_postgres::Client;
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
 use loyalty_common::{Command, Outcome, RefusalCode, closed_set, envelope};
+use loyalty_ledger::CommandContent;
+use loyalty_ledger::contact::ContactKey;
 use serde::Serialize;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -18,8 +20,6 @@ use crate::dead_letter::Reason;
 use crate::ledger_row::{self, CONTACT_KEY};
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use loyalty_ledger::CommandContent;
-use loyalty_ledger::contact::ContactKey;
 
 /// A letter that was sent and has no answer yet.
 #[derive(Clone, Debug)]

@@ -7,6 +7,8 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use loyalty_common::Receipt;
 use loyalty_common::decode::decode;
+use loyalty_ledger::contact::ContactKey;
+use loyalty_ledger::{CommandContent, CommandKey};
 use tokio_postgres::{Row, Statement};
 
 use super::receipts::{COLUMNS, read_receipt};
@@ -14,8 +16,6 @@ use crate::dead_letter::Reason;
 use crate::ledger_row::{self, CONTACT_KEY};
 use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
-use loyalty_ledger::contact::ContactKey;
-use loyalty_ledger::{CommandContent, CommandKey};
 
 /// What has become of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use deadpool_postgres::Client;
 use futures_util::try_join;
 use jiff::Timestamp;
 use loyalty_common::MemberId;
+use loyalty_ledger::{MemberState, MemberStatus};
 use tokio_postgres::Row;
 
 use super::{Difference, Part, Remedy, Value};
 use crate::partition::partition;
 use crate::pool::StoreError;
-use loyalty_ledger::{MemberState, MemberStatus};
 
 /// More missing rewards than this are no accident: one command grants at most as many.
 const MISSING_MAX: i64 = 1_000;

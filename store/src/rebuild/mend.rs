@@ -2,6 +2,8 @@
 
 use deadpool_postgres::Client;
 use loyalty_common::MemberId;
+use loyalty_ledger::contact::Contact;
+use loyalty_ledger::{Changes, Grant, Member, MemberStatus};
 use tokio_postgres::types::ToSql;
 
 use super::findings::{self, Findings, Grants};
@@ -10,8 +12,6 @@ use crate::batch::Batch;
 use crate::partition::partition;
 use crate::permission::Permission;
 use crate::pool::{Pool, StoreError};
-use loyalty_ledger::contact::Contact;
-use loyalty_ledger::{Changes, Grant, Member, MemberStatus};
 
 /// Mends one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
 /// did any more. `reward` is the programme's: what a missing grant is of. Its mail is queued as a worker does it.

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use loyalty_common::partition::PARTITIONS;
 use loyalty_common::{MemberId, closed_set};
+use loyalty_ledger::MemberStatus;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
-use loyalty_ledger::MemberStatus;
 
 /// The members who meet every condition, by what their rows say. Without a condition: everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
