@@ -5,8 +5,8 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use loyalty_common::{Action, Command, CommandId, Outcome, Receipt, RefusalCode};
+use loyalty_ledger::CommandContent;
 use loyalty_store::read::Fate;
-use loyalty_store::rows::Content;
 use serde::Serialize;
 
 use crate::carry::{Carried, Pending};
@@ -121,8 +121,8 @@ pub(crate) fn refused(command: &Command, receipt: Receipt) -> Problem {
 }
 
 /// Whether the id was used for something else, which then stands.
-pub(crate) fn conflict(command: &Command, content: &Content, receipt: Option<&Receipt>) -> Option<Problem> {
-    let differing = Content::of(command).differing_fields(content);
+pub(crate) fn conflict(command: &Command, content: &CommandContent, receipt: Option<&Receipt>) -> Option<Problem> {
+    let differing = CommandContent::of(command).differing_fields(content);
     let code = Code::IdempotencyKeyReused;
     let message = format!("The key was used before with another {}; the first request stands.", differing.join(", "));
     let told = told(message, command, receipt.cloned());
@@ -172,7 +172,7 @@ mod tests {
             reason: None,
             source_ref: None,
         };
-        Fate::Decided { receipt, content: Content::of(command) }
+        Fate::Decided { receipt, content: CommandContent::of(command) }
     }
 
     async fn said(response: Response) -> String {
@@ -241,7 +241,7 @@ mod tests {
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         {"message":"The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"unconfirmed"}
         "#);
-        let parked = Fate::Parked { content: Some(Content::of(&spend())) };
+        let parked = Fate::Parked { content: Some(CommandContent::of(&spend())) };
         insta::assert_snapshot!(said(of_fate(&spend(), parked)).await, @r#"
         202
         content-type: application/json
@@ -266,7 +266,7 @@ mod tests {
         content-type: application/problem+json
         {"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"idempotency_key_reused","detail":"The key was used before with another type, points; the first request stands.","message":"The key was used before with another type, points; the first request stands.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
         "#);
-        let parked = Fate::Parked { content: Some(Content::of(&earn)) };
+        let parked = Fate::Parked { content: Some(CommandContent::of(&earn)) };
         let answer = said(of_fate(&spend(), parked)).await;
         assert!(answer.starts_with("422\n") && answer.contains("another type, points"), "{answer}");
     }

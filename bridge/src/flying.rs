@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use loyalty_store::rows::Key;
+use loyalty_ledger::CommandKey;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,20 +17,20 @@ pub(crate) struct Flying(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    keys: Mutex<HashSet<Key>>,
+    keys: Mutex<HashSet<CommandKey>>,
     /// Rung whenever one leaves.
     left: Notify,
 }
 
 impl Flying {
     /// Enters a command; none, if it is under way already.
-    pub(crate) fn enter(&self, key: &Key) -> Option<Entered> {
+    pub(crate) fn enter(&self, key: &CommandKey) -> Option<Entered> {
         let is_new = self.0.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         is_new.then(|| Entered { flying: self.clone(), key: key.clone() })
     }
 
     /// Enters a command once it is not under way any more; none, if that takes longer than `patience`.
-    pub(crate) async fn enter_within(&self, key: &Key, patience: Duration) -> Option<Entered> {
+    pub(crate) async fn enter_within(&self, key: &CommandKey, patience: Duration) -> Option<Entered> {
         let deadline = Instant::now() + patience;
         loop {
             // Listening begins before looking, so that nobody leaves unheard in between.
@@ -47,7 +47,7 @@ impl Flying {
 #[derive(Debug)]
 pub(crate) struct Entered {
     flying: Flying,
-    key: Key,
+    key: CommandKey,
 }
 
 impl Drop for Entered {

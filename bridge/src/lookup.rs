@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use loyalty_common::publisher::chain;
+use loyalty_ledger::CommandKey;
 use loyalty_store::Pool;
 use loyalty_store::read::{self, Fate};
-use loyalty_store::rows::Key;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
@@ -45,7 +45,7 @@ impl Lookup {
     }
 
     /// What is known of a command.
-    pub(crate) async fn fate(&self, key: Key) -> Found {
+    pub(crate) async fn fate(&self, key: CommandKey) -> Found {
         let (reply, answer) = oneshot::channel();
         let asking = async {
             self.questions.send(Question { key, reply }).await.ok()?;
@@ -60,7 +60,7 @@ impl Lookup {
 }
 
 struct Question {
-    key: Key,
+    key: CommandKey,
     /// Dropped when the database could not be asked.
     reply: oneshot::Sender<Option<Fate>>,
 }
@@ -69,7 +69,7 @@ async fn answer_all(pool: Pool, mut inbox: mpsc::Receiver<Question>, patience: D
     let mut questions = Vec::new();
     while inbox.recv_many(&mut questions, TOGETHER_MAX).await > 0 {
         questions.retain(|question| !question.reply.is_closed());
-        let keys: Vec<Key> = questions.iter().map(|question| question.key.clone()).collect();
+        let keys: Vec<CommandKey> = questions.iter().map(|question| question.key.clone()).collect();
         match timeout(patience, read::fates(&pool, &keys)).await {
             Ok(Ok(fates)) => {
                 for Question { key, reply } in questions.drain(..) {

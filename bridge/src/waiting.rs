@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::publisher::chain;
+use loyalty_ledger::CommandKey;
 use loyalty_store::Pool;
 use loyalty_store::read::{self, Fate};
-use loyalty_store::rows::Key;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
@@ -50,7 +50,12 @@ impl Waiting {
 
     /// Waits for the fate of a command. None: it has none in time, or too many wait already. A dead letter of the
     /// time `old_letter` was there before and does not count.
-    pub(crate) async fn fate(&self, key: Key, old_letter: Option<Timestamp>, patience: Duration) -> Option<Fate> {
+    pub(crate) async fn fate(
+        &self,
+        key: CommandKey,
+        old_letter: Option<Timestamp>,
+        patience: Duration,
+    ) -> Option<Fate> {
         let _place = self.places.try_acquire().ok()?;
         let _counted = self.metrics.waiting();
         let (reply, answer) = oneshot::channel();
@@ -64,7 +69,7 @@ impl Waiting {
 /// Somebody who waits.
 #[derive(Debug)]
 struct Waiter {
-    key: Key,
+    key: CommandKey,
     old_letter: Option<Timestamp>,
     reply: oneshot::Sender<Fate>,
     interval: Duration,
@@ -115,7 +120,7 @@ impl Polling {
         if due.is_empty() {
             return;
         }
-        let keys: Vec<Key> = due.iter().map(|waiter| waiter.key.clone()).collect();
+        let keys: Vec<CommandKey> = due.iter().map(|waiter| waiter.key.clone()).collect();
         match timeout(self.read_timeout, read::fates(&self.pool, &keys)).await {
             Ok(Ok(fates)) => self.answer(due, &fates),
             Ok(Err(error)) => self.put_off(due, &chain(&error)),
@@ -123,7 +128,7 @@ impl Polling {
         }
     }
 
-    fn answer(&mut self, due: Vec<Waiter>, fates: &HashMap<Key, Fate>) {
+    fn answer(&mut self, due: Vec<Waiter>, fates: &HashMap<CommandKey, Fate>) {
         if std::mem::take(&mut self.away) {
             info!("The database answers again");
         }

@@ -9,10 +9,10 @@ use loyalty_common::{
     Action, Change, Command, CommandId, CommandType, ContactUpdate, EmailAddress, MemberId, Outcome, Points, Receipt,
     Text,
 };
+use loyalty_ledger::CommandContent;
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::Use;
 use loyalty_store::read::{Fate, fates};
-use loyalty_store::rows::Content;
 use loyalty_store::{Pool, standings};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -263,7 +263,7 @@ fn differing(command: &Command, fate: &Fate) -> Option<Vec<&'static str>> {
         Fate::Parked { content } => content.as_ref(),
         Fate::DeadLetter { .. } => None,
     };
-    let fields = content?.differing_fields(&Content::of(command));
+    let fields = content?.differing_fields(&CommandContent::of(command));
     (!fields.is_empty()).then_some(fields)
 }
 

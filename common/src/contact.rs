@@ -25,6 +25,15 @@ impl<T> Change<T> {
         }
     }
 
+    /// The same of the value in its place.
+    pub const fn as_ref(&self) -> Change<&T> {
+        match self {
+            Self::Keep => Change::Keep,
+            Self::Clear => Change::Clear,
+            Self::Set(value) => Change::Set(value),
+        }
+    }
+
     /// Whether it changes nothing.
     pub const fn is_keep(&self) -> bool {
         matches!(self, Self::Keep)

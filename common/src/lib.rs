@@ -4,30 +4,45 @@
 //! whoever listens, [`partition`] and [`topology`] say where it travels, [`publisher`] gets it there with a confirm,
 //! [`schema`] tells it to other systems, and [`traces`] what happened to it on its way.
 //! Nothing here knows SQL or HTTP, and nothing that only one side needs belongs here.
+//!
+//! The contract as data compiles alone; what talks to a broker, logs or runs is behind the feature `amqp`, which is on
+//! unless a crate says otherwise.
 
 #[macro_use]
 mod closed_set;
 
 mod address;
+#[cfg(feature = "amqp")]
 pub mod amqp;
+#[cfg(feature = "amqp")]
 pub mod backoff;
 pub mod command;
 mod contact;
 pub mod decode;
+#[cfg(feature = "amqp")]
 pub mod envelope;
 pub mod event;
 pub mod ids;
 mod moment;
 pub mod partition;
+#[cfg(feature = "amqp")]
 pub mod publisher;
+#[cfg(feature = "amqp")]
 pub mod queue_probe;
 pub mod receipt;
+#[cfg(feature = "amqp")]
 pub mod schema;
+#[cfg(feature = "amqp")]
 pub mod secret;
+#[cfg(feature = "amqp")]
 pub mod telemetry;
 pub mod text;
+#[cfg(feature = "amqp")]
 pub mod tls;
+#[cfg(feature = "amqp")]
 pub mod topology;
+pub mod trace_context;
+#[cfg(feature = "amqp")]
 pub mod traces;
 pub mod visible;
 
@@ -38,3 +53,4 @@ pub use ids::{CommandId, MemberId};
 pub use partition::Partition;
 pub use receipt::{Outcome, Receipt, RefusalCode};
 pub use text::{EmailAddress, Points, Text};
+pub use trace_context::TraceContext;

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
-use loyalty_common::{closed_set, envelope};
+use loyalty_common::{MemberId, Partition, closed_set, envelope};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::email::{self, EmailId};
+use crate::partition::{number, partition};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -102,6 +103,15 @@ impl NewDeadLetter {
         hash.finalize().to_vec()
     }
 
+    /// Where its row stands: with its member; without one, with the queue that its routing key leads to, whose batch
+    /// it is part of; else with the first.
+    fn partition(&self) -> i16 {
+        let of_member = self.member_id.as_deref().and_then(|id| MemberId::parse(id).ok());
+        let of_mail = || self.email_id.map(|id| EmailId::from(id).partition());
+        let of_queue = || Partition::all().find(|it| it.routing_key() == self.routing_key).map(number);
+        of_member.as_ref().map(partition).or_else(of_mail).or_else(of_queue).unwrap_or_default()
+    }
+
     /// The letter that was sent again and came to this one.
     fn replay_of(&self) -> Option<&Value> {
         self.headers.get("headers")?.get(envelope::REPLAY_OF_HEADER)
@@ -119,11 +129,14 @@ const RECORD: &str = "
     with known as (
         update dead_letter set attempts = attempts + 1, last_at = now()
         where $1 and dead_letter_id = (
-            select max(dead_letter_id) from dead_letter where digest = $2 and state in ('open', 'replaying'))
+            select max(dead_letter_id) from dead_letter
+            where partition = $14 and digest = $2 and state in ('open', 'replaying'))
+          and partition = $14
         returning 1)
-    insert into dead_letter (digest, source, reason, error, member_id, command_id, command_type, email_id,
+    insert into dead_letter (partition, digest, source, reason, error, member_id, command_id, command_type, email_id,
                              exchange, routing_key, headers, body, attempts, first_at, last_at)
-    select $2, $3, $4, $5, coalesce($6, (select member_id from email where email_id = $9)), $7, $8, $9, $10, $11, $12, $13, 1, now(), now()
+    select $14, $2, $3, $4, $5, coalesce($6, (select member_id from email where partition = $14 and email_id = $9)),
+           $7, $8, $9, $10, $11, $12, $13, 1, now(), now()
     where not exists (select 1 from known)";
 
 /// Until the transaction ends. In the order of the array.
@@ -176,6 +189,7 @@ pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), St
                     &letter.routing_key,
                     &letter.headers,
                     &letter.body,
+                    &letter.partition(),
                 ],
             )
             .await

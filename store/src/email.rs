@@ -7,10 +7,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use loyalty_common::closed_set;
-use uuid::Uuid;
+use loyalty_common::{MemberId, Partition, closed_set};
+use tokio_postgres::types::ToSql;
+use uuid::{Builder, Uuid};
 
 use crate::dead_letter::{self, NewDeadLetter};
+use crate::partition::grouped;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -71,11 +73,29 @@ pub struct Attempt {
     pub step: i32,
 }
 
-/// The id of a mail. Derived from its reward, so that the same reward always has the same mail.
+/// The id of a mail. Derived from its reward, so that the same reward always has the same mail, and a resend is
+/// recognisable.
+///
+/// Its first four bits are the member's partition: a request, a letter or an operator that names a mail says with the
+/// id where its row is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EmailId(Uuid);
 
+/// The namespace of the hashes that ids of mails are made of: a random UUID, fixed for ever.
+const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_9ab4_6f0e_4b7c_9d6a_3c1e_88f2_b1d7);
+
 impl EmailId {
+    /// Of the one mail of a reward.
+    pub fn of(member_id: &MemberId, epoch: i32, number: i64) -> Self {
+        let mut bytes = Uuid::new_v5(&NAMESPACE, format!("{member_id}/{epoch}/{number}").as_bytes()).into_bytes();
+        bytes[0] = Partition::of(member_id).number() << 4 | bytes[0] & 0x0f;
+        Self(Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    pub(crate) fn partition(self) -> i16 {
+        i16::from(self.0.as_bytes()[0] >> 4)
+    }
+
     /// The UUID.
     pub const fn uuid(self) -> Uuid {
         self.0
@@ -122,12 +142,12 @@ impl fmt::Debug for Recipient {
 /// The number is asked for beside the token, as a mailer of a release that knows no tokens leaves the one before.
 const SETTLE: &str = "
     update email set state = $3, reply = $4, due_at = now() + make_interval(secs => $5), updated_at = now()
-    where email_id = $1 and attempts = $2 and claim_token = $6
+    where partition = $7 and email_id = $1 and attempts = $2 and claim_token = $6
       and (state in ('sending', 'unknown', $3) or state = 'dead' and $3 in ('sent', 'unknown'))";
 
 const KILL: &str = "
     update email set state = 'dead', reply = $2, due_at = null, updated_at = now()
-    where email_id = any($1) and state in ('queued', 'sending', 'retrying')";
+    where partition = $3 and email_id = any($1) and state in ('queued', 'sending', 'retrying')";
 
 /// The mail server has taken it. Told even if the attempt was given up meanwhile, as long as nobody began another:
 /// what is known is better than what was feared. False: somebody did.
@@ -165,8 +185,10 @@ pub(crate) async fn kill(
     emails: &[EmailId],
     reply: &str,
 ) -> Result<(), StoreError> {
-    let ids: Vec<Uuid> = emails.iter().map(|email_id| email_id.uuid()).collect();
-    client.execute(KILL, &[&ids, &reply]).await?;
+    for (partition, emails) in grouped(emails.iter().copied(), |id| id.partition()) {
+        let ids: Vec<Uuid> = emails.into_iter().map(EmailId::uuid).collect();
+        client.execute(KILL, &[&ids, &reply, &partition]).await?;
+    }
     Ok(())
 }
 
@@ -180,7 +202,29 @@ async fn settle(
     let statement = client.prepare_cached(SETTLE).await?;
     let (id, wait_seconds) = (attempt.email_id.uuid(), wait.map(|wait| wait.as_secs_f64()));
     let token = attempt.claim.uuid();
-    let rows =
-        client.execute(&statement, &[&id, &attempt.number, &state.as_str(), &reply, &wait_seconds, &token]).await?;
-    Ok(rows > 0)
+    let (partition, state) = (attempt.email_id.partition(), state.as_str());
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&id, &attempt.number, &state, &reply, &wait_seconds, &token, &partition];
+    Ok(client.execute(&statement, &parameters).await? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_mail_names_its_members_partition_and_is_always_the_same() {
+        let id = |member: &str, number| EmailId::of(&member.parse().expect("a member id"), 1, number);
+        for member in ["ann", "bob", "123", "member-7"] {
+            let partition = crate::partition::partition(&member.parse().expect("a member id"));
+            assert_eq!(id(member, 1).partition(), partition, "{member}");
+            assert_eq!(id(member, 1).to_string().chars().next(), char::from_digit(partition.unsigned_abs().into(), 16));
+        }
+        assert_ne!(id("ann", 1), id("ann", 2));
+        assert_eq!(
+            id("ann", 1).to_string(),
+            "3d2b1a79-9530-8ad5-87b2-9fdb9030ce3e",
+            "mails that were sent are known by it"
+        );
+    }
 }

@@ -4,11 +4,13 @@
 //! never be removed before its confirm, nor while one of the same member that stands before it stays.
 
 use deadpool_postgres::Client;
+use futures_util::future::try_join_all;
 use futures_util::try_join;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::partition::{grouped, look, share};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -39,7 +41,10 @@ pub struct WaitingEvent {
 
 /// The place of an event among those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventNo(i64);
+pub struct EventNo {
+    partition: i16,
+    number: i64,
+}
 
 /// The key of the turn's lock: the bytes of `l_events`. It ends with the transaction, and so with the process that held it.
 const TURN_KEY: i64 = 0x6c5f_6576_656e_7473;
@@ -50,33 +55,46 @@ const BEGIN: &str = "begin; set local synchronous_commit = off";
 
 const TAKE_TURN: &str = "select pg_try_advisory_xact_lock($1)";
 
-/// After the lock, in a statement of its own: the snapshot must have what the one before removed.
+/// After the lock, in statements of their own: the snapshot must have what the one before removed.
 const OLDEST: &str = "
-    select event_no, member_id, message_id, routing_key, body, created_at
-    from event_outbox order by event_no limit $1";
+    select partition, event_no, member_id, message_id, routing_key, body, created_at
+    from event_outbox where partition = $1 order by event_no limit $2";
 
-const REMOVE: &str = "delete from event_outbox where event_no = any($1)";
+const REMOVE: &str = "delete from event_outbox where partition = $1 and event_no = any($2)";
 
 impl Turn {
-    /// Takes the turn and the oldest events, at most `limit`. None: somebody else has the turn.
+    /// Takes the turn and the oldest events of each partition, about `limit` in all. None: somebody else has the turn.
     pub async fn take(pool: &Pool, limit: u32) -> Result<Option<Self>, StoreError> {
         let transaction = Transaction::about_to_begin(pool).await?;
         if !takes_turn(&transaction).await? {
             transaction.commit().await?;
             return Ok(None);
         }
-        let oldest = transaction.prepare_cached(OLDEST).await?;
-        let rows = transaction.query(&oldest, &[&i64::from(limit)]).await?;
-        Ok(Some(Self { events: rows.iter().map(event).collect(), transaction }))
+        let events = oldest(&transaction, limit).await?;
+        Ok(Some(Self { transaction, events }))
     }
 
     /// Removes what the broker confirmed and ends the turn.
     pub async fn settle(self, confirmed: &[EventNo]) -> Result<(), StoreError> {
-        let numbers: Vec<i64> = confirmed.iter().map(|number| number.0).collect();
-        let remove = self.transaction.prepare_cached(REMOVE).await?;
-        self.transaction.execute(&remove, &[&numbers]).await?;
+        let remove = &self.transaction.prepare_cached(REMOVE).await?;
+        let groups = grouped(confirmed, |event| event.partition);
+        let client = &self.transaction;
+        try_join_all(groups.into_iter().map(async |(partition, events)| {
+            let numbers: Vec<i64> = events.iter().map(|event| event.number).collect();
+            client.execute(remove, &[&partition, &numbers]).await
+        }))
+        .await?;
         self.transaction.commit().await
     }
+}
+
+async fn oldest(client: &Client, limit: u32) -> Result<Vec<WaitingEvent>, StoreError> {
+    let look = client.prepare_cached(&look("event_outbox", "event_no")).await?;
+    let oldest = &client.prepare_cached(OLDEST).await?;
+    let partitions = client.query(&look, &[]).await?;
+    let share = share(limit, partitions.len());
+    let of_each = partitions.iter().map(async |row| client.query(oldest, &[&row.get::<_, i16>(0), &share]).await);
+    Ok(try_join_all(of_each).await?.iter().flatten().map(event).collect())
 }
 
 async fn takes_turn(client: &Client) -> Result<bool, StoreError> {
@@ -87,7 +105,7 @@ async fn takes_turn(client: &Client) -> Result<bool, StoreError> {
 
 fn event(row: &Row) -> WaitingEvent {
     WaitingEvent {
-        event_no: EventNo(row.get("event_no")),
+        event_no: EventNo { partition: row.get("partition"), number: row.get("event_no") },
         member_id: row.get("member_id"),
         message_id: row.get("message_id"),
         routing_key: row.get("routing_key"),

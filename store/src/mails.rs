@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::email::{EmailId, EmailState, Recipient};
 use crate::letters::{self, Event, LetterId};
+use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
 
@@ -106,11 +107,12 @@ closed_set! {
 const MAIL: &str = "
     select e.email_id, e.member_id, e.epoch, e.number, r.title, e.state, e.attempts, e.due_at, e.reply, e.created_at,
            e.updated_at, m.email as recipient
-    from email as e join reward as r using (member_id, epoch, number)
-    left join member as m on m.member_id = e.member_id and m.epoch = e.epoch";
+    from email as e join reward as r using (partition, member_id, epoch, number)
+    left join member as m on m.partition = e.partition and m.member_id = e.member_id and m.epoch = e.epoch";
 
 const CONDITION: &str = "
-    ($1::text[] is null or e.state = any($1)) and ($2::text is null or e.member_id = $2)
+    ($1::text[] is null or e.state = any($1))
+    and ($2::text is null or e.partition = $5::smallint and e.member_id = $2)
     and ($3::timestamptz is null or e.created_at >= $3) and ($4::timestamptz is null or e.created_at < $4)";
 
 /// A page of mails, the oldest first, beginning after `after`; empty, if there is no such mail.
@@ -120,22 +122,23 @@ pub async fn list(
     after: Option<EmailId>,
     limit: u32,
 ) -> Result<Vec<ListedMail>, StoreError> {
-    let after = after.map(EmailId::uuid);
+    let (partition, after) = (after.map(EmailId::partition), after.map(EmailId::uuid));
     let query = format!(
         "{MAIL} where {CONDITION}
-             and ($5::uuid is null
-                  or (e.created_at, e.email_id) > (select created_at, email_id from email where email_id = $5))
-         order by e.created_at, e.email_id limit $6"
+             and ($6::uuid is null
+                  or (e.created_at, e.email_id)
+                     > (select created_at, email_id from email where partition = $8 and email_id = $6))
+         order by e.created_at, e.email_id limit $7"
     );
     let (values, limit) = (filter.values(), i64::from(limit.min(PAGE_MAX)));
-    let rows = pool.get().await?.query(&query, &values.and(&[&after, &limit])).await?;
+    let rows = pool.get().await?.query(&query, &values.and(&[&after, &limit, &partition])).await?;
     rows.iter().map(listed).collect()
 }
 
 /// The mails that a filter matches now, the oldest first, at most `limit`.
 pub async fn matching(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<EmailId>, StoreError> {
     let query =
-        format!("select e.email_id from email as e where {CONDITION} order by e.created_at, e.email_id limit $5");
+        format!("select e.email_id from email as e where {CONDITION} order by e.created_at, e.email_id limit $6");
     let values = filter.values();
     let rows = pool.get().await?.query(&query, &values.and(&[&i64::from(limit)])).await?;
     Ok(rows.iter().map(|row| EmailId::from(row.get::<_, Uuid>(0))).collect())
@@ -151,7 +154,7 @@ pub async fn counts(pool: &Pool, filter: &Filter, by: Grouping) -> Result<Vec<Co
     };
     let query = format!(
         "select {key} as key, count(*) as mails, min(e.created_at) as first_at, max(e.updated_at) as last_at
-         from email as e where {CONDITION} group by 1 order by {order} limit $5"
+         from email as e where {CONDITION} group by 1 order by {order} limit $6"
     );
     let values = filter.values();
     let rows = pool.get().await?.query(&query, &values.and(&[&i64::from(PAGE_MAX)])).await?;
@@ -167,11 +170,14 @@ pub async fn counts(pool: &Pool, filter: &Filter, by: Grouping) -> Result<Vec<Co
 /// One mail with everything.
 pub async fn open(pool: &Pool, id: EmailId) -> Result<Option<OpenedMail>, StoreError> {
     let client = pool.get().await?;
-    let Some(row) = client.query_opt(&format!("{MAIL} where e.email_id = $1"), &[&id.uuid()]).await? else {
+    let (partition, uuid) = (id.partition(), id.uuid());
+    let key: [&(dyn ToSql + Sync); 2] = [&partition, &uuid];
+    let Some(row) = client.query_opt(&format!("{MAIL} where e.partition = $1 and e.email_id = $2"), &key).await? else {
         return Ok(None);
     };
-    let letters = "select dead_letter_id from dead_letter where email_id = $1 order by dead_letter_id";
-    let letters = client.query(letters, &[&id.uuid()]).await?;
+    let letters =
+        "select dead_letter_id from dead_letter where partition = $1 and email_id = $2 order by dead_letter_id";
+    let letters = client.query(letters, &key).await?;
     Ok(Some(OpenedMail {
         mail: listed(&row)?,
         recipient: row.get::<_, Option<String>>("recipient").map(Recipient::new),
@@ -186,19 +192,22 @@ struct Values<'a> {
     member: Option<&'a str>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    partition: Option<i16>,
 }
 
 impl Filter {
     fn values(&self) -> Values<'_> {
         let states = (!self.states.is_empty()).then(|| self.states.iter().map(|state| state.as_str()).collect());
-        Values { states, member: self.member.as_ref().map(MemberId::as_str), since: self.since, until: self.until }
+        let (member, partition) = (self.member.as_ref().map(MemberId::as_str), self.member.as_ref().map(partition));
+        Values { states, member, since: self.since, until: self.until, partition }
     }
 }
 
 impl Values<'_> {
     /// The parameters of [`CONDITION`], followed by the caller's own.
     fn and<'a>(&'a self, own: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
-        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&self.states, &self.member, &self.since, &self.until];
+        let mut all: Vec<&(dyn ToSql + Sync)> =
+            vec![&self.states, &self.member, &self.since, &self.until, &self.partition];
         all.extend(own);
         all
     }

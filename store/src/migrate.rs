@@ -2,25 +2,16 @@
 //!
 //! A migration that has landed is never edited: its checksum is kept, and a difference stops us.
 
+use deadpool_postgres::GenericClient;
 use sha2::{Digest, Sha256};
 
 use crate::pool::{Pool, StoreError};
 
 /// Every migration, in order.
-const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
-    ("0002_operator", include_str!("../migrations/0002_operator.sql")),
-    ("0003_terminate", include_str!("../migrations/0003_terminate.sql")),
-    ("0004_suspect", include_str!("../migrations/0004_suspect.sql")),
-    ("0005_rebuild", include_str!("../migrations/0005_rebuild.sql")),
-    ("0006_token", include_str!("../migrations/0006_token.sql")),
-    ("0007_events", include_str!("../migrations/0007_events.sql")),
-    ("0008_suspect_tried", include_str!("../migrations/0008_suspect_tried.sql")),
-    ("0009_trace", include_str!("../migrations/0009_trace.sql")),
-    ("0010_ledger_order", include_str!("../migrations/0010_ledger_order.sql")),
-    ("0011_claim_token", include_str!("../migrations/0011_claim_token.sql")),
-    ("0012_contact", include_str!("../migrations/0012_contact.sql")),
-];
+const MIGRATIONS: &[(&str, &str)] = &[("0001_schema", include_str!("../migrations/0001_schema.sql"))];
+
+/// The first migration of the versions before the first release, whose tables no migration leads on from.
+const UNRELEASED: &str = "0001_ledger";
 
 /// The key of the advisory lock: two migrations at once would run the same file twice. The bytes of "loyalty".
 const LOCK_KEY: i64 = 0x006c_6f79_616c_7479;
@@ -40,6 +31,7 @@ pub async fn migrate(pool: &Pool) -> Result<Vec<&'static str>, MigrateError> {
     transaction.batch_execute(no_hurry).await.map_err(StoreError::Query)?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY]).await.map_err(StoreError::Query)?;
     transaction.batch_execute(BOOKKEEPING).await.map_err(StoreError::Query)?;
+    refuse_unreleased(&names(&transaction).await?)?;
     let mut applied = Vec::new();
     for (name, sql) in MIGRATIONS {
         let checksum = checksum(sql);
@@ -63,15 +55,22 @@ pub async fn migrate(pool: &Pool) -> Result<Vec<&'static str>, MigrateError> {
 }
 
 /// The migrations that have not run yet. Everything, if none ever did.
-pub async fn pending(pool: &Pool) -> Result<Vec<&'static str>, StoreError> {
+pub async fn pending(pool: &Pool) -> Result<Vec<&'static str>, MigrateError> {
     let client = pool.get().await?;
-    let exists = client.query_one("select to_regclass('schema_migration') is not null", &[]).await?;
-    if !exists.get::<_, bool>(0) {
-        return Ok(MIGRATIONS.iter().map(|(name, _)| *name).collect());
-    }
-    let rows = client.query("select name from schema_migration", &[]).await?;
-    let known: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let exists = client.query_one("select to_regclass('schema_migration') is not null", &[]).await;
+    let known = if exists.map_err(StoreError::Query)?.get(0) { names(&*client).await? } else { Vec::new() };
+    refuse_unreleased(&known)?;
     Ok(MIGRATIONS.iter().map(|(name, _)| *name).filter(|name| !known.iter().any(|known| known == name)).collect())
+}
+
+/// The migrations that ran here.
+async fn names(client: &impl GenericClient) -> Result<Vec<String>, StoreError> {
+    let rows = client.query("select name from schema_migration", &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn refuse_unreleased(known: &[String]) -> Result<(), MigrateError> {
+    if known.iter().any(|name| name == UNRELEASED) { Err(MigrateError::Unreleased) } else { Ok(()) }
 }
 
 fn checksum(sql: &str) -> String {
@@ -88,18 +87,24 @@ pub enum MigrateError {
     /// The database could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The tables are of a version before the first release.
+    #[error(
+        "this database was made by an unreleased version of loyalty, whose tables cannot be brought up to date; nothing \
+         was changed. Save what you need of it (`pg_dump`), then run `loyalty migrate` on a new, empty database"
+    )]
+    Unreleased,
     /// A migration that ran here differs from the one in this release.
     #[error("migration {name} was edited after it ran here")]
     Edited {
-        /// Which.
+        /// Its file, without the ending.
         name: &'static str,
     },
     /// A migration failed; nothing was changed.
     #[error("migration {name} failed")]
     Failed {
-        /// Which.
+        /// Its file, without the ending.
         name: &'static str,
-        /// Why.
+        /// What PostgreSQL said.
         source: tokio_postgres::Error,
     },
 }

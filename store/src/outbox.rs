@@ -1,12 +1,15 @@
 //! Messages that a transaction wanted published, on their way to the broker.
 //!
-//! Rows are taken in the order they were written and stay locked until what was confirmed is removed, so that two
-//! relays never publish the same row at once. A row must never be removed before its confirm.
+//! The rows of a partition are taken in the order they were written and stay locked until what was confirmed is removed,
+//! so that two relays never publish the same row at once. A row must never be removed before its confirm.
 
+use deadpool_postgres::Client;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use loyalty_common::envelope::TraceContext;
 use tokio_postgres::Row;
 
+use crate::partition::{grouped, look, share};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -14,7 +17,7 @@ use crate::transaction::Transaction;
 #[derive(Debug)]
 pub struct Taken {
     transaction: Transaction,
-    /// In the order they were written.
+    /// Those of a partition stand in the order they were written.
     pub messages: Vec<OutboxMessage>,
 }
 
@@ -41,41 +44,58 @@ pub struct OutboxMessage {
 
 /// The place of a message in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OutboxId(i64);
+pub struct OutboxId {
+    partition: i16,
+    number: i64,
+}
 
 /// Rows that another relay holds are passed over: they are on their way already.
 const TAKE: &str = "
-    select outbox_id, exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at
-    from outbox order by outbox_id limit $1 for update skip locked";
+    select partition, outbox_id, exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at
+    from outbox where partition = $1 order by outbox_id limit $2 for update skip locked";
 
-const REMOVE: &str = "delete from outbox where outbox_id = any($1)";
+const REMOVE: &str = "delete from outbox where partition = $1 and outbox_id = any($2)";
 
 impl Taken {
-    /// Locks the oldest messages, at most `limit`. None: there is nothing that another relay has not taken.
+    /// Locks the oldest messages of each partition, about `limit` in all. None: there is nothing that another relay has
+    /// not taken.
     pub async fn oldest(pool: &Pool, limit: u32) -> Result<Option<Self>, StoreError> {
         let transaction = Transaction::begin(pool).await?;
-        let take = transaction.prepare_cached(TAKE).await?;
-        let rows = transaction.query(&take, &[&i64::from(limit)]).await?;
-        if rows.is_empty() {
+        let messages = take(&transaction, limit).await?;
+        if messages.is_empty() {
             transaction.commit().await?;
             return Ok(None);
         }
-        Ok(Some(Self { transaction, messages: rows.iter().map(message).collect() }))
+        Ok(Some(Self { transaction, messages }))
     }
 
     /// Removes what the broker confirmed and lets go of the rest.
     pub async fn settle(self, confirmed: &[OutboxId]) -> Result<(), StoreError> {
-        let ids: Vec<i64> = confirmed.iter().map(|id| id.0).collect();
-        let remove = self.transaction.prepare_cached(REMOVE).await?;
-        self.transaction.execute(&remove, &[&ids]).await?;
+        let remove = &self.transaction.prepare_cached(REMOVE).await?;
+        let groups = grouped(confirmed, |id| id.partition);
+        let client = &self.transaction;
+        try_join_all(groups.into_iter().map(async |(partition, ids)| {
+            let numbers: Vec<i64> = ids.iter().map(|id| id.number).collect();
+            client.execute(remove, &[&partition, &numbers]).await
+        }))
+        .await?;
         self.transaction.commit().await
     }
+}
+
+async fn take(client: &Client, limit: u32) -> Result<Vec<OutboxMessage>, StoreError> {
+    let look = client.prepare_cached(&look("outbox", "outbox_id")).await?;
+    let take = &client.prepare_cached(TAKE).await?;
+    let partitions = client.query(&look, &[]).await?;
+    let share = share(limit, partitions.len());
+    let of_each = partitions.iter().map(async |row| client.query(take, &[&row.get::<_, i16>(0), &share]).await);
+    Ok(try_join_all(of_each).await?.iter().flatten().map(message).collect())
 }
 
 fn message(row: &Row) -> OutboxMessage {
     let traceparent: Option<&str> = row.get("traceparent");
     OutboxMessage {
-        outbox_id: OutboxId(row.get("outbox_id")),
+        outbox_id: OutboxId { partition: row.get("partition"), number: row.get("outbox_id") },
         exchange: row.get("exchange"),
         routing_key: row.get("routing_key"),
         message_id: row.get("message_id"),

@@ -12,9 +12,11 @@ use loyalty_common::{CommandId, CommandType, MemberId, Partition, topology};
 use serde::Serialize;
 use serde_json::json;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::dead_letter::{self, NewDeadLetter, Reason};
+use crate::partition;
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
 use crate::transaction::Transaction;
@@ -48,39 +50,59 @@ pub struct Filter {
 }
 
 const LIST: &str = "
-    select parked_id, member_id, command_id, body, parked_at from parked
-    where ($1::text is null or member_id = $1) and ($2::timestamptz is null or parked_at >= $2)
-      and ($3::timestamptz is null or parked_at < $3) and parked_id > $4
+    select of_one.* from generate_series(0, 15) as p (number)
+    cross join lateral (
+        select parked_id, member_id, command_id, body, parked_at from parked
+        where partition = p.number and ($1::text is null or member_id = $1)
+          and ($2::timestamptz is null or parked_at >= $2) and ($3::timestamptz is null or parked_at < $3)
+          and parked_id > $4
+        order by parked_id limit $5) as of_one
+    where $6::smallint is null or p.number = $6
     order by parked_id limit $5";
 
 /// A page of commands that wait, the oldest first, beginning after the one numbered `after`; 0 begins at the first.
 pub async fn list(pool: &Pool, filter: &Filter, after: i64, limit: u32) -> Result<Vec<Parked>, StoreError> {
     let member = filter.member.as_ref().map(MemberId::as_str);
     let limit = i64::from(limit.min(PAGE_MAX));
-    let rows = pool.get().await?.query(LIST, &[&member, &filter.since, &filter.until, &after, &limit]).await?;
+    let partition = filter.member.as_ref().map(partition::partition);
+    let parameters: [&(dyn ToSql + Sync); 6] = [&member, &filter.since, &filter.until, &after, &limit, &partition];
+    let rows = pool.get().await?.query(LIST, &parameters).await?;
     rows.iter().map(parked).collect()
 }
 
 const OVERDUE: &str = "
     select parked_id, member_id from parked
-    where parked_at < now() - make_interval(secs => $1) order by parked_at limit $2";
+    where partition = $3 and parked_at < now() - make_interval(secs => $1) order by parked_at limit $2";
 
 /// In the order in which batches lock members.
-const LOCK: &str = "select member_id from member where member_id = any($1) order by member_id for update";
+const LOCK: &str = "
+    select member_id from member where partition = $2 and member_id = any($1) order by member_id for update";
 
 /// What an enrolment took meanwhile is gone, and is not returned.
 const TAKE: &str = "
-    delete from parked where parked_id = any($1) returning parked_id, member_id, command_id, body, parked_at";
+    delete from parked where partition = $2 and parked_id = any($1) returning parked_id, member_id, command_id, body, parked_at";
 
-/// Moves commands that have waited longer than `keep` to the dead letters, at most `limit`, in one transaction.
-/// Returns how many were found; as many as `limit` means that there may be more.
+/// Moves commands that have waited longer than `keep` to the dead letters, at most `limit`, those of each partition in
+/// a transaction. Returns how many were found; as many as `limit` means that there may be more.
 pub async fn set_overdue_aside(pool: &Pool, keep: Duration, limit: u32) -> Result<usize, StoreError> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut found = 0;
+    for partition in partition::all() {
+        if found < limit {
+            found += set_aside_in(pool, partition, keep, limit - found).await?;
+        }
+    }
+    Ok(found)
+}
+
+async fn set_aside_in(pool: &Pool, partition: i16, keep: Duration, limit: usize) -> Result<usize, StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let overdue = transaction.query(OVERDUE, &[&keep.as_secs_f64(), &i64::from(limit)]).await?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let overdue = transaction.query(OVERDUE, &[&keep.as_secs_f64(), &limit, &partition]).await?;
     let ids: Vec<i64> = overdue.iter().map(|row| row.get("parked_id")).collect();
     let members: Vec<&str> = overdue.iter().map(|row| row.get("member_id")).collect();
-    transaction.query(LOCK, &[&members]).await?;
-    let mut taken = transaction.query(TAKE, &[&ids]).await?;
+    transaction.query(LOCK, &[&members, &partition]).await?;
+    let mut taken = transaction.query(TAKE, &[&ids, &partition]).await?;
     taken.sort_by_key(|row| row.get::<_, i64>("parked_id"));
     let letters: Vec<NewDeadLetter> = taken.iter().map(letter).collect::<Result<_, _>>()?;
     dead_letter::record(&transaction, &letters).await?;

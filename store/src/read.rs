@@ -5,11 +5,13 @@
 
 use jiff::Timestamp;
 use loyalty_common::MemberId;
+use loyalty_common::partition::PARTITIONS;
+use loyalty_ledger::MemberStatus;
 use serde::Serialize;
 use tokio_postgres::Row;
 
+use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use crate::rows::MemberStatus;
 
 mod fates;
 mod receipts;
@@ -64,12 +66,13 @@ const MEMBER: &str = "
 /// The member of that id, past members included.
 pub async fn member(pool: &Pool, member_id: &MemberId) -> Result<Option<Member>, StoreError> {
     let client = pool.get().await?;
-    let statement = client.prepare_cached(&format!("{MEMBER} and member_id = $1")).await?;
-    let row = client.query_opt(&statement, &[&member_id.as_str()]).await?;
+    let statement = client.prepare_cached(&format!("{MEMBER} and partition = $1 and member_id = $2")).await?;
+    let row = client.query_opt(&statement, &[&partition(member_id), &member_id.as_str()]).await?;
     row.as_ref().map(read_member).transpose()
 }
 
-/// A page of members in the order of their ids, beginning after `after`.
+/// A page of members in the order of their ids, beginning after `after`. Put together from a page of each partition, so
+/// that the members' key serves it.
 pub async fn members(
     pool: &Pool,
     filter: &Filter,
@@ -77,7 +80,13 @@ pub async fn members(
     limit: u32,
 ) -> Result<Vec<Member>, StoreError> {
     let after = after.map_or("", MemberId::as_str); // Every id sorts after the empty text.
-    let query = format!("{MEMBER} and {FILTER} and member_id > $3 order by member_id limit $4");
+    let page_of_one =
+        format!("{MEMBER} and partition = p.number and {FILTER} and member_id > $3 order by member_id limit $4");
+    let query = format!(
+        "select of_one.* from generate_series(0, {LAST}) as p (number) cross join lateral ({page_of_one}) as of_one
+         order by member_id limit $4",
+        LAST = PARTITIONS - 1
+    );
     let rows = pool.get().await?.query(&query, &[&filter.status(), &filter.points_min, &after, &page(limit)]).await?;
     rows.iter().map(read_member).collect()
 }

@@ -5,10 +5,10 @@
 //! nothing is taken from a member that a mail may have promised already.
 
 use loyalty_common::{MemberId, closed_set};
+use loyalty_ledger::MemberStatus;
 use serde::Serialize;
 
 use crate::pool::{Pool, StoreError};
-use crate::rows::MemberStatus;
 use crate::transaction::Transaction;
 
 mod findings;

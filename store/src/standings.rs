@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use loyalty_common::MemberId;
+use loyalty_ledger::MemberStatus;
 use tokio_postgres::Row;
 
+use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
-use crate::rows::MemberStatus;
 
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +22,34 @@ pub struct Known {
     pub email_cleared: bool,
 }
 
-/// One byte, 0, is what the ledger keeps of an address that was cleared. It is looked for only where there is none, and
-/// member by member: `limit` keeps the planner from reading the whole ledger.
+/// One byte, 0, is what the ledger keeps of an address that a command cleared. It is looked for only where there is
+/// none, and member by member: `limit` keeps the planner from reading the whole ledger.
 const STATUSES: &str = r"
     select member_id, status, email is not null as has_email,
            status = 'active' and email is null and coalesce((
                select true from ledger as l
-               where l.member_id = m.member_id and l.epoch = m.epoch and l.type = 'update' and l.outcome = 'applied'
+               where l.partition = $2 and l.member_id = m.member_id and l.epoch = m.epoch and l.outcome = 'applied'
                  and l.email_hmac = '\x00' limit 1), false) as email_cleared
-    from member as m where member_id = any($1)";
+    from member as m where partition = $2 and member_id = any($1)";
 
 /// Where each of the members stands whom the database knows.
 pub async fn statuses(pool: &Pool, members: &[MemberId]) -> Result<HashMap<MemberId, Known>, StoreError> {
-    let ids: Vec<&str> = members.iter().map(MemberId::as_str).collect();
     let client = pool.get().await?;
     let statement = client.prepare_cached(STATUSES).await?;
-    let rows = client.query(&statement, &[&ids]).await?;
+    let (client, statement) = (&client, &statement);
+    let groups = grouped(members, |member| partition(member));
+    let of_groups = groups.into_iter().map(async |(partition, members)| {
+        let ids: Vec<&str> = members.into_iter().map(MemberId::as_str).collect();
+        client.query(statement, &[&ids, &partition]).await
+    });
+    let rows = try_join_all(of_groups).await?;
     let status = |row: &Row| {
         let member = MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })?;
         let status = MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?;
         let (has_email, email_cleared) = (row.get("has_email"), row.get("email_cleared"));
         Ok((member, Known { status, has_email, email_cleared }))
     };
-    rows.iter().map(status).collect()
+    rows.iter().flatten().map(status).collect()
 }
 
 /// The database's clock: what is compared with times in its rows must come from it.

@@ -7,6 +7,7 @@ use loyalty_common::MemberId;
 use uuid::Uuid;
 
 use crate::dead_letter::NewDeadLetter;
+use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
 /// A process counts once, however often it tries and whoever tries in between: one that lives to try again did not die
@@ -25,14 +26,14 @@ const TAKE_BACK: &str = "
 
 /// The lock ends with the statement.
 const IS_HELD: &str = "
-    select exists (select from member where member_id = $1)
-           and not exists (select from member where member_id = $1 for update skip locked)";
+    select exists (select from member where partition = $2 and member_id = $1)
+           and not exists (select from member where partition = $2 and member_id = $1 for update skip locked)";
 
 /// Whether another session holds the member's row just now, so that nothing about them can be tried.
 pub async fn is_held(pool: &Pool, member_id: &MemberId) -> Result<bool, StoreError> {
     let client = pool.get().await?;
     let statement = client.prepare_cached(IS_HELD).await?;
-    Ok(client.query_one(&statement, &[&member_id.as_str()]).await?.get(0))
+    Ok(client.query_one(&statement, &[&member_id.as_str(), &partition(member_id)]).await?.get(0))
 }
 
 /// Notes that `worker` is about to apply a message alone, and answers how many processes have by now, with this one,

@@ -1,7 +1,7 @@
 //! Checks that the promises hold for what the database holds now: `loyalty verify`.
 //!
-//! Every check is a query for the rows that break one promise; none means that it is kept. All of them read one
-//! snapshot, so that workers may go on meanwhile and a check never meets half a batch. Nothing here writes, and
+//! Every check is a query for the rows that break one promise; none means that it is kept. What SQL cannot compute is
+//! computed here from the rows. All of them read one snapshot, so that workers may go on meanwhile and a check never meets half a batch. Nothing here writes, and
 //! nothing here trusts a constraint to have done its work: constraints can be dropped.
 
 use serde::Serialize;
@@ -13,6 +13,7 @@ mod guards;
 mod ledger;
 mod mails;
 mod members;
+mod partitions;
 mod rewards;
 
 /// Broken rows shown of each check: enough to see what they have in common. All are counted.
@@ -34,6 +35,8 @@ pub async fn verify(pool: &Pool, mut progress: impl FnMut(&'static str)) -> Resu
         progress(check.name);
         report.checks.push(check.run(&transaction).await?);
     }
+    progress(partitions::NAME);
+    report.checks.push(partitions::check(&transaction).await?);
     transaction.rollback().await?;
     Ok(report)
 }

@@ -45,20 +45,32 @@ pub struct Queued {
     pub oldest: Duration,
 }
 
-const OUTBOX: &str = "
-    select count(*), (select extract(epoch from clock_timestamp() - created_at)::float8
-                      from outbox order by outbox_id limit 1)
-    from (select from outbox order by outbox_id limit $1) as counted";
+/// How many rows a table has, up to the bound, and how old the oldest of all partitions is.
+macro_rules! queued {
+    ($table:literal, $at:literal, $order:literal) => {
+        concat!(
+            "select (select count(*) from (select from ",
+            $table,
+            " limit $1) as counted),
+                    extract(epoch from clock_timestamp() - min(oldest.at))::float8
+             from generate_series(0, 15) as p (number)
+             cross join lateral (select ",
+            $at,
+            " as at from ",
+            $table,
+            "
+                                 where partition = p.number order by ",
+            $order,
+            " limit 1) as oldest"
+        )
+    };
+}
 
-const EVENTS: &str = "
-    select count(*), (select extract(epoch from clock_timestamp() - created_at)::float8
-                      from event_outbox order by event_no limit 1)
-    from (select from event_outbox order by event_no limit $1) as counted";
+const OUTBOX: &str = queued!("outbox", "created_at", "outbox_id");
 
-const PARKED: &str = "
-    select count(*), (select extract(epoch from clock_timestamp() - parked_at)::float8
-                      from parked order by parked_at limit 1)
-    from (select from parked order by parked_at limit $1) as counted";
+const EVENTS: &str = queued!("event_outbox", "created_at", "event_no");
+
+const PARKED: &str = queued!("parked", "parked_at", "parked_at");
 
 const DEAD_LETTERS: &str = "
     select reason, count(*)
@@ -67,10 +79,13 @@ const DEAD_LETTERS: &str = "
 
 /// The second condition says nothing new to people; it is what the index asks for.
 const MAILS: &str = "
-    select s.state, (select count(*) from (select from email
-                                           where email.state = s.state and email.state not in ('sent', 'no_address')
-                                           limit $2) as counted)
-    from unnest($1::text[]) as s (state)";
+    select s.state, least($2, sum(counted.mails)::bigint)
+    from unnest($1::text[]) as s (state) cross join generate_series(0, 15) as p (number)
+    cross join lateral (
+        select count(*) as mails from (
+            select from email where partition = p.number and email.state = s.state
+                                and email.state not in ('sent', 'no_address') limit $2) as some) as counted
+    group by s.state";
 
 /// Reads all of it, in one flight. Call it with a pool for lookups by key.
 pub async fn backlog(pool: &Pool) -> Result<Backlog, StoreError> {

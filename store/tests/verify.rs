@@ -11,6 +11,19 @@ use loyalty_store::{StoreError, migrate};
 /// who were terminated, one whose points wait, mails in every state.
 const SOUND: &str = include_str!("verify/sound.sql");
 
+/// One more row of the ledger, with these values.
+macro_rules! entered {
+    ($values:literal) => {
+        concat!(
+            "insert into ledger (partition, member_id, seq, command_id, epoch, type, outcome, code, points, delta,
+                 balance_after, lifetime_delta, status_after, occurred_at, recorded_at)
+             select ",
+            $values,
+            ", now(), now()"
+        )
+    };
+}
+
 /// Damage and the checks that must find it, by an owner who got around triggers and keys.
 const DAMAGES: &[(&str, &[&str])] = &[
     ("alter table ledger disable trigger ledger_is_final", &["triggers"]),
@@ -20,22 +33,36 @@ const DAMAGES: &[(&str, &[&str])] = &[
       create trigger ledger_is_final before delete on ledger for each row execute function ledger_is_final()",
         &["triggers"],
     ),
-    ("alter table ledger drop constraint ledger_command_id_member_id_key", &["constraints"]),
+    ("alter table ledger drop constraint ledger_partition_command_id_member_id_key", &["constraints"]),
+    ("alter table dead_letter drop constraint dead_letter_partition_check", &["constraints"]),
     ("alter table member drop constraint member_balance_check", &["constraints"]),
-    ("alter table email drop constraint email_member_id_epoch_number_key", &["constraints"]),
+    ("alter table email drop constraint email_partition_member_id_epoch_number_key", &["constraints"]),
     ("update member set balance = balance + 1 where member_id = 'ann'", &["balances"]),
     ("update member set lifetime = lifetime + 1 where member_id = 'dan'", &["lifetimes"]),
+    ("update ledger set lifetime_delta = lifetime_delta + 1 where member_id = 'ann' and seq = 2", &["lifetimes"]),
     ("update member set last_seq = last_seq - 1 where member_id = 'ann'", &["standings"]),
     ("update member set status = 'active' where member_id = 'dan'", &["standings"]),
     ("update member set status = 'exited' where member_id = 'gus'", &["standings"]),
+    ("update ledger set status_after = 'terminated' where member_id = 'dan' and seq = 2", &["standings"]),
+    // Rows of two partitions are two members'.
+    ("update ledger set partition = 4 where member_id = 'fay'", &["partitions", "known_members", "standings"]),
+    ("update parked set partition = 5", &["partitions", "known_members"]),
+    ("update dead_letter set member_id = 'ann', email_id = null where reason = 'failed'", &["partitions"]),
+    (
+        "update member set partition = 4 where member_id = 'fay'; update ledger set partition = 4 where member_id = 'fay'",
+        &["member_partitions"],
+    ),
     ("delete from member where member_id = 'carl'", &["known_members"]),
     (
-        "insert into parked (member_id, command_id, body, parked_at) values ('ann', gen_random_uuid(), '', now())",
+        "insert into parked (partition, member_id, command_id, body, parked_at)
+      values (3, 'ann', gen_random_uuid(), '', now())",
         &["waiting"],
     ),
     (
-        "insert into ledger select 'carl', 1, command_id, 0, 'earn', 'refused', 'exited', 5, 0, 0, now(), now()
-      from parked where member_id = 'carl' limit 1; update member set last_seq = 1 where member_id = 'carl'",
+        concat!(
+            entered!("1, 'carl', 1, command_id, 0, 'earn', 'refused', 'exited', 5, 0, 0, 0, null"),
+            " from parked where member_id = 'carl' limit 1; update member set last_seq = 1 where member_id = 'carl'"
+        ),
         &["waiting"],
     ),
     (
@@ -47,34 +74,51 @@ const DAMAGES: &[(&str, &[&str])] = &[
     // The whole row is moved along, so that only its own points contradict it.
     ("update ledger set points = points - 1 where member_id = 'ann' and seq = 4", &["entries"]),
     ("update ledger set epoch = 0 where member_id = 'ann' and seq = 5", &["entries"]),
+    // An end of a membership that is none, so that the next enrolment is of somebody enrolled.
+    ("update ledger set status_after = null where member_id = 'bob' and seq = 4", &["entries"]),
     (
-        "insert into ledger select 'fay', 2, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, now(), now();
-      update member set last_seq = 2, epoch = 2 where member_id = 'fay'",
+        concat!(
+            entered!("14, 'fay', 2, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, 0, 'active'"),
+            "; update member set last_seq = 2, epoch = 2 where member_id = 'fay'"
+        ),
         &["entries"],
     ),
     (
-        "insert into ledger select 'gus', 5, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, now(), now();
-      update member set last_seq = 5, epoch = 2, lifetime = 0 where member_id = 'gus'",
+        concat!(
+            entered!("2, 'gus', 5, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, 0, 'active'"),
+            "; update member set last_seq = 5, epoch = 2, lifetime = 0, status = 'active' where member_id = 'gus'"
+        ),
         &["entries"],
     ),
     (
-        "insert into ledger select 'hal', 4, gen_random_uuid(), 1, 'terminate', 'applied', null, null, 0, 0, now(), now();
-      update member set last_seq = 4 where member_id = 'hal'",
+        concat!(
+            entered!("15, 'hal', 4, gen_random_uuid(), 1, 'terminate', 'applied', null, null, 0, 0, 0, 'terminated'"),
+            "; update member set last_seq = 4 where member_id = 'hal'"
+        ),
         &["entries"],
     ),
     (
-        "insert into ledger select 'carl', 1, gen_random_uuid(), 0, 'terminate', 'applied', null, null, 0, 0, now(), now();
-      delete from parked; update member set last_seq = 1 where member_id = 'carl'",
-        &["entries"],
+        concat!(
+            entered!("1, 'carl', 1, gen_random_uuid(), 0, 'terminate', 'applied', null, null, 0, 0, 0, 'terminated'"),
+            "; delete from parked; update member set last_seq = 1 where member_id = 'carl'"
+        ),
+        &["entries", "standings"],
     ),
     (
-        "insert into ledger select 'dan', 3, gen_random_uuid(), 1, 'earn', 'applied', null, 5, 5, 5, now(), now();
-      alter table member drop constraint member_check1;
-      update member set last_seq = 3, balance = 5, lifetime = 5 where member_id = 'dan'",
+        concat!(
+            entered!("7, 'dan', 3, gen_random_uuid(), 1, 'earn', 'applied', null, 5, 5, 5, 5, null"),
+            "; alter table member drop constraint member_balance_needs_membership;
+             update member set last_seq = 3, balance = 5, lifetime = 5 where member_id = 'dan'"
+        ),
         &["constraints", "entries"],
     ),
     (
-        "alter table ledger drop constraint ledger_command_id_member_id_key;
+        "alter table ledger drop constraint ledger_refusal_has_no_effect;
+      update ledger set lifetime_delta = 1 where member_id = 'ann' and seq = 5",
+        &["constraints", "entries", "lifetimes"],
+    ),
+    (
+        "alter table ledger drop constraint ledger_partition_command_id_member_id_key;
       update ledger set command_id = (select command_id from ledger where member_id = 'ann' and seq = 2)
       where member_id = 'ann' and seq = 3",
         &["constraints", "once"],
@@ -98,12 +142,14 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ("update reward set seq = 4 where member_id = 'ann'", &["reward_origins"]),
     ("delete from email where member_id = 'ann'", &["one_mail", "outbox"]),
     (
-        "insert into email select gen_random_uuid(), 'eve', 1, 1, 'no_address', 0, null, null, now(), now()",
+        "insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
+      values (14, 'e0000000-0000-0000-0000-000000000009', 'eve', 1, 1, 'no_address', now(), now())",
         &["one_mail"],
     ),
     (
-        "alter table email drop constraint email_member_id_epoch_number_key;
-      insert into email select gen_random_uuid(), 'ann', 1, 1, 'no_address', 0, null, null, now(), now()",
+        "alter table email drop constraint email_partition_member_id_epoch_number_key;
+      insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
+      values (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 1, 'no_address', now(), now())",
         &["constraints", "one_mail"],
     ),
     ("update email set state = 'sent' where member_id = 'ann'", &["mail_states"]),
@@ -135,9 +181,10 @@ async fn each_damage_is_found_by_the_check_that_is_for_it_and_a_sound_database_i
 #[tokio::test(flavor = "multi_thread")]
 async fn examples_are_bounded_and_all_damage_is_counted() {
     let world = World::start().await;
-    let strangers = "insert into ledger select 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'refused', 'not_a_member',
-        null, 0, 0, now(), now() from generate_series(1, 1000) as n";
-    let report = verify(&world.database("strangers", strangers).await, |_| ()).await.expect("the checks run");
+    let strangers =
+        entered!("0, 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'refused', 'not_a_member', null, 0, 0, 0, null");
+    let strangers = format!("{strangers} from generate_series(1, 1000) as n");
+    let report = verify(&world.database("strangers", &strangers).await, |_| ()).await.expect("the checks run");
     let finding = report.checks.iter().find(|finding| finding.name == "known_members").expect("the check is there");
     assert_eq!((finding.broken, finding.examples.len()), (1_000, usize::try_from(EXAMPLES_MAX).expect("a few")));
     assert_eq!(finding.examples[0].subject, "member x1");

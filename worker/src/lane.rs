@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use loyalty_common::publisher::chain;
 use loyalty_common::{MemberId, backoff};
+use loyalty_ledger::{Events, Programme};
 use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::{Pool, StoreError, suspect};
@@ -26,11 +27,9 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::batching;
-use crate::fold::{Fate, fold};
-use crate::ledger::Programme;
-use crate::message::{Content, Message, Unusable, enrolling, keys};
+use crate::fate::{Decided, Fate, decide};
+use crate::message::{Content, Message, Unusable, request};
 use crate::metrics::{LaneHand, Metrics};
-use crate::telling::Events;
 
 use acks::acks;
 use held::{Held, News};
@@ -188,17 +187,16 @@ impl Lane {
     /// The batch's own transaction. The part loses what is held back.
     async fn apply(&self, part: &mut Vec<Message>, held: &mut Held) -> Result<Vec<Fate>, StoreError> {
         let began = Instant::now();
-        let (batch, view) = Batch::open_free(&self.pool, &keys(part), &enrolling(part)).await?;
-        held.hold_back(part, began, |member| !view.accounts.contains_key(member));
-        let (changes, verdicts) = fold(view, part, &self.programme, self.events);
-        batch.commit(&changes).await?;
-        if changes.rewards.iter().any(|reward| reward.has_address) {
+        let (batch, view) = Batch::open_free(&self.pool, &request(part)).await?;
+        held.hold_back(part, began, |member| !view.members.contains_key(member));
+        let Decided { changes, dead_letters, fates } = decide(view, part, &self.programme, self.events);
+        batch.commit(&changes, &dead_letters).await?;
+        if changes.grants.iter().any(|grant| grant.has_address) {
             self.outbox.notify_one();
         }
         if !changes.events.is_empty() {
             self.announcer.notify_one();
         }
-        let fates: Vec<Fate> = verdicts.into_iter().map(|verdict| verdict.fate).collect();
         if fates.is_empty() {
             return Ok(fates); // All of it is held back: no batch to count.
         }

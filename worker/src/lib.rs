@@ -1,20 +1,19 @@
 //! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
 //!
-//! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
-//! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes by a
-//! `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which queue is out.
-//! The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`. `keeper` stores what nobody
-//! could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator,
-//! [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
+//! Read in this order: `message` reads a delivery; [`fate`] takes a batch of messages through the rules, which are the
+//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds
+//! the lanes by a `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which
+//! queue is out. The mails leave by `relay` and `mail`; the events that the rules make, by `announcer`. `keeper` stores
+//! what nobody could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an
+//! operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
 mod announcer;
 pub mod batching;
-pub mod fold;
+pub mod fate;
 pub mod headers;
 mod intake;
 pub mod keeper;
 mod lane;
-pub mod ledger;
 mod letter;
 pub mod limits;
 mod lookout;
@@ -29,7 +28,6 @@ pub mod relay;
 pub mod replay;
 mod supervise;
 pub mod sweep;
-pub mod telling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +43,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-pub use ledger::Programme;
 pub use limits::Limits;
+pub use loyalty_ledger::{Events, Programme};
 pub use metrics::Metrics;
-pub use telling::Events;
 
 use intake::Intake;
 use lane::Lane;

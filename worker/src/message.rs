@@ -8,11 +8,11 @@ use lapin::message::Delivery;
 use loyalty_common::decode::{DecodeError, decode};
 use loyalty_common::envelope::TraceContext;
 use loyalty_common::traces::{self, Kind, Span, messaging};
-use loyalty_common::{Command, CommandId, CommandType, MemberId, Partition, command, topology};
+use loyalty_common::{Command, CommandId, Partition, command, topology};
+use loyalty_ledger::BatchRequest;
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
-use loyalty_store::rows::Key;
 
-use crate::fold::Fate;
+use crate::fate::Fate;
 use crate::headers;
 use crate::letter::letter;
 use crate::queue_consumer::Hold;
@@ -147,22 +147,12 @@ impl Message {
     }
 }
 
-/// The keys of the commands in a batch.
-pub fn keys(messages: &[Message]) -> Vec<Key> {
-    let key = |message: &Message| match &message.content {
-        Content::Command(command) => Some((command.member_id.clone(), command.command_id)),
+/// What a batch needs of the database.
+pub(crate) fn request(messages: &[Message]) -> BatchRequest<'_> {
+    BatchRequest::of(messages.iter().filter_map(|message| match &message.content {
+        Content::Command(command) => Some(command),
         Content::Unusable(_) => None,
-    };
-    messages.iter().filter_map(key).collect()
-}
-
-/// The members whom a batch may enrol, so that what waits for them is needed.
-pub fn enrolling(messages: &[Message]) -> Vec<MemberId> {
-    let member = |message: &Message| match &message.content {
-        Content::Command(command) => (command.command_type() == CommandType::Enroll).then(|| command.member_id.clone()),
-        Content::Unusable(_) => None,
-    };
-    messages.iter().filter_map(member).collect()
+    }))
 }
 
 fn read(delivery: &Delivery, partition: Partition) -> Result<Command, Unusable> {

@@ -24,7 +24,7 @@ pub(crate) use hand::{Hand, LaneHand};
 pub(crate) use latest::{Figures, Latest};
 pub(crate) use outgoing::Outgoing;
 
-use crate::fold::Fate;
+use crate::fate::Fate;
 use crate::lookout::{QueueDepth, TableBacklog};
 use crate::mail::MailMetrics;
 use crate::message::Message;

@@ -6,24 +6,23 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use lapin::message::Delivery;
 use loyalty_common::publisher::chain;
 use loyalty_common::text::mask;
-use loyalty_common::{Command, MemberId, Partition, RefusalCode};
-use loyalty_store::batch::{Batch, Changes};
+use loyalty_common::{Command, MemberId, RefusalCode};
+use loyalty_ledger::{
+    BatchRequest, Changes, CommandKey, CommandOutcome, Entry, Events, Programme, Submitted, Verdict, fold,
+};
+use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::email::{EmailId, EmailState};
-use loyalty_store::letters::{LetterId, Replayable};
+use loyalty_store::letters::Replayable;
 use loyalty_store::mails;
-use loyalty_store::rows::{Key, LedgerRow};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
-use crate::fold::{Fate, Verdict, fold};
-use crate::ledger::Programme;
-use crate::message::{Content, Message, Unusable, enrolling, keys};
-use crate::replay::sendable::{Sendable, message};
-use crate::telling::Events;
+use crate::fate::set_aside;
+use crate::message::Unusable;
+use crate::replay::sendable::Sendable;
 
 /// What a replay of one letter would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,8 +89,7 @@ pub async fn rehearse(
     for (place, letter) in letters.iter().enumerate() {
         match Sendable::of(letter) {
             Sendable::Command(command) => {
-                let part = Part { place, message: received(letter.dead_letter_id, &command) };
-                members.entry(command.member_id).or_default().push(part);
+                members.entry(command.member_id.clone()).or_default().push(Part { place, command });
             }
             Sendable::Mail(email_id) => requests.push((place, email_id)),
             Sendable::Broken(unusable) => drop(predictions.insert(place, broken(unusable))),
@@ -99,8 +97,8 @@ pub async fn rehearse(
     }
     predictions.extend(rehearse_mails(pool, &requests).await?);
     for chunk in chunks(members) {
-        let (places, messages) = chunk.into_iter().map(|part| (part.place, part.message)).unzip::<_, _, Vec<_>, _>();
-        predictions.extend(places.into_iter().zip(rehearse_commands(pool, programme, messages).await?));
+        let (places, commands): (Vec<_>, Vec<_>) = chunk.into_iter().map(|part| (part.place, part.command)).unzip();
+        predictions.extend(places.into_iter().zip(rehearse_commands(pool, programme, &commands).await?));
     }
     Ok(predictions.into_values().collect())
 }
@@ -108,17 +106,7 @@ pub async fn rehearse(
 /// A command with its letter's place in what was asked.
 struct Part {
     place: usize,
-    message: Message,
-}
-
-/// The letter as the worker would receive it.
-fn received(id: LetterId, command: &Command) -> Message {
-    let sent = message(id, command);
-    let key = sent.routing_key.as_str().into();
-    // The only way to make a delivery that no channel brought. Nobody acknowledges it.
-    let mut delivery = Delivery::mock(0, sent.exchange.into(), key, false, sent.body);
-    delivery.properties = sent.properties;
-    Message::read(delivery, Partition::of(&command.member_id))
+    command: Command,
 }
 
 /// Whole members together: the commands of different members have nothing to do with each other, so that this comes to
@@ -138,35 +126,41 @@ fn chunks(members: BTreeMap<MemberId, Vec<Part>>) -> Vec<Vec<Part>> {
 async fn rehearse_commands(
     pool: &Pool,
     programme: &Programme,
-    mut messages: Vec<Message>,
+    commands: &[Command],
 ) -> Result<Vec<Prediction>, StoreError> {
-    loop {
-        let refusal = match attempt(pool, programme, &messages).await {
-            Ok(predictions) => return Ok(predictions),
+    let bodies: Vec<Vec<u8>> = commands.iter().map(Command::encode).collect();
+    let mut predictions = BTreeMap::new();
+    let mut places: Vec<usize> = (0..commands.len()).collect();
+    while !places.is_empty() {
+        let submitted = |place: &usize| Submitted { command: &commands[*place], body: &bodies[*place], trace: None };
+        let batch: Vec<Submitted<'_>> = places.iter().map(submitted).collect();
+        let refusal = match attempt(pool, programme, &batch).await {
+            Ok(found) => {
+                predictions.extend(places.drain(..).zip(found));
+                break;
+            }
             Err(refusal) if refusal.is_content_refused() => refusal,
             Err(passing) => return Err(passing),
         };
-        let (culprit, refusal) = first_refused(pool, programme, &messages, refusal).await?;
-        if let Content::Unusable(_) = messages[culprit].content {
-            return Err(refusal); // Not even its letter can be stored. The worker would try for ever.
-        }
+        let (culprit, refusal) = first_refused(pool, programme, &batch, refusal).await?;
         let error = mask(&chain(&refusal));
-        messages[culprit].content = Content::Unusable(Unusable { reason: Reason::Failed, error });
+        predictions.insert(places.remove(culprit), Prediction::Broken { reason: Reason::Failed, error });
     }
+    Ok(predictions.into_values().collect())
 }
 
-/// The first message that makes the database refuse, together with those before it, which alone it takes; and the
+/// The first command that makes the database refuse, together with those before it, which alone it takes; and the
 /// refusal of it. `refusal` is that of all of them.
 async fn first_refused(
     pool: &Pool,
     programme: &Programme,
-    messages: &[Message],
+    batch: &[Submitted<'_>],
     mut refusal: StoreError,
 ) -> Result<(usize, StoreError), StoreError> {
-    let (mut taken, mut refused) = (0, messages.len());
+    let (mut taken, mut refused) = (0, batch.len());
     while refused - taken > 1 {
         let middle = usize::midpoint(taken, refused);
-        match attempt(pool, programme, &messages[..middle]).await {
+        match attempt(pool, programme, &batch[..middle]).await {
             Ok(_) => taken = middle,
             Err(error) if error.is_content_refused() => (refused, refusal) = (middle, error),
             Err(passing) => return Err(passing),
@@ -176,48 +170,40 @@ async fn first_refused(
 }
 
 /// One transaction, taken back.
-async fn attempt(pool: &Pool, programme: &Programme, messages: &[Message]) -> Result<Vec<Prediction>, StoreError> {
-    let (batch, view) = Batch::open(pool, &keys(messages), &enrolling(messages)).await?;
-    let (changes, verdicts) = fold(view, messages, programme, Events::Off);
-    batch.rehearse(&changes).await?;
-    Ok(predictions(messages, verdicts, changes))
+async fn attempt(pool: &Pool, programme: &Programme, batch: &[Submitted<'_>]) -> Result<Vec<Prediction>, StoreError> {
+    let request = BatchRequest::of(batch.iter().map(|submitted| submitted.command));
+    let (transaction, view) = Batch::open(pool, &request).await?;
+    let (changes, verdicts) = fold(view, batch, programme, Events::Off);
+    transaction.rehearse(&changes).await?;
+    Ok(predictions(batch, verdicts, changes))
 }
 
-/// The letters among the changes are those of the verdicts that make one, in the same order.
-fn predictions(messages: &[Message], verdicts: Vec<Verdict>, changes: Changes) -> Vec<Prediction> {
-    let mut letters = changes.dead_letters.into_iter();
-    let mut next_letter = || letters.next().expect("each message that is set aside is a letter");
-    let decided: HashMap<Key, LedgerRow> =
-        changes.ledger.into_iter().map(|row| ((row.member_id.clone(), row.command_id), row)).collect();
-    let predict = |(message, verdict): (&Message, Verdict)| {
-        let (before, after) = verdict.balance.unwrap_or_default();
-        match verdict.fate {
-            Fate::Applied => Prediction::Applied { before, after },
-            Fate::Refused => {
-                Prediction::Refused { code: verdict.code.expect("a refusal has its code"), balance: after }
-            }
-            Fate::Duplicate => Prediction::Duplicate,
+fn predictions(batch: &[Submitted<'_>], verdicts: Vec<Verdict>, changes: Changes) -> Vec<Prediction> {
+    let decided: HashMap<CommandKey, Entry> =
+        changes.entries.into_iter().map(|entry| ((entry.member_id.clone(), entry.command_id), entry)).collect();
+    let predict = |(submitted, verdict): (&Submitted<'_>, Verdict)| {
+        let (before, after) = (verdict.balance_before, verdict.balance_after);
+        match verdict.outcome {
+            CommandOutcome::Applied => Prediction::Applied { before, after },
+            CommandOutcome::Refused(code) => Prediction::Refused { code, balance: after },
+            CommandOutcome::Duplicate => Prediction::Duplicate,
             // An enrolment among the letters after it may apply it.
-            Fate::Parked => key(message).and_then(|key| decided.get(&key)).map_or(Prediction::Parked, released),
-            Fate::Conflict => Prediction::Conflict { error: next_letter().error },
-            Fate::Dead => {
-                let letter = next_letter();
-                Prediction::Broken { reason: letter.reason, error: letter.error }
+            CommandOutcome::Parked => {
+                let key = (submitted.command.member_id.clone(), submitted.command.command_id);
+                decided.get(&key).map_or(Prediction::Parked, released)
             }
+            conflict @ CommandOutcome::Conflict { .. } => Prediction::Conflict { error: again(&conflict).error },
+            dead @ (CommandOutcome::ClockAhead { .. } | CommandOutcome::ParkedTooMany) => broken(again(&dead)),
         }
     };
-    messages.iter().zip(verdicts).map(predict).collect()
-}
-
-fn key(message: &Message) -> Option<Key> {
-    keys(std::slice::from_ref(message)).pop()
+    batch.iter().zip(verdicts).map(predict).collect()
 }
 
 /// What a command that waited came to.
-fn released(row: &LedgerRow) -> Prediction {
-    match row.code {
-        Some(code) => Prediction::Refused { code, balance: row.balance_after },
-        None => Prediction::Applied { before: row.balance_after - row.delta, after: row.balance_after },
+fn released(entry: &Entry) -> Prediction {
+    match entry.code {
+        Some(code) => Prediction::Refused { code, balance: entry.balance_after },
+        None => Prediction::Applied { before: entry.balance_after - entry.effects.delta, after: entry.balance_after },
     }
 }
 
@@ -242,6 +228,11 @@ async fn rehearse_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Ve
         None => Prediction::Broken { reason: Reason::MailUnreadable, error: "there is no such mail".to_owned() },
     };
     Ok(requests.iter().map(|(place, email_id)| (*place, predict(email_id))).collect())
+}
+
+/// Why it would be a dead letter again.
+fn again(outcome: &CommandOutcome) -> Unusable {
+    set_aside(outcome).expect("what is neither decided nor kept is set aside")
 }
 
 fn broken(unusable: Unusable) -> Prediction {

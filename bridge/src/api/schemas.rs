@@ -3,7 +3,7 @@
 
 use loyalty_common::schema::Document;
 use loyalty_common::{CommandType, Outcome, RefusalCode};
-use loyalty_store::rows::MemberStatus;
+use loyalty_ledger::MemberStatus;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::reference;

@@ -11,9 +11,9 @@ use axum::extract::{Extension, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use loyalty_common::Command;
+use loyalty_ledger::{CommandContent, CommandKey};
 use loyalty_producer::{Confirmed, PublishError, TraceContext, Unconfirmed};
 use loyalty_store::read;
-use loyalty_store::rows::{Content, Key};
 use tokio::time::timeout;
 
 use super::command::in_flight;
@@ -94,7 +94,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Where a line stands that can be read: the same id may stand in this batch already, or be under way elsewhere.
-    fn first_or_same(&mut self, order: Order, seen: &mut HashMap<Key, (usize, Content)>) -> Stand {
+    fn first_or_same(&mut self, order: Order, seen: &mut HashMap<CommandKey, (usize, CommandContent)>) -> Stand {
         if !order.repeatable {
             return Stand::New(order); // Its id is fresh.
         }
@@ -109,14 +109,14 @@ impl<'a> Batch<'a> {
             Some(entered) => self.entered.push(entered),
             None => return Stand::Said(in_flight().into()),
         }
-        seen.insert(key, (self.lines.len(), Content::of(&order.command)));
+        seen.insert(key, (self.lines.len(), CommandContent::of(&order.command)));
         Stand::New(order)
     }
 
     /// Answers those that came before, with one question to the database. While it is away they are published once
     /// more, and the worker recognises them.
     async fn find_known(&mut self) {
-        let keys: Vec<Key> = self.repeatable().map(|it| (it.member_id.clone(), it.command_id)).collect();
+        let keys: Vec<CommandKey> = self.repeatable().map(|it| (it.member_id.clone(), it.command_id)).collect();
         if keys.is_empty() {
             return;
         }

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use loyalty_common::text::Invalid;
 use loyalty_common::{CommandId, MemberId, Receipt};
+use loyalty_ledger::MemberStatus;
 use loyalty_store::read::{self, Fate, Filter, PAGE_MAX};
-use loyalty_store::rows::MemberStatus;
 use serde::Serialize;
 
 use super::page::{LIMIT, Page, Path};

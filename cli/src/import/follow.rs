@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::{CommandType, MemberId, Outcome};
+use loyalty_ledger::CommandContent;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::read::{Fate, fates};
-use loyalty_store::rows::Content;
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -163,7 +163,7 @@ fn verdict(fate: Option<&Fate>, item: &Item, since: Timestamp) -> Verdict {
         None => Verdict::Waiting,
         // Another command used the id before, so this one becomes a dead letter.
         Some(Fate::Decided { content, .. } | Fate::Parked { content: Some(content) })
-            if !content.is_same_as(&Content::of(&item.command)) =>
+            if !content.is_same_as(&CommandContent::of(&item.command)) =>
         {
             Verdict::Dead
         }
@@ -256,7 +256,7 @@ mod tests {
         let check = |fate: Option<Fate>, expected: Verdict| {
             assert_eq!(verdict(fate.as_ref(), &ours, began), expected, "{fate:?}");
         };
-        let content = |item: &Item| Content::of(&item.command);
+        let content = |item: &Item| CommandContent::of(&item.command);
         let decided = |item: &Item, outcome| Fate::Decided { receipt: receipt(item, outcome), content: content(item) };
         let letter = |at: Timestamp| Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
         check(None, Verdict::Waiting);

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use futures_util::StreamExt;
 use futures_util::stream;
 use loyalty_common::{Action, Change, Command, CommandId, ContactUpdate, EmailAddress, MemberId, Outcome, Receipt};
+use loyalty_ledger::{CommandContent, MemberStatus};
 use loyalty_producer::{Producer, PublishError};
 use loyalty_store::read::{Fate, fates};
-use loyalty_store::rows::{Content, MemberStatus};
 use loyalty_store::standings::{self, statuses};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::mpsc;
@@ -165,8 +165,8 @@ fn without_known_members(items: Vec<Item>, members: &Members, sent: &mut Sent) -
 
 /// What is to be told of a row that was decided before this import began: that it was refused then, or that the row has
 /// changed since.
-fn told_of_earlier(item: Item, receipt: &Receipt, content: &Content) -> Option<Problem> {
-    let differing = content.differing_fields(&Content::of(&item.command));
+fn told_of_earlier(item: Item, receipt: &Receipt, content: &CommandContent) -> Option<Problem> {
+    let differing = content.differing_fields(&CommandContent::of(&item.command));
     let (kind, text) = match (differing.is_empty(), receipt.outcome) {
         (false, _) => {
             // A reason may say what changes, such as an order's status. The points may not.

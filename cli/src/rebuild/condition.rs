@@ -1,8 +1,8 @@
 //! The small language of `--where`: from text to values. Nothing of the text reaches the database.
 
 use loyalty_common::MemberId;
+use loyalty_ledger::MemberStatus;
 use loyalty_store::rebuild::{Comparison, Condition, Selection};
-use loyalty_store::rows::MemberStatus;
 
 use crate::when::when;
 

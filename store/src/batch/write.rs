@@ -1,19 +1,20 @@
-//! The second flight of a batch: every change and the commit, sent together. One statement a table, its rows as
-//! arrays.
+//! The last flight of a batch: every change and the commit, sent together. One statement a table and partition, its
+//! rows as arrays.
 
 use deadpool_postgres::Object;
+use futures_util::future::try_join_all;
 use futures_util::try_join;
-use loyalty_common::envelope::TraceContext;
-use loyalty_common::{Event, MemberId, RefusalCode, topology};
+use loyalty_common::{Event, MemberId, RefusalCode, TraceContext, topology};
+use loyalty_ledger::contact::ContactKey;
+use loyalty_ledger::{Changes, CommandKey, Entry, Grant, Member, MemberStatus, ParkedCommand};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
+use uuid::Uuid;
 
-use super::Changes;
-use crate::contact::ContactKey;
-use crate::dead_letter;
-use crate::email::request;
+use crate::dead_letter::{self, NewDeadLetter};
+use crate::email::{EmailId, request};
+use crate::partition::{grouped, partition};
 use crate::pool::StoreError;
-use crate::rows::{Account, Key, LedgerRow, ParkedCommand, RewardRow};
 
 // The statements that every batch sends take their arrays apart in the list of a `select`: as a table, `from unnest(...)`,
 // each array would first be copied into a store of its own, which costs a tenth of the ledger's statement (measured).
@@ -22,9 +23,9 @@ use crate::rows::{Account, Key, LedgerRow, ParkedCommand, RewardRow};
 const UPDATE_POINTS: &str = "
     update member as m
     set balance = u.balance, lifetime = u.lifetime, last_seq = u.last_seq, updated_at = now()
-    from (select unnest($1::text[]) as member_id, unnest($2::bigint[]) as balance, unnest($3::bigint[]) as lifetime,
-                 unnest($4::bigint[]) as last_seq) as u
-    where m.member_id = u.member_id";
+    from (select unnest($2::text[]) as member_id, unnest($3::bigint[]) as balance, unnest($4::bigint[]) as lifetime,
+                 unnest($5::bigint[]) as last_seq) as u
+    where m.partition = $1 and m.member_id = u.member_id";
 
 const UPDATE_MEMBERS: &str = "
     update member as m
@@ -32,92 +33,117 @@ const UPDATE_MEMBERS: &str = "
         last_seq = u.last_seq, email = case when u.keeps_email then m.email else u.email end,
         name = case when u.keeps_name then m.name else u.name end, contact_key = u.contact_key,
         enrolled_at = u.enrolled_at, updated_at = now()
-    from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                $8::text[], $9::text[], $10::timestamptz[], $11::bool[], $12::bool[], $13::bytea[])
+    from unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+                $9::text[], $10::text[], $11::timestamptz[], $12::bool[], $13::bool[], $14::bytea[])
         as u (member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at, keeps_email,
               keeps_name, contact_key)
-    where m.member_id = u.member_id";
+    where m.partition = $1 and m.member_id = u.member_id";
 
 const INSERT_LEDGER: &str = "
-    insert into ledger (member_id, seq, command_id, epoch, type, outcome, code, points, delta, balance_after,
-                        occurred_at, reason, source_ref, email_hmac, name_hmac, recorded_at)
-    select unnest($1::text[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::int[]), unnest($5::text[]),
-           unnest($6::text[]), unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
-           unnest($11::timestamptz[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bytea[]),
-           unnest($15::bytea[]), now()";
+    insert into ledger (partition, member_id, seq, command_id, epoch, type, outcome, code, points, delta, lifetime_delta,
+                        status_after, balance_after, occurred_at, reason, source_ref, email_hmac, name_hmac, recorded_at)
+    select $1::smallint, unnest($2::text[]), unnest($3::bigint[]), unnest($4::uuid[]), unnest($5::int[]),
+           unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::bigint[]), unnest($10::bigint[]),
+           unnest($11::bigint[]), unnest($12::text[]), unnest($13::bigint[]), unnest($14::timestamptz[]),
+           unnest($15::text[]), unnest($16::text[]), unnest($17::bytea[]), unnest($18::bytea[]), now()";
 
 const INSERT_REWARDS: &str = "
     with granted as (
-        select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bool[],
-                             $8::uuid[], $9::bytea[], $13::text[], $14::text[])
+        select * from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bool[],
+                             $9::uuid[], $10::bytea[], $11::text[], $12::text[])
             as u (member_id, epoch, number, seq, points, title, has_address, email_id, body, traceparent, tracestate)),
     rewards as (
-        insert into reward (member_id, epoch, number, seq, points, title, granted_at)
-        select member_id, epoch, number, seq, points, title, now() from granted),
+        insert into reward (partition, member_id, epoch, number, seq, points, title, granted_at)
+        select $1::smallint, member_id, epoch, number, seq, points, title, now() from granted),
     emails as (
-        insert into email (email_id, member_id, epoch, number, state, created_at, updated_at)
-        select email_id, member_id, epoch, number, case when has_address then 'queued' else 'no_address' end, now(), now()
+        insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
+        select $1::smallint, email_id, member_id, epoch, number,
+               case when has_address then 'queued' else 'no_address' end, now(), now()
         from granted)
-    insert into outbox (exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at)
-    select $10, $11, email_id::text, $12, body, traceparent, tracestate, now() from granted where has_address";
+    insert into outbox (partition, exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at)
+    select $1::smallint, $13, $14, email_id::text, $15, body, traceparent, tracestate, now()
+    from granted where has_address";
 
 /// One that is being sent keeps its fate, and so does one that is settled. In the order in which an operator's command
 /// locks mails.
 const END_MAILS: &str = "
     with ended as (
         select e.email_id
-        from (select unnest($1::text[]) as member_id, unnest($2::int[]) as epoch) as u
-        join email as e on e.member_id = u.member_id and e.epoch <= u.epoch
+        from (select unnest($2::text[]) as member_id, unnest($3::int[]) as epoch) as u
+        join email as e on e.partition = $1 and e.member_id = u.member_id and e.epoch <= u.epoch
         where e.state in ('queued', 'retrying') order by e.email_id for update of e)
     update email as e set state = 'no_address', due_at = null, updated_at = now()
-    from ended where e.email_id = ended.email_id";
+    from ended where e.partition = $1 and e.email_id = ended.email_id";
 
 const INSERT_PARKED: &str = "
-    insert into parked (member_id, command_id, body, parked_at)
-    select member_id, command_id, body, now()
-    from unnest($1::text[], $2::uuid[], $3::bytea[]) with ordinality as u (member_id, command_id, body, place)
+    insert into parked (partition, member_id, command_id, body, parked_at)
+    select $1::smallint, member_id, command_id, body, now()
+    from unnest($2::text[], $3::uuid[], $4::bytea[]) with ordinality as u (member_id, command_id, body, place)
     order by place";
 
 const DELETE_PARKED: &str = "
-    delete from parked using unnest($1::text[], $2::uuid[]) as u (member_id, command_id)
-    where parked.member_id = u.member_id and parked.command_id = u.command_id";
+    delete from parked using unnest($2::text[], $3::uuid[]) as u (member_id, command_id)
+    where parked.partition = $1 and parked.member_id = u.member_id and parked.command_id = u.command_id";
 
 const INSERT_EVENTS: &str = "
-    insert into event_outbox (member_id, message_id, routing_key, body, created_at)
-    select member_id, message_id, routing_key, body, now()
-    from unnest($1::text[], $2::uuid[], $3::text[], $4::bytea[]) with ordinality
+    insert into event_outbox (partition, member_id, message_id, routing_key, body, created_at)
+    select $1::smallint, member_id, message_id, routing_key, body, now()
+    from unnest($2::text[], $3::uuid[], $4::text[], $5::bytea[]) with ordinality
         as u (member_id, message_id, routing_key, body, place)
     order by place";
 
 /// Sends every change and the commit in one flight and waits for all answers. When one fails, the server answers
 /// the commit with a rollback, and that one's error is returned.
-pub(super) async fn write_and_commit(client: &Object, changes: &Changes) -> Result<(), StoreError> {
-    write_and(client, changes, "commit").await
+pub(super) async fn write_and_commit(
+    client: &Object,
+    changes: &Changes,
+    dead_letters: &[NewDeadLetter],
+) -> Result<(), StoreError> {
+    write_and(client, changes, dead_letters, "commit").await
 }
 
 /// As [`write_and_commit`], and in the end nothing was written.
 pub(super) async fn write_and_roll_back(client: &Object, changes: &Changes) -> Result<(), StoreError> {
-    write_and(client, changes, "rollback").await
+    write_and(client, changes, &[], "rollback").await
 }
 
-async fn write_and(client: &Object, changes: &Changes, end: &str) -> Result<(), StoreError> {
+async fn write_and(
+    client: &Object,
+    changes: &Changes,
+    dead_letters: &[NewDeadLetter],
+    end: &str,
+) -> Result<(), StoreError> {
     // Rare, and many statements: in a flight of their own.
-    dead_letter::record(client, &changes.dead_letters).await?;
+    dead_letter::record(client, dead_letters).await?;
     // The plans first: a statement that had to be prepared in between would be sent after the commit.
-    let plans = Plans::prepare(client).await?;
+    let plans = &Plans::prepare(client).await?;
     // Each future sends when it is first polled, and `try_join!` polls in this order.
     try_join!(
-        update_points(client, &plans, &changes.moved),
-        update_members(client, &plans, &changes.accounts),
-        insert_ledger(client, &plans, &changes.ledger),
-        insert_rewards(client, &plans, &changes.rewards),
-        end_mails(client, &plans, &changes.ended),
-        insert_parked(client, &plans, &changes.parked),
-        delete_parked(client, &plans, &changes.released),
-        insert_events(client, &plans, &changes.events),
+        each(&changes.moved, |it| &it.member_id, |of, rows| update_points(client, plans, of, rows)),
+        each(&changes.members, |it| &it.member_id, |of, rows| update_members(client, plans, of, rows)),
+        each(&changes.entries, |it| &it.member_id, |of, rows| insert_ledger(client, plans, of, rows)),
+        each(&changes.grants, |it| &it.member_id, |of, rows| insert_rewards(client, plans, of, rows)),
+        each(&changes.ended, |it| &it.0, |of, rows| end_mails(client, plans, of, rows)),
+        each(&changes.parked, |it| &it.key.0, |of, rows| insert_parked(client, plans, of, rows)),
+        each(&changes.released, |it| &it.0, |of, rows| delete_parked(client, plans, of, rows)),
+        each(&changes.events, |it| &it.member_id, |of, rows| insert_events(client, plans, of, rows)),
         client.batch_execute(end),
     )?;
     Ok(())
+}
+
+/// One statement for each partition that the rows are about, sent in the order of the partitions; none, if there are no
+/// rows. They are never more than sixteen, which is what makes the join poll, and so send, in order and at once.
+async fn each<'a, R, F>(
+    rows: &'a [R],
+    member_id: impl Fn(&R) -> &MemberId,
+    write: impl Fn(i16, Vec<&'a R>) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<u64, Error>>,
+{
+    let groups = grouped(rows, |row| partition(member_id(row)));
+    try_join_all(groups.into_iter().map(|(partition, rows)| write(partition, rows))).await.map(drop)
 }
 
 /// Prepared once a connection, then found in its cache.
@@ -148,131 +174,121 @@ impl Plans {
 }
 
 /// One column of the rows, as an array.
-fn column<'a, R, T>(rows: &'a [R], field: impl Fn(&'a R) -> T) -> Vec<T> {
-    rows.iter().map(field).collect()
+fn column<'a, R, T>(rows: &[&'a R], field: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(|row| field(row)).collect()
 }
 
-async fn update_points(client: &Object, plans: &Plans, rows: &[Account]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+async fn update_points(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Member>) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
-        &column(rows, |row| row.member_id.as_str()),
-        &column(rows, |row| row.standing.balance),
-        &column(rows, |row| row.standing.lifetime),
-        &column(rows, |row| row.last_seq),
+        &partition,
+        &column(&rows, |row| row.member_id.as_str()),
+        &column(&rows, |row| row.state.balance),
+        &column(&rows, |row| row.state.lifetime),
+        &column(&rows, |row| row.last_seq),
     ];
-    client.execute(&plans.update_points, parameters).await.map(drop)
+    client.execute(&plans.update_points, parameters).await
 }
 
-async fn update_members(client: &Object, plans: &Plans, rows: &[Account]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+async fn update_members(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Member>) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
-        &column(rows, |row| row.member_id.as_str()),
-        &column(rows, |row| row.standing.status.as_str()),
-        &column(rows, |row| row.standing.epoch),
-        &column(rows, |row| row.standing.milestone),
-        &column(rows, |row| row.standing.balance),
-        &column(rows, |row| row.standing.lifetime),
-        &column(rows, |row| row.last_seq),
-        &column(rows, |row| row.contact.email.new_value()),
-        &column(rows, |row| row.contact.name.new_value()),
-        &column(rows, |row| row.enrolled_at),
-        &column(rows, |row| row.contact.email.is_stored()),
-        &column(rows, |row| row.contact.name.is_stored()),
-        &column(rows, |row| row.contact.key.as_ref().map(ContactKey::as_bytes)),
+        &partition,
+        &column(&rows, |row| row.member_id.as_str()),
+        &column(&rows, |row| row.state.status.as_str()),
+        &column(&rows, |row| row.state.epoch),
+        &column(&rows, |row| row.state.milestone),
+        &column(&rows, |row| row.state.balance),
+        &column(&rows, |row| row.state.lifetime),
+        &column(&rows, |row| row.last_seq),
+        &column(&rows, |row| row.contact.email.new_value()),
+        &column(&rows, |row| row.contact.name.new_value()),
+        &column(&rows, |row| row.enrolled_at),
+        &column(&rows, |row| row.contact.email.is_stored()),
+        &column(&rows, |row| row.contact.name.is_stored()),
+        &column(&rows, |row| row.contact.key.as_ref().map(ContactKey::as_bytes)),
     ];
-    client.execute(&plans.update_members, parameters).await.map(drop)
+    client.execute(&plans.update_members, parameters).await
 }
 
-async fn insert_ledger(client: &Object, plans: &Plans, rows: &[LedgerRow]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+async fn insert_ledger(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Entry>) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
-        &column(rows, |row| row.member_id.as_str()),
-        &column(rows, |row| row.seq),
-        &column(rows, |row| row.command_id.uuid()),
-        &column(rows, |row| row.epoch),
-        &column(rows, |row| row.content.command_type.as_str()),
-        &column(rows, |row| row.outcome.as_str()),
-        &column(rows, |row| row.code.map(RefusalCode::as_str)),
-        &column(rows, |row| row.content.points),
-        &column(rows, |row| row.delta),
-        &column(rows, |row| row.balance_after),
-        &column(rows, |row| row.occurred_at),
-        &column(rows, |row| row.content.reason.as_deref()),
-        &column(rows, |row| row.content.source_ref.as_deref()),
-        &column(rows, |row| row.content.email.to_row()),
-        &column(rows, |row| row.content.name.to_row()),
+        &partition,
+        &column(&rows, |row| row.member_id.as_str()),
+        &column(&rows, |row| row.seq),
+        &column(&rows, |row| row.command_id.uuid()),
+        &column(&rows, |row| row.epoch),
+        &column(&rows, |row| row.content.command_type.as_str()),
+        &column(&rows, |row| row.outcome().as_str()),
+        &column(&rows, |row| row.code.map(RefusalCode::as_str)),
+        &column(&rows, |row| row.content.points),
+        &column(&rows, |row| row.effects.delta),
+        &column(&rows, |row| row.effects.lifetime_delta),
+        &column(&rows, |row| row.effects.status_after.map(MemberStatus::as_str)),
+        &column(&rows, |row| row.balance_after),
+        &column(&rows, |row| row.occurred_at),
+        &column(&rows, |row| row.content.reason.as_deref()),
+        &column(&rows, |row| row.content.source_ref.as_deref()),
+        &column(&rows, |row| row.content.email.to_row()),
+        &column(&rows, |row| row.content.name.to_row()),
     ];
-    client.execute(&plans.insert_ledger, parameters).await.map(drop)
+    client.execute(&plans.insert_ledger, parameters).await
 }
 
-async fn insert_rewards(client: &Object, plans: &Plans, rows: &[RewardRow]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+async fn insert_rewards(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Grant>) -> Result<u64, Error> {
+    let ids = column(&rows, |row| EmailId::of(&row.member_id, row.epoch, row.number));
     let parameters: &[&(dyn ToSql + Sync)] = &[
-        &column(rows, |row| row.member_id.as_str()),
-        &column(rows, |row| row.epoch),
-        &column(rows, |row| row.number),
-        &column(rows, |row| row.seq),
-        &column(rows, |row| row.points),
-        &column(rows, |row| row.title.as_str()),
-        &column(rows, |row| row.has_address),
-        &column(rows, RewardRow::email_id),
-        &column(rows, |row| request::encode(row.email_id().into())),
+        &partition,
+        &column(&rows, |row| row.member_id.as_str()),
+        &column(&rows, |row| row.epoch),
+        &column(&rows, |row| row.number),
+        &column(&rows, |row| row.seq),
+        &column(&rows, |row| row.points),
+        &column(&rows, |row| row.title.as_str()),
+        &column(&rows, |row| row.has_address),
+        &ids.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>(),
+        &ids.iter().map(|id| request::encode(*id)).collect::<Vec<_>>(),
+        &column(&rows, |row| row.trace.as_ref().map(TraceContext::traceparent)),
+        &column(&rows, |row| row.trace.as_ref().and_then(TraceContext::tracestate)),
         &topology::EMAILS,
         &topology::SEND_KEY,
         &request::MESSAGE_TYPE,
-        &column(rows, |row| row.trace.as_ref().map(TraceContext::traceparent)),
-        &column(rows, |row| row.trace.as_ref().and_then(TraceContext::tracestate)),
     ];
-    client.execute(&plans.insert_rewards, parameters).await.map(drop)
+    client.execute(&plans.insert_rewards, parameters).await
 }
 
-async fn end_mails(client: &Object, plans: &Plans, ended: &[(MemberId, i32)]) -> Result<(), Error> {
-    if ended.is_empty() {
-        return Ok(());
-    }
+async fn end_mails(client: &Object, plans: &Plans, partition: i16, ended: Vec<&(MemberId, i32)>) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] =
-        &[&column(ended, |(member, _)| member.as_str()), &column(ended, |(_, epoch)| *epoch)];
-    client.execute(&plans.end_mails, parameters).await.map(drop)
+        &[&partition, &column(&ended, |(member, _)| member.as_str()), &column(&ended, |(_, epoch)| *epoch)];
+    client.execute(&plans.end_mails, parameters).await
 }
 
-async fn insert_parked(client: &Object, plans: &Plans, rows: &[ParkedCommand]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+async fn insert_parked(
+    client: &Object,
+    plans: &Plans,
+    partition: i16,
+    rows: Vec<&ParkedCommand>,
+) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
-        &column(rows, |row| row.key.0.as_str()),
-        &column(rows, |row| row.key.1.uuid()),
-        &column(rows, |row| row.body.as_slice()),
+        &partition,
+        &column(&rows, |row| row.key.0.as_str()),
+        &column(&rows, |row| row.key.1.uuid()),
+        &column(&rows, |row| row.body.as_slice()),
     ];
-    client.execute(&plans.insert_parked, parameters).await.map(drop)
+    client.execute(&plans.insert_parked, parameters).await
 }
 
-async fn delete_parked(client: &Object, plans: &Plans, keys: &[Key]) -> Result<(), Error> {
-    if keys.is_empty() {
-        return Ok(());
-    }
+async fn delete_parked(client: &Object, plans: &Plans, partition: i16, keys: Vec<&CommandKey>) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] =
-        &[&column(keys, |(member, _)| member.as_str()), &column(keys, |(_, command)| command.uuid())];
-    client.execute(&plans.delete_parked, parameters).await.map(drop)
+        &[&partition, &column(&keys, |(member, _)| member.as_str()), &column(&keys, |(_, command)| command.uuid())];
+    client.execute(&plans.delete_parked, parameters).await
 }
 
-async fn insert_events(client: &Object, plans: &Plans, events: &[Event]) -> Result<(), Error> {
-    if events.is_empty() {
-        return Ok(());
-    }
+async fn insert_events(client: &Object, plans: &Plans, partition: i16, events: Vec<&Event>) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
-        &column(events, |event| event.member_id.as_str()),
-        &column(events, Event::id),
-        &column(events, |event| event.event_type().as_str()),
-        &column(events, Event::encode),
+        &partition,
+        &column(&events, |event| event.member_id.as_str()),
+        &column(&events, Event::id),
+        &column(&events, |event| event.event_type().as_str()),
+        &column(&events, Event::encode),
     ];
-    client.execute(&plans.insert_events, parameters).await.map(drop)
+    client.execute(&plans.insert_events, parameters).await
 }

@@ -77,9 +77,9 @@ const CLAIM: &str = "
     set state = 'sending', attempts = e.attempts + 1, due_at = now() + make_interval(secs => $2), updated_at = now(),
         claim_token = $5
     from reward as r, member as m
-    where e.email_id = $1
-      and m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null
-      and r.member_id = e.member_id and r.epoch = e.epoch and r.number = e.number
+    where e.partition = $6 and e.email_id = $1
+      and m.partition = $6 and m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null
+      and r.partition = $6 and r.member_id = e.member_id and r.epoch = e.epoch and r.number = e.number
       and (e.state = 'queued'
            or e.state = 'retrying' and e.due_at <= now() + make_interval(secs => $3)
            or $4 and e.state = 'sending' and e.due_at <= now())
@@ -89,19 +89,20 @@ const CLAIM: &str = "
 const GIVE_UP: &str = "
     update email set state = 'unknown', due_at = null, updated_at = now(),
                      reply = 'the mailer ended while it was sending'
-    where email_id = $1 and state = 'sending' and due_at <= now()";
+    where partition = $2 and email_id = $1 and state = 'sending' and due_at <= now()";
 
 /// The address of the membership that earned it, which may have been changed or erased since.
 const GOES_TO_NOBODY: &str = "
     update email as e set state = 'no_address', due_at = null, updated_at = now()
-    where e.email_id = $1 and e.state in ('queued', 'retrying')
-      and not exists (select from member as m
-                      where m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null)";
+    where e.partition = $2 and e.email_id = $1 and e.state in ('queued', 'retrying')
+      and not exists (select from member as m where m.partition = $2 and m.member_id = e.member_id
+                                                and m.epoch = e.epoch and m.email is not null)";
 
 const LOOK: &str = "
-    select state, extract(epoch from due_at - now())::float8 as due_seconds from email where email_id = $1";
+    select state, extract(epoch from due_at - now())::float8 as due_seconds from email
+    where partition = $2 and email_id = $1";
 
-const WAIT_FOR_ITS_END: &str = "select state from email where email_id = $1 for update";
+const WAIT_FOR_ITS_END: &str = "select state from email where partition = $2 and email_id = $1 for update";
 
 /// Where it stood before: nobody has tried it yet, or it is due again. Also one that was given up meanwhile, because its
 /// lease was over before the database could be asked: its fate is not unknown, since who claimed it has not sent it.
@@ -110,7 +111,7 @@ const TAKE_BACK: &str = "
                      reply = case state when 'sending' then reply end,
                      state = case when attempts - attempts_before = 1 then 'queued' else 'retrying' end,
                      due_at = case when attempts - attempts_before = 1 then null else now() end
-    where email_id = $1 and state in ('sending', 'unknown') and claim_token = $2";
+    where partition = $3 and email_id = $1 and state in ('sending', 'unknown') and claim_token = $2";
 
 /// Claims a mail for one attempt that ends, one way or the other, before `lease` is over. A mail whose mailer did not
 /// come back in its time is claimed again if `resend_abandoned`, and recorded as unknown if not.
@@ -125,7 +126,9 @@ pub async fn claim(
     let claim = InDoubt { email_id, token: ClaimToken::draw() };
     let in_doubt = |source| ClaimError::InDoubt { claim, source };
     let (id, lease_seconds, token) = (email_id.uuid(), lease.as_secs_f64(), claim.token.uuid());
-    let parameters: [&(dyn ToSql + Sync); 5] = [&id, &lease_seconds, &EARLY_SECONDS, &resend_abandoned, &token];
+    let partition = email_id.partition();
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&id, &lease_seconds, &EARLY_SECONDS, &resend_abandoned, &token, &partition];
     // In one flight, and both answers are awaited: if the server refused only to begin, it may have claimed all the same.
     let flight = join!(transaction.batch_execute("begin"), transaction.query_opt(&statement, &parameters));
     let claimed = flight.0.and(flight.1).map_err(|error| in_doubt(error.into()))?;
@@ -142,10 +145,10 @@ pub async fn claim(
 /// when repeated.
 pub async fn take_back(pool: &Pool, claim: InDoubt) -> Result<(), StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let id = claim.email_id.uuid();
+    let (id, partition) = (claim.email_id.uuid(), claim.email_id.partition());
     // The server may still be at the commit, whose outcome no statement sees that began before it.
-    let stood = transaction.query_opt(WAIT_FOR_ITS_END, &[&id]).await?;
-    let taken_back = transaction.execute(TAKE_BACK, &[&id, &claim.token.uuid()]).await? > 0;
+    let stood = transaction.query_opt(WAIT_FOR_ITS_END, &[&id, &partition]).await?;
+    let taken_back = transaction.execute(TAKE_BACK, &[&id, &claim.token.uuid(), &partition]).await? > 0;
     if taken_back && stood.is_some_and(|row| row.get::<_, &str>("state") == EmailState::Unknown.as_str()) {
         // Whoever gave it up has let its request go.
         ask_for(&transaction, &[claim.email_id]).await?;
@@ -156,12 +159,12 @@ pub async fn take_back(pool: &Pool, claim: InDoubt) -> Result<(), StoreError> {
 /// Between the claim and this look another mailer may have moved the mail on: whatever stands here now is true, and
 /// at worst the caller asks again.
 async fn why_not(client: &deadpool_postgres::Client, email_id: EmailId) -> Result<Claim, StoreError> {
-    let id = email_id.uuid();
-    if client.execute(GIVE_UP, &[&id]).await? > 0 {
+    let (id, partition) = (email_id.uuid(), email_id.partition());
+    if client.execute(GIVE_UP, &[&id, &partition]).await? > 0 {
         return Ok(Claim::Abandoned);
     }
-    client.execute(GOES_TO_NOBODY, &[&id]).await?;
-    let Some(row) = client.query_opt(LOOK, &[&id]).await? else {
+    client.execute(GOES_TO_NOBODY, &[&id, &partition]).await?;
+    let Some(row) = client.query_opt(LOOK, &[&id, &partition]).await? else {
         return Ok(Claim::Missing);
     };
     let state = EmailState::parse(row.get("state")).ok_or(StoreError::Foreign { column: "email.state" })?;

@@ -100,8 +100,8 @@ async fn may_be_edited(client: &Client, id: LetterId) -> Result<(), EditError> {
 }
 
 const NOTE: &str = "
-    insert into operator_event (dead_letter_id, email_id, at, actor, action, note, code)
-    select dead_letter_id, email_id, now(), $2, $3, $4, $5
+    insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, note, code)
+    select partition, dead_letter_id, email_id, now(), $2, $3, $4, $5
     from dead_letter where dead_letter_id = any($1) order by dead_letter_id";
 
 const DISCARD: &str = "

@@ -79,8 +79,8 @@ const CLAIM: &str = "
     where dead_letter_id = any($1)";
 
 const NOTE: &str = "
-    insert into operator_event (dead_letter_id, email_id, at, actor, action, note, replay_id)
-    select dead_letter_id, email_id, now(), $3, 'claimed', $4, $2
+    insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, note, replay_id)
+    select partition, dead_letter_id, email_id, now(), $3, 'claimed', $4, $2
     from dead_letter where dead_letter_id = any($1) order by dead_letter_id";
 
 /// What each row, locked and in order, is to a claim.
@@ -160,9 +160,10 @@ pub async fn release(pool: &Pool, replay: &Replay, ids: &[LetterId], why: &str) 
              update dead_letter as d set state = 'open', replay_id = null, claimed_by = null, claimed_at = null,
                                          claimed_until = null
              from held where d.dead_letter_id = held.dead_letter_id
-             returning d.dead_letter_id, d.email_id, held.claimed_by)
-         insert into operator_event (dead_letter_id, email_id, at, actor, action, note, replay_id)
-         select dead_letter_id, email_id, now(), claimed_by, 'released', $3, $1 from released order by dead_letter_id"
+             returning d.partition, d.dead_letter_id, d.email_id, held.claimed_by)
+         insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, note, replay_id)
+         select partition, dead_letter_id, email_id, now(), claimed_by, 'released', $3, $1
+         from released order by dead_letter_id"
     );
     Ok(pool.get().await?.execute(&query, &[&replay.replay_id, &numbers(ids), &why]).await?)
 }

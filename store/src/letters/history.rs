@@ -76,9 +76,10 @@ pub(super) async fn of_letter(client: &Client, id: LetterId) -> Result<Vec<Event
 /// What was done to a mail, by itself or through one of its letters.
 pub(crate) async fn of_mail(client: &Client, id: EmailId) -> Result<Vec<Event>, StoreError> {
     let query = format!(
-        "select {COLUMNS} from operator_event where email_id = $1 order by operator_event_id limit {EVENTS_MAX}"
+        "select {COLUMNS} from operator_event where partition = $1 and email_id = $2
+         order by operator_event_id limit {EVENTS_MAX}"
     );
-    let rows = client.query(&query, &[&id.uuid()]).await?;
+    let rows = client.query(&query, &[&id.partition(), &id.uuid()]).await?;
     rows.iter().map(event).collect()
 }
 

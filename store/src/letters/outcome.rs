@@ -7,6 +7,8 @@ use deadpool_postgres::Client;
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
 use loyalty_common::{Command, Outcome, RefusalCode, closed_set, envelope};
+use loyalty_ledger::CommandContent;
+use loyalty_ledger::contact::ContactKey;
 use serde::Serialize;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -14,10 +16,10 @@ use uuid::Uuid;
 use super::claim::Replay;
 use super::replayable::{columns, read_replayable};
 use super::{LetterId, known};
-use crate::contact::{CONTACT_KEY, ContactKey};
 use crate::dead_letter::Reason;
+use crate::ledger_row::{self, CONTACT_KEY};
+use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use crate::rows::Content;
 
 /// A letter that was sent and has no answer yet.
 #[derive(Clone, Debug)]
@@ -171,21 +173,23 @@ fn query() -> String {
     let header = envelope::REPLAY_OF_HEADER;
     format!(
         "select k.place, own.claimed_at, l.*, p.parked_body, p.parked_at, s.successor_id, s.successor_reason
-         from unnest($1::bigint[], $2::text[], $3::uuid[]) with ordinality as k (id, member, command, place)
+         from unnest($1::bigint[], $2::text[], $3::uuid[], $5::smallint[]) with ordinality
+             as k (id, member, command, partition, place)
          join lateral (
              select claimed_at from dead_letter
              where dead_letter_id = k.id and state = 'replaying' and replay_id = $4 limit 1) as own on true
          left join lateral (
              select type, outcome, code, points, reason, source_ref, email_hmac, name_hmac, balance_after, recorded_at,
                     {CONTACT_KEY}
-             from ledger where member_id = k.member and command_id = k.command limit 1) as l on true
+             from ledger
+             where partition = k.partition and member_id = k.member and command_id = k.command limit 1) as l on true
          left join lateral (
              select body as parked_body, parked_at from parked
-             where member_id = k.member and command_id = k.command limit 1) as p on true
+             where partition = k.partition and member_id = k.member and command_id = k.command limit 1) as p on true
          left join lateral (
              select dead_letter_id as successor_id, reason as successor_reason from dead_letter
-             where member_id = k.member and command_id = k.command and dead_letter_id > k.id
-               and last_at >= own.claimed_at and headers #>> '{{headers,{header}}}' = k.id::text
+             where partition = k.partition and member_id = k.member and command_id = k.command
+               and dead_letter_id > k.id and last_at >= own.claimed_at and headers #>> '{{headers,{header}}}' = k.id::text
              order by dead_letter_id desc limit 1) as s on true"
     )
 }
@@ -194,9 +198,10 @@ async fn look(client: &Client, replay: &Replay, pending: &[Pending]) -> Result<V
     let ids: Vec<i64> = pending.iter().map(|it| it.dead_letter_id.get()).collect();
     let members: Vec<&str> = pending.iter().map(|it| it.command.member_id.as_str()).collect();
     let commands: Vec<Uuid> = pending.iter().map(|it| it.command.command_id.uuid()).collect();
+    let partitions: Vec<i16> = pending.iter().map(|it| partition(&it.command.member_id)).collect();
     let statement = client.prepare_cached(&query()).await?;
     let mut found = Vec::new();
-    for row in &client.query(&statement, &[&ids, &members, &commands, &replay.replay_id]).await? {
+    for row in &client.query(&statement, &[&ids, &members, &commands, &replay.replay_id, &partitions]).await? {
         let place = usize::try_from(row.get::<_, i64>("place") - 1).ok();
         let it = place.and_then(|place| pending.get(place)).ok_or(StoreError::Foreign { column: "place" })?;
         if let Some(concluded) = judge(row, it)? {
@@ -211,7 +216,7 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
     let claimed_at: Timestamp = row.get("claimed_at");
     // Decided before the replay began, or by an earlier letter of the same replay: then this one changed nothing.
     let is_its_own = |at: Timestamp| !pending.repeats && at >= claimed_at;
-    let content = Content::of(&pending.command);
+    let content = CommandContent::of(&pending.command);
     if let Some((first, recorded_at)) = ledger_content(row)?.zip(row.get("recorded_at"))
         && first.is_same_as(&content)
     {
@@ -222,7 +227,8 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
         return Ok(Some(Concluded::Dead { reason, successor_id: LetterId(successor_id) }));
     }
     let parked: Option<(&[u8], Timestamp)> = row.get::<_, Option<_>>("parked_body").zip(row.get("parked_at"));
-    let same = parked.filter(|(body, _)| decode(body).is_ok_and(|command| Content::of(&command).is_same_as(&content)));
+    let same =
+        parked.filter(|(body, _)| decode(body).is_ok_and(|command| CommandContent::of(&command).is_same_as(&content)));
     Ok(match same {
         Some((_, parked_at)) if !is_its_own(parked_at) => Some(Concluded::Duplicate),
         Some(_) if !pending.may_be_released => Some(Concluded::Parked),
@@ -230,12 +236,12 @@ fn judge(row: &Row, pending: &Pending) -> Result<Option<Concluded>, StoreError> 
     })
 }
 
-fn ledger_content(row: &Row) -> Result<Option<Content>, StoreError> {
+fn ledger_content(row: &Row) -> Result<Option<CommandContent>, StoreError> {
     if row.get::<_, Option<&str>>("type").is_none() {
         return Ok(None);
     }
     let key = ContactKey::from_row(row.get("contact_key"));
-    Content::from_row(row, key.as_ref()).map(Some)
+    ledger_row::content(row, key.as_ref()).map(Some)
 }
 
 fn decided(row: &Row) -> Result<Concluded, StoreError> {
@@ -260,9 +266,9 @@ const CONCLUDE: &str = "
         set state = 'replayed', result = held.result, successor_id = held.successor,
             replay_id = null, claimed_by = null, claimed_at = null, claimed_until = null
         from held where d.dead_letter_id = held.dead_letter_id
-        returning d.dead_letter_id, d.email_id, held.claimed_by, held.result, held.code)
-    insert into operator_event (dead_letter_id, email_id, at, actor, action, replay_id, result, code)
-    select dead_letter_id, email_id, now(), claimed_by, 'replayed', $1, result, code
+        returning d.partition, d.dead_letter_id, d.email_id, held.claimed_by, held.result, held.code)
+    insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, replay_id, result, code)
+    select partition, dead_letter_id, email_id, now(), claimed_by, 'replayed', $1, result, code
     from concluded order by dead_letter_id";
 
 /// Records what letters came to. One that the replay no longer holds is left alone.

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use loyalty_common::partition::PARTITIONS;
 use uuid::Uuid;
 
 use super::requeue::ask_for;
 use crate::email::EmailId;
+use crate::partition;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -21,18 +23,33 @@ use crate::transaction::Transaction;
 const OVERDUE: &str = "
     with overdue as (
         select email_id from email as e
-        where e.state in ('queued', 'retrying', 'sending')
+        where e.partition = $3 and e.state in ('queued', 'retrying', 'sending')
           and greatest(e.due_at, e.updated_at) < now() - make_interval(secs => $1)
-          and not exists (select from outbox where created_at < now() - make_interval(secs => $1))
+          and not exists (select from outbox where partition = $3 and created_at < now() - make_interval(secs => $1))
         order by e.due_at limit $2
         for update skip locked)
-    update email as e set updated_at = now() from overdue where e.email_id = overdue.email_id
+    update email as e set updated_at = now() from overdue where e.partition = $3 and e.email_id = overdue.email_id
     returning e.email_id";
 
 /// Asks anew for mails that have been due for longer than `patience`, at most `limit`. Answers how many.
 pub async fn ask_for_overdue(pool: &Pool, patience: Duration, limit: u32) -> Result<usize, StoreError> {
+    let mut asked_for = 0;
+    // In another order each time, so that the limit is not always used up by the same ones.
+    let mut partitions: Vec<i16> = partition::all().collect();
+    partitions.rotate_left(usize::from(Uuid::now_v7().as_bytes()[15]) % usize::from(PARTITIONS));
+    for partition in partitions {
+        let left = i64::from(limit) - i64::try_from(asked_for).unwrap_or(i64::MAX);
+        if left <= 0 {
+            break;
+        }
+        asked_for += ask_in(pool, partition, patience, left).await?;
+    }
+    Ok(asked_for)
+}
+
+async fn ask_in(pool: &Pool, partition: i16, patience: Duration, limit: i64) -> Result<usize, StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let rows = transaction.query(OVERDUE, &[&patience.as_secs_f64(), &i64::from(limit)]).await?;
+    let rows = transaction.query(OVERDUE, &[&patience.as_secs_f64(), &limit, &partition]).await?;
     let mails: Vec<EmailId> = rows.iter().map(|row| EmailId::from(row.get::<_, Uuid>(0))).collect();
     ask_for(&transaction, &mails).await?;
     transaction.commit().await?;

@@ -75,7 +75,8 @@ pub async fn requeue(
     queue(&transaction, &requeued.queued).await?;
     let mails = uuids(&requeued.queued);
     let (actor, note, action) = (permission.actor(), permission.note(), what.action().as_str());
-    transaction.execute(SETTLE_LETTERS, &[&mails, &actor, &action, &note]).await?;
+    let partitions = partitions(&requeued.queued);
+    transaction.execute(SETTLE_LETTERS, &[&mails, &actor, &action, &note, &partitions]).await?;
     transaction.commit().await?;
     Ok(requeued)
 }
@@ -121,7 +122,7 @@ pub async fn states(pool: &Pool, ids: &[EmailId]) -> Result<HashMap<EmailId, Ema
 }
 
 async fn states_of(client: &Client, ids: &[EmailId]) -> Result<HashMap<EmailId, EmailState>, StoreError> {
-    let rows = client.query(STATES, &[&uuids(ids)]).await?;
+    let rows = client.query(STATES, &[&uuids(ids), &partitions(ids)]).await?;
     rows.iter().map(standing).collect()
 }
 
@@ -129,20 +130,22 @@ const STATES: &str = "
     select e.email_id,
            case when m.email is null and e.state in ('queued', 'retrying', 'unknown', 'dead') then 'no_address'
                 else e.state end as state
-    from email as e left join member as m on m.member_id = e.member_id and m.epoch = e.epoch
-    where e.email_id = any($1)";
+    from email as e
+    left join member as m on m.partition = e.partition and m.member_id = e.member_id and m.epoch = e.epoch
+    where e.partition = any($2) and e.email_id = any($1)";
 
 /// Nothing is left to decide about them.
 const GOES_TO_NOBODY: &str = "
     update email as e set state = 'no_address', due_at = null, updated_at = now()
-    where e.email_id = any($1) and e.state in ('queued', 'retrying', 'unknown', 'dead')
-      and not exists (select from member as m
-                      where m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null)";
+    where e.partition = any($2) and e.email_id = any($1) and e.state in ('queued', 'retrying', 'unknown', 'dead')
+      and not exists (select from member as m where m.partition = e.partition and m.member_id = e.member_id
+                                                and m.epoch = e.epoch and m.email is not null)";
 
 async fn locked(client: &Client, ids: &[EmailId]) -> Result<HashMap<EmailId, EmailState>, StoreError> {
-    let query = "select from email where email_id = any($1) order by email_id for update";
-    client.query(query, &[&uuids(ids)]).await?;
-    client.execute(GOES_TO_NOBODY, &[&uuids(ids)]).await?;
+    let query = "select from email where partition = any($2) and email_id = any($1)
+                 order by partition, email_id for update";
+    client.query(query, &[&uuids(ids), &partitions(ids)]).await?;
+    client.execute(GOES_TO_NOBODY, &[&uuids(ids), &partitions(ids)]).await?;
     states_of(client, ids).await
 }
 
@@ -154,26 +157,27 @@ fn standing(row: &Row) -> Result<(EmailId, EmailState), StoreError> {
 /// The attempts go on being counted, since a mailer knows its own by the number; the ladder begins anew.
 const QUEUE: &str = "
     update email set state = 'queued', due_at = null, attempts_before = attempts, updated_at = now()
-    where email_id = any($1)";
+    where partition = any($2) and email_id = any($1)";
 
 const REQUEST: &str = "
-    insert into outbox (exchange, routing_key, message_id, type, body, created_at)
-    select $3, $4, email_id::text, $5, body, now() from unnest($1::uuid[], $2::bytea[]) as u (email_id, body)";
+    insert into outbox (partition, exchange, routing_key, message_id, type, body, created_at)
+    select partition, $3, $4, email_id::text, $5, body, now()
+    from unnest($6::smallint[], $1::uuid[], $2::bytea[]) as u (partition, email_id, body)";
 
 /// A line for each mail, and for each letter that was open for it.
 const SETTLE_LETTERS: &str = "
     with open as (
-        select dead_letter_id, email_id from dead_letter where email_id = any($1) and state = 'open'
-        order by dead_letter_id for update),
+        select partition, dead_letter_id, email_id from dead_letter
+        where partition = any($5) and email_id = any($1) and state = 'open' order by dead_letter_id for update),
     settled as (
         update dead_letter as d set state = 'replayed', result = 'queued'
-        from open where d.dead_letter_id = open.dead_letter_id)
-    insert into operator_event (dead_letter_id, email_id, at, actor, action, note, result)
-    select open.dead_letter_id, mails.email_id, now(), $2, $3, $4, 'queued'
-    from unnest($1::uuid[]) as mails (email_id) left join open using (email_id)";
+        from open where d.partition = open.partition and d.dead_letter_id = open.dead_letter_id)
+    insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, note, result)
+    select mails.partition, open.dead_letter_id, mails.email_id, now(), $2, $3, $4, 'queued'
+    from unnest($5::smallint[], $1::uuid[]) as mails (partition, email_id) left join open using (partition, email_id)";
 
 async fn queue(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
-    client.execute(QUEUE, &[&uuids(ids)]).await?;
+    client.execute(QUEUE, &[&uuids(ids), &partitions(ids)]).await?;
     ask_for(client, ids).await
 }
 
@@ -182,8 +186,13 @@ pub(crate) async fn ask_for(client: &Client, ids: &[EmailId]) -> Result<(), Stor
     let bodies: Vec<Vec<u8>> = ids.iter().map(|id| request::encode(*id)).collect();
     let mails = uuids(ids);
     let (exchange, key) = (topology::EMAILS, topology::SEND_KEY);
-    client.execute(REQUEST, &[&mails, &bodies, &exchange, &key, &request::MESSAGE_TYPE]).await?;
+    client.execute(REQUEST, &[&mails, &bodies, &exchange, &key, &request::MESSAGE_TYPE, &partitions(ids)]).await?;
     Ok(())
+}
+
+/// Beside [`uuids`], the partition of each.
+fn partitions(ids: &[EmailId]) -> Vec<i16> {
+    ids.iter().map(|id| id.partition()).collect()
 }
 
 fn uuids(ids: &[EmailId]) -> Vec<Uuid> {

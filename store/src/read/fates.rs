@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
+use deadpool_postgres::Client;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use loyalty_common::Receipt;
 use loyalty_common::decode::decode;
-use tokio_postgres::Row;
+use loyalty_ledger::contact::ContactKey;
+use loyalty_ledger::{CommandContent, CommandKey};
+use tokio_postgres::{Row, Statement};
 
 use super::receipts::{COLUMNS, read_receipt};
-use crate::contact::{CONTACT_KEY, ContactKey};
 use crate::dead_letter::Reason;
+use crate::ledger_row::{self, CONTACT_KEY};
+use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
-use crate::rows::{Content, Key};
 
 /// What has become of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +25,12 @@ pub enum Fate {
         /// The answer.
         receipt: Receipt,
         /// What it asked: the same id may have been used for something else.
-        content: Content,
+        content: CommandContent,
     },
     /// It waits for its member's enrolment.
     Parked {
         /// What it asked; none, if this release cannot read what waits.
-        content: Option<Content>,
+        content: Option<CommandContent>,
     },
     /// It was set aside, and an operator decides.
     DeadLetter {
@@ -39,44 +43,57 @@ pub enum Fate {
     },
 }
 
-/// A row for each command, joined by key and nothing else: `limit` keeps the planner from turning a lookup into a
-/// join over the whole table.
+/// A row for each command of one partition, joined by key and nothing else: `limit` keeps the planner from turning a
+/// lookup into a join over the whole table.
 fn query() -> String {
     format!(
         "select k.place, l.*, p.parked_body, d.dead_reason, d.dead_error, d.dead_at
          from unnest($1::text[], $2::uuid[]) with ordinality as k (member, command, place)
          left join lateral (
              select {COLUMNS}, email_hmac, name_hmac, {CONTACT_KEY} from ledger
-             where member_id = k.member and command_id = k.command limit 1) as l on true
+             where partition = $3 and member_id = k.member and command_id = k.command limit 1) as l on true
          left join lateral (
              select body as parked_body from parked
-             where member_id = k.member and command_id = k.command limit 1) as p on true
+             where partition = $3 and member_id = k.member and command_id = k.command limit 1) as p on true
          left join lateral (
              select reason as dead_reason, error as dead_error, last_at as dead_at from dead_letter
-             where member_id = k.member and command_id = k.command order by last_at desc limit 1) as d on true"
+             where partition = $3 and member_id = k.member and command_id = k.command
+             order by last_at desc limit 1) as d on true"
     )
 }
 
 /// The fates of those commands that have one, in one round trip. The ledger has the first word, then what waits, then
 /// what was set aside.
-pub async fn fates(pool: &Pool, keys: &[Key]) -> Result<HashMap<Key, Fate>, StoreError> {
-    let members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
-    let commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
+pub async fn fates(pool: &Pool, keys: &[CommandKey]) -> Result<HashMap<CommandKey, Fate>, StoreError> {
     let client = pool.get().await?;
     let statement = client.prepare_cached(&query()).await?;
-    let mut fates = HashMap::with_capacity(keys.len());
-    for row in &client.query(&statement, &[&members, &commands]).await? {
+    let groups = grouped(keys, |(member, _)| partition(member));
+    let of_groups = groups.iter().map(|(partition, keys)| fates_in(&client, &statement, *partition, keys));
+    Ok(try_join_all(of_groups).await?.into_iter().flatten().collect())
+}
+
+/// Of commands of one partition.
+async fn fates_in(
+    client: &Client,
+    statement: &Statement,
+    partition: i16,
+    keys: &[&CommandKey],
+) -> Result<Vec<(CommandKey, Fate)>, StoreError> {
+    let members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
+    let commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
+    let mut fates = Vec::with_capacity(keys.len());
+    for row in &client.query(statement, &[&members, &commands, &partition]).await? {
         if let Some(fate) = read_fate(row)? {
-            fates.insert(key(row, keys)?, fate);
+            fates.push((key(row, keys)?, fate));
         }
     }
     Ok(fates)
 }
 
 /// The key as the caller spelled it, by its place.
-fn key(row: &Row, keys: &[Key]) -> Result<Key, StoreError> {
+fn key(row: &Row, keys: &[&CommandKey]) -> Result<CommandKey, StoreError> {
     let index = usize::try_from(row.get::<_, i64>("place") - 1).ok();
-    index.and_then(|index| keys.get(index)).cloned().ok_or(StoreError::Foreign { column: "place" })
+    index.and_then(|index| keys.get(index)).map(|key| (*key).clone()).ok_or(StoreError::Foreign { column: "place" })
 }
 
 fn read_fate(row: &Row) -> Result<Option<Fate>, StoreError> {
@@ -84,7 +101,7 @@ fn read_fate(row: &Row) -> Result<Option<Fate>, StoreError> {
         return read_decided(row).map(Some);
     }
     if let Some(body) = row.get::<_, Option<&[u8]>>("parked_body") {
-        let content = decode(body).ok().as_ref().map(Content::of);
+        let content = decode(body).ok().as_ref().map(CommandContent::of);
         return Ok(Some(Fate::Parked { content }));
     }
     row.get::<_, Option<&str>>("dead_reason").map(|reason| read_dead_letter(row, reason)).transpose()
@@ -101,6 +118,6 @@ fn read_dead_letter(row: &Row, reason: &str) -> Result<Fate, StoreError> {
 fn read_decided(row: &Row) -> Result<Fate, StoreError> {
     let receipt = read_receipt(row)?;
     let key = ContactKey::from_row(row.get("contact_key"));
-    let content = Content::from_row(row, key.as_ref())?;
+    let content = ledger_row::content(row, key.as_ref())?;
     Ok(Fate::Decided { receipt, content })
 }

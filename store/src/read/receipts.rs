@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{member_id, page};
+use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
 /// The columns that [`read_receipt`] reads.
@@ -15,18 +16,20 @@ pub(super) const COLUMNS: &str = "
 /// What was decided about a command.
 pub async fn receipt(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Option<Receipt>, StoreError> {
     let client = pool.get().await?;
-    let query = format!("select {COLUMNS} from ledger where member_id = $1 and command_id = $2");
+    let query = format!("select {COLUMNS} from ledger where partition = $3 and member_id = $1 and command_id = $2");
     let statement = client.prepare_cached(&query).await?;
-    let row = client.query_opt(&statement, &[&member.as_str(), &command.uuid()]).await?;
+    let row = client.query_opt(&statement, &[&member.as_str(), &command.uuid(), &partition(member)]).await?;
     row.as_ref().map(read_receipt).transpose()
 }
 
 /// A page of a member's ledger, oldest first, beginning after the row `after_seq`; 0 begins at the first.
 pub async fn ledger(pool: &Pool, member: &MemberId, after_seq: i64, limit: u32) -> Result<Vec<Receipt>, StoreError> {
     let client = pool.get().await?;
-    let query = format!("select {COLUMNS} from ledger where member_id = $1 and seq > $2 order by seq limit $3");
+    let query = format!(
+        "select {COLUMNS} from ledger where partition = $4 and member_id = $1 and seq > $2 order by seq limit $3"
+    );
     let statement = client.prepare_cached(&query).await?;
-    let rows = client.query(&statement, &[&member.as_str(), &after_seq, &page(limit)]).await?;
+    let rows = client.query(&statement, &[&member.as_str(), &after_seq, &page(limit), &partition(member)]).await?;
     rows.iter().map(read_receipt).collect()
 }
 

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::page;
 use crate::email::EmailState;
+use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
 /// A reward that a member earned.
@@ -43,14 +44,14 @@ pub struct RewardMail {
 
 const REWARDS: &str = "
     select r.epoch, r.number, r.seq, r.points, r.title, r.granted_at, e.state, e.attempts, e.due_at, e.reply
-    from reward as r join email as e using (member_id, epoch, number)
-    where r.member_id = $1 order by r.epoch desc, r.number desc limit $2";
+    from reward as r join email as e using (partition, member_id, epoch, number)
+    where r.partition = $3 and r.member_id = $1 order by r.epoch desc, r.number desc limit $2";
 
 /// A member's latest rewards, the latest first.
 pub async fn rewards(pool: &Pool, member: &MemberId, limit: u32) -> Result<Vec<Reward>, StoreError> {
     let client = pool.get().await?;
     let statement = client.prepare_cached(REWARDS).await?;
-    let rows = client.query(&statement, &[&member.as_str(), &page(limit)]).await?;
+    let rows = client.query(&statement, &[&member.as_str(), &page(limit), &partition(member)]).await?;
     rows.iter().map(read_reward).collect()
 }
 

@@ -7,11 +7,12 @@ use deadpool_postgres::Client;
 use futures_util::try_join;
 use jiff::Timestamp;
 use loyalty_common::MemberId;
+use loyalty_ledger::{MemberState, MemberStatus};
 use tokio_postgres::Row;
 
 use super::{Difference, Part, Remedy, Value};
+use crate::partition::partition;
 use crate::pool::StoreError;
-use crate::rows::{MemberStatus, Standing};
 
 /// More missing rewards than this are no accident: one command grants at most as many.
 const MISSING_MAX: i64 = 1_000;
@@ -31,7 +32,7 @@ pub(super) struct Findings {
 /// Where a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    pub(super) standing: Standing,
+    pub(super) state: MemberState,
     pub(super) last_seq: i64,
     pub(super) enrolled_at: Option<Timestamp>,
 }
@@ -50,45 +51,48 @@ pub(super) struct Grants {
     besides: i64,
 }
 
-/// The row, and what the ledger sums to. `enrolments` and the like as `verify` counts them.
+/// The row, and what the ledger sums to, as `verify` sums it.
 const POSITIONS: &str = "
     select a.member_id, coalesce(m.status, 'unenrolled') as status, coalesce(m.epoch, 0) as epoch, m.milestone,
            coalesce(m.balance, 0) as balance, coalesce(m.lifetime, 0) as lifetime,
            coalesce(m.last_seq, 0) as last_seq, m.enrolled_at,
-           l.enrolments, l.exits, l.terminations, l.total, l.rows, l.begun_at, e.earned, r.points as first_reward
-    from unnest($1::text[]) as a (member_id)
-    left join member as m on m.member_id = a.member_id
+           l.due_status, l.enrolments, l.total, l.rows, l.begun_at, e.earned, r.points as first_reward
+    from unnest($1::smallint[], $2::text[]) as a (partition, member_id)
+    left join member as m on m.partition = a.partition and m.member_id = a.member_id
     cross join lateral (
-        select count(*) filter (where type = 'enroll' and outcome = 'applied')::int as enrolments,
-               count(*) filter (where type = 'exit' and outcome = 'applied') as exits,
-               count(*) filter (where type = 'terminate' and outcome = 'applied') as terminations,
-               coalesce(sum(delta), 0)::bigint as total, coalesce(max(seq), 0) as rows,
-               max(recorded_at) filter (where type = 'enroll' and outcome = 'applied') as begun_at
-        from ledger where member_id = a.member_id) as l
+        select coalesce((array_agg(status_after order by seq desc) filter (where status_after is not null))[1],
+                        'unenrolled') as due_status,
+               count(*) filter (where status_after = 'active')::int as enrolments,
+               max(recorded_at) filter (where status_after = 'active') as begun_at,
+               coalesce(sum(delta), 0)::bigint as total, coalesce(max(seq), 0) as rows
+        from ledger where partition = a.partition and member_id = a.member_id) as l
     cross join lateral (
-        select coalesce(sum(delta), 0)::bigint as earned from ledger
-        where member_id = a.member_id and epoch = l.enrolments and type = 'earn' and outcome = 'applied') as e
-    left join reward as r on r.member_id = a.member_id and r.epoch = l.enrolments and r.number = 1
+        select coalesce(sum(lifetime_delta), 0)::bigint as earned from ledger
+        where partition = a.partition and member_id = a.member_id and epoch = l.enrolments) as e
+    left join reward as r
+        on r.partition = a.partition and r.member_id = a.member_id and r.epoch = l.enrolments and r.number = 1
     order by a.member_id collate \"C\"";
 
 /// The memberships whose rewards differ. The milestone of the present one is given; that of an earlier one is the
-/// points of its first reward.
+/// points of its first reward. What was earned once counts, also if it was taken back: the highest running sum.
 const GRANTS: &str = "
     select a.member_id, e.epoch, m.milestone, d.due, r.rewards - r.besides as there, r.besides
-    from unnest($1::text[], $2::int[], $3::bigint[]) as a (member_id, epoch, milestone)
+    from unnest($1::text[], $2::int[], $3::bigint[], $4::smallint[]) as a (member_id, epoch, milestone, partition)
     cross join lateral (
         select epoch from generate_series(1, a.epoch) as past (epoch)
-        union select epoch from reward where member_id = a.member_id) as e
-    left join reward as first
-        on first.member_id = a.member_id and first.epoch = e.epoch and first.number = 1
+        union select epoch from reward where partition = a.partition and member_id = a.member_id) as e
+    left join reward as first on first.partition = a.partition and first.member_id = a.member_id
+                             and first.epoch = e.epoch and first.number = 1
     cross join lateral (
         select case when e.epoch = a.epoch then a.milestone else nullif(first.points, 0) end as milestone) as m
     cross join lateral (
-        select coalesce(div(sum(delta), m.milestone), 0)::bigint as due from ledger
-        where member_id = a.member_id and epoch = e.epoch and type = 'earn' and outcome = 'applied') as d
+        select coalesce(div(greatest(max(lifetime), 0), m.milestone), 0)::bigint as due
+        from (
+            select sum(lifetime_delta) over (order by seq) as lifetime from ledger
+            where partition = a.partition and member_id = a.member_id and epoch = e.epoch) as running) as d
     cross join lateral (
         select count(*) as rewards, count(*) filter (where number > d.due) as besides from reward
-        where member_id = a.member_id and epoch = e.epoch) as r
+        where partition = a.partition and member_id = a.member_id and epoch = e.epoch) as r
     where r.rewards - r.besides < d.due or r.besides > 0
     order by a.member_id collate \"C\", e.epoch";
 
@@ -96,13 +100,15 @@ const GRANTS: &str = "
 pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Findings>, StoreError> {
     let (positions, grants) = try_join!(client.prepare_cached(POSITIONS), client.prepare_cached(GRANTS))?;
     let ids: Vec<&str> = members.iter().map(MemberId::as_str).collect();
-    let rows = client.query(&positions, &[&ids]).await?;
+    let partitions: Vec<i16> = members.iter().map(partition).collect();
+    let rows = client.query(&positions, &[&partitions, &ids]).await?;
     let mut findings = rows.iter().map(findings).collect::<Result<Vec<_>, _>>()?;
     let column = |due: fn(&Position) -> i32| findings.iter().map(|it| due(&it.due)).collect::<Vec<_>>();
-    let epochs = column(|due| due.standing.epoch);
-    let milestones: Vec<_> = findings.iter().map(|it| it.due.standing.milestone).collect();
+    let epochs = column(|due| due.state.epoch);
+    let milestones: Vec<_> = findings.iter().map(|it| it.due.state.milestone).collect();
     let ids: Vec<&str> = findings.iter().map(|it| it.member_id.as_str()).collect();
-    let rows = client.query(&grants, &[&ids, &epochs, &milestones]).await?;
+    let partitions: Vec<i16> = findings.iter().map(|it| partition(&it.member_id)).collect();
+    let rows = client.query(&grants, &[&ids, &epochs, &milestones, &partitions]).await?;
     let mut grants: HashMap<String, Vec<Grants>> = HashMap::new();
     for row in &rows {
         grants.entry(row.get("member_id")).or_default().push(grants_of(row));
@@ -115,7 +121,7 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
 
 fn findings(row: &Row) -> Result<Findings, StoreError> {
     let stored = Position {
-        standing: Standing {
+        state: MemberState {
             status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
             epoch: row.get("epoch"),
             milestone: row.get("milestone"),
@@ -127,10 +133,11 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
     };
     let enrolments: i32 = row.get("enrolments");
     // The milestone is no command's and so not in the ledger. A row that knows of no membership cannot know it either.
-    let milestone = if stored.standing.epoch > 0 { stored.standing.milestone } else { row.get("first_reward") };
+    let milestone = if stored.state.epoch > 0 { stored.state.milestone } else { row.get("first_reward") };
     let due = Position {
-        standing: Standing {
-            status: status(enrolments.into(), row.get("exits"), row.get("terminations")),
+        state: MemberState {
+            status: MemberStatus::parse(row.get("due_status"))
+                .ok_or(StoreError::Foreign { column: "ledger.status_after" })?,
             epoch: enrolments,
             milestone,
             balance: row.get("total"),
@@ -141,15 +148,6 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
     };
     let member_id = MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })?;
     Ok(Findings { member_id, stored, due, grants: Vec::new() })
-}
-
-fn status(enrolments: i64, exits: i64, terminations: i64) -> MemberStatus {
-    match (enrolments, terminations) {
-        (0, _) => MemberStatus::Unenrolled,
-        (_, 0) if enrolments > exits => MemberStatus::Active,
-        (_, 0) => MemberStatus::Exited,
-        (_, _) => MemberStatus::Terminated,
-    }
 }
 
 fn grants_of(row: &Row) -> Grants {
@@ -165,13 +163,13 @@ fn grants_of(row: &Row) -> Grants {
 impl Findings {
     /// Each thing that differs.
     pub(super) fn differences(&self) -> Vec<Difference> {
-        let (stored, due) = (&self.stored.standing, &self.due.standing);
-        let number = |number: fn(&Standing) -> i64| (Value::Number(number(stored)), Value::Number(number(due)));
+        let (stored, due) = (&self.stored.state, &self.due.state);
+        let number = |number: fn(&MemberState) -> i64| (Value::Number(number(stored)), Value::Number(number(due)));
         let parts = [
             (Part::Status, (Value::Status(stored.status), Value::Status(due.status))),
-            (Part::Epoch, number(|standing| standing.epoch.into())),
-            (Part::Balance, number(|standing| standing.balance)),
-            (Part::Lifetime, number(|standing| standing.lifetime)),
+            (Part::Epoch, number(|state| state.epoch.into())),
+            (Part::Balance, number(|state| state.balance)),
+            (Part::Lifetime, number(|state| state.lifetime)),
             (Part::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
         ];
         let remedy = if self.is_possible() { Remedy::Mend } else { Remedy::LedgerInDoubt };
@@ -208,8 +206,11 @@ impl Findings {
 
     /// Whether a member can stand as the ledger says: what the table of members checks too.
     fn is_possible(&self) -> bool {
-        let Standing { status, balance, lifetime, .. } = self.due.standing;
-        (0..=lifetime).contains(&balance) && (status == MemberStatus::Active || balance == 0)
+        let MemberState { status, epoch, balance, lifetime, .. } = self.due.state;
+        balance >= 0
+            && lifetime >= 0
+            && (status == MemberStatus::Active || balance == 0)
+            && (status == MemberStatus::Unenrolled) == (epoch == 0)
     }
 
     fn difference(&self, what: Part, epoch: Option<i32>, stored: Value, computed: Value, remedy: Remedy) -> Difference {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::Difference;
+use crate::partition::partition;
 use crate::permission::Permission;
 use crate::pool::{Pool, StoreError};
 
@@ -27,15 +28,16 @@ pub struct Rebuilt {
 const LINES_MAX: i64 = 100;
 
 const HISTORY: &str = "
-    select at, actor, note, changes from operator_event where member_id = $1 order by operator_event_id limit $2";
+    select at, actor, note, changes from operator_event
+    where partition = $3 and member_id = $1 order by operator_event_id limit $2";
 
 const RECORD: &str = "
-    insert into operator_event (member_id, at, actor, action, note, changes)
-    values ($1, now(), $2, 'rebuilt', $3, $4)";
+    insert into operator_event (partition, member_id, at, actor, action, note, changes)
+    values ($5, $1, now(), $2, 'rebuilt', $3, $4)";
 
 /// How often a member was mended, the first time first.
 pub async fn history(pool: &Pool, member_id: &MemberId) -> Result<Vec<Rebuilt>, StoreError> {
-    let rows = pool.get().await?.query(HISTORY, &[&member_id.as_str(), &LINES_MAX]).await?;
+    let rows = pool.get().await?.query(HISTORY, &[&member_id.as_str(), &LINES_MAX, &partition(member_id)]).await?;
     Ok(rows.iter().map(rebuilt).collect())
 }
 
@@ -47,7 +49,8 @@ pub(super) async fn record(
 ) -> Result<(), StoreError> {
     let changes: Vec<String> = mended.iter().map(|it| change(it)).collect();
     let changes = changes.join(", ");
-    client.execute(RECORD, &[&member_id.as_str(), &permission.actor(), &permission.note(), &changes]).await?;
+    let (actor, note) = (permission.actor(), permission.note());
+    client.execute(RECORD, &[&member_id.as_str(), &actor, &note, &changes, &partition(member_id)]).await?;
     Ok(())
 }
 

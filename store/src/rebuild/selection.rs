@@ -1,13 +1,14 @@
 //! Which members are meant, as values. They reach the database as parameters only.
 
 use jiff::Timestamp;
+use loyalty_common::partition::PARTITIONS;
 use loyalty_common::{MemberId, closed_set};
+use loyalty_ledger::MemberStatus;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
-use crate::rows::MemberStatus;
 
 /// The members who meet every condition, by what their rows say. Without a condition: everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,8 +74,17 @@ pub async fn members(
 }
 
 impl Selection {
+    /// Put together from a page of each partition, so that keys serve it.
     fn page(&self, conditions: &str) -> String {
-        let of = |source: &str| format!("select {source} where member_id > $1{conditions} order by member_id limit $2");
+        let of = |source: &str| {
+            format!(
+                "select member_id from generate_series(0, {LAST}) as p (number) cross join lateral (
+                 select {source} where partition = p.number and member_id > $1{conditions} order by member_id limit $2)
+                 as of_one
+             order by member_id limit $2",
+                LAST = PARTITIONS - 1
+            )
+        };
         let with_row = of("member_id from member");
         if self.0.iter().any(|condition| !matches!(condition, Condition::Member(..))) {
             return with_row;

@@ -1,4 +1,5 @@
-//! The ledger itself: places without a gap, a running sum that runs, entries that their type allows, ids used once.
+//! The ledger itself: places without a gap, a running sum that runs, effects that the member's status allows, ids used
+//! once. What a row did stands in its columns: no check knows a type of command.
 
 use super::Check;
 
@@ -10,7 +11,7 @@ pub(super) const CHECKS: &[Check] = &[
         broken: "
             select format('member %s seq %s', member_id, seq), format('follows %s', coalesce(previous, 0))
             from (
-                select member_id, seq, lag(seq) over (partition by member_id order by seq) as previous
+                select member_id, seq, lag(seq) over (partition by partition, member_id order by seq) as previous
                 from ledger) as step
             where seq <> coalesce(previous, 0) + 1",
     },
@@ -25,48 +26,48 @@ pub(super) const CHECKS: &[Check] = &[
                           coalesce(previous, 0), delta, coalesce(previous, 0) + delta, balance_after)
             from (
                 select member_id, seq, delta, balance_after,
-                       lag(balance_after) over (partition by member_id order by seq) as previous
+                       lag(balance_after) over (partition by partition, member_id order by seq) as previous
                 from ledger) as step
             where balance_after::numeric <> coalesce(previous, 0)::numeric + delta",
     },
     Check {
         name: "entries",
-        promise: "each row changes the balance as its type and outcome say, within the membership of its place",
+        promise: "each row has the effects that its outcome, its points and the member's status allow, in the membership of its \
+                  place",
         examined: "select count(*) from ledger",
+        // The status before a row is that of the last row before it that has one: the highest seq, with the status as its
+        // last two bits. Joining the ledger with itself would write all of it to disk.
         broken: "
             with step as (
                 select *,
                     coalesce(lag(balance_after) over member, 0) as balance_before,
-                    count(*) filter (where type = 'enroll' and outcome = 'applied') over member as enrolments,
-                    count(*) filter (where type = 'enroll' and outcome = 'applied') over earlier
-                        > count(*) filter (where type in ('exit', 'terminate') and outcome = 'applied') over earlier
-                        as enrolled,
-                    count(*) filter (where type = 'terminate' and outcome = 'applied') over earlier > 0 as terminated
+                    count(*) filter (where status_after = 'active') over member as enrolments,
+                    coalesce(('{active,exited,terminated}'::text[])[
+                        max(seq * 4 + array_position('{active,exited,terminated}', status_after)) over earlier % 4],
+                        'unenrolled') as status
                 from ledger
-                window member as (partition by member_id order by seq),
+                window member as (partition by partition, member_id order by seq),
                     earlier as (member rows between unbounded preceding and 1 preceding)),
-            due as (
+            judged as (
                 select *,
-                    case when outcome = 'refused' then 0
-                         when type = 'earn' then points
-                         when type = 'spend' then -points
-                         when type in ('enroll', 'update') then 0
-                         when type in ('exit', 'terminate') then -balance_before end as due_delta,
-                    -- Who has left may be terminated too.
-                    outcome = 'refused' or not terminated and case type
-                        when 'terminate' then enrolments > 0 else enrolled = (type <> 'enroll') end as timely
+                    case when outcome = 'refused' and (delta, lifetime_delta) <> (0, 0)
+                           or outcome = 'refused' and status_after is not null
+                             then 'a refusal changes nothing'
+                         when epoch <> enrolments
+                             then format('belongs to membership %s, not %s', enrolments, epoch)
+                         when status_after = 'active' and status not in ('unenrolled', 'exited')
+                           or status_after = 'exited' and status <> 'active'
+                           or status_after = 'terminated' and status not in ('active', 'exited')
+                             then format('who was %s cannot become %s', status, status_after)
+                         when status_after is null and status <> 'active' and (delta, lifetime_delta) <> (0, 0)
+                             then format('gives or takes points of somebody %s', status)
+                         when status_after is not null and (delta, lifetime_delta) <> (-balance_before, 0)
+                             then 'a change of the status forfeits all points and nothing else'
+                         when outcome = 'applied' and points is not null and abs(delta) <> abs(points)
+                             then format('names %s points and changes the balance by %s', points, delta)
+                    end as problem
                 from step)
-            select format('member %s seq %s', member_id, seq),
-                   case when due_delta is null then format('an applied %s without points', type)
-                        when delta <> due_delta then
-                            format('a %s %s changes the balance by %s, not %s', outcome, type, due_delta, delta)
-                        when epoch <> enrolments then
-                            format('belongs to membership %s, not %s', enrolments, epoch)
-                        when terminated then format('a %s was applied for somebody terminated', type)
-                        when enrolled then 'an enrolment was applied for somebody enrolled'
-                        else format('a %s was applied for somebody not enrolled', type) end
-            from due
-            where due_delta is null or delta <> due_delta or epoch <> enrolments or not timely",
+            select format('member %s seq %s', member_id, seq), problem from judged where problem is not null",
     },
     Check {
         name: "once",
@@ -74,6 +75,6 @@ pub(super) const CHECKS: &[Check] = &[
         examined: "select count(*) from ledger",
         broken: "
             select format('member %s command %s', member_id, command_id), format('stands there %s times', count(*))
-            from ledger group by command_id, member_id having count(*) > 1",
+            from ledger group by partition, command_id, member_id having count(*) > 1",
     },
 ];

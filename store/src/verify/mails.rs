@@ -12,10 +12,11 @@ pub(super) const CHECKS: &[Check] = &[
             select format('member %s membership %s reward %s', member_id, epoch, number),
                    case when granted = 0 then 'has a mail but was never granted'
                         else format('has %s mails', mailed) end
-            from (select member_id, epoch, number, count(*) as rewards from reward group by member_id, epoch, number)
-                as r
-            full join (select member_id, epoch, number, count(*) as mails from email group by member_id, epoch, number)
-                as e using (member_id, epoch, number)
+            from (select partition, member_id, epoch, number, count(*) as rewards from reward
+                  group by partition, member_id, epoch, number) as r
+            full join (select partition, member_id, epoch, number, count(*) as mails from email
+                       group by partition, member_id, epoch, number) as e
+                using (partition, member_id, epoch, number)
             cross join lateral (select coalesce(r.rewards, 0), coalesce(e.mails, 0)) as n (granted, mailed)
             where (granted, mailed) <> (1, 1)",
     },
@@ -25,12 +26,13 @@ pub(super) const CHECKS: &[Check] = &[
         examined: "select count(*) from email",
         broken: "
             with letter as (
-                select email_id, count(*) as letters from dead_letter where email_id is not null group by email_id)
+                select partition, email_id, count(*) as letters from dead_letter where email_id is not null
+                group by partition, email_id)
             select format('mail %s of member %s', email_id, member_id),
                    format('is %s with %s attempts, %s and %s dead letters', state, attempts,
                           case when due_at is null then 'no time' else 'a time that it is due' end,
                           coalesce(letters, 0))
-            from email left join letter using (email_id)
+            from email left join letter using (partition, email_id)
             where state in ('sent', 'sending', 'retrying', 'unknown') and attempts = 0
                 or (state in ('sending', 'retrying')) <> (due_at is not null)
                 or state = 'dead' and letters is null",
@@ -42,7 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
         broken: "
             select format('outbox row %s', o.outbox_id),
                    'is of no mail'
-            from outbox as o left join email as e on e.email_id::text = o.message_id
+            from outbox as o left join email as e on e.partition = o.partition and e.email_id::text = o.message_id
             where o.exchange = 'loyalty.emails' and e.email_id is null",
     },
 ];

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use loyalty_store::batch::Changes;
+use loyalty_ledger::{Changes, Grant};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{self, Claim, ClaimError, EmailId, EmailState, InDoubt};
 use loyalty_store::letters::{self, Concluded, LetterState};
 use loyalty_store::mails::{self, Filter, Grouping, Requeue};
-use loyalty_store::rows::RewardRow;
 use loyalty_store::{Connection, Pool};
 
 use crate::world::{World, garbage, operator};
@@ -15,7 +14,7 @@ use crate::world::{World, garbage, operator};
 impl World {
     /// Rewards with their mails, each in the state of its place.
     async fn mails(&self, states: &[EmailState]) -> Vec<EmailId> {
-        let reward = |number: i64| RewardRow {
+        let reward = |number: i64| Grant {
             trace: None,
             member_id: "ann".parse().expect("a member id"),
             epoch: 1,
@@ -25,13 +24,13 @@ impl World {
             title: "free coffee".to_owned(),
             has_address: true,
         };
-        let rewards: Vec<RewardRow> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
-        let ids: Vec<EmailId> = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
-        self.commit(&Changes { rewards, ..Changes::default() }).await;
+        let grants: Vec<Grant> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
+        let ids: Vec<EmailId> = grants.iter().map(|it| EmailId::of(&it.member_id, it.epoch, it.number)).collect();
+        self.commit(&Changes { grants, ..Changes::default() }).await;
         self.execute(
             "delete from outbox;
-             insert into member (member_id, status, epoch, balance, lifetime, last_seq, email, updated_at)
-                 values ('ann', 'active', 1, 0, 0, 0, 'ann.smith@example.com', now())",
+             insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, email, updated_at)
+                 values (3, 'ann', 'active', 1, 0, 0, 0, 'ann.smith@example.com', now())",
         )
         .await;
         for (id, state) in ids.iter().zip(states) {
@@ -157,8 +156,8 @@ async fn nobody_asks_anew_for_mails_while_the_outbox_is_as_far_behind() {
     world.execute("update email set updated_at = now() - interval '7h'").await;
     let insert = |age: &str| {
         format!(
-            "insert into outbox (exchange, routing_key, message_id, type, body, created_at)
-             values ('loyalty.emails', 'send', 'one', 'x', '', now() - interval '{age}')"
+            "insert into outbox (partition, exchange, routing_key, message_id, type, body, created_at)
+             values (3, 'loyalty.emails', 'send', 'one', 'x', '', now() - interval '{age}')"
         )
     };
     let ask = async || mails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");

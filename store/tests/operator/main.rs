@@ -5,6 +5,7 @@ mod contact;
 mod held;
 mod letters;
 mod mails;
+mod migrate;
 mod parked;
 mod rebuild;
 mod replays;

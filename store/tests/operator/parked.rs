@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use loyalty_common::{Command, MemberId};
-use loyalty_store::batch::{Batch, Changes};
+use loyalty_common::{Action, Command};
+use loyalty_ledger::{BatchRequest, Changes};
+use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters::Filter;
 use loyalty_store::parked::{self, set_overdue_aside};
@@ -42,12 +43,12 @@ async fn an_enrolment_and_the_sweep_never_take_the_same_command() {
     let command = earn("ann", 5);
     let key = (command.member_id.clone(), command.command_id);
     world.park(&command).await;
-    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key), &[]).await.expect("a batch");
+    let (batch, view) = Batch::open(&world.pool, &BatchRequest::of([&command])).await.expect("a batch");
     assert_eq!(view.parked[&command.member_id].len(), 1);
     let pool = world.pool.clone();
     let sweep = tokio::spawn(async move { set_overdue_aside(&pool, Duration::ZERO, 100).await });
     world.waiting_for_locks(1).await;
-    batch.commit(&Changes { released: vec![key], ..Changes::default() }).await.expect("a commit");
+    batch.commit(&Changes { released: vec![key], ..Changes::default() }, &[]).await.expect("a commit");
     sweep.await.expect("no panic").expect("a sweep");
     assert_eq!(world.ids().await, []);
 }
@@ -60,17 +61,17 @@ async fn what_waits_is_only_read_for_members_whom_the_batch_enrols_and_for_comma
     for command in [&first, &second, &others] {
         world.park(command).await;
     }
-    let key = |command: &Command| (command.member_id.clone(), command.command_id);
     let bobs_next = earn("bob", 8);
-    let keys = [key(&first), key(&bobs_next)];
-    let read = async |enrolling: &[MemberId]| {
-        let (_batch, view) = Batch::open(&world.pool, &keys, enrolling).await.expect("a batch");
+    let enrolment = |of: &Command| Command::new(of.member_id.clone(), Action::Enroll { email: None, name: None });
+    let read = async |enrolment: Option<&Command>| {
+        let request = BatchRequest::of([&first, &bobs_next].into_iter().chain(enrolment));
+        let (_batch, view) = Batch::open(&world.pool, &request).await.expect("a batch");
         let bodies = |command: &Command| -> Vec<bool> {
             view.parked[&command.member_id].iter().map(|waiting| waiting.body.is_some()).collect()
         };
         (bodies(&first), bodies(&others))
     };
-    assert_eq!(read(&[]).await, (vec![true, false], vec![false]));
-    assert_eq!(read(std::slice::from_ref(&first.member_id)).await, (vec![true, true], vec![false]));
-    assert_eq!(read(std::slice::from_ref(&others.member_id)).await, (vec![true, false], vec![true]));
+    assert_eq!(read(None).await, (vec![true, false], vec![false]));
+    assert_eq!(read(Some(&enrolment(&first))).await, (vec![true, true], vec![false]));
+    assert_eq!(read(Some(&enrolment(&others))).await, (vec![true, false], vec![true]));
 }

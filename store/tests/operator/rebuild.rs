@@ -1,10 +1,9 @@
 //! Members computed anew: what differs is found and mended, beside workers, and nothing else is touched.
 
 use loyalty_common::MemberId;
-use loyalty_common::Outcome;
-use loyalty_store::batch::{Batch, Changes};
+use loyalty_ledger::{BatchRequest, Changes, CommandContent, Effects, Entry, MemberStatus};
+use loyalty_store::batch::Batch;
 use loyalty_store::rebuild::{self, Comparison, Condition, Difference, Selection};
-use loyalty_store::rows::{Content, LedgerRow, MemberStatus};
 use loyalty_store::verify::verify;
 
 use crate::world::{World, earn, operator};
@@ -106,10 +105,10 @@ async fn a_missing_grant_is_granted_with_its_mail_and_one_too_many_is_left() {
             "update member set email = 'bob@example.com' where member_id = 'bob';
              delete from email where member_id = 'bob' and state <> 'dead'; delete from reward where member_id = 'bob'
                  and (epoch, number) in ((1, 2), (2, 1));
-             insert into reward values ('ann', 1, 2, 3, 2000, 'free coffee', now());
-             insert into email (email_id, member_id, epoch, number, state, created_at, updated_at)
-                 values (gen_random_uuid(), 'ann', 1, 2, 'no_address', now(), now()),
-                        (gen_random_uuid(), 'bob', 1, 1, 'no_address', now(), now())",
+             insert into reward values (3, 'ann', 1, 2, 3, 2000, 'free coffee', now());
+             insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at) values
+                 (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 2, 'no_address', now(), now()),
+                 (0, '00000000-0000-0000-0000-000000000009', 'bob', 1, 1, 'no_address', now(), now())",
         )
         .await;
 
@@ -182,27 +181,26 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     world.execute("update member set balance = 500 where member_id = 'ann'").await;
     let command = earn("ann", 40);
     let key = (command.member_id.clone(), command.command_id);
-    let (batch, view) = Batch::open(&world.pool, std::slice::from_ref(&key), &[]).await.expect("a batch");
-    let mut account = view.accounts[&key.0].clone();
-    account.standing.balance += 40;
-    account.standing.lifetime += 40;
+    let (batch, view) = Batch::open(&world.pool, &BatchRequest::of([&command])).await.expect("a batch");
+    let mut account = view.members[&key.0].clone();
+    account.state.balance += 40;
+    account.state.lifetime += 40;
     account.last_seq += 1;
-    let row = LedgerRow {
+    let row = Entry {
         member_id: key.0.clone(),
         seq: account.last_seq,
         command_id: key.1,
         epoch: 1,
-        content: Content::of(&command),
-        outcome: Outcome::Applied,
+        content: CommandContent::of(&command),
         code: None,
-        delta: 40,
+        effects: Effects { delta: 40, lifetime_delta: 40, ..Effects::NONE },
         balance_after: 550,
         occurred_at: command.occurred_at,
     };
     let worker = async {
         world.waiting_for_locks(1).await;
-        let changes = Changes { accounts: vec![account], ledger: vec![row], ..Changes::default() };
-        batch.commit(&changes).await.expect("the worker's commit");
+        let changes = Changes { members: vec![account], entries: vec![row], ..Changes::default() };
+        batch.commit(&changes, &[]).await.expect("the worker's commit");
     };
 
     let (mended, ()) = tokio::join!(mend(&world, "ann"), worker);

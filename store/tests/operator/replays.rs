@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use loyalty_common::{Action, Command, Outcome, RefusalCode};
-use loyalty_store::batch::Changes;
+use loyalty_common::{Action, Command, RefusalCode};
+use loyalty_ledger::{Changes, CommandContent, Effects, Entry, Member};
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters::{self, Claimed, Concluded, LetterId, LetterState, Pending};
-use loyalty_store::rows::{Account, Content, LedgerRow};
 
 use crate::world::{World, again, earn, garbage, letter, operator};
 
@@ -94,25 +93,27 @@ async fn what_is_done_or_missing_is_told() {
 }
 
 /// What the worker writes for a command.
-fn decided(command: &Command, seq: i64, code: Option<RefusalCode>) -> LedgerRow {
+fn decided(command: &Command, seq: i64, code: Option<RefusalCode>) -> Entry {
     let points = command.action.points().map_or(0, loyalty_common::Points::get);
-    LedgerRow {
+    Entry {
         member_id: command.member_id.clone(),
         seq,
         command_id: command.command_id,
         epoch: 1,
-        content: Content::of(command),
-        outcome: if code.is_some() { Outcome::Refused } else { Outcome::Applied },
+        content: CommandContent::of(command),
         code,
-        delta: if code.is_some() { 0 } else { points },
+        effects: match code {
+            Some(_) => Effects::NONE,
+            None => Effects { delta: points, lifetime_delta: points, ..Effects::NONE },
+        },
         balance_after: points,
         occurred_at: command.occurred_at,
     }
 }
 
-async fn enter(world: &World, rows: Vec<LedgerRow>) {
-    let accounts = rows.iter().map(|row| Account::unenrolled(row.member_id.clone())).collect();
-    world.commit(&Changes { ledger: rows, accounts, ..Changes::default() }).await;
+async fn enter(world: &World, rows: Vec<Entry>) {
+    let members = rows.iter().map(|row| Member::unenrolled(row.member_id.clone())).collect();
+    world.commit(&Changes { entries: rows, members, ..Changes::default() }).await;
 }
 
 #[tokio::test]

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::{Action, Command, Partition, Points, Text, envelope, topology};
+use loyalty_ledger::{BatchRequest, Changes, ParkedCommand};
 use loyalty_local::{Durability, Postgres, Proxy};
-use loyalty_store::batch::{Batch, Changes};
+use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Filter, Letter, LetterId, Opened};
 use loyalty_store::migrate;
 use loyalty_store::permission::Permission;
 use loyalty_store::pool::{DatabaseUrl, Pool, Use};
-use loyalty_store::rows::ParkedCommand;
 use serde_json::{Value, json};
 
 pub(crate) struct World {
@@ -101,15 +101,15 @@ impl World {
 
     /// Writes as a worker does.
     pub(crate) async fn commit(&self, changes: &Changes) {
-        let (batch, _) = Batch::open(&self.pool, &[], &[]).await.expect("a batch");
-        batch.commit(changes).await.expect("a commit");
+        let (batch, _) = Batch::open(&self.pool, &BatchRequest::default()).await.expect("a batch");
+        batch.commit(changes, &[]).await.expect("a commit");
     }
 
     pub(crate) async fn park(&self, command: &Command) {
         let key = (command.member_id.clone(), command.command_id);
-        let (batch, _) = Batch::open(&self.pool, std::slice::from_ref(&key), &[]).await.expect("a batch");
+        let (batch, _) = Batch::open(&self.pool, &BatchRequest::of([command])).await.expect("a batch");
         let parked = vec![ParkedCommand { key, body: command.encode() }];
-        batch.commit(&Changes { parked, ..Changes::default() }).await.expect("a commit");
+        batch.commit(&Changes { parked, ..Changes::default() }, &[]).await.expect("a commit");
     }
 }
 

@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
-use loyalty_common::amqp;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
+use loyalty_common::{Partition, amqp};
+use loyalty_ledger::{BatchRequest, Changes, Grant};
 use loyalty_local::wait::{PATIENCE, eventually, within};
 use loyalty_local::{Durability, Mailbox, Servers};
-use loyalty_store::batch::{Batch, Changes};
+use loyalty_store::batch::Batch;
 use loyalty_store::email::EmailId;
 use loyalty_store::pool::{DatabaseUrl, Use};
-use loyalty_store::rows::RewardRow;
 use loyalty_store::{Pool, migrate};
 use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
@@ -152,7 +152,7 @@ impl World {
     }
 
     pub(crate) async fn grant_all(&self, member: &str, recipient: &str, count: i64) -> Vec<EmailId> {
-        let reward = |number: i64| RewardRow {
+        let reward = |number: i64| Grant {
             trace: None,
             member_id: member.parse().expect("a member id"),
             epoch: 1,
@@ -163,20 +163,22 @@ impl World {
             has_address: true,
         };
         self.lives_at(member, recipient).await;
-        let rewards: Vec<RewardRow> = (1..=count).map(reward).collect();
-        let ids = rewards.iter().map(|reward| EmailId::from(reward.email_id())).collect();
-        let (batch, _) = Batch::open(&self.pool, &[], &[]).await.expect("a batch");
-        batch.commit(&Changes { rewards, ..Changes::default() }).await.expect("the rewards are granted");
+        let grants: Vec<Grant> = (1..=count).map(reward).collect();
+        let ids = grants.iter().map(|it| EmailId::of(&it.member_id, it.epoch, it.number)).collect();
+        let (batch, _) = Batch::open(&self.pool, &BatchRequest::default()).await.expect("a batch");
+        batch.commit(&Changes { grants, ..Changes::default() }, &[]).await.expect("the rewards are granted");
         ids
     }
 
     /// A member with this address.
     async fn lives_at(&self, member: &str, address: &str) {
         const MEMBER: &str = "
-            insert into member (member_id, status, epoch, balance, lifetime, last_seq, email, name, updated_at)
-            values ($1, 'active', 1, 0, 0, 0, $2, 'Ann', now()) on conflict (member_id) do update set email = $2";
+            insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, email, name, updated_at)
+            values ($3, $1, 'active', 1, 0, 0, 0, $2, 'Ann', now())
+            on conflict (partition, member_id) do update set email = $2";
+        let partition = i16::from(Partition::of(&member.parse().expect("a member id")).number());
         let client = self.pool.get().await.expect("a connection");
-        client.execute(MEMBER, &[&member, &address]).await.expect("a member");
+        client.execute(MEMBER, &[&member, &address, &partition]).await.expect("a member");
     }
 
     pub(crate) async fn mail(&self, email_id: EmailId) -> MailRow {

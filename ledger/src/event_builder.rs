@@ -1,11 +1,12 @@
-//! What listeners are told of a batch: one event for each row of the ledger, one for each reward. Pure.
+//! What listeners are told of a batch: one event for each entry of the ledger, one for each reward. Pure.
 //!
 //! The events go into the transaction of the batch. Nothing is published from here.
 
 use jiff::Timestamp;
 use loyalty_common::event::{Reward, What};
 use loyalty_common::{Action, Event};
-use loyalty_store::rows::{LedgerRow, RewardRow};
+
+use crate::entry::{Entry, Grant};
 
 /// Whether listeners are told what happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,41 +19,42 @@ pub enum Events {
 }
 
 /// The events of a batch, in the order in which they happened.
-pub(crate) struct Telling {
+#[derive(Debug)]
+pub(crate) struct EventBuilder {
     switch: Events,
     now: Timestamp,
     events: Vec<Event>,
 }
 
-impl Telling {
+impl EventBuilder {
     /// `now` is the time of the transaction, which the ledger's rows get too.
-    pub(crate) fn new(switch: Events, now: Timestamp) -> Self {
+    pub(crate) const fn new(switch: Events, now: Timestamp) -> Self {
         Self { switch, now, events: Vec::new() }
     }
 
-    /// Tells of a row of the ledger, written for a command of that action. `lifetime` is the member's after it.
-    pub(crate) fn row(&mut self, row: &LedgerRow, action: &Action, lifetime: i64) {
+    /// Tells of an entry, written for a command of that action. `lifetime` is the member's after it.
+    pub(crate) fn entry(&mut self, entry: &Entry, action: &Action, lifetime: i64) {
         match self.switch {
             Events::Off => {}
             Events::On => self.events.push(Event {
-                member_id: row.member_id.clone(),
-                seq: row.seq,
-                epoch: row.epoch,
-                command_id: row.command_id,
-                what: row.code.map_or_else(|| What::applied(action), |code| What::refused(action, code)),
-                delta: row.delta,
-                balance: row.balance_after,
+                member_id: entry.member_id.clone(),
+                seq: entry.seq,
+                epoch: entry.epoch,
+                command_id: entry.command_id,
+                what: entry.code.map_or_else(|| What::applied(action), |code| What::refused(action, code)),
+                delta: entry.effects.delta,
+                balance: entry.balance_after,
                 lifetime,
-                occurred_at: row.occurred_at,
+                occurred_at: entry.occurred_at,
                 recorded_at: self.now,
             }),
         }
     }
 
-    /// Tells of the rewards that the row told of last has earned.
-    pub(crate) fn rewards(&mut self, rewards: &[RewardRow]) {
-        for RewardRow { number, points, title, .. } in rewards {
-            // None, if nothing is told. Each takes from the one before what it has in common with the row's.
+    /// Tells of the rewards that the entry told of last has earned.
+    pub(crate) fn grants(&mut self, grants: &[Grant]) {
+        for Grant { number, points, title, .. } in grants {
+            // None, if nothing is told. Each takes from the one before what it has in common with the entry's.
             let Some(before) = self.events.last().cloned() else { return };
             let reward = Reward { number: *number, points: *points, title: title.clone() };
             self.events.push(Event { what: What::Granted(reward), delta: 0, ..before });

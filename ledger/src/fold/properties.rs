@@ -5,26 +5,26 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use lapin::message::Delivery;
-use loyalty_common::{
-    Action, Change, Command, CommandId, ContactUpdate, Event, EventType, MemberId, Partition, Points,
-};
-use loyalty_store::batch::{Changes, View, Waiting};
-use loyalty_store::contact::{ContactSeed, Held};
-use loyalty_store::rows::{Account, Content, Key, LedgerRow, ParkedCommand, Standing};
+use loyalty_common::{Action, Change, Command, CommandId, ContactUpdate, Event, EventType, MemberId, Points};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Decision, Programme, apply};
-use crate::fold::fold;
-use crate::message::{Message, enrolling, keys};
-use crate::telling::Events;
+use super::{CommandOutcome, Submitted, fold};
+use crate::batch::{Changes, View, WaitingCommand};
+use crate::command::{Decision, decide};
+use crate::command_content::CommandContent;
+use crate::contact::{ContactSeed, Held};
+use crate::entry::{Entry, ParkedCommand};
+use crate::event_builder::Events;
+use crate::member::{Member, MemberState, MemberStatus};
+use crate::programme::Programme;
+use crate::reads::BatchRequest;
 
 /// What the tables would hold, kept in maps.
 #[derive(Default)]
 struct Tables {
-    accounts: HashMap<MemberId, Account>,
-    ledger: Vec<LedgerRow>,
+    members: HashMap<MemberId, Member>,
+    ledger: Vec<Entry>,
     parked: Vec<ParkedCommand>,
     rewards: Vec<(MemberId, i32, i64)>,
     conflicts: usize,
@@ -32,62 +32,74 @@ struct Tables {
 }
 
 impl Tables {
-    /// As the store reads it: bodies only of members whom the batch may enrol and of commands that it names.
-    fn view(&self, keys: &[Key], enrolling: &[MemberId]) -> View {
+    /// As the store reads it: bodies only of members of whom the batch asks for them and of commands that it names.
+    fn view(&self, request: &BatchRequest<'_>) -> View {
         let mut view = View {
             now: Timestamp::UNIX_EPOCH,
             seed: ContactSeed::of([7; 32]),
-            accounts: HashMap::new(),
+            members: HashMap::new(),
             known: HashMap::new(),
             parked: HashMap::new(),
         };
-        for (member_id, command_id) in keys {
-            let account =
-                self.accounts.get(member_id).cloned().unwrap_or_else(|| Account::unenrolled(member_id.clone()));
-            view.accounts.insert(member_id.clone(), account);
-            if let Some(row) =
-                self.ledger.iter().find(|row| (&row.member_id, &row.command_id) == (member_id, command_id))
-            {
-                view.known.insert((member_id.clone(), *command_id), row.content.clone());
+        for of_partition in request.partitions.values() {
+            for (member_id, command_id) in of_partition.key_members.iter().zip(&of_partition.key_commands) {
+                let member_id: MemberId = member_id.parse().expect("a member id");
+                let unknown = || Member::unenrolled(member_id.clone());
+                let row = self.members.get(&member_id).cloned().unwrap_or_else(unknown);
+                view.members.insert(member_id.clone(), row);
+                let is_it = |entry: &&Entry| (&entry.member_id, &entry.command_id) == (&member_id, command_id);
+                if let Some(entry) = self.ledger.iter().find(is_it) {
+                    view.known.insert((member_id.clone(), *command_id), entry.content.clone());
+                }
+                let parked = self.parked.iter().filter(|parked| parked.key.0 == member_id);
+                let waiting = parked.map(|ParkedCommand { key, body }| {
+                    let is_read = of_partition.parked_of.contains(&member_id.as_str())
+                        || of_partition.key_commands.contains(&key.1);
+                    WaitingCommand { key: key.clone(), body: is_read.then(|| body.clone()) }
+                });
+                view.parked.insert(member_id.clone(), waiting.collect());
             }
-            let parked = self.parked.iter().filter(|parked| parked.key.0 == *member_id);
-            let waiting = parked.map(|ParkedCommand { key, body }| {
-                let is_read = enrolling.contains(member_id) || keys.contains(key);
-                Waiting { key: key.clone(), body: is_read.then(|| body.clone()) }
-            });
-            view.parked.insert(member_id.clone(), waiting.collect());
         }
         view
     }
 
     fn write(&mut self, changes: Changes) {
         for moved in changes.moved {
-            // As the statement does it: what else may be new in the account is not written.
+            // As the statement does it: what else may be new in the row is not written.
             let id = moved.member_id.clone();
-            let row = self.accounts.entry(id.clone()).or_insert_with(|| Account::unenrolled(id));
-            row.standing.balance = moved.standing.balance;
-            row.standing.lifetime = moved.standing.lifetime;
+            let row = self.members.entry(id.clone()).or_insert_with(|| Member::unenrolled(id));
+            row.state.balance = moved.state.balance;
+            row.state.lifetime = moved.state.lifetime;
             row.last_seq = moved.last_seq;
         }
-        for mut account in changes.accounts {
-            for held in [&mut account.contact.email, &mut account.contact.name] {
+        for mut member in changes.members {
+            for held in [&mut member.contact.email, &mut member.contact.name] {
                 *held = if held.is_there() { Held::Stored } else { Held::Nothing };
             }
-            self.accounts.insert(account.member_id.clone(), account);
+            self.members.insert(member.member_id.clone(), member);
         }
-        self.ledger.extend(changes.ledger);
+        self.ledger.extend(changes.entries);
         self.parked.retain(|parked| !changes.released.contains(&parked.key));
         self.parked.extend(changes.parked);
-        self.rewards.extend(changes.rewards.into_iter().map(|reward| (reward.member_id, reward.epoch, reward.number)));
-        self.conflicts += changes.dead_letters.len();
+        self.rewards.extend(changes.grants.into_iter().map(|grant| (grant.member_id, grant.epoch, grant.number)));
         self.events.extend(changes.events);
     }
 
     fn deliver(&mut self, commands: &[Command]) {
-        let messages: Vec<Message> = commands.iter().map(message).collect();
-        let (changes, fates) =
-            fold(self.view(&keys(&messages), &enrolling(&messages)), &messages, &programme(), Events::On);
-        assert_eq!(fates.len(), commands.len(), "every message has one fate");
+        let bodies: Vec<Vec<u8>> = commands.iter().map(Command::encode).collect();
+        let submitted = commands.iter().zip(&bodies);
+        let batch: Vec<_> = submitted.map(|(command, body)| Submitted { command, body, trace: None }).collect();
+        let (changes, verdicts) = fold(self.view(&BatchRequest::of(commands)), &batch, &programme(), Events::On);
+        assert_eq!(verdicts.len(), commands.len(), "every command has one verdict");
+        let is_conflict = |outcome: &CommandOutcome| match outcome {
+            CommandOutcome::Conflict { .. } => true,
+            CommandOutcome::Applied
+            | CommandOutcome::Refused(_)
+            | CommandOutcome::Duplicate
+            | CommandOutcome::Parked => false,
+            CommandOutcome::ClockAhead { .. } | CommandOutcome::ParkedTooMany => panic!("{outcome:?}"),
+        };
+        self.conflicts += verdicts.iter().filter(|verdict| is_conflict(&verdict.outcome)).count();
         self.write(changes);
     }
 }
@@ -96,16 +108,9 @@ fn programme() -> Programme {
     Programme { milestone: Points::try_new(100).ok(), reward: "free coffee".to_owned() }
 }
 
-fn message(command: &Command) -> Message {
-    let partition = Partition::of(&command.member_id);
-    let exchange = loyalty_common::topology::COMMANDS.into();
-    let delivery = Delivery::mock(1, exchange, partition.routing_key().into(), false, command.encode());
-    Message::read(delivery, partition)
-}
-
 /// The plain meaning of a member's commands: each once, in order. Points before the first enrolment wait for it.
-fn plain_fold(commands: &[Command]) -> (Standing, Vec<i64>, usize) {
-    let mut standing = Standing::UNENROLLED;
+fn plain_fold(commands: &[Command]) -> (MemberState, Vec<i64>, usize) {
+    let mut state = MemberState::UNENROLLED;
     let (mut deltas, mut rewards) = (Vec::new(), 0);
     let first_enrolment = commands.iter().position(|command| matches!(command.action, Action::Enroll { .. }));
     let waits = |at: usize, command: &Command| {
@@ -118,18 +123,18 @@ fn plain_fold(commands: &[Command]) -> (Standing, Vec<i64>, usize) {
     let after = indexed().filter(|(at, _)| first_enrolment.is_some_and(|first| *at > first));
     let never = indexed().filter(|(at, command)| first_enrolment.is_none() && !waits(*at, command));
     for (_, command) in before.chain(waiting).chain(after).chain(never) {
-        match apply(&standing, command, Timestamp::UNIX_EPOCH, &programme()) {
-            Decision::Applied(entry) => {
-                standing = entry.standing;
-                deltas.push(entry.delta);
-                rewards += entry.milestones.count();
+        match decide(&state, command, Timestamp::UNIX_EPOCH, &programme()) {
+            Decision::Applied(applied) => {
+                state = applied.state;
+                deltas.push(applied.effects.delta);
+                rewards += applied.milestones.count();
             }
             Decision::Refused(_) => deltas.push(0),
             Decision::Parked => panic!("what waits comes after the enrolment"),
-            Decision::Ahead => panic!("no command is ahead"),
+            Decision::ClockAhead => panic!("no command is ahead"),
         }
     }
-    (standing, deltas, rewards)
+    (state, deltas, rewards)
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
@@ -220,20 +225,24 @@ proptest! {
             members.entry(command.member_id.clone()).or_default().push(command);
         }
         for (member_id, commands) in members {
-            let (standing, deltas, rewards) = plain_fold(&commands);
-            let rows: Vec<&LedgerRow> = tables.ledger.iter().filter(|row| row.member_id == member_id).collect();
-            prop_assert_eq!(rows.iter().map(|row| row.delta).collect::<Vec<_>>(), deltas);
+            let (state, deltas, rewards) = plain_fold(&commands);
+            let rows: Vec<&Entry> = tables.ledger.iter().filter(|row| row.member_id == member_id).collect();
+            prop_assert_eq!(rows.iter().map(|row| row.effects.delta).collect::<Vec<_>>(), deltas);
             prop_assert!(rows.iter().enumerate().all(|(at, row)| row.seq == i64::try_from(at).expect("small") + 1));
-            prop_assert_eq!(tables.accounts.get(&member_id).map_or(Standing::UNENROLLED, |it| it.standing), standing);
+            prop_assert_eq!(tables.members.get(&member_id).map_or(MemberState::UNENROLLED, |it| it.state), state);
             prop_assert_eq!(tables.rewards.iter().filter(|(id, ..)| *id == member_id).count(), rewards);
+            let last_epoch = rows.iter().filter(|row| row.epoch == state.epoch);
+            prop_assert_eq!(last_epoch.map(|row| row.effects.lifetime_delta).sum::<i64>(), state.lifetime);
+            let last_status = rows.iter().filter_map(|row| row.effects.status_after).next_back();
+            prop_assert_eq!(last_status.unwrap_or(MemberStatus::Unenrolled), state.status, "effects come to the state");
             let events: Vec<&Event> = tables.events.iter().filter(|event| event.member_id == member_id).collect();
             prop_assert!(events.is_sorted_by_key(|event| event.seq));
-            prop_assert_eq!(events.last().map_or(0, |event| event.lifetime), standing.lifetime);
+            prop_assert_eq!(events.last().map_or(0, |event| event.lifetime), state.lifetime);
             let is_reward = |event: &&&Event| event.event_type() == EventType::RewardGranted;
             prop_assert_eq!(events.iter().filter(is_reward).count(), rewards);
             let told = events.iter().filter(|event| !is_reward(event));
             let told: Vec<_> = told.map(|event| (event.seq, event.command_id, event.delta, event.balance)).collect();
-            let rows = rows.iter().map(|row| (row.seq, row.command_id, row.delta, row.balance_after));
+            let rows = rows.iter().map(|row| (row.seq, row.command_id, row.effects.delta, row.balance_after));
             prop_assert_eq!(told, rows.collect::<Vec<_>>(), "one event for each row");
         }
         let mut rewards = tables.rewards.clone();
@@ -249,9 +258,9 @@ proptest! {
         let (ledger, parked) = (tables.ledger.clone(), tables.parked.clone());
         let mut again = at.get(&commands).clone();
         again.action = other;
-        let mut differing = Content::of(&again).differing_fields(&Content::of(at.get(&commands)));
-        let key = tables.accounts.get(&again.member_id).and_then(|account| account.contact.key.as_ref());
-        let has_its_key = |row: &LedgerRow| key.is_some() && row.content.clone().kept(key) == row.content;
+        let mut differing = CommandContent::of(&again).differing_fields(&CommandContent::of(at.get(&commands)));
+        let key = tables.members.get(&again.member_id).and_then(|member| member.contact.key.as_ref());
+        let has_its_key = |row: &Entry| key.is_some() && row.content.clone().kept(key) == row.content;
         if !ledger.iter().any(|row| row.command_id == again.command_id && has_its_key(row)) {
             // Of one that wrote nothing, or is of an earlier membership, nobody knows which address it was.
             let (one, other) = (given(&again.action), given(&at.get(&commands).action));

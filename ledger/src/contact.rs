@@ -6,7 +6,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use loyalty_common::{Change, MemberId};
+use loyalty_common::{Change, EmailAddress, MemberId, Text};
 use sha2::Sha256;
 
 /// 128 bits: more than anybody can try, and no more than that beside each address.
@@ -16,24 +16,18 @@ const KEY_BYTES: usize = 16;
 /// the same mark is as likely as one in four thousand million.
 const MARK_BYTES: usize = 4;
 
-/// The column `contact_key` beside a row of the ledger: the key with which what is kept of a contact may be compared.
-/// The member is not looked for where nothing is kept.
-pub(crate) const CONTACT_KEY: &str = "
-    case when email_hmac is not null then (
-        select contact_key from member where member.member_id = ledger.member_id) end as contact_key";
-
 /// A member's random value, with which hashes of their address and name are keyed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ContactKey([u8; KEY_BYTES]);
 
 impl ContactKey {
     /// As the member's row has it.
-    pub(crate) fn from_row(bytes: Option<&[u8]>) -> Option<Self> {
+    pub fn from_row(bytes: Option<&[u8]>) -> Option<Self> {
         bytes.and_then(|bytes| bytes.try_into().ok()).map(Self)
     }
 
     /// For the member's row.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -60,14 +54,7 @@ impl fmt::Debug for ContactKey {
 pub struct ContactSeed([u8; 32]);
 
 impl ContactSeed {
-    /// From the system.
-    pub(crate) fn draw() -> Result<Self, getrandom::Error> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
-        Ok(Self(seed))
-    }
-
-    /// A seed of the caller's, for tests of what is pure.
+    /// The caller's randomness.
     pub const fn of(seed: [u8; 32]) -> Self {
         Self(seed)
     }
@@ -125,7 +112,7 @@ impl Said {
     }
 
     /// As a row of the ledger has it.
-    pub(crate) fn from_row(bytes: Option<&[u8]>, key: Option<&ContactKey>) -> Self {
+    pub fn from_row(bytes: Option<&[u8]>, key: Option<&ContactKey>) -> Self {
         match bytes {
             None => Self::Nothing,
             Some([]) => Self::LeftOut,
@@ -136,7 +123,7 @@ impl Said {
     }
 
     /// For a row of the ledger, in which a value never stands as it is.
-    pub(crate) fn to_row(&self) -> Option<Vec<u8>> {
+    pub fn to_row(&self) -> Option<Vec<u8>> {
         match self {
             Self::Nothing => None,
             Self::LeftOut => Some(Vec::new()),
@@ -216,10 +203,42 @@ pub enum Held {
     New(String),
 }
 
+/// What a command does to a contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactChange<'a> {
+    pub email: Change<&'a EmailAddress>,
+    pub name: Change<&'a Text>,
+}
+
+impl ContactChange<'_> {
+    /// It stays as it is.
+    pub const KEEP: Self = Self { email: Change::Keep, name: Change::Keep };
+
+    /// Who leaves is forgotten; the ledger knows them by their id only.
+    pub const ERASE: Self = Self { email: Change::Clear, name: Change::Clear };
+
+    /// Whether it changes nothing.
+    pub const fn is_keep(&self) -> bool {
+        self.email.is_keep() && self.name.is_keep()
+    }
+}
+
 impl Contact {
     /// Whether there is neither address nor name.
     pub fn is_empty(&self) -> bool {
         !self.email.is_there() && !self.name.is_there()
+    }
+
+    /// Changes it. `new_key` is made when the first address or name is written. A key goes with the last of them, and
+    /// also with a value that is replaced: the ledger's older hashes of it cannot be compared any more.
+    pub fn change(&mut self, change: &ContactChange<'_>, new_key: impl FnOnce() -> ContactKey) {
+        let replaced = |part_is_kept: bool, held: &Held| !part_is_kept && held.is_there();
+        if replaced(change.email.is_keep(), &self.email) || replaced(change.name.is_keep(), &self.name) {
+            self.key = None;
+        }
+        self.email.change(&change.email, EmailAddress::expose);
+        self.name.change(&change.name, Text::as_str);
+        self.key = if self.is_empty() { None } else { self.key.take().or_else(|| Some(new_key())) };
     }
 }
 
@@ -229,21 +248,21 @@ impl Held {
         !matches!(self, Self::Nothing)
     }
 
-    /// What an update makes of it.
-    #[must_use]
-    pub fn changed<T>(self, change: &Change<T>, text: impl Fn(&T) -> &str) -> Self {
-        match change {
-            Change::Keep => self,
-            Change::Clear => Self::Nothing,
-            Change::Set(value) => Self::New(text(value).to_owned()),
+    fn change<T>(&mut self, part: &Change<&T>, text: impl Fn(&T) -> &str) {
+        match part {
+            Change::Keep => {}
+            Change::Clear => *self = Self::Nothing,
+            Change::Set(value) => *self = Self::New(text(value).to_owned()),
         }
     }
 
-    pub(crate) const fn is_stored(&self) -> bool {
+    /// Whether it is the one that stands in the row.
+    pub const fn is_stored(&self) -> bool {
         matches!(self, Self::Stored)
     }
 
-    pub(crate) fn new_value(&self) -> Option<&str> {
+    /// The one to be written there.
+    pub fn new_value(&self) -> Option<&str> {
         match self {
             Self::New(value) => Some(value),
             Self::Nothing | Self::Stored => None,

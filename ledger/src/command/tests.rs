@@ -1,0 +1,70 @@
+//! What holds of several commands, and what the tests of each begin with.
+
+use loyalty_common::{Change, ContactUpdate, Points};
+
+use super::*;
+use crate::member::MemberStatus;
+
+pub(super) fn active(balance: i64, lifetime: i64) -> MemberState {
+    MemberState { status: MemberStatus::Active, epoch: 1, milestone: Some(1_000), balance, lifetime }
+}
+
+pub(super) fn decided<'a>(state: &MemberState, action: &'a Action) -> Decision<'a> {
+    rule(state, action, &Programme::default())
+}
+
+/// What it comes to, of a command that is applied.
+#[track_caller]
+pub(super) fn applied(state: &MemberState, action: &Action) -> (MemberState, Effects, Range<i64>) {
+    match decided(state, action) {
+        Decision::Applied(applied) => (applied.state, applied.effects, applied.milestones),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn enroll() -> Action {
+    Action::Enroll { email: None, name: None }
+}
+
+pub(super) fn update() -> Action {
+    Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))
+}
+
+pub(super) fn earn(amount: i64) -> Action {
+    Action::Earn { points: points(amount) }
+}
+
+pub(super) fn spend(amount: i64) -> Action {
+    Action::Spend { points: points(amount) }
+}
+
+fn points(amount: i64) -> Points {
+    Points::try_new(amount).expect("points within bounds")
+}
+
+#[test]
+fn a_time_in_the_future_is_not_decided_whoever_the_member_is() {
+    let check = |ahead_seconds: i64, expected: &Decision<'_>| {
+        let mut command = Command::new("ann".parse().expect("a member id"), Action::Exit);
+        command.occurred_at = Timestamp::from_second(ahead_seconds).expect("a time");
+        let decision = decide(&MemberState::UNENROLLED, &command, Timestamp::UNIX_EPOCH, &Programme::default());
+        assert_eq!(decision, *expected);
+    };
+    check(300, &Decision::Refused(RefusalCode::NotAMember));
+    check(301, &Decision::ClockAhead);
+}
+
+#[test]
+fn who_is_not_enrolled_waits_and_who_left_is_refused() {
+    let exited = MemberState { status: MemberStatus::Exited, ..active(0, 0) };
+    for action in [earn(5), spend(5)] {
+        assert_eq!(decided(&MemberState::UNENROLLED, &action), Decision::Parked);
+        assert_eq!(decided(&exited, &action), Decision::Refused(RefusalCode::Exited));
+    }
+    for action in [Action::Exit, update()] {
+        assert_eq!(decided(&MemberState::UNENROLLED, &action), Decision::Refused(RefusalCode::NotAMember));
+        assert_eq!(decided(&exited, &action), Decision::Refused(RefusalCode::Exited));
+    }
+    assert_eq!(applied(&active(7, 8), &update()), (active(7, 8), Effects::NONE, 0..0));
+    assert_eq!(decided(&active(0, 0), &enroll()), Decision::Refused(RefusalCode::AlreadyMember));
+}

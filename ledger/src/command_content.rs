@@ -1,0 +1,80 @@
+//! What a command says, as far as it tells a repeat of it from a conflict.
+
+use loyalty_common::command::{Action, Command};
+use loyalty_common::{CommandId, CommandType, EmailAddress, MemberId, Points, Text};
+
+use crate::contact::{ContactKey, Said};
+
+/// What names a command: its id, scoped to its member.
+pub type CommandKey = (MemberId, CommandId);
+
+/// What makes two commands of one id the same command. `occurred_at` is not part of it: a sender that stamps its
+/// retry afresh still means the same command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandContent {
+    /// What was asked.
+    pub command_type: CommandType,
+    /// How many points.
+    pub points: Option<i64>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What it came from.
+    pub source_ref: Option<String>,
+    /// What it says of the member's address.
+    pub email: Said,
+    /// What it says of the member's name.
+    pub name: Said,
+}
+
+impl CommandContent {
+    /// The content of a command.
+    pub fn of(command: &Command) -> Self {
+        let (email, name) = said_of_contact(&command.action);
+        Self {
+            command_type: command.command_type(),
+            points: command.action.points().map(Points::get),
+            reason: command.reason.as_ref().map(|text| text.as_str().to_owned()),
+            source_ref: command.source_ref.as_ref().map(|text| text.as_str().to_owned()),
+            email,
+            name,
+        }
+    }
+
+    /// What may be kept of it, beside a member with this key or none.
+    #[must_use]
+    pub fn kept(self, key: Option<&ContactKey>) -> Self {
+        Self { email: self.email.kept(key), name: self.name.kept(key), ..self }
+    }
+
+    /// Whether nothing tells the two apart.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.differing_fields(other).is_empty()
+    }
+
+    /// The contract's names of the fields in which two contents differ.
+    pub fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
+        let fields = [
+            ("type", self.command_type != other.command_type),
+            ("points", self.points != other.points),
+            ("email", self.email.differs(&other.email)),
+            ("name", self.name.differs(&other.name)),
+            ("reason", self.reason != other.reason),
+            ("source_ref", self.source_ref != other.source_ref),
+        ];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
+    }
+}
+
+/// What a command says of the member's address and of the name.
+fn said_of_contact(action: &Action) -> (Said, Said) {
+    match action {
+        Action::Enroll { email, name } => (
+            email.as_ref().map_or(Said::LeftOut, |email| Said::Given(email.expose().to_owned())),
+            name.as_ref().map_or(Said::LeftOut, |name| Said::Given(name.as_str().to_owned())),
+        ),
+        Action::Update(update) => {
+            (Said::of_change(update.email(), EmailAddress::expose), Said::of_change(update.name(), Text::as_str))
+        }
+        Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => (Said::Nothing, Said::Nothing),
+    }
+}

@@ -1,0 +1,90 @@
+//! What commands must see beyond their member's row: declared by each command's file, gathered here for a batch, and read
+//! by the store under the members' locks.
+
+use std::collections::BTreeMap;
+
+use loyalty_common::{Command, CommandId, Partition};
+
+use crate::command::reads;
+
+/// What one command must see besides its member's row. All of it is read in the flights that a batch makes anyway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// The bodies of what waits for the member's enrolment.
+    pub parked: bool,
+}
+
+impl Reads {
+    /// The member's row is enough.
+    pub const NONE: Self = Self { parked: false };
+}
+
+/// What a batch needs of the database, by partition: the locks are taken in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchRequest<'a> {
+    /// Partitions of which nothing is needed are left out.
+    pub partitions: BTreeMap<Partition, PartitionRequest<'a>>,
+}
+
+/// What a batch needs of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionRequest<'a> {
+    /// The members to lock, each once, in the order of their ids.
+    pub members: Vec<&'a str>,
+    /// The members of the commands to look up in the ledger.
+    pub key_members: Vec<&'a str>,
+    /// Their ids, each at the place of its member.
+    pub key_commands: Vec<CommandId>,
+    /// The members of whom the bodies of what waits are read.
+    pub parked_of: Vec<&'a str>,
+}
+
+impl<'a> BatchRequest<'a> {
+    /// What these commands need.
+    pub fn of(commands: impl IntoIterator<Item = &'a Command>) -> Self {
+        let mut request = Self::default();
+        for command in commands {
+            let of_partition = request.partitions.entry(Partition::of(&command.member_id)).or_default();
+            of_partition.add(command, reads(command));
+        }
+        for of_partition in request.partitions.values_mut() {
+            of_partition.members.sort_unstable();
+            of_partition.members.dedup();
+        }
+        request
+    }
+}
+
+impl<'a> PartitionRequest<'a> {
+    fn add(&mut self, command: &'a Command, reads: Reads) {
+        let member = command.member_id.as_str();
+        self.members.push(member);
+        self.key_members.push(member);
+        self.key_commands.push(command.command_id);
+        if reads.parked {
+            self.parked_of.push(member);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loyalty_common::{Action, MemberId, Points};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_asks_for_each_member_once_and_for_what_its_commands_declare_by_partition() {
+        let member = |id: &str| -> MemberId { id.parse().expect("a member id") };
+        let earn = |id: &str| Command::new(member(id), Action::Earn { points: Points::try_new(1).expect("points") });
+        let enroll = Command::new(member("123"), Action::Enroll { email: None, name: None });
+        let commands = [earn("123"), earn("00004"), enroll, earn("123")];
+        let request = BatchRequest::of(&commands);
+        let of = |id: &str| &request.partitions[&Partition::of(&member(id))];
+        assert_ne!(Partition::of(&member("123")), Partition::of(&member("00004")), "two partitions");
+        assert_eq!(request.partitions.len(), 2);
+        assert_eq!((&of("123").members[..], &of("123").parked_of[..]), (&["123"][..], &["123"][..]));
+        assert_eq!((of("123").key_members.len(), of("123").key_commands.len()), (3, 3));
+        assert_eq!((&of("00004").members[..], of("00004").parked_of.len()), (&["00004"][..], 0));
+    }
+}

@@ -1,0 +1,45 @@
+//! The number that leads every key of what grows with members, as the database has it. A statement on the path of
+//! commands and emails names one; what is about members of several is sent as one statement for each, in one flight.
+
+use std::collections::BTreeMap;
+
+use loyalty_common::partition::PARTITIONS;
+use loyalty_common::{MemberId, Partition};
+
+/// A member's partition.
+pub(crate) fn partition(member_id: &MemberId) -> i16 {
+    number(Partition::of(member_id))
+}
+
+pub(crate) fn number(partition: Partition) -> i16 {
+    i16::from(partition.number())
+}
+
+/// All of them, in order.
+pub(crate) fn all() -> impl Iterator<Item = i16> {
+    Partition::all().map(number)
+}
+
+/// Asks in which partitions a table has rows, by the key that they are taken in the order of. The one look across
+/// partitions of what carries rows away: asked one by one, sixteen answers would nearly always be that there are none.
+pub(crate) fn look(table: &str, order: &str) -> String {
+    format!(
+        "select p.number::smallint from generate_series(0, {LAST}) as p (number)
+         cross join lateral (select from {table} where partition = p.number order by {order} limit 1) as first",
+        LAST = PARTITIONS - 1
+    )
+}
+
+/// So many rows may be taken of each of these partitions, to take at most `limit` of all, or a few more.
+pub(crate) fn share(limit: u32, partitions: usize) -> i64 {
+    i64::from(limit.div_ceil(u32::try_from(partitions).unwrap_or(1).max(1)))
+}
+
+/// The items of each partition, in their order.
+pub(crate) fn grouped<T>(items: impl IntoIterator<Item = T>, partition: impl Fn(&T) -> i16) -> BTreeMap<i16, Vec<T>> {
+    let mut groups: BTreeMap<i16, Vec<T>> = BTreeMap::new();
+    for item in items {
+        groups.entry(partition(&item)).or_default().push(item);
+    }
+    groups
+}
