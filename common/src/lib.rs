@@ -8,6 +8,8 @@
 //! The contract as data compiles alone; what talks to a broker, logs or runs is behind the feature `amqp`, which is on
 //! unless a crate says otherwise.
 
+#![warn(missing_docs)]
+
 #[macro_use]
 mod closed_set;
 
@@ -23,13 +25,13 @@ pub mod decode;
 pub mod envelope;
 pub mod event;
 pub mod ids;
-mod moment;
 pub mod partition;
 #[cfg(feature = "amqp")]
 pub mod publisher;
 #[cfg(feature = "amqp")]
 pub mod queue_probe;
 pub mod receipt;
+mod rfc3339;
 #[cfg(feature = "amqp")]
 pub mod schema;
 #[cfg(feature = "amqp")]

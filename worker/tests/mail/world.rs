@@ -19,10 +19,10 @@ use loyalty_store::batch::Batch;
 use loyalty_store::email::EmailId;
 use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::{Pool, migrate};
-use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer, SmtpUrl};
+use loyalty_worker::mail::{MailMetrics, MailSettings, Mailer, RetrySchedule, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
 use loyalty_worker::queue_states::QueueStates;
-use loyalty_worker::{keeper, relay};
+use loyalty_worker::{dead_letter_consumer, email_relay};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
@@ -90,9 +90,9 @@ impl World {
         world
     }
 
-    async fn declare(&self, ladder: &Ladder) {
+    async fn declare(&self, ladder: &RetrySchedule) {
         let (connection, channel) = self.channel().await;
-        Topology::new(ladder.rungs()).declare(&channel).await.expect("the topology");
+        Topology::new(ladder.delays()).declare(&channel).await.expect("the topology");
         amqp::close(&connection).await;
     }
 
@@ -125,7 +125,13 @@ impl World {
         let mailer = self.mailer(pool.clone());
         let post = self.relay();
         let (amqp, stop) = (amqp.clone(), post.stop.clone());
-        let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, reconnects(), QueueStates::default(), stop.clone()));
+        let keeper = tokio::spawn(dead_letter_consumer::run(
+            amqp.clone(),
+            pool,
+            reconnects(),
+            QueueStates::default(),
+            stop.clone(),
+        ));
         let mailer = tokio::spawn(mailer.run(amqp, reconnects(), QueueStates::default(), stop));
         post.and([keeper, mailer])
     }
@@ -133,7 +139,7 @@ impl World {
     /// Starts the relay alone.
     pub(crate) fn relay(&self) -> Post {
         let (stop, publisher, wake) = (CancellationToken::new(), self.publisher(), Arc::new(Notify::new()));
-        let relay = tokio::spawn(relay::run(self.pool.clone(), publisher, Arc::clone(&wake), stop.clone()));
+        let relay = tokio::spawn(email_relay::run(self.pool.clone(), publisher, Arc::clone(&wake), stop.clone()));
         Post { stop, wake, parts: vec![relay] }
     }
 
