@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output;
 
 /// Print the completions of a shell
@@ -17,11 +17,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> anyhow::Result<Answer> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitStatus> {
         // Into memory first: the generator panics when its writer fails.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut crate::Cli::command(), "loyalty", &mut script);
         output::say(String::from_utf8_lossy(&script).trim_end())?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }

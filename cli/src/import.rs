@@ -3,7 +3,7 @@
 //! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and the
 //! delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields, `csv_rows`
 //! and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids` gives them ids that stay, `run`
-//! goes through the file, `sending` publishes what is new, `follow` waits for the fates.
+//! goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the fates.
 
 mod accidents;
 mod addresses;
@@ -11,7 +11,6 @@ mod amount;
 mod csv_rows;
 mod dialect;
 mod encoding;
-mod follow;
 mod form;
 mod jsonl_rows;
 mod lines;
@@ -19,6 +18,7 @@ mod mapping;
 mod moment;
 mod problems;
 mod reader;
+mod receipt_tracker;
 mod records;
 mod row_ids;
 mod rows;
@@ -40,7 +40,7 @@ use loyalty_store::pool::Use;
 use loyalty_store::standings;
 
 use crate::Context;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output;
 use crate::service::stop_on_signal;
 use addresses::Addresses;
@@ -127,7 +127,7 @@ A spreadsheet from Germany, looked at first:
       --id Bestellnummer --decimal , --date-format '%d.%m.%Y' --encoding windows-1252 --dry-run";
 
 impl Import {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let began = Instant::now();
         // Every wrong usage shows before anything is sent.
         let rows = self.open()?;

@@ -8,7 +8,7 @@ mod requeue;
 mod show;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 
 /// See where the mails of rewards stand, and send those that did not go
 ///
@@ -36,7 +36,7 @@ enum What {
 }
 
 impl Mails {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self.what {
             What::List(list) => list.run(context).await,
             What::Show(show) => show.run(context).await,

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use crate::Context;
 use crate::dead_letters;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output::{Column, grouped, table};
-use crate::paging::pages;
+use loyalty_operator::paging::pages;
 
 /// Show members
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ struct List {
 }
 
 impl Members {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self.what {
             What::Show { member, limit } => show(&context.pool(Use::Keys, 1).await?, &member, limit, context).await,
             What::List(list) => list.run(&context.pool(Use::Queries, 1).await?, context).await,
@@ -97,7 +97,7 @@ enum Found {
     Waiting(Waiting),
 }
 
-async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) -> anyhow::Result<Answer> {
+async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) -> anyhow::Result<ExitStatus> {
     let found = match read::member(pool, member_id).await? {
         None => waiting(pool, member_id, limit).await?.map(Found::Waiting),
         Some(member) => Some(Found::Member(Box::new(Shown {
@@ -188,7 +188,7 @@ fn ledger(receipts: &[Receipt]) -> String {
 }
 
 impl List {
-    async fn run(self, pool: &Pool, context: &Context) -> anyhow::Result<Answer> {
+    async fn run(self, pool: &Pool, context: &Context) -> anyhow::Result<ExitStatus> {
         let status = self.status.as_deref().and_then(MemberStatus::parse);
         let filter = Filter { points_min: self.points_min, status };
         let members = match (self.top, self.limit) {
@@ -197,7 +197,7 @@ impl List {
             (false, limit) => all(pool, &filter, limit).await?,
         };
         context.output.answer(&members, |members| list(members))?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 

@@ -13,8 +13,8 @@ use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::Answer;
+use crate::confirmation::Confirmation;
+use crate::exit::ExitStatus;
 use crate::service::stop_on_signal;
 use report::Told;
 
@@ -52,7 +52,7 @@ pub(crate) struct Rebuild {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MEMBERS_MAX)))]
     limit: u32,
     #[command(flatten)]
-    consent: Consent,
+    confirmation: Confirmation,
 }
 
 /// The most members of one command who differ: as many as are held in memory and shown. Where more differ, somebody
@@ -63,7 +63,7 @@ const MEMBERS_MAX: u32 = 10_000;
 const PAGE_MEMBERS: u32 = 500;
 
 impl Rebuild {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 2).await?;
         let reward = context.settings.config()?.programme.reward;
         let selection = self.selection.unwrap_or_default();
@@ -74,8 +74,8 @@ impl Rebuild {
             context.output.answer(&Told::found(looked), Told::compared)?;
             return Ok(is_sound.into());
         }
-        let Some(permission) = self.consent.ask(&Told::found(looked.clone()).plan(mendable.len()))? else {
-            return Ok(Answer::No);
+        let Some(permission) = self.confirmation.ask(&Told::found(looked.clone()).plan(mendable.len()))? else {
+            return Ok(ExitStatus::Failure);
         };
         let (mended, ended) = mend(&pool, &mendable, &reward, &permission, &stop_on_signal()?).await;
         let told = Told::mended(&looked, mended, mendable.len());

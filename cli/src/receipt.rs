@@ -5,7 +5,7 @@ use loyalty_store::pool::Use;
 use loyalty_store::read;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::grouped;
 
 /// Show what was decided about a command
@@ -22,7 +22,7 @@ pub(crate) struct ShowReceipt {
 }
 
 impl ShowReceipt {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 1).await?;
         let receipt = read::receipt(&pool, &self.member, self.command_id).await?;
         context.output.answer(&receipt, |receipt| match receipt {

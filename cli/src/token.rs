@@ -9,7 +9,7 @@ use loyalty_store::token::{self, Bearer, NewToken, Scope, Token, TokenId};
 use serde::Serialize;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::{self, Column, table};
 
 /// The longest life of a token that has an end. Whoever wants more wants no end.
@@ -33,7 +33,7 @@ enum Command {
 }
 
 impl Tokens {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Queries, 1).await?;
         match self.command {
             Command::Create(create) => create.run(context, &pool).await,
@@ -77,7 +77,7 @@ struct Made<'a> {
 }
 
 impl Create {
-    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<Answer> {
+    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<ExitStatus> {
         let new = NewToken { name: self.name, scopes: self.scope, expires_in: self.expires };
         let (bearer, about) = token::create(pool, &new).await?;
         let until = about.expires_at.map_or("until it is revoked".to_owned(), |at| format!("until {}", second(at)));
@@ -90,7 +90,7 @@ impl Create {
         // Standard error may be closed; the token itself is what matters.
         let _ = output::note(&format!("{note}\n"));
         context.output.answer(&Made { token: bearer.expose(), about: &about }, |made| made.token.to_owned())?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -98,13 +98,13 @@ impl Create {
 #[derive(Debug, clap::Args)]
 struct List {}
 
-async fn list(context: &Context, pool: &Pool) -> anyhow::Result<Answer> {
+async fn list(context: &Context, pool: &Pool) -> anyhow::Result<ExitStatus> {
     let tokens = token::list(pool).await?;
     context.output.answer(&tokens, |tokens| {
         let columns = ["id", "state", "scopes", "created", "expires", "name"].map(Column::Text);
         table(columns, tokens.iter().map(row))
     })?;
-    Ok(Answer::Yes)
+    Ok(ExitStatus::Success)
 }
 
 fn row(token: &Token) -> [String; 6] {
@@ -127,7 +127,7 @@ struct Revoke {
 }
 
 impl Revoke {
-    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<Answer> {
+    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<ExitStatus> {
         let revoked = token::revoke(pool, &self.id).await?;
         let id = &self.id;
         context.output.answer(&revoked, |revoked| match revoked {

@@ -4,8 +4,7 @@
 //! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes by a
 //! `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which queue is out.
 //! The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`. `keeper` stores what nobody
-//! could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator,
-//! [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
+//! could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`].
 
 mod announcer;
 pub mod batching;
@@ -24,9 +23,7 @@ pub mod metrics;
 mod outgoing;
 mod queue_consumer;
 pub mod queue_states;
-pub mod rehearsal;
 pub mod relay;
-pub mod replay;
 mod supervise;
 pub mod sweep;
 pub mod telling;

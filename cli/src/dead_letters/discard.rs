@@ -9,10 +9,10 @@ use loyalty_store::letters::{self, Erased, LetterId, LetterState};
 use loyalty_store::pool::Use;
 use serde::Serialize;
 
-use super::chosen::Chosen;
+use super::selection::Selection;
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::{Answer, Usage};
+use crate::confirmation::Confirmation;
+use crate::exit::{ExitStatus, Usage};
 
 /// Decide that letters will not be sent again
 ///
@@ -25,12 +25,12 @@ Example:
   loyalty dead-letters discard --erase --member ann --state any --note 'ann left'")]
 pub(super) struct Discard {
     #[command(flatten)]
-    chosen: Chosen,
+    selection: Selection,
     /// Erase what the sender wrote: body, edited body, headers and routing key
     #[arg(long)]
     erase: bool,
     #[command(flatten)]
-    consent: Consent,
+    confirmation: Confirmation,
 }
 
 /// What was done.
@@ -46,12 +46,12 @@ struct Told {
 }
 
 impl Discard {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        if !self.consent.has_note() {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
+        if !self.confirmation.has_note() {
             return Err(Usage("say why, with --note: somebody will ask".to_owned()).into());
         }
         let pool = context.pool(Use::Keys, 1).await?;
-        let choice = self.chosen.find(&pool, &[LetterState::Open]).await?;
+        let choice = self.selection.find(&pool, &[LetterState::Open]).await?;
         let found = letters::replayable(&pool, &choice.ids).await?;
         let missing =
             choice.ids.iter().copied().filter(|id| !found.iter().any(|it| it.dead_letter_id == *id)).collect();
@@ -61,8 +61,8 @@ impl Discard {
         }
         let mut told = Told { discarded: Vec::new(), erased: Vec::new(), left: Vec::new(), missing };
         if !reasons.is_empty() {
-            let Some(permission) = self.consent.ask(&plan(&reasons, choice.more, self.erase))? else {
-                return Ok(Answer::No);
+            let Some(permission) = self.confirmation.ask(&plan(&reasons, choice.more, self.erase))? else {
+                return Ok(ExitStatus::Failure);
             };
             if self.erase {
                 Erased { discarded: told.discarded, erased: told.erased } =

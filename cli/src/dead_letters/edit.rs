@@ -9,18 +9,18 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use loyalty_common::command::BODY_MAX_BYTES;
+use loyalty_operator::dry_run::{Prediction, rehearse};
 use loyalty_store::letters::{self, EditError, EditedBody, LetterId, Opened};
 use loyalty_store::pool::Use;
-use loyalty_worker::rehearsal::{Prediction, rehearse};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::body::{pretty, readable};
 use super::plan::words;
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::{Answer, Usage};
+use crate::confirmation::Confirmation;
+use crate::exit::{ExitStatus, Usage};
 use crate::output;
+use loyalty_operator::dead_letters::body::{pretty, readable};
 
 /// Write another body for a letter, to be sent by `replay`
 ///
@@ -39,7 +39,7 @@ pub(super) struct Edit {
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     #[command(flatten)]
-    consent: Consent,
+    confirmation: Confirmation,
 }
 
 /// What was done.
@@ -55,13 +55,13 @@ struct Told {
 }
 
 impl Edit {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 2).await?;
         let id = self.id;
         let no = |problem: String| {
             let told = Told { dead_letter_id: id, edited: false, problem: Some(problem), replay: None };
             context.output.answer(&told, |told| told.problem.clone().unwrap_or_default())?;
-            anyhow::Ok(Answer::No)
+            anyhow::Ok(ExitStatus::Failure)
         };
         let Some(opened) = letters::open(&pool, id).await? else {
             return no(format!("There is no dead letter {id}"));
@@ -78,9 +78,9 @@ impl Edit {
             Err(error) => return no(format!("Still broken, and not taken: {error}{}", written.kept())),
         };
         let plan = format!("dead letter {id} is to be sent as\n{}", readable(edited.as_bytes(), false));
-        let Some(permission) = self.consent.ask(&plan)? else {
+        let Some(permission) = self.confirmation.ask(&plan)? else {
             output::note(&written.kept())?;
-            return Ok(Answer::No);
+            return Ok(ExitStatus::Failure);
         };
         match letters::edit(&pool, id, &edited, &permission).await {
             Ok(()) => {}
@@ -97,7 +97,7 @@ impl Edit {
             let replay = told.replay.as_ref().map(words).unwrap_or_default();
             format!("dead letter {id} is edited; a replay now: {replay}")
         })?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 

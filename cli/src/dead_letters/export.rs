@@ -11,11 +11,11 @@ use loyalty_store::pool::Use;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::Encoded;
 use super::filter::FilterArgs;
 use crate::Context;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output;
+use loyalty_operator::dead_letters::body::Encoded;
 
 /// Letters in memory at a time. One may be as large as the broker takes messages (16 MiB by default).
 const PAGE: u32 = 20;
@@ -47,12 +47,12 @@ struct Line {
 }
 
 impl Export {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let filter = self.filter.letters(&[LetterState::Open, LetterState::Replaying])?;
         let pool = context.pool(Use::Queries, 1).await?;
         if self.file.as_os_str() == "-" {
             write_all(&pool, &filter, &mut BufWriter::new(output::json_lines())).await?;
-            return Ok(Answer::Yes);
+            return Ok(ExitStatus::Success);
         }
         let mut file = BufWriter::new(create(&self.file)?);
         let letters = write_all(&pool, &filter, &mut file).await?;
@@ -62,7 +62,7 @@ impl Export {
             0 => format!("No dead letters match; {} is empty", self.file.display()),
             _ => format!("{letters} dead letters written to {}", self.file.display()),
         })?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 

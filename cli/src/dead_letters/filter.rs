@@ -7,7 +7,7 @@ use loyalty_store::letters::{Filter, LetterState};
 use loyalty_store::parked;
 
 use crate::exit::Usage;
-use crate::when::when;
+use crate::time_arg::time_arg;
 
 /// Which letters.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,10 +23,10 @@ pub(super) struct FilterArgs {
     #[arg(long)]
     member: Option<MemberId>,
     /// Set aside at this time or later: a day, a time, or how long ago (2h, 3d)
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     since: Option<Timestamp>,
     /// Set aside before this time
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     until: Option<Timestamp>,
     /// What was made of them: open, replaying, replayed, discarded, or any
     #[arg(long, value_name = "STATE", value_delimiter = ',')]

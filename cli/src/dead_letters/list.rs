@@ -8,9 +8,9 @@ use loyalty_store::{Pool, StoreError};
 
 use super::filter::FilterArgs;
 use crate::Context;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output::{Column, grouped, table};
-use crate::paging::{left, pages};
+use loyalty_operator::paging::{left, pages};
 
 /// What needs somebody: nothing was done about it, or it is being done.
 const PRESENT: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
@@ -40,7 +40,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let parked = self.filter.parked()?;
         let pool = context.pool(Use::Queries, 1).await?;
         if let Some(filter) = parked {
@@ -54,7 +54,7 @@ impl List {
             let letters = self.letters(&pool, &filter).await?;
             context.output.answer(&letters, |letters| self.listed(letters))?;
         }
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 
     async fn letters(&self, pool: &Pool, filter: &Filter) -> Result<Vec<Letter>, StoreError> {
@@ -97,14 +97,14 @@ impl List {
         text
     }
 
-    async fn parked(&self, filter: &parked::Filter, pool: &Pool, context: &Context) -> anyhow::Result<Answer> {
+    async fn parked(&self, filter: &parked::Filter, pool: &Pool, context: &Context) -> anyhow::Result<ExitStatus> {
         if self.by.is_some() {
             return Err(Usage("--by counts letters, not what is parked".to_owned()).into());
         }
         let after = self.after.map_or(0, LetterId::get);
         let parked = parked::list(pool, filter, after, self.limit.min(PAGE_MAX)).await?;
         context.output.answer(&parked, |parked| waiting(parked))?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 

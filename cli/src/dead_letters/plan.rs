@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use loyalty_operator::dry_run::Prediction;
 use loyalty_store::letters::{LetterId, Replayable};
-use loyalty_worker::rehearsal::Prediction;
 use serde::Serialize;
 
 use crate::output::{Column, grouped, table};

@@ -8,20 +8,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
 use loyalty_common::amqp;
 use loyalty_common::publisher::{Limits, Publisher};
+use loyalty_operator::dry_run::{Prediction, rehearse};
+use loyalty_operator::replay::{Canary, Ended, Pace, Progress, Replayer, Report};
 use loyalty_store::Pool;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters::{self, LetterId, LetterState, Replayable};
 use loyalty_store::permission::Permission;
 use loyalty_store::pool::Use;
-use loyalty_worker::rehearsal::{Prediction, rehearse};
-use loyalty_worker::replay::{Canary, Ended, Pace, Progress, Replayer, Report};
 
-use super::chosen::{Choice, Chosen};
 use super::plan::{Foreseen, each, summary};
 use super::report::Told;
+use super::selection::{Choice, Selection};
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::Answer;
+use crate::confirmation::Confirmation;
+use crate::exit::ExitStatus;
 use crate::service::stop_on_signal;
 
 /// Send letters again, in the order of their arrival
@@ -41,7 +41,7 @@ Examples:
   loyalty dead-letters replay --all --canary 20 --stop-at 5% --rate 50/s --note 'disk was full'")]
 pub(super) struct Replay {
     #[command(flatten)]
-    chosen: Chosen,
+    selection: Selection,
     /// Only say what would become of each; changes nothing
     #[arg(long)]
     dry_run: bool,
@@ -58,16 +58,16 @@ pub(super) struct Replay {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = patience)]
     wait: Duration,
     #[command(flatten)]
-    consent: Consent,
+    confirmation: Confirmation,
 }
 
 /// Letters that nothing is decided about.
 const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
 
 impl Replay {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 2).await?;
-        let choice = self.chosen.find(&pool, &OPEN).await?;
+        let choice = self.selection.find(&pool, &OPEN).await?;
         let letters = letters::replayable(&pool, &choice.ids).await?;
         let foreseen = foresee(&pool, context, &letters).await?;
         let told = Told::new(&choice, &letters, foreseen);
@@ -78,15 +78,15 @@ impl Replay {
         let ids = told.worth_sending();
         if ids.is_empty() {
             context.output.answer(&told, Told::nothing_to_send)?;
-            return Ok(Answer::No);
+            return Ok(ExitStatus::Failure);
         }
         let pace = self.pace();
         let plan = plan(&choice, &letters, &told.foreseen);
         // Asked before anybody is bothered: with a broker that is away nothing is claimed.
         let amqp_url = context.settings.amqp()?;
         amqp::close(&amqp::connect(&amqp_url, "replay").await?).await;
-        let Some(permission) = self.consent.ask(&plan)? else {
-            return Ok(Answer::No);
+        let Some(permission) = self.confirmation.ask(&plan)? else {
+            return Ok(ExitStatus::Failure);
         };
         let replayer = Replayer { pool, publisher: Publisher::start(amqp_url, "replay", Limits::default()), pace };
         let report = send(&replayer, &ids, &permission).await?;
@@ -144,7 +144,7 @@ async fn send(replayer: &Replayer, ids: &[LetterId], permission: &Permission) ->
     Ok(report?)
 }
 
-fn conclude(told: Told, report: Report, context: &Context) -> anyhow::Result<Answer> {
+fn conclude(told: Told, report: Report, context: &Context) -> anyhow::Result<ExitStatus> {
     let ended = report.ended.clone();
     let told = told.with(report);
     context.output.answer(&told, Told::replayed)?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use loyalty_operator::replay::{Ended, Report};
 use loyalty_store::letters::{Concluded, Held, LetterId, LetterState, Replayable};
-use loyalty_worker::replay::{Ended, Report};
 use serde::Serialize;
 
-use super::chosen::Choice;
 use super::plan::{Foreseen, summary, words};
+use super::selection::Choice;
 
 /// Everything, for a program.
 #[derive(Debug, Serialize)]
@@ -213,8 +213,8 @@ fn ids(ids: &[LetterId]) -> String {
 mod tests {
     use super::*;
     use loyalty_common::RefusalCode;
+    use loyalty_operator::replay::Ended;
     use loyalty_store::dead_letter::Reason;
-    use loyalty_worker::replay::Ended;
 
     fn id(number: i64) -> LetterId {
         number.to_string().parse().expect("a number")

@@ -4,18 +4,18 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use loyalty_common::visible::Visible;
+use loyalty_operator::dry_run::{Prediction, rehearse};
 use loyalty_store::Pool;
 use loyalty_store::letters::{self, Event, Letter, LetterId, LetterState, Opened};
 use loyalty_store::pool::Use;
-use loyalty_worker::rehearsal::{Prediction, rehearse};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::{Encoded, readable};
-use super::masking;
 use super::plan::words;
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
+use loyalty_operator::dead_letters::body::{Encoded, readable};
+use loyalty_operator::dead_letters::masking;
 
 /// Show one letter with everything, and what a replay of it would do now
 ///
@@ -47,16 +47,16 @@ struct Shown {
 }
 
 impl Show {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 2).await?;
         let Some(opened) = letters::open(&pool, self.id).await? else {
             context.output.answer(&None::<()>, |_| format!("There is no dead letter {}", self.id))?;
-            return Ok(Answer::No);
+            return Ok(ExitStatus::Failure);
         };
         let prediction = foresee(&pool, &opened.letter, context).await?;
         let text = self.text(&opened, prediction.as_ref());
         context.output.answer(&self.shown(opened, prediction), |_| text)?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 
     fn shown(&self, opened: Opened, prediction: Option<Prediction>) -> Shown {

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{CHUNKS_WAITING_MAX, Fates, Follower};
 use super::problems::Problems;
 use super::reader::{Chunk, Item, Reader};
+use super::receipt_tracker::{CHUNKS_WAITING_MAX, Fates, ReceiptTracker};
 use super::sending::{Asked, Known, Sender, Sent};
 use super::summary::Summary;
 use crate::Context;
@@ -144,7 +144,7 @@ impl Following {
     fn start(pool: Pool, since: Timestamp, problems: Arc<Mutex<Problems>>) -> Self {
         let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (told, fates) = watch::channel(Fates::default());
-        Self { chunks, fates, task: tokio::spawn(Follower::new(pool, since, told, problems).run(receiver)) }
+        Self { chunks, fates, task: tokio::spawn(ReceiptTracker::new(pool, since, told, problems).run(receiver)) }
     }
 
     /// Waits for the rest of the fates, or until somebody presses Ctrl-C.

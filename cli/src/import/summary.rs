@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::follow::Fates;
 use super::reader::Chunk;
+use super::receipt_tracker::Fates;
 use super::sending::{Asked, Sent};
 use crate::output::{Column, grouped, table};
 

@@ -7,9 +7,9 @@ use loyalty_store::{Pool, StoreError};
 
 use super::filter::{FilterArgs, email_id};
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::{Column, grouped, table};
-use crate::paging::{left, pages};
+use loyalty_operator::paging::{left, pages};
 
 /// List mails, the oldest first, or count them
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Queries, 1).await?;
         let filter = self.filter.mails(&[]);
         if let Some(by) = self.by {
@@ -43,7 +43,7 @@ impl List {
             let mails = self.mails(&pool, &filter).await?;
             context.output.answer(&mails, |mails| self.listed(mails))?;
         }
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 
     async fn mails(&self, pool: &Pool, filter: &Filter) -> Result<Vec<ListedMail>, StoreError> {

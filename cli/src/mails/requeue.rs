@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::filter::{FilterArgs, email_id};
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::{Answer, Usage};
+use crate::confirmation::Confirmation;
+use crate::exit::{ExitStatus, Usage};
 use crate::output::many;
 
 /// The most mails of one command, all of them in one transaction.
@@ -27,7 +27,7 @@ const MAILS_MAX: u32 = 10_000;
 #[command(after_help = "Example:\n  loyalty mails retry --state dead --since 12h --note 'the mail server is back'")]
 pub(super) struct Retry {
     #[command(flatten)]
-    chosen: Chosen,
+    selection: Selection,
 }
 
 /// Send mails again of which nobody knows whether they went
@@ -38,12 +38,12 @@ pub(super) struct Retry {
 #[command(after_help = "Example:\n  loyalty mails resend-unknown --all --note 'the mail server had lost its queue'")]
 pub(super) struct ResendUnknown {
     #[command(flatten)]
-    chosen: Chosen,
+    selection: Selection,
 }
 
 /// Which mails, and leave to do it.
 #[derive(Debug, clap::Args)]
-struct Chosen {
+struct Selection {
     /// The ids of the mails
     #[arg(value_name = "ID", value_parser = email_id)]
     ids: Vec<EmailId>,
@@ -57,19 +57,19 @@ struct Chosen {
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
-    consent: Consent,
+    confirmation: Confirmation,
 }
 
 impl Retry {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         // A queued mail needs it only when its queue was lost: then it is named, or its state is.
-        self.chosen.run(Requeue::Retry, &[EmailState::Dead, EmailState::Retrying], context).await
+        self.selection.run(Requeue::Retry, &[EmailState::Dead, EmailState::Retrying], context).await
     }
 }
 
 impl ResendUnknown {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        self.chosen.run(Requeue::ResendUnknown, &[EmailState::Unknown], context).await
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
+        self.selection.run(Requeue::ResendUnknown, &[EmailState::Unknown], context).await
     }
 }
 
@@ -89,8 +89,8 @@ struct Left {
     state: EmailState,
 }
 
-impl Chosen {
-    async fn run(self, what: Requeue, usual: &[EmailState], context: &Context) -> anyhow::Result<Answer> {
+impl Selection {
+    async fn run(self, what: Requeue, usual: &[EmailState], context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Queries, 1).await?;
         let ids = self.find(&pool, usual).await?;
         let states = mails::states(&pool, &ids).await?;
@@ -103,8 +103,8 @@ impl Chosen {
             requeued.missing = ids.iter().copied().filter(|id| !states.contains_key(id)).collect();
             requeued.left = ids.iter().filter_map(|id| Some((*id, *states.get(id)?))).collect();
         } else {
-            let Some(permission) = self.consent.ask(&plan(&counts, what))? else {
-                return Ok(Answer::No);
+            let Some(permission) = self.confirmation.ask(&plan(&counts, what))? else {
+                return Ok(ExitStatus::Failure);
             };
             requeued = mails::requeue(&pool, &ids, &states, what, &permission).await?;
         }

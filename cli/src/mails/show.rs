@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::filter::email_id;
 use crate::Context;
 use crate::dead_letters::line;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::grouped;
 
 /// Show one mail: whose it is, where it stands, what the mail server said, and who did what to it
@@ -41,7 +41,7 @@ struct Shown {
 }
 
 impl Show {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 1).await?;
         let shown = mails::open(&pool, self.id).await?.map(|opened| self.shown(opened));
         context.output.answer(&shown, |shown| match shown {

@@ -12,13 +12,13 @@ use crate::exit::Usage;
 
 /// The flag that opens a door.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub(crate) struct Open {
+pub(crate) struct AuthFlags {
     /// Listen beyond this machine without tokens: whoever reaches it may publish and read
     #[arg(long, env = "LOYALTY_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
     open: bool,
 }
 
-impl Open {
+impl AuthFlags {
     /// Whether the address is for this machine only, or somebody said that it does not matter.
     pub(crate) fn allows(self, address: SocketAddr) -> bool {
         self.open || address.ip().to_canonical().is_loopback()
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn only_this_machine_is_served_without_being_asked() {
         let check = |address: &str, expected: [bool; 2]| {
-            let allowed = [false, true].map(|open| Open { open }.allows(address.parse().expect("an address")));
+            let allowed = [false, true].map(|open| AuthFlags { open }.allows(address.parse().expect("an address")));
             assert_eq!(allowed, expected, "{address}");
         };
         for own in ["127.0.0.1:5000", "127.8.8.8:5000", "[::1]:5000", "[::ffff:127.0.0.1]:5000"] {

@@ -18,14 +18,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod pace;
+pub(crate) mod replay_message;
 mod report;
-pub(crate) mod sendable;
 mod waiting;
 
 pub use pace::{Canary, Pace};
 pub use report::{Ended, Progress, Report};
 
-use sendable::{Sendable, message};
+use replay_message::{ReplayMessage, message};
 use waiting::Asked;
 
 /// Sends dead letters again.
@@ -91,21 +91,21 @@ struct Run<'a> {
 /// A letter and what there is to send.
 struct Item {
     id: LetterId,
-    sendable: Sendable,
+    content: ReplayMessage,
 }
 
 impl Item {
     fn member(&self) -> Option<&MemberId> {
-        match &self.sendable {
-            Sendable::Command(command) => Some(&command.member_id),
-            Sendable::Mail(_) | Sendable::Broken(_) => None,
+        match &self.content {
+            ReplayMessage::Command(command) => Some(&command.member_id),
+            ReplayMessage::Mail(_) | ReplayMessage::Broken(_) => None,
         }
     }
 }
 
 impl<'a> Run<'a> {
     fn new(replayer: &'a Replayer, claimed: Claimed, told: &'a mut (dyn FnMut(Progress) + Send)) -> Self {
-        let item = |letter: &Replayable| Item { id: letter.dead_letter_id, sendable: Sendable::of(letter) };
+        let item = |letter: &Replayable| Item { id: letter.dead_letter_id, content: ReplayMessage::of(letter) };
         let waiting: VecDeque<Item> = claimed.letters.iter().map(item).collect();
         let report = Report {
             concluded: Vec::new(),
@@ -183,11 +183,11 @@ impl<'a> Run<'a> {
     /// Sends a wave.
     async fn send_wave(&mut self, wave: Vec<Item>) -> Result<Result<(), PublishError>, StoreError> {
         let (mut commands, mut requests) = (Vec::new(), Vec::new());
-        for Item { id, sendable } in wave {
-            match sendable {
-                Sendable::Command(command) => commands.push((id, command)),
-                Sendable::Mail(email_id) => requests.push((id, email_id)),
-                Sendable::Broken(unusable) => self.release(&[id], &unusable.error).await?,
+        for Item { id, content } in wave {
+            match content {
+                ReplayMessage::Command(command) => commands.push((id, command)),
+                ReplayMessage::Mail(email_id) => requests.push((id, email_id)),
+                ReplayMessage::Broken(unusable) => self.release(&[id], &unusable.error).await?,
             }
         }
         self.send_mails(&requests).await?;
@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
 
     /// Waits again, to be released.
     fn not_sent(&mut self, id: LetterId, command: Command) {
-        self.waiting.push_back(Item { id, sendable: Sendable::Command(command) });
+        self.waiting.push_back(Item { id, content: ReplayMessage::Command(command) });
     }
 
     fn sent(&mut self, id: LetterId, command: Command) {

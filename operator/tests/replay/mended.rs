@@ -4,10 +4,10 @@ use lapin::BasicProperties;
 use loyalty_common::{Action, Partition};
 use loyalty_local::Behaviour;
 use loyalty_local::wait::eventually;
+use loyalty_operator::dry_run::Prediction;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters::{self, Concluded, EditedBody, Filter};
 use loyalty_store::mails::{self, Requeue};
-use loyalty_worker::rehearsal::Prediction;
 
 use crate::world::{CURSED, World, command, earn, ends, enroll, operator};
 

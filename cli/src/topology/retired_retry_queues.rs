@@ -16,7 +16,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::management::Management;
-use super::shown::Queue;
+use super::management_model::Queue;
 use crate::exit::Usage;
 
 /// Between the two counts. The leader of a quorum queue counts what it holds every five seconds, expired messages that

@@ -10,7 +10,7 @@ use loyalty_store::letters::{self, LetterId, Pending, ReplayResult};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::sendable::Sendable;
+use super::replay_message::ReplayMessage;
 use super::{RENEW, Run};
 
 /// The first wait between two looks at the database: a worker's batch takes about this long.
@@ -85,9 +85,9 @@ impl Run<'_> {
 
     /// The last enrolment of each member among the letters that are not sent or have no answer yet.
     fn enrolments_to_come(&self) -> HashMap<MemberId, LetterId> {
-        let waiting = self.waiting.iter().filter_map(|item| match &item.sendable {
-            Sendable::Command(command) => Some((item.id, command)),
-            Sendable::Mail(_) | Sendable::Broken(_) => None,
+        let waiting = self.waiting.iter().filter_map(|item| match &item.content {
+            ReplayMessage::Command(command) => Some((item.id, command)),
+            ReplayMessage::Mail(_) | ReplayMessage::Broken(_) => None,
         });
         let all = self.unanswered.iter().map(|(id, command)| (*id, command)).chain(waiting);
         all.filter(|(_, command)| command.command_type() == CommandType::Enroll)

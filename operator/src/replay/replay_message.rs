@@ -7,11 +7,11 @@ use loyalty_store::dead_letter::Reason;
 use loyalty_store::email::EmailId;
 use loyalty_store::letters::{LetterId, Replayable, Subject};
 
-use crate::message::Unusable;
+use loyalty_worker::message::Unusable;
 
 /// What there is to send.
 #[derive(Debug)]
-pub(crate) enum Sendable {
+pub(crate) enum ReplayMessage {
     /// A command, to the partition of its member and under its own id: a letter that came astray mends itself.
     Command(Command),
     /// A mail, to be queued anew.
@@ -20,7 +20,7 @@ pub(crate) enum Sendable {
     Broken(Unusable),
 }
 
-impl Sendable {
+impl ReplayMessage {
     pub(crate) fn of(letter: &Replayable) -> Self {
         match letter.subject {
             Subject::Mail(Some(email_id)) => Self::Mail(email_id),

@@ -13,16 +13,16 @@ const SHOWN_MAX_BYTES: usize = 16 * 1024;
 
 /// A body for a program.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Encoded {
+pub struct Encoded {
     /// The text, or the bytes in Base64.
-    pub(super) body: String,
+    pub body: String,
     /// Which of the two.
-    pub(super) encoding: &'static str,
+    pub encoding: &'static str,
 }
 
 impl Encoded {
     /// Byte for byte.
-    pub(super) fn exact(body: &[u8]) -> Self {
+    pub fn exact(body: &[u8]) -> Self {
         match std::str::from_utf8(body) {
             Ok(text) => Self { body: text.to_owned(), encoding: "utf-8" },
             Err(_) => Self { body: STANDARD.encode(body), encoding: "base64" },
@@ -30,7 +30,7 @@ impl Encoded {
     }
 
     /// With what is personal hidden. What is no text is shown as far as it is one.
-    pub(super) fn masked(body: &[u8]) -> Self {
+    pub fn masked(body: &[u8]) -> Self {
         let encoding = if std::str::from_utf8(body).is_ok() { "utf-8" } else { "lossy" };
         Self { body: visible::lines(&masking::body(&plain(body))).into_owned(), encoding }
     }
@@ -38,7 +38,7 @@ impl Encoded {
 
 /// A body for a person: JSON with a field a line, anything else as it is. Its own breaks of lines are marked and what
 /// follows them is set in, so that no body can pose as what is printed around it.
-pub(super) fn readable(body: &[u8], reveal: bool) -> String {
+pub fn readable(body: &[u8], reveal: bool) -> String {
     if body.is_empty() {
         return "(empty)".to_owned();
     }
@@ -59,7 +59,7 @@ fn plain(body: &[u8]) -> String {
 
 /// JSON with a field a line, if it is JSON. Only the space between the tokens changes: a field that stands twice, or a
 /// number of a hundred digits, is what an operator looks for.
-pub(super) fn pretty(json: &str) -> Option<String> {
+pub fn pretty(json: &str) -> Option<String> {
     serde_json::from_str::<serde::de::IgnoredAny>(json).ok()?;
     let (mut text, mut depth, mut quoted, mut escaped) = (String::new(), 0_usize, false, false);
     for c in json.chars() {

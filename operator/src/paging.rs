@@ -4,7 +4,7 @@ use loyalty_store::read::PAGE_MAX;
 
 /// Reads pages until the limit is reached or nothing is left. `page` gets the last item before it and how many it may
 /// have.
-pub(crate) async fn pages<T, E>(
+pub async fn pages<T, E>(
     limit: u32,
     mut page: impl AsyncFnMut(Option<&T>, u32) -> Result<Vec<T>, E>,
 ) -> Result<Vec<T>, E> {
@@ -22,6 +22,6 @@ pub(crate) async fn pages<T, E>(
 }
 
 /// How many more there may be after so many.
-pub(crate) fn left(limit: u32, have: usize) -> u32 {
+pub fn left(limit: u32, have: usize) -> u32 {
     limit.saturating_sub(u32::try_from(have).unwrap_or(u32::MAX))
 }

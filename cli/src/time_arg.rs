@@ -11,7 +11,7 @@ const DATE_BYTES: usize = 10;
 const AGO_MAX: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// Reads `2026-11-22` (its midnight in UTC), `2026-11-22T10:00:00Z`, or `90m`, `2h`, `3d` before now.
-pub(crate) fn when(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn time_arg(text: &str) -> Result<Timestamp, String> {
     at(text, Timestamp::now())
         .ok_or_else(|| "must be a day (2026-11-22), a time (2026-11-22T10:00:00Z) or how long ago (90m, 2h, 3d)".into())
 }

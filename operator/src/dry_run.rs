@@ -19,11 +19,12 @@ use loyalty_store::rows::{Key, LedgerRow};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
-use crate::fold::{Fate, Verdict, fold};
-use crate::ledger::Programme;
-use crate::message::{Content, Message, Unusable, enrolling, keys};
-use crate::replay::sendable::{Sendable, message};
-use crate::telling::Events;
+use loyalty_worker::Events;
+use loyalty_worker::Programme;
+use loyalty_worker::fold::{Fate, Verdict, fold};
+use loyalty_worker::message::{Content, Message, Unusable, enrolling, keys};
+
+use crate::replay::replay_message::{ReplayMessage, message};
 
 /// What a replay of one letter would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,13 +89,13 @@ pub async fn rehearse(
     let mut members: BTreeMap<MemberId, Vec<Part>> = BTreeMap::new();
     let mut requests = Vec::new();
     for (place, letter) in letters.iter().enumerate() {
-        match Sendable::of(letter) {
-            Sendable::Command(command) => {
+        match ReplayMessage::of(letter) {
+            ReplayMessage::Command(command) => {
                 let part = Part { place, message: received(letter.dead_letter_id, &command) };
                 members.entry(command.member_id).or_default().push(part);
             }
-            Sendable::Mail(email_id) => requests.push((place, email_id)),
-            Sendable::Broken(unusable) => drop(predictions.insert(place, broken(unusable))),
+            ReplayMessage::Mail(email_id) => requests.push((place, email_id)),
+            ReplayMessage::Broken(unusable) => drop(predictions.insert(place, broken(unusable))),
         }
     }
     predictions.extend(rehearse_mails(pool, &requests).await?);

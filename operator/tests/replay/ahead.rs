@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use loyalty_common::{Command, Partition};
 use loyalty_local::wait::eventually;
+use loyalty_operator::dry_run::Prediction;
 use loyalty_store::clock::Clock;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters;
 use loyalty_store::letters::{Concluded, EditedBody};
 use loyalty_worker::Metrics;
-use loyalty_worker::rehearsal::Prediction;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 

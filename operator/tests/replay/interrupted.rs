@@ -8,8 +8,8 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Command, RefusalCode};
 use loyalty_local::Proxy;
 use loyalty_local::wait::eventually;
+use loyalty_operator::replay::{Canary, Ended, Pace};
 use loyalty_store::letters::{Concluded, LetterState, settle_abandoned};
-use loyalty_worker::replay::{Canary, Ended, Pace};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{AT_ONCE, World, earn, ends, enroll, letter, operator, replay, spend};
@@ -67,7 +67,7 @@ async fn a_replay_that_is_stopped_leaves_the_rest_open_and_is_repeated_without_h
     let ids = world.open().await;
     let worker = world.worker().await;
     let stop = CancellationToken::new();
-    let mut told = |progress: loyalty_worker::replay::Progress| {
+    let mut told = |progress: loyalty_operator::replay::Progress| {
         if progress.sent >= 10 {
             stop.cancel();
         }

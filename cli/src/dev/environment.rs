@@ -20,7 +20,7 @@ use crate::topology;
 const NAME: &str = "loyalty";
 
 /// Servers that are up, with tables and queues.
-pub(super) struct House {
+pub(super) struct Environment {
     pub(super) amqp: SecretUrl,
     /// RabbitMQ's management API, if it is known.
     pub(super) management: Option<HttpUrl>,
@@ -36,10 +36,10 @@ pub(super) struct House {
     mailbox: Option<Mailbox>,
 }
 
-impl House {
+impl Environment {
     pub(super) async fn open(settings: &Settings, config: &Config) -> anyhow::Result<Self> {
         let data = settings.data();
-        let mut house = match (settings.given_amqp()?, settings.given_database()?) {
+        let mut environment = match (settings.given_amqp()?, settings.given_database()?) {
             (None, None) => Self::private(data).await?,
             (Some(amqp), Some(database)) => Self::given(amqp, settings.given_management()?, database),
             (Some(_), None) | (None, Some(_)) => {
@@ -47,11 +47,11 @@ impl House {
                 return Err(Usage(problem.to_owned()).into());
             }
         };
-        let pool = Pool::new(&house.database, Use::Queries, 1)?;
+        let pool = Pool::new(&environment.database, Use::Queries, 1)?;
         migrate::migrate(&pool).await?;
-        topology::declare(&house.amqp, &config.topology()).await?;
-        house.take_mails(data, settings, config).await?;
-        Ok(house)
+        topology::declare(&environment.amqp, &config.topology()).await?;
+        environment.take_mails(data, settings, config).await?;
+        Ok(environment)
     }
 
     async fn private(data: &Path) -> anyhow::Result<Self> {
@@ -60,13 +60,13 @@ impl House {
         servers.rabbitmq.create_vhost(NAME).await?;
         let (amqp, database) = (servers.rabbitmq.url(NAME), servers.postgres.url(NAME));
         let management = Some(SecretUrl::known(servers.rabbitmq.management_login_url()));
-        let mut house = Self::given(SecretUrl::known(amqp), management, SecretUrl::known(database));
+        let mut environment = Self::given(SecretUrl::known(amqp), management, SecretUrl::known(database));
         let management = format!("{} (user {})", servers.rabbitmq.management_url(), servers.rabbitmq.user());
-        house.places.push(("management", management));
-        house.logs = data.join("log");
-        house.places.push(("logs", house.logs.display().to_string()));
-        house.servers = Some(servers);
-        Ok(house)
+        environment.places.push(("management", management));
+        environment.logs = data.join("log");
+        environment.places.push(("logs", environment.logs.display().to_string()));
+        environment.servers = Some(servers);
+        Ok(environment)
     }
 
     fn given(amqp: SecretUrl, management: Option<HttpUrl>, database: DatabaseUrl) -> Self {

@@ -38,7 +38,7 @@ const STALLED: Duration = Duration::from_secs(10);
 
 /// Follows what an import publishes.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(super) struct ReceiptTracker {
     pool: Pool,
     /// When the import began, by the database's clock.
     since: Timestamp,
@@ -56,7 +56,7 @@ pub(super) struct Fates {
     pub(super) dead: u64,
 }
 
-impl Follower {
+impl ReceiptTracker {
     pub(super) const fn new(
         pool: Pool,
         since: Timestamp,

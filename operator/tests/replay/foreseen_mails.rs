@@ -2,9 +2,9 @@
 
 use loyalty_common::{Action, topology};
 use loyalty_local::wait::eventually;
+use loyalty_operator::dry_run::Prediction;
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::letters::Concluded;
-use loyalty_worker::rehearsal::Prediction;
 use uuid::Uuid;
 
 use crate::world::{World, command, earn, letter};

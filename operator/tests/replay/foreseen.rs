@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use loyalty_common::command::BODY_MAX_BYTES;
 use loyalty_common::{Action, Change, Command, CommandId, CommandType, ContactUpdate, Points};
+use loyalty_operator::dry_run::Prediction;
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, EditedBody};
-use loyalty_worker::rehearsal::Prediction;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;

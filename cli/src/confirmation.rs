@@ -14,7 +14,7 @@ use crate::output;
 
 /// The flags of every command that changes something by an operator's hand.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Consent {
+pub(crate) struct Confirmation {
     /// Do it without asking
     #[arg(long)]
     yes: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Consent {
     actor: Option<Text>,
 }
 
-impl Consent {
+impl Confirmation {
     /// Shows what will be done, and asks. None: the answer was no.
     pub(crate) fn ask(self, plan: &str) -> anyhow::Result<Option<Permission>> {
         output::note(&format!("{}\n", plan.trim_end()))?;

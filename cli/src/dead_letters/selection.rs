@@ -12,7 +12,7 @@ pub(super) const LETTERS_MAX: u32 = 10_000;
 
 /// The flags that choose.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Chosen {
+pub(super) struct Selection {
     /// The numbers of the letters
     #[arg(value_name = "ID")]
     ids: Vec<LetterId>,
@@ -35,7 +35,7 @@ pub(super) struct Choice {
     pub(super) more: bool,
 }
 
-impl Chosen {
+impl Selection {
     /// Finds them. `usual` are the states that are meant when nothing is said of them.
     pub(super) async fn find(&self, pool: &Pool, usual: &[LetterState]) -> anyhow::Result<Choice> {
         if !self.ids.is_empty() {
