@@ -100,8 +100,9 @@ pub(crate) struct Import {
     /// Wait until every command has a fate: applied, refused, parked or dead
     #[arg(long)]
     wait: bool,
-    /// Read and check everything, publish nothing. Says too what is known already, if the database can be asked
-    #[arg(long, conflicts_with = "wait")]
+    /// Read and check everything, publish nothing. Says how many commands it would publish, and what is known already,
+    /// if the database can be asked
+    #[arg(long)]
     dry_run: bool,
     /// Also write every row that is told of to this file: as CSV with its line and the problem before its own columns
     #[arg(long, value_name = "FILE")]
@@ -140,6 +141,9 @@ impl Import {
         let mut run = Run::new(problems, size, stop_on_signal()?);
         let wanted = |now| Wanted { name: &name, enrol: self.enroll, sources, now, addresses };
         let finished = if self.dry_run {
+            if self.wait {
+                output::note("--dry-run publishes nothing, so that there is nothing to --wait for.\n")?;
+            }
             let known = known_if_there(context).await?;
             let now = known.as_ref().map_or_else(Timestamp::now, |(_, clock)| *clock);
             run.read_only(Reader::new(rows, wanted(now)), known.map(|(known, _)| known)).await

@@ -76,7 +76,7 @@ impl ReceiptTracker {
                 if waiting.len() < before {
                     moved_at = Instant::now();
                 } else if moved_at.elapsed() > STALLED {
-                    warn!(waiting = waiting.len(), "Nothing was applied for 10 seconds; does a worker run?");
+                    warn!(waiting = waiting.len(), "Nothing was applied for 10 seconds; is a worker running?");
                     moved_at = Instant::now();
                 }
                 if !waiting.is_empty() {

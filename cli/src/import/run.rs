@@ -46,9 +46,11 @@ impl Run {
             let mut chunk = chunk.context(UNREADABLE)?;
             self.count(&mut chunk);
             let mut sent = Sent::default();
-            if let Some(known) = &known {
-                known.fresh(&mut chunk, &mut sent).await?;
-            }
+            let would_publish = match &known {
+                Some(known) => known.fresh(&mut chunk, &mut sent).await?.len(),
+                None => chunk.items.len(),
+            };
+            self.summary.add_would_publish(would_publish);
             self.summary.add_sent(sent);
             self.told().add_all(chunk.remarks);
         }
