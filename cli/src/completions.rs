@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use crate::exit::ExitStatus;
 use crate::output;
 
-/// Print the completions of a shell
+/// Print shell completions
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example, for bash:\n  loyalty completions bash > ~/.local/share/bash-completion/completions/loyalty"

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::Context;
 use crate::exit::ExitStatus;
 
-/// Bring the database's tables up to this release
+/// Create or update the database's tables
 ///
 /// Runs what has not run yet, all in one transaction, and names it. Running it again changes nothing. Two at once wait
 /// for each other.

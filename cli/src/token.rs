@@ -1,4 +1,4 @@
-//! `loyalty token`: makes, lists and ends the tokens that the bridge asks for. A token is shown once, by the command
+//! `loyalty token`: creates, lists and revokes the tokens that the bridge asks for. A token is shown once, by the command
 //! that makes it, and nowhere else.
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,10 +15,10 @@ use crate::output::{self, Column, table};
 /// The longest life of a token that has an end. Whoever wants more wants no end.
 const EXPIRES_MAX: SignedDuration = SignedDuration::from_hours(24 * 3_660);
 
-/// Make, list and revoke the tokens that the bridge asks for
+/// Create, list and revoke the bridge's access tokens
 ///
 /// A request carries its token as `Authorization: Bearer loyalty_...`. From the first token on the bridge serves
-/// nobody without one, even when all have been revoked.
+/// no request without one, even when all have been revoked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tokens {
     #[command(subcommand)]
@@ -43,7 +43,7 @@ impl Tokens {
     }
 }
 
-/// Make a token and show it, this once
+/// Create a token and show it, this once
 ///
 /// Prints the token alone on standard output; only its hash is kept. None of the scopes includes another:
 ///   publish  sending commands
@@ -58,13 +58,13 @@ Example:
   curl -X POST http://localhost:5000/ann/add_points/50 -H \"Authorization: Bearer $TOKEN\""
 )]
 struct Create {
-    /// What it is good for: publish, read, operate; several with commas
+    /// Its scopes: publish, read, operate; several with commas
     #[arg(long, value_name = "SCOPE", value_delimiter = ',', required = true)]
     scope: Vec<Scope>,
-    /// For how long: 90d, 12h; for ever without
+    /// How long it is valid, such as 90d or 12h; without it, for ever
     #[arg(long, value_name = "TIME", value_parser = expires)]
     expires: Option<SignedDuration>,
-    /// Whose it is, for the list
+    /// Who holds it, for the list
     #[arg(long, value_name = "NAME")]
     name: Option<Text>,
 }
@@ -114,7 +114,7 @@ fn row(token: &Token) -> [String; 6] {
     [id, state, scopes(token), second(token.created_at), expires, name]
 }
 
-/// End a token at once, for good
+/// Revoke a token at once, for good
 ///
 /// Every bridge refuses it within 2 seconds; one that cannot reach the database, within 15 minutes. Exit code 1 if
 /// there is no such token.

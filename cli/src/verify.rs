@@ -9,7 +9,7 @@ use crate::Context;
 use crate::exit::ExitStatus;
 use crate::output::grouped;
 
-/// Check that every promise holds for what the database holds
+/// Check the database for broken promises, and list the rows that break one
 ///
 /// Balances against the ledger, places without a gap, rewards against what was earned, each reward's one mail, and
 /// whether triggers and keys are still in place. Reads one snapshot and changes nothing, so that it may run beside

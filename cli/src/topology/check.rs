@@ -16,7 +16,7 @@ use super::{broker, compare, known_bugs, policies, retired_retry_queues};
 pub(super) struct Checked {
     /// What is not as it should be.
     pub(super) differences: Vec<Difference>,
-    /// Queues of rungs that the ladder no longer names. Their mails come back; `topology` removes them.
+    /// Retry queues that the schedule no longer names. Their mails come back; `topology` removes them.
     abandoned: Vec<retired_retry_queues::Abandoned>,
     /// Nothing to mend on the broker's side, but to know.
     warnings: Vec<String>,

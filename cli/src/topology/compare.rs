@@ -101,7 +101,7 @@ fn missing_bindings(wanted: &Topology, shown: &Shown) -> Vec<Difference> {
         .collect()
 }
 
-/// A binding from or to something of ours that nobody wants. Those of abandoned rungs go with them.
+/// A binding from or to something of ours that nobody wants. Those of abandoned retry queues go with them.
 fn extra_binding(wanted: &Topology, binding: &Binding) -> Option<Difference> {
     let Binding { source, destination, routing_key, .. } = binding;
     let target = wanted.queues.iter().find(|queue| binding.is_to_queue(&queue.name));

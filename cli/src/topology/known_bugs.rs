@@ -1,44 +1,44 @@
-//! Versions of RabbitMQ with faults that concern what we use of it, from its release notes. The newest first.
+//! Versions of RabbitMQ with bugs that concern what we use of it, from its release notes. The newest first.
 
 /// Major, minor and patch.
 type Version = [u32; 3];
 
-/// A fault of the versions from `since` to before `mended`.
-struct Fault {
+/// A bug of the versions from `since` to before `fixed`.
+struct Bug {
     since: Version,
-    mended: Version,
+    fixed: Version,
     /// Whether it takes several nodes.
     of_clusters: bool,
     what: &'static str,
 }
 
-const FAULTS: [Fault; 8] = [
-    Fault {
+const KNOWN_BUGS: [Bug; 8] = [
+    Bug {
         since: [3, 10, 0],
-        mended: [4, 3, 3],
+        fixed: [4, 3, 3],
         of_clusters: true,
-        what: "after nodes came and went in short order, dead letters and mails on their rungs may stay where they \
+        what: "after nodes came and went in short order, dead letters and mails in retry queues may stay where they \
                are until a node restarts",
     },
-    Fault {
+    Bug {
         since: [3, 13, 0],
-        mended: [3, 13, 3],
+        fixed: [3, 13, 3],
         of_clusters: false,
         what: "the headers that say why and where a message died are wrong, and so is what a dead letter says of it",
     },
-    Fault { since: [3, 12, 0], mended: [3, 12, 5], of_clusters: false, what: REUSED_TAGS },
-    Fault { since: [3, 8, 0], mended: [3, 11, 23], of_clusters: false, what: REUSED_TAGS },
-    Fault { since: [3, 11, 0], mended: [3, 11, 12], of_clusters: false, what: DEAD_LETTERING },
-    Fault { since: [3, 10, 0], mended: [3, 10, 20], of_clusters: false, what: DEAD_LETTERING },
-    Fault {
+    Bug { since: [3, 12, 0], fixed: [3, 12, 5], of_clusters: false, what: REUSED_TAGS },
+    Bug { since: [3, 8, 0], fixed: [3, 11, 23], of_clusters: false, what: REUSED_TAGS },
+    Bug { since: [3, 11, 0], fixed: [3, 11, 12], of_clusters: false, what: DEAD_LETTERING },
+    Bug { since: [3, 10, 0], fixed: [3, 10, 20], of_clusters: false, what: DEAD_LETTERING },
+    Bug {
         since: [3, 10, 0],
-        mended: [3, 10, 5],
+        fixed: [3, 10, 5],
         of_clusters: false,
         what: "a queue may fail while it dead-letters a message",
     },
-    Fault {
+    Bug {
         since: [0, 0, 0],
-        mended: [3, 10, 0],
+        fixed: [3, 10, 0],
         of_clusters: false,
         what: "quorum queues know neither a message's time to live nor safe dead-lettering: the queues cannot be made",
     },
@@ -55,14 +55,14 @@ pub(super) fn warnings(version: &str, is_cluster: bool) -> Vec<String> {
     let Some(installed) = parse(version) else {
         return vec![format!("RabbitMQ says that its version is {version:?}, of which nothing is known")];
     };
-    let has = |fault: &&Fault| {
-        let is_reached = (fault.since..fault.mended).contains(&installed);
-        is_reached && (is_cluster || !fault.of_clusters)
+    let has = |bug: &&Bug| {
+        let is_reached = (bug.since..bug.fixed).contains(&installed);
+        is_reached && (is_cluster || !bug.of_clusters)
     };
-    let told = |Fault { mended: [major, minor, patch], what, .. }: &Fault| {
-        format!("RabbitMQ {version}: {what}; mended in {major}.{minor}.{patch}")
+    let told = |Bug { fixed: [major, minor, patch], what, .. }: &Bug| {
+        format!("RabbitMQ {version}: {what}; fixed in {major}.{minor}.{patch}")
     };
-    FAULTS.iter().filter(has).map(told).collect()
+    KNOWN_BUGS.iter().filter(has).map(told).collect()
 }
 
 /// The numbers before anything like `-rc.1` or `+2`.
@@ -77,10 +77,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_warned_of_while_its_faults_are_not_mended() {
-        let check = |version: &str, is_cluster: bool, faults: usize| {
+    fn a_version_is_warned_of_while_its_bugs_are_not_fixed() {
+        let check = |version: &str, is_cluster: bool, bugs: usize| {
             let warnings = warnings(version, is_cluster);
-            assert_eq!(warnings.len(), faults, "{version}: {warnings:#?}");
+            assert_eq!(warnings.len(), bugs, "{version}: {warnings:#?}");
         };
         check("3.9.29", false, 2);
         check("3.10.4", false, 3);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_says_since_when_it_is_mended() {
-        insta::assert_snapshot!(warnings("3.13.0", false).join("\n"), @"RabbitMQ 3.13.0: the headers that say why and where a message died are wrong, and so is what a dead letter says of it; mended in 3.13.3");
+    fn a_warning_says_since_when_it_is_fixed() {
+        insta::assert_snapshot!(warnings("3.13.0", false).join("\n"), @"RabbitMQ 3.13.0: the headers that say why and where a message died are wrong, and so is what a dead letter says of it; fixed in 3.13.3");
     }
 }

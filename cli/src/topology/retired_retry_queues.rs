@@ -1,4 +1,4 @@
-//! Queues of retry rungs that the ladder no longer names: unbound, left to drain, and deleted when they are empty.
+//! Retry queues of delays that loyalty.toml no longer names: unbound, left to drain, and deleted when they are empty.
 //!
 //! A mail in such a queue comes back by itself when its time is up. It must never be deleted with one in it. RabbitMQ
 //! 3.10 deletes no quorum queue "if empty", counts its messages only every few seconds, tells 0 when it has not
@@ -23,7 +23,7 @@ use crate::exit::Usage;
 /// are still on their way included; after twice that and a second the second count is a new one.
 const COUNTED_ANEW: Duration = Duration::from_secs(11);
 
-/// A queue of a rung that the ladder does not name.
+/// A retry queue that the schedule does not name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Abandoned {
     pub(super) queue: String,
@@ -55,7 +55,7 @@ enum Fate {
     Uncounted,
 }
 
-/// Whether a name is that of a rung's queue that is not wanted.
+/// Whether a name is that of a retry queue that is not wanted.
 pub(super) fn is_abandoned(wanted: &Topology, name: &str) -> bool {
     Rung::of_queue(name).is_some() && !wanted.queues.iter().any(|queue| queue.name == name)
 }
@@ -166,8 +166,8 @@ async fn delete_on(channel: &Channel, queue: &str) -> anyhow::Result<u32> {
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.messages {
-            Some(messages) => write!(f, "{} is of no rung any more; mails in it: {messages}", self.queue),
-            None => write!(f, "{} is of no rung any more", self.queue),
+            Some(messages) => write!(f, "{} is no longer in the retry schedule; mails in it: {messages}", self.queue),
+            None => write!(f, "{} is no longer in the retry schedule", self.queue),
         }
     }
 }
@@ -176,21 +176,26 @@ impl fmt::Display for Retired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queue = &self.queue;
         match &self.fate {
-            Fate::Deleted { lost: 0 } => write!(f, "{queue} was of no rung any more, and empty: deleted"),
+            Fate::Deleted { lost: 0 } => write!(f, "{queue} was no longer in the retry schedule, and empty: deleted"),
             Fate::Deleted { lost } => write!(
                 f,
                 "{queue} was deleted with mails that came at the last moment, {lost} of them: `loyalty mails retry`"
             ),
             Fate::Drains { messages } => write!(
                 f,
-                "{queue} is of no rung any more; mails that leave it when their time is up: {messages}. Repeat this then"
+                "{queue} is no longer in the retry schedule; mails that leave it when their time is up: {messages}. Repeat this then"
             ),
             Fate::Bound { exchange } => {
-                write!(f, "{queue} is of no rung any more, but is bound to {exchange} as well: left as it is")
+                write!(
+                    f,
+                    "{queue} is no longer in the retry schedule, but is bound to {exchange} as well: left as it is"
+                )
             }
-            Fate::Leaderless => write!(f, "{queue} is of no rung any more, but its leader does not run: left as it is"),
+            Fate::Leaderless => {
+                write!(f, "{queue} is no longer in the retry schedule, but its leader does not run: left as it is")
+            }
             Fate::Uncounted => {
-                write!(f, "{queue} is of no rung any more; how much it holds is not known: left as it is")
+                write!(f, "{queue} is no longer in the retry schedule; how much it holds is not known: left as it is")
             }
         }
     }
