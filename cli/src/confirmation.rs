@@ -1,13 +1,13 @@
 //! Asking before anything is changed by an operator's command, and who it was.
 //!
-//! The only place that makes a [`Permission`]: without an answer of yes, or the flag that says so, nothing that asks
-//! for one can be called.
+//! The only place that makes an [`OperatorApproval`]: without an answer of yes, or the flag that says so, nothing that
+//! asks for one can be called.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 
 use loyalty_common::Text;
-use loyalty_store::permission::Permission;
+use loyalty_operator::OperatorApproval;
 
 use crate::exit::Usage;
 use crate::output;
@@ -28,11 +28,11 @@ pub(crate) struct Confirmation {
 
 impl Confirmation {
     /// Shows what will be done, and asks. None: the answer was no.
-    pub(crate) fn ask(self, plan: &str) -> anyhow::Result<Option<Permission>> {
+    pub(crate) fn ask(self, plan: &str) -> anyhow::Result<Option<OperatorApproval>> {
         output::note(&format!("{}\n", plan.trim_end()))?;
         if !self.yes {
             if !io::stdin().is_terminal() {
-                let text = "nothing was changed: give --yes, since there is no terminal to ask on";
+                let text = "there is no terminal to ask on: give --yes to go ahead. Nothing was changed";
                 return Err(Usage(text.to_owned()).into());
             }
             output::note("Go on? [y/N] ")?;
@@ -44,7 +44,7 @@ impl Confirmation {
             }
         }
         let actor = self.actor.or_else(logged_in).unwrap_or_else(unknown);
-        Ok(Some(Permission::confirmed(actor, self.note)))
+        Ok(Some(OperatorApproval::confirmed(actor, self.note)))
     }
 
     /// Whether a reason was given.

@@ -1,4 +1,4 @@
-//! `loyalty dead-letters`: what nobody could use, for an operator to look at, rehearse, mend, send again or discard.
+//! `loyalty dead-letters`: the commands and mails that were set aside, to list, edit, replay or discard.
 //!
 //! Looking is free; what changes something shows its plan first and asks. No mail address is shown unless that is
 //! asked for.
@@ -20,7 +20,7 @@ pub(crate) use show::line;
 use crate::Context;
 use crate::exit::ExitStatus;
 
-/// Look at what nobody could use, mend it, send it again, or discard it
+/// List, edit, replay or discard dead letters
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A bad night, the morning after:

@@ -19,12 +19,8 @@ use loyalty_store::rows::{Key, LedgerRow};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
-use loyalty_worker::Events;
-use loyalty_worker::Programme;
-use loyalty_worker::fold::{Fate, Verdict, fold};
-use loyalty_worker::message::{Content, Message, Unusable, enrolling, keys};
-
 use crate::replay::replay_message::{ReplayMessage, message};
+use crate::rules::{Content, Events, Fate, Message, Programme, Unusable, Verdict, enrolling, fold, keys};
 
 /// What a replay of one letter would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +76,7 @@ impl Prediction {
 const CHUNK_COMMANDS: usize = 200;
 
 /// What each letter would come to, if all of them were replayed in this order: that of their arrival.
-pub async fn rehearse(
+pub async fn dry_run(
     pool: &Pool,
     programme: &Programme,
     letters: &[Replayable],
@@ -98,10 +94,10 @@ pub async fn rehearse(
             ReplayMessage::Broken(unusable) => drop(predictions.insert(place, broken(unusable))),
         }
     }
-    predictions.extend(rehearse_mails(pool, &requests).await?);
+    predictions.extend(dry_run_mails(pool, &requests).await?);
     for chunk in chunks(members) {
         let (places, messages) = chunk.into_iter().map(|part| (part.place, part.message)).unzip::<_, _, Vec<_>, _>();
-        predictions.extend(places.into_iter().zip(rehearse_commands(pool, programme, messages).await?));
+        predictions.extend(places.into_iter().zip(dry_run_commands(pool, programme, messages).await?));
     }
     Ok(predictions.into_values().collect())
 }
@@ -136,7 +132,7 @@ fn chunks(members: BTreeMap<MemberId, Vec<Part>>) -> Vec<Vec<Part>> {
 }
 
 /// As the worker does: what the database refuses is found, set aside alone, and the rest goes on without it.
-async fn rehearse_commands(
+async fn dry_run_commands(
     pool: &Pool,
     programme: &Programme,
     mut messages: Vec<Message>,
@@ -222,7 +218,7 @@ fn released(row: &LedgerRow) -> Prediction {
     }
 }
 
-async fn rehearse_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec<(usize, Prediction)>, StoreError> {
+async fn dry_run_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec<(usize, Prediction)>, StoreError> {
     if requests.is_empty() {
         return Ok(Vec::new());
     }

@@ -12,7 +12,6 @@ use loyalty_common::publisher::{PublishError, Publisher};
 use loyalty_common::{Command, MemberId};
 use loyalty_store::email::EmailId;
 use loyalty_store::letters::{self, Claimed, Concluded, LetterId, Replay, Replayable};
-use loyalty_store::permission::Permission;
 use loyalty_store::{Pool, StoreError, mails};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +24,7 @@ mod waiting;
 pub use pace::{Canary, Pace};
 pub use report::{Ended, Progress, Report};
 
+use crate::OperatorApproval;
 use replay_message::{ReplayMessage, message};
 use waiting::Asked;
 
@@ -57,16 +57,19 @@ impl Replayer {
     pub async fn run(
         &self,
         ids: &[LetterId],
-        permission: &Permission,
+        approval: &OperatorApproval,
         stop: &CancellationToken,
         told: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Report, StoreError> {
         // First what earlier replays left: a letter whose answer is known need not be sent again.
         letters::settle_abandoned(&self.pool).await?;
-        let claimed = letters::claim(&self.pool, ids, permission).await?;
+        let claimed = letters::claim(&self.pool, ids, approval).await?;
         let mut run = Run::new(self, claimed, told);
         run.report.ended = run.send_all(stop).await?;
         run.finish(stop).await?;
+        if run.report.ended == Ended::Finished && run.progress.sent == 0 {
+            run.report.ended = Ended::NothingSent;
+        }
         Ok(run.report)
     }
 }
@@ -273,7 +276,7 @@ impl<'a> Run<'a> {
         let why = self.report.ended.to_string();
         self.release(&rest, &why).await?;
         let (patience, stop) = match self.report.ended {
-            Ended::Finished => (self.replayer.pace.patience, Some(stop)),
+            Ended::Finished | Ended::NothingSent => (self.replayer.pace.patience, Some(stop)),
             Ended::Stopped
             | Ended::CanaryFailed { .. }
             | Ended::CanaryUnanswered

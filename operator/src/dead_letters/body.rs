@@ -7,43 +7,45 @@ use loyalty_common::visible;
 use serde::Serialize;
 
 use super::masking;
+use crate::PersonalData;
 
 /// The longest body that is shown whole, in bytes. The contract's are far below; what is above came astray.
 const SHOWN_MAX_BYTES: usize = 16 * 1024;
 
 /// A body for a program.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Encoded {
+pub(super) struct Encoded {
     /// The text, or the bytes in Base64.
-    pub body: String,
+    pub(super) body: String,
     /// Which of the two.
-    pub encoding: &'static str,
+    pub(super) encoding: &'static str,
 }
 
 impl Encoded {
-    /// Byte for byte.
-    pub fn exact(body: &[u8]) -> Self {
-        match std::str::from_utf8(body) {
-            Ok(text) => Self { body: text.to_owned(), encoding: "utf-8" },
-            Err(_) => Self { body: STANDARD.encode(body), encoding: "base64" },
+    /// Revealed, byte for byte. Masked, what is no text is shown as far as it is one.
+    pub(super) fn of(body: &[u8], personal: PersonalData) -> Self {
+        match (personal, std::str::from_utf8(body)) {
+            (PersonalData::Revealed, Ok(text)) => Self { body: text.to_owned(), encoding: "utf-8" },
+            (PersonalData::Revealed, Err(_)) => Self { body: STANDARD.encode(body), encoding: "base64" },
+            (PersonalData::Masked, text) => {
+                let encoding = if text.is_ok() { "utf-8" } else { "lossy" };
+                Self { body: visible::lines(&masking::body(&plain(body))).into_owned(), encoding }
+            }
         }
-    }
-
-    /// With what is personal hidden. What is no text is shown as far as it is one.
-    pub fn masked(body: &[u8]) -> Self {
-        let encoding = if std::str::from_utf8(body).is_ok() { "utf-8" } else { "lossy" };
-        Self { body: visible::lines(&masking::body(&plain(body))).into_owned(), encoding }
     }
 }
 
 /// A body for a person: JSON with a field a line, anything else as it is. Its own breaks of lines are marked and what
 /// follows them is set in, so that no body can pose as what is printed around it.
-pub fn readable(body: &[u8], reveal: bool) -> String {
+pub fn readable(body: &[u8], personal: PersonalData) -> String {
     if body.is_empty() {
         return "(empty)".to_owned();
     }
     let all = plain(body);
-    let text = if reveal { all } else { masking::body(&all) };
+    let text = match personal {
+        PersonalData::Revealed => all,
+        PersonalData::Masked => masking::body(&all),
+    };
     let end = (0..=SHOWN_MAX_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     let cut =
         if end < text.len() { format!("\n... {} bytes in all; `export` has them", body.len()) } else { String::new() };
@@ -108,18 +110,20 @@ fn break_line(text: &mut String, depth: usize) {
 mod tests {
     use super::*;
 
+    const MASKED: PersonalData = PersonalData::Masked;
+
     const ENROLMENT: &[u8] = br#"{"type":"enroll","email":"ann.smith\u0040example.com","v":1}"#;
 
     #[test]
     fn a_body_is_pretty_and_hides_addresses() {
-        insta::assert_snapshot!(readable(ENROLMENT, false), @r#"
+        insta::assert_snapshot!(readable(ENROLMENT, MASKED), @r#"
         {
           "type": "enroll",
           "email": "a***@example.com",
           "v": 1
         }
         "#);
-        assert!(readable(ENROLMENT, true).contains("ann.smith@example.com"));
+        assert!(readable(ENROLMENT, PersonalData::Revealed).contains("ann.smith@example.com"));
     }
 
     #[test]
@@ -143,20 +147,23 @@ mod tests {
 
     #[test]
     fn what_is_no_json_or_no_text_is_shown_all_the_same() {
-        insta::assert_snapshot!(readable(b"{\"email\":\"ann@example.com\"", false), @r#"{"email":"a***@example.com""#);
-        insta::assert_snapshot!(readable(b"\xff\x1b[2Jann\nhistory:", false), @r"
+        insta::assert_snapshot!(readable(b"{\"email\":\"ann@example.com\"", MASKED), @r#"{"email":"a***@example.com""#);
+        insta::assert_snapshot!(readable(b"\xff\x1b[2Jann\nhistory:", MASKED), @r"
         �\u{1b}[2Jann\n
           history:
         (not UTF-8; `export` has it byte for byte)
         ");
-        assert_eq!(readable(b"", false), "(empty)");
-        assert!(readable("x".repeat(20_000).as_bytes(), false).ends_with("20000 bytes in all; `export` has them"));
+        assert_eq!(readable(b"", MASKED), "(empty)");
+        assert!(readable("x".repeat(20_000).as_bytes(), MASKED).ends_with("20000 bytes in all; `export` has them"));
     }
 
     #[test]
     fn an_export_is_byte_for_byte() {
-        assert_eq!(Encoded::exact(b"ann@example.com").body, "ann@example.com");
-        assert_eq!(Encoded::exact(b"\xff\xfe"), Encoded { body: "//4=".to_owned(), encoding: "base64" });
-        assert_eq!(Encoded::masked(b"\xffann@example.com").encoding, "lossy");
+        assert_eq!(Encoded::of(b"ann@example.com", PersonalData::Revealed).body, "ann@example.com");
+        assert_eq!(
+            Encoded::of(b"\xff\xfe", PersonalData::Revealed),
+            Encoded { body: "//4=".to_owned(), encoding: "base64" }
+        );
+        assert_eq!(Encoded::of(b"\xffann@example.com", MASKED).encoding, "lossy");
     }
 }

@@ -29,12 +29,12 @@ fn pattern(text: &str) -> Regex {
 }
 
 /// A text: a routing key, a header, an error.
-pub fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     mask(&TELEPHONE.replace_all(text, HIDDEN))
 }
 
 /// A body: JSON, a form, or anything else.
-pub fn body(body: &str) -> String {
+pub(super) fn body(body: &str) -> String {
     if let Some(masked) = serde_json::from_str(body).ok().filter(nests_personal).map(|value| headers(&value)) {
         return text(&masked.to_string());
     }
@@ -64,7 +64,7 @@ fn word(word: &str) -> String {
 }
 
 /// Headers, their names included.
-pub fn headers(headers: &Value) -> Value {
+pub(super) fn headers(headers: &Value) -> Value {
     match headers {
         Value::String(value) => Value::String(text(value)),
         Value::Array(values) => values.iter().map(self::headers).collect(),

@@ -1,4 +1,4 @@
-//! What a replay of a letter would send. The rehearsal and the replay both ask here, so that they mean the same.
+//! What a replay of a letter would send. The dry run and the replay both ask here, so that they mean the same.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use loyalty_store::dead_letter::Reason;
 use loyalty_store::email::EmailId;
 use loyalty_store::letters::{LetterId, Replayable, Subject};
 
-use loyalty_worker::message::Unusable;
+use crate::rules::Unusable;
 
 /// What there is to send.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ fn command(letter: &Replayable) -> Result<Command, Unusable> {
     }
 }
 
-/// The message of a letter's command. The same for a rehearsal as for a replay.
+/// The message of a letter's command. The same for a dry run as for a replay.
 pub(crate) fn message(id: LetterId, command: &Command) -> publisher::Message {
     envelope::replay(command, id.get(), SystemTime::now())
 }

@@ -8,7 +8,7 @@ use loyalty_store::letters::{Concluded, Held, LetterId, LetterState};
 /// What a replay did.
 #[derive(Debug)]
 pub struct Report {
-    /// Letters whose end is known.
+    /// Dead letters whose end is known.
     pub concluded: Vec<(LetterId, Concluded)>,
     /// Letters that were sent and have no answer yet. Whoever replays or sweeps next records it.
     pub unanswered: Vec<LetterId>,
@@ -29,6 +29,8 @@ pub struct Report {
 pub enum Ended {
     /// Everything was sent.
     Finished,
+    /// It had nothing to send: others had taken or decided everything meanwhile.
+    NothingSent,
     /// It was told to stop.
     Stopped,
     /// Of the first letters too many came to a bad end.
@@ -50,15 +52,18 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished => f.write_str("everything was sent"),
+            Self::NothingSent => f.write_str("nothing was sent"),
             Self::Stopped => f.write_str("the replay was stopped"),
             Self::CanaryFailed { failed, of } => {
-                write!(f, "the replay stopped itself: {failed} of the first {of} letters came to a bad end")
+                write!(f, "the replay stopped itself: {failed} of the first {of} dead letters failed")
             }
             Self::CanaryUnanswered => {
-                f.write_str("the replay stopped itself: its first letters have no answer; does a worker run?")
+                f.write_str("the replay stopped itself: its first dead letters have no result; is a worker running?")
             }
             Self::Broker(error) => write!(f, "the replay could not go on: {error}"),
-            Self::Overtaken => f.write_str("the replay slept too long, and another one took its letters"),
+            Self::Overtaken => {
+                f.write_str("the replay was suspended for too long, and another one took its dead letters")
+            }
         }
     }
 }

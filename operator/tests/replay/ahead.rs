@@ -29,7 +29,7 @@ async fn a_command_ahead_of_its_time_is_applied_by_a_replay_once_its_time_has_co
     let ids = world.set_aside(2).await;
     assert_eq!(world.number("select count(*) from parked").await, 0);
     assert_eq!(world.number("select count(*) from ledger").await, 1, "no id is used up");
-    let predicted = world.rehearse(&ids).await;
+    let predicted = world.dry_run(&ids).await;
     let ahead = |it: &Prediction| matches!(it, Prediction::Broken { reason: Reason::ClockAhead, .. });
     assert!(predicted.iter().all(ahead), "{predicted:?}");
     assert!(predicted.iter().all(|it| !it.is_worth_sending()), "what would come back is left");

@@ -1,4 +1,4 @@
-//! What a rehearsal predicts is what a replay comes to, whatever was before, as long as nothing else happens.
+//! What a dry run predicts is what a replay comes to, whatever was before, as long as nothing else happens.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
@@ -154,8 +154,8 @@ async fn holds(
 
     let mut waiting = waiting(world).await;
     let tables = contents(world).await;
-    let predicted = world.rehearse(&ids).await;
-    prop_assert_eq!(contents(world).await, tables, "a rehearsal changes nothing");
+    let predicted = world.dry_run(&ids).await;
+    prop_assert_eq!(contents(world).await, tables, "a dry run changes nothing");
     let report = world.replay(&ids).await;
     prop_assert_eq!(&report.unanswered, &[]);
 
@@ -262,7 +262,7 @@ async fn waiting(world: &World) -> HashSet<(String, Uuid)> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// All that a rehearsal could have changed.
+/// All that a dry run could have changed.
 async fn contents(world: &World) -> Vec<(String, i64)> {
     let mut contents = Vec::new();
     for table in ["member", "ledger", "parked", "reward", "email", "outbox", "dead_letter", "operator_event"] {
@@ -279,7 +279,7 @@ async fn what_the_database_refuses_is_found_among_those_it_takes() {
     let commands: Vec<Command> = [5, CURSED, 6, 7, CURSED].iter().map(|points| earn("ann", *points)).collect();
     let all: Vec<_> = std::iter::once(crate::world::enroll("ann")).chain(commands).collect();
     world.record(&all.iter().map(letter).collect::<Vec<_>>()).await;
-    let predicted = world.rehearse(&world.open().await).await;
+    let predicted = world.dry_run(&world.open().await).await;
     let refused = |prediction: &Prediction| matches!(prediction, Prediction::Broken { reason: Reason::Failed, error } if error.contains("cursed"));
     assert_eq!(
         predicted[..2],

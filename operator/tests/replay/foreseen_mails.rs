@@ -1,4 +1,4 @@
-//! What a rehearsal predicts of a mail's letter is what a replay comes to, wherever the mail stands.
+//! What a dry run predicts of a mail's letter is what a replay comes to, wherever the mail stands.
 
 use loyalty_common::{Action, topology};
 use loyalty_local::wait::eventually;
@@ -40,7 +40,7 @@ async fn a_prediction_for_a_mail_is_what_a_replay_comes_to() {
     world.record(&known.chain([about(Some(Uuid::nil())), about(None)]).collect::<Vec<_>>()).await;
 
     let ids = world.open().await;
-    let predicted = world.rehearse(&ids).await;
+    let predicted = world.dry_run(&ids).await;
     let report = world.replay(&ids).await;
     for (id, prediction) in ids.iter().zip(&predicted) {
         let end = report.concluded.iter().find(|(concluded, _)| concluded == id).map(|(_, end)| end);

@@ -1,4 +1,4 @@
-//! Rehearsals, replays and the sweep against a real database and a real broker, with a worker that applies.
+//! Dry runs, replays and the sweep against a real database and a real broker, with a worker that applies.
 
 mod ahead;
 mod foreseen;

@@ -34,12 +34,12 @@ async fn what_came_astray_mends_itself_and_garbage_by_an_edit() {
     assert_eq!(reasons, [Reason::Malformed, Reason::Misrouted, Reason::IdMismatch, Reason::Unrouted]);
     let garbage = listed.iter().find(|letter| letter.reason == Reason::Malformed).expect("it").dead_letter_id;
 
-    let predicted = world.rehearse(&ids).await;
+    let predicted = world.dry_run(&ids).await;
     let applied = |it: &&Prediction| matches!(it, Prediction::Applied { .. });
     assert_eq!(predicted.iter().filter(applied).count(), 3, "{predicted:?}");
     let body = EditedBody::parse(earned[3].encode()).expect("a command");
     letters::edit(&world.pool, garbage, &body, &operator("eve")).await.expect("an edit");
-    assert_eq!(world.rehearse(&ids).await.iter().filter(applied).count(), 4);
+    assert_eq!(world.dry_run(&ids).await.iter().filter(applied).count(), 4);
 
     let report = world.replay(&ids).await;
     assert_eq!(report.concluded.len(), 4, "{report:?}");
@@ -84,7 +84,7 @@ async fn a_mail_that_was_rejected_goes_when_the_mail_server_takes_it() {
     world.apply(&command("ann", Action::Enroll { email, name: None })).await;
     world.apply(&earn("ann", 2_500)).await;
     let ids = world.set_aside(2).await;
-    assert_eq!(world.rehearse(&ids).await, [Prediction::Queued, Prediction::Queued]);
+    assert_eq!(world.dry_run(&ids).await, [Prediction::Queued, Prediction::Queued]);
     world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
 
     // One by its letter, one by itself; then nothing is left to do for either.

@@ -13,7 +13,7 @@ use loyalty_common::topology::Topology;
 use loyalty_common::{Action, Command, Partition, Points, amqp, topology};
 use loyalty_local::wait::{PATIENCE, eventually};
 use loyalty_local::{Durability, Mailbox, Servers};
-use loyalty_operator::dry_run::{Prediction, rehearse};
+use loyalty_operator::dry_run::{Prediction, dry_run};
 use loyalty_operator::replay::{Pace, Replayer, Report};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, Filter, LetterId, LetterState};
@@ -171,9 +171,9 @@ impl World {
         letters::open(&self.pool, id).await.expect("a read").expect("a letter").letter.state
     }
 
-    pub(crate) async fn rehearse(&self, ids: &[LetterId]) -> Vec<Prediction> {
+    pub(crate) async fn dry_run(&self, ids: &[LetterId]) -> Vec<Prediction> {
         let letters = letters::replayable(&self.pool, ids).await.expect("letters");
-        rehearse(&self.pool, &Programme::default(), &letters).await.expect("a rehearsal")
+        dry_run(&self.pool, &Programme::default(), &letters).await.expect("a dry run")
     }
 
     pub(crate) fn replayer(&self, pace: Pace) -> Replayer {
