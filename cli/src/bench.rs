@@ -21,7 +21,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_local::{Durability, Servers};
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use report::Report;
 
 /// Measure how near the whole comes to its broker and its database
@@ -69,7 +69,7 @@ const BACKLOG_ROUNDS: usize = 2;
 const BACKLOG_FACTOR: u32 = 3;
 
 impl Bench {
-    pub(crate) async fn run(self, context: &Context) -> Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> Result<ExitStatus> {
         let _ = std::fs::remove_dir_all(&self.scratch);
         let servers =
             Servers::start(&self.scratch, Durability::Durable).await.context("could not start the servers")?;
@@ -79,17 +79,17 @@ impl Bench {
         answered
     }
 
-    async fn whole(&self, servers: &Servers, context: &Context) -> Result<Answer> {
+    async fn whole(&self, servers: &Servers, context: &Context) -> Result<ExitStatus> {
         let report = self.measure(servers).await?;
         context.output.answer(&report, ToString::to_string)?;
         Ok(report.verified.into())
     }
 
-    async fn http(&self, servers: &Servers, context: &Context) -> Result<Answer> {
+    async fn http(&self, servers: &Servers, context: &Context) -> Result<ExitStatus> {
         let load = Load { commands: self.commands, members: self.members };
         let report = http::run(servers, load, &self.scratch).await?;
         context.output.answer(&report, ToString::to_string)?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 
     async fn measure(&self, servers: &Servers) -> Result<Report> {

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::Context;
-use crate::admission::Open;
-use crate::exit::Answer;
+use crate::auth_flags::AuthFlags;
+use crate::exit::ExitStatus;
 use crate::service::stop_on_signal;
 
 /// Where the bridge listens unless told otherwise: for this machine only.
@@ -35,7 +35,7 @@ pub(crate) struct Bridge {
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS, env = "LOYALTY_HTTP")]
     http: SocketAddr,
     #[command(flatten)]
-    open: Open,
+    auth: AuthFlags,
     #[command(flatten)]
     names: Names,
 }
@@ -57,10 +57,10 @@ impl Names {
 }
 
 impl Bridge {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let settings = BridgeSettings {
             amqp: context.settings.amqp()?,
-            admission: self.open.admission(self.http, &context.settings.database()?).await?,
+            admission: self.auth.admission(self.http, &context.settings.database()?).await?,
             database: context.settings.database()?,
             hosts: self.names.hosts(),
             limits: Limits::default(),
@@ -73,6 +73,6 @@ impl Bridge {
         info!(http.address = %listener.local_addr().context("the listener has no address")?, "Listening");
         loyalty_bridge::serve(settings, listener, metrics, Arc::new(registry), stop_on_signal()?).await?;
         info!("Stopped");
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }

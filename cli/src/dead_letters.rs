@@ -1,28 +1,26 @@
-//! `loyalty dead-letters`: what nobody could use, for an operator to look at, rehearse, mend, send again or discard.
+//! `loyalty dead-letters`: the commands and mails that were set aside, to list, edit, replay or discard.
 //!
 //! Looking is free; what changes something shows its plan first and asks. No mail address is shown unless that is
 //! asked for.
 
-mod body;
-mod chosen;
 mod discard;
 mod edit;
 mod export;
 mod filter;
 mod list;
-mod masking;
 mod plan;
 mod replay;
 mod report;
+mod selection;
 mod show;
 
 pub(crate) use list::waiting;
 pub(crate) use show::line;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 
-/// Look at what nobody could use, mend it, send it again, or discard it
+/// List, edit, replay or discard dead letters
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A bad night, the morning after:
@@ -48,7 +46,7 @@ enum What {
 }
 
 impl DeadLetters {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self.what {
             What::List(list) => list.run(context).await,
             What::Show(show) => show.run(context).await,

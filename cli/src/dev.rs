@@ -2,7 +2,7 @@
 //!
 //! The servers are private ones unless the environment names others. Their data stays; nothing else does.
 
-mod house;
+mod environment;
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,15 +17,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use crate::admission::Open;
+use crate::auth_flags::AuthFlags;
 use crate::bridge::{DEFAULT_ADDRESS, Names};
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output;
 use crate::service::stop_on_signal;
 use crate::settings::Settings;
 use crate::settings::config::Config;
 use crate::settings::running::{Lock, Running};
-use house::House;
+use environment::Environment;
 
 /// Start everything on this machine: servers, worker, bridge and a mailbox
 ///
@@ -51,33 +51,33 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "ADDRESS", env = "LOYALTY_HTTP")]
     http: Option<SocketAddr>,
     #[command(flatten)]
-    open: Open,
+    auth: AuthFlags,
     #[command(flatten)]
     names: Names,
 }
 
 impl Dev {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let stop = stop_on_signal()?;
         let config = context.settings.config()?;
         check(&context.settings, &config)?;
         let lock = Lock::take(context.settings.data())?;
-        if let Some(address) = self.http.filter(|address| !self.open.allows(*address)) {
+        if let Some(address) = self.http.filter(|address| !self.auth.allows(*address)) {
             return Err(open_to_all(address).into());
         }
         let listener = self.listen().await?;
         say("Starting ...");
-        let opening = House::open(&context.settings, &config);
-        let Some(house) = stop.run_until_cancelled(opening).await else {
-            return Ok(Answer::Yes);
+        let opening = Environment::open(&context.settings, &config);
+        let Some(environment) = stop.run_until_cancelled(opening).await else {
+            return Ok(ExitStatus::Success);
         };
-        let house = house?;
-        let result = serve(&house, config, (listener, self.names.hosts()), &lock, &stop).await;
+        let environment = environment?;
+        let result = serve(&environment, config, (listener, self.names.hosts()), &lock, &stop).await;
         say("Stopping ...");
         // Nobody should find servers that are about to go.
         drop(lock);
-        house.close().await;
-        result.map(|()| Answer::Yes)
+        environment.close().await;
+        result.map(|()| ExitStatus::Success)
     }
 
     /// The address that was given, or the default one, or a free port beside it.
@@ -110,21 +110,26 @@ fn open_to_all(address: SocketAddr) -> Usage {
 
 /// Runs worker and bridge until `stop`, or until something ends that should not.
 async fn serve(
-    house: &House,
+    environment: &Environment,
     config: Config,
     (listener, hosts): (TcpListener, Hosts),
     lock: &Lock,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
-    let running = running(house, address);
+    let running = running(environment, address);
     let mut registry = Registry::default();
     let (worker_metrics, bridge_metrics) =
         (loyalty_worker::Metrics::new(&mut registry), loyalty_bridge::Metrics::new(&mut registry));
     let (consuming, consumes) = watch::channel(false);
-    let worker = loyalty_worker::run(worker_settings(house, config), worker_metrics, consuming, stop.clone());
-    let bridge =
-        loyalty_bridge::serve(bridge_settings(house, hosts), listener, bridge_metrics, registry.into(), stop.clone());
+    let worker = loyalty_worker::run(worker_settings(environment, config), worker_metrics, consuming, stop.clone());
+    let bridge = loyalty_bridge::serve(
+        bridge_settings(environment, hosts),
+        listener,
+        bridge_metrics,
+        registry.into(),
+        stop.clone(),
+    );
     let services = async {
         // Together: when one fails the other is given up, since half of this is of no use.
         tokio::try_join!(async { anyhow::Ok(worker.await?) }, async { anyhow::Ok(bridge.await?) }).map(drop)
@@ -132,8 +137,8 @@ async fn serve(
     let mut services = std::pin::pin!(services);
     tokio::select! {
         ended = &mut services => ended,
-        failed = announce(house, lock, &running, consumes) => failed,
-        lost = house.ended() => {
+        failed = announce(environment, lock, &running, consumes) => failed,
+        lost = environment.ended() => {
             stop.cancel();
             // What they can still finish they finish; the lost server is the error to tell.
             let _ = services.await;
@@ -142,13 +147,13 @@ async fn serve(
     }
 }
 
-fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
+fn worker_settings(environment: &Environment, config: Config) -> loyalty_worker::Settings {
     let limits = config.limits();
     let mut mail = config.mail;
-    mail.smtp.clone_from(&house.smtp);
+    mail.smtp.clone_from(&environment.smtp);
     loyalty_worker::Settings {
-        amqp: house.amqp.clone(),
-        database: house.database.clone(),
+        amqp: environment.amqp.clone(),
+        database: environment.database.clone(),
         programme: config.programme,
         events: config.events,
         mail,
@@ -156,10 +161,10 @@ fn worker_settings(house: &House, config: Config) -> loyalty_worker::Settings {
     }
 }
 
-fn bridge_settings(house: &House, hosts: Hosts) -> BridgeSettings {
+fn bridge_settings(environment: &Environment, hosts: Hosts) -> BridgeSettings {
     BridgeSettings {
-        amqp: house.amqp.clone(),
-        database: house.database.clone(),
+        amqp: environment.amqp.clone(),
+        database: environment.database.clone(),
         admission: Admission::Anyone,
         hosts,
         limits: loyalty_bridge::Limits::default(),
@@ -167,21 +172,21 @@ fn bridge_settings(house: &House, hosts: Hosts) -> BridgeSettings {
     }
 }
 
-fn running(house: &House, address: SocketAddr) -> Running {
+fn running(environment: &Environment, address: SocketAddr) -> Running {
     Running {
         pid: std::process::id(),
         http: format!("http://{address}"),
-        amqp_url: house.amqp.expose().to_owned(),
-        management_url: house.management.as_ref().map(|url| url.expose().to_owned()),
-        database_url: house.database.expose().to_owned(),
-        smtp_url: house.smtp.as_ref().map(|url| url.expose().to_owned()),
+        amqp_url: environment.amqp.expose().to_owned(),
+        management_url: environment.management.as_ref().map(|url| url.expose().to_owned()),
+        database_url: environment.database.expose().to_owned(),
+        smtp_url: environment.smtp.as_ref().map(|url| url.expose().to_owned()),
     }
 }
 
 /// Once commands are being applied, says where everything is: to people, and to the other commands. Returns only with
 /// an error.
 async fn announce(
-    house: &House,
+    environment: &Environment,
     lock: &Lock,
     running: &Running,
     mut consumes: watch::Receiver<bool>,
@@ -190,7 +195,7 @@ async fn announce(
         return pending().await; // The worker has ended, which is told where it ran.
     }
     lock.announce(running).context("could not write where the servers are")?;
-    for (what, place) in &house.places {
+    for (what, place) in &environment.places {
         say(&format!("{what:<12}{place}"));
     }
     say(&format!("{:<12}{}, with the passwords; the other commands find it", "settings", lock.file().display()));

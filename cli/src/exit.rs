@@ -19,18 +19,18 @@ use crate::output;
 use crate::settings::SettingsError;
 use crate::topology::{BrokerError, ManagementError};
 
-/// What a command that ran to its end has to say.
+/// How a command ended that met no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ExitStatus {
     /// Done, found, applied, clean.
-    Yes,
+    Success,
     /// Refused, not found, not clean, not yet.
-    No,
+    Failure,
 }
 
-impl From<bool> for Answer {
-    fn from(yes: bool) -> Self {
-        if yes { Self::Yes } else { Self::No }
+impl From<bool> for ExitStatus {
+    fn from(is_success: bool) -> Self {
+        if is_success { Self::Success } else { Self::Failure }
     }
 }
 
@@ -40,10 +40,10 @@ impl From<bool> for Answer {
 pub(crate) struct Usage(pub(crate) String);
 
 /// The exit code, after saying on standard error what went wrong, if anything did.
-pub(crate) fn conclude(result: anyhow::Result<Answer>) -> ExitCode {
+pub(crate) fn conclude(result: anyhow::Result<ExitStatus>) -> ExitCode {
     match result {
-        Ok(Answer::Yes) => ExitCode::SUCCESS,
-        Ok(Answer::No) => ExitCode::from(NO),
+        Ok(ExitStatus::Success) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Failure) => ExitCode::from(NO),
         // `loyalty member list | head`: who reads the answer has enough of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,7 +3,7 @@
 //! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and the
 //! delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields, `csv_rows`
 //! and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids` gives them ids that stay, `run`
-//! goes through the file, `sending` publishes what is new, `follow` waits for the fates.
+//! goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the fates.
 
 mod accidents;
 mod addresses;
@@ -11,7 +11,6 @@ mod amount;
 mod csv_rows;
 mod dialect;
 mod encoding;
-mod follow;
 mod form;
 mod jsonl_rows;
 mod lines;
@@ -19,6 +18,7 @@ mod mapping;
 mod moment;
 mod problems;
 mod reader;
+mod receipt_tracker;
 mod records;
 mod row_ids;
 mod rows;
@@ -40,7 +40,7 @@ use loyalty_store::pool::Use;
 use loyalty_store::standings;
 
 use crate::Context;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output;
 use crate::service::stop_on_signal;
 use addresses::Addresses;
@@ -100,8 +100,9 @@ pub(crate) struct Import {
     /// Wait until every command has a fate: applied, refused, parked or dead
     #[arg(long)]
     wait: bool,
-    /// Read and check everything, publish nothing. Says too what is known already, if the database can be asked
-    #[arg(long, conflicts_with = "wait")]
+    /// Read and check everything, publish nothing. Says how many commands it would publish, and what is known already,
+    /// if the database can be asked
+    #[arg(long)]
     dry_run: bool,
     /// Also write every row that is told of to this file: as CSV with its line and the problem before its own columns
     #[arg(long, value_name = "FILE")]
@@ -127,7 +128,7 @@ A spreadsheet from Germany, looked at first:
       --id Bestellnummer --decimal , --date-format '%d.%m.%Y' --encoding windows-1252 --dry-run";
 
 impl Import {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let began = Instant::now();
         // Every wrong usage shows before anything is sent.
         let rows = self.open()?;
@@ -140,6 +141,9 @@ impl Import {
         let mut run = Run::new(problems, size, stop_on_signal()?);
         let wanted = |now| Wanted { name: &name, enrol: self.enroll, sources, now, addresses };
         let finished = if self.dry_run {
+            if self.wait {
+                output::note("--dry-run publishes nothing, so that there is nothing to --wait for.\n")?;
+            }
             let known = known_if_there(context).await?;
             let now = known.as_ref().map_or_else(Timestamp::now, |(_, clock)| *clock);
             run.read_only(Reader::new(rows, wanted(now)), known.map(|(known, _)| known)).await

@@ -1,4 +1,4 @@
-//! `loyalty mails`: where the mails of rewards stand, and those that did not go, to be queued anew.
+//! `loyalty mails`: the mails of rewards, to list, show and queue again.
 //!
 //! No mail address is shown unless that is asked for.
 
@@ -8,12 +8,12 @@ mod requeue;
 mod show;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 
-/// See where the mails of rewards stand, and send those that did not go
+/// List reward mails, and send again those that were not sent
 ///
 /// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
-/// (given to the mail server, whose answer was lost), dead (refused for good, or failed on every rung of the ladder),
+/// (given to the mail server, whose answer was lost), dead (refused for good, or every retry failed),
 /// no_address (the member gave none, erased it, or left before the mail was sent).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -36,7 +36,7 @@ enum What {
 }
 
 impl Mails {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self.what {
             What::List(list) => list.run(context).await,
             What::Show(show) => show.run(context).await,

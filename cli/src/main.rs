@@ -11,11 +11,11 @@
 // Not by `println!` either.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod admission;
+mod auth_flags;
 mod bench;
 mod bridge;
 mod completions;
-mod consent;
+mod confirmation;
 mod dead_letters;
 mod dev;
 mod exit;
@@ -23,22 +23,21 @@ mod http_client;
 mod import;
 mod mails;
 mod member;
+mod metrics_server;
 mod migrate;
-mod observe;
 mod output;
-mod paging;
 mod publish;
 mod rebuild;
 mod receipt;
 mod schema;
 mod service;
 mod settings;
-mod stacks;
+mod stack_size;
+mod time_arg;
 mod token;
 mod topology;
 mod traces;
 mod verify;
-mod when;
 mod worker;
 
 use std::process::ExitCode;
@@ -48,7 +47,7 @@ use loyalty_common::telemetry::{self, LogFormat, LogSource};
 use loyalty_store::Pool;
 use loyalty_store::pool::Use;
 
-use exit::Answer;
+use exit::ExitStatus;
 use output::Output;
 use settings::Settings;
 use traces::Traces;
@@ -183,13 +182,13 @@ fn main() -> ExitCode {
     };
     telemetry::init(cli.log_format.into(), cli.command.log_source());
     if cli.command.takes_deliveries() {
-        stacks::make_room();
+        stack_size::make_room();
     }
     exit::conclude(conduct(cli))
 }
 
 #[tokio::main]
-async fn conduct(cli: Cli) -> anyhow::Result<Answer> {
+async fn conduct(cli: Cli) -> anyhow::Result<ExitStatus> {
     let context = Context { settings: cli.settings, output: Output::new(cli.json) };
     if cli.command.needs_settings() {
         context.settings.check()?;
@@ -215,7 +214,7 @@ impl Context {
     }
 }
 
-async fn run(command: Command, context: &Context) -> anyhow::Result<Answer> {
+async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStatus> {
     match command {
         Command::Dev(dev) => dev.run(context).await,
         Command::Bridge(bridge) => bridge.run(context).await,

@@ -2,18 +2,16 @@
 
 use loyalty_common::{MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
-use loyalty_store::parked::{self, Parked};
+use loyalty_operator::members::{self, Details, Found};
+use loyalty_store::Pool;
 use loyalty_store::pool::Use;
 use loyalty_store::read::{self, Filter, Member, PAGE_MAX, Reward};
-use loyalty_store::rebuild::{self, Rebuilt};
-use loyalty_store::{Pool, StoreError};
-use serde::Serialize;
+use loyalty_store::rebuild::Rebuilt;
 
 use crate::Context;
 use crate::dead_letters;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output::{Column, grouped, table};
-use crate::paging::pages;
 
 /// Show members
 #[derive(Debug, clap::Args)]
@@ -60,7 +58,7 @@ struct List {
 }
 
 impl Members {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self.what {
             What::Show { member, limit } => show(&context.pool(Use::Keys, 1).await?, &member, limit, context).await,
             What::List(list) => list.run(&context.pool(Use::Queries, 1).await?, context).await,
@@ -68,83 +66,36 @@ impl Members {
     }
 }
 
-/// A member with what happened last.
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    member: Member,
-    /// The latest first.
-    rewards: Vec<Reward>,
-    /// The end of the ledger, the latest last.
-    ledger: Vec<Receipt>,
-    /// What `rebuild` mended of them, the first time first.
-    rebuilt: Vec<Rebuilt>,
-}
-
-/// Somebody who is no member, though commands about them came.
-#[derive(Serialize)]
-struct Waiting {
-    member_id: MemberId,
-    status: MemberStatus,
-    /// What an enrolment would apply, in this order.
-    parked: Vec<Parked>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Found {
-    Member(Box<Shown>),
-    Waiting(Waiting),
-}
-
-async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) -> anyhow::Result<Answer> {
-    let found = match read::member(pool, member_id).await? {
-        None => waiting(pool, member_id, limit).await?.map(Found::Waiting),
-        Some(member) => Some(Found::Member(Box::new(Shown {
-            rewards: read::rewards(pool, member_id, limit).await?,
-            rebuilt: rebuild::history(pool, member_id).await?,
-            ledger: read::ledger(pool, member_id, member.last_seq.saturating_sub(limit.into()), limit).await?,
-            member,
-        }))),
-    };
+async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) -> anyhow::Result<ExitStatus> {
+    let found = members::find(pool, member_id, limit).await?;
     let nobody = || format!("There is no member {member_id}");
     context.output.answer(&found, |found| match found {
-        Some(Found::Member(shown)) => shown.text(),
-        Some(Found::Waiting(waiting)) => format!("{}\n\n{}", nobody(), dead_letters::waiting(&waiting.parked)),
+        Some(Found::Member(details)) => text(details),
+        Some(Found::Unenrolled(waiting)) => format!("{}\n\n{}", nobody(), dead_letters::waiting(&waiting.parked)),
         None => nobody(),
     })?;
     Ok(matches!(found, Some(Found::Member(_))).into())
 }
 
-/// What waits for somebody's enrolment, if anything does.
-async fn waiting(pool: &Pool, member_id: &MemberId, limit: u32) -> Result<Option<Waiting>, StoreError> {
-    let filter = parked::Filter { member: Some(member_id.clone()), ..parked::Filter::default() };
-    let parked = parked::list(pool, &filter, 0, limit).await?;
-    let (member_id, status) = (member_id.clone(), MemberStatus::Unenrolled);
-    Ok((!parked.is_empty()).then_some(Waiting { member_id, status, parked }))
-}
-
-impl Shown {
-    fn text(&self) -> String {
-        let Member { member_id, status, balance, lifetime, epoch, enrolled_at, has_email, .. } = &self.member;
-        let began = if *status == MemberStatus::Active { " since" } else { "; enrolled" };
-        let since = enrolled_at.map(|at| format!("{began} {at:.0}")).unwrap_or_default();
-        let mail = if *has_email { "mails go to the known address" } else { "no address is known" };
-        let head = format!(
-            "{member_id}: {} points, {} earned in membership {epoch}; {status}{since}; {mail}",
-            grouped(*balance),
-            grouped(*lifetime)
-        );
-        let mut parts = vec![head];
-        if !self.rewards.is_empty() {
-            parts.push(rewards(&self.rewards));
-        }
-        parts.push(ledger(&self.ledger));
-        if !self.rebuilt.is_empty() {
-            parts.push(self.rebuilt.iter().map(rebuilt).collect());
-        }
-        parts.join("\n\n")
+fn text(details: &Details) -> String {
+    let Member { member_id, status, balance, lifetime, epoch, enrolled_at, has_email, .. } = &details.member;
+    let began = if *status == MemberStatus::Active { " since" } else { "; enrolled" };
+    let since = enrolled_at.map(|at| format!("{began} {at:.0}")).unwrap_or_default();
+    let mail = if *has_email { "mails go to the known address" } else { "no address is known" };
+    let head = format!(
+        "{member_id}: {} points, {} earned in membership {epoch}; {status}{since}; {mail}",
+        grouped(*balance),
+        grouped(*lifetime)
+    );
+    let mut parts = vec![head];
+    if !details.rewards.is_empty() {
+        parts.push(rewards(&details.rewards));
     }
+    parts.push(ledger(&details.ledger));
+    if !details.rebuilt.is_empty() {
+        parts.push(details.rebuilt.iter().map(rebuilt).collect());
+    }
+    parts.join("\n\n")
 }
 
 fn rewards(rewards: &[Reward]) -> String {
@@ -188,24 +139,17 @@ fn ledger(receipts: &[Receipt]) -> String {
 }
 
 impl List {
-    async fn run(self, pool: &Pool, context: &Context) -> anyhow::Result<Answer> {
+    async fn run(self, pool: &Pool, context: &Context) -> anyhow::Result<ExitStatus> {
         let status = self.status.as_deref().and_then(MemberStatus::parse);
         let filter = Filter { points_min: self.points_min, status };
         let members = match (self.top, self.limit) {
             (true, ..=PAGE_MAX) => read::top_members(pool, &filter, self.limit).await?,
             (true, _) => return Err(Usage(format!("--top shows at most {PAGE_MAX}")).into()),
-            (false, limit) => all(pool, &filter, limit).await?,
+            (false, limit) => members::list(pool, &filter, limit).await?,
         };
         context.output.answer(&members, |members| list(members))?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
-}
-
-async fn all(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<Member>, StoreError> {
-    pages(limit, async |last: Option<&Member>, left| {
-        read::members(pool, filter, last.map(|member| &member.member_id), left).await
-    })
-    .await
 }
 
 fn list(members: &[Member]) -> String {

@@ -5,9 +5,9 @@ use loyalty_store::pool::Use;
 use serde::Serialize;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 
-/// Bring the database's tables up to this release
+/// Create or update the database's tables
 ///
 /// Runs what has not run yet, all in one transaction, and names it. Running it again changes nothing. Two at once wait
 /// for each other.
@@ -26,7 +26,7 @@ struct Migrations {
 }
 
 impl Migrate {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Queries, 1).await?;
         if self.check {
             let pending = Migrations { migrations: migrate::pending(&pool).await? };
@@ -36,7 +36,7 @@ impl Migrate {
         }
         let applied = Migrations { migrations: migrate::migrate(&pool).await? };
         context.output.answer(&applied, |it| told(it, "ran"))?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 

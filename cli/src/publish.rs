@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::Context;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::receipt;
 
 /// Publish one command
@@ -137,7 +137,7 @@ fn wait_time(text: &str) -> Result<Duration, String> {
 }
 
 impl Publish {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let (mut command, at, wait) = self.what.command()?;
         let Some(wait) = wait else {
             publish(&command, context).await?;
@@ -145,7 +145,7 @@ impl Publish {
             context
                 .output
                 .answer(&published, |it| format!("published {} {}: {}", it.r#type, it.member_id, it.command_id))?;
-            return Ok(Answer::Yes);
+            return Ok(ExitStatus::Success);
         };
         let pool = context.pool(Use::Keys, 1).await?;
         // Before publishing: a database that is away would leave us without the answer that was asked for.
@@ -240,7 +240,7 @@ async fn fate(pool: &Pool, command: &Command, since: Timestamp) -> anyhow::Resul
 }
 
 /// Prints what became of a command. Only applied is a yes.
-fn tell(command: &Command, fate: Option<Fate>, context: &Context) -> anyhow::Result<Answer> {
+fn tell(command: &Command, fate: Option<Fate>, context: &Context) -> anyhow::Result<ExitStatus> {
     if let Some(fields) = fate.as_ref().and_then(|fate| differing(command, fate)) {
         let problem = format!("the id was used before with other {}; that stands", fields.join(" and "));
         return tell_problem(command, "conflict", problem, context);
@@ -272,16 +272,16 @@ fn tell_problem(
     outcome: &'static str,
     problem: String,
     context: &Context,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<ExitStatus> {
     let answer = Published { outcome, problem: Some(problem), ..Published::of(command) };
     context.output.answer(&answer, |it| {
         let problem = it.problem.as_deref().unwrap_or_default();
         format!("{} {} {}: {problem}\n{}", it.outcome.replace('_', " "), it.r#type, it.member_id, it.command_id)
     })?;
-    Ok(Answer::No)
+    Ok(ExitStatus::Failure)
 }
 
-fn tell_receipt(receipt: &Receipt, context: &Context) -> anyhow::Result<Answer> {
+fn tell_receipt(receipt: &Receipt, context: &Context) -> anyhow::Result<ExitStatus> {
     context.output.answer(receipt, receipt::sentence)?;
     Ok((receipt.outcome == Outcome::Applied).into())
 }

@@ -1,17 +1,19 @@
 //! `loyalty receipt`: what was decided about a command.
 
+use loyalty_common::visible::Visible;
 use loyalty_common::{CommandId, MemberId, Outcome, Receipt};
+use loyalty_operator::receipts::{self, CommandStatus, Undecided};
+use loyalty_store::letters::{Letter, LetterState};
 use loyalty_store::pool::Use;
-use loyalty_store::read;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::grouped;
 
 /// Show what was decided about a command
 ///
 /// Every command that was applied or refused has a receipt for as long as the ledger is kept. Exit code 1 if there is
-/// none: the command is still on its way, waits for the member's enrolment, or was set aside.
+/// none; if the command waits for its member's enrolment or is a dead letter, that is shown instead.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  loyalty receipt ann 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11 --json | jq .balance_after"
@@ -22,14 +24,36 @@ pub(crate) struct ShowReceipt {
 }
 
 impl ShowReceipt {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 1).await?;
-        let receipt = read::receipt(&pool, &self.member, self.command_id).await?;
-        context.output.answer(&receipt, |receipt| match receipt {
-            Some(receipt) => sentence(receipt),
-            None => format!("There is no receipt for command {} of {}", self.command_id, self.member),
+        let status = receipts::find(&pool, &self.member, self.command_id).await?;
+        context.output.answer(&status, |status| match status {
+            Some(CommandStatus::Decided(receipt)) => sentence(receipt),
+            Some(CommandStatus::Undecided(undecided)) => format!("{}: {}", self.no_receipt(), reason(undecided)),
+            None => format!("{}: it is still on its way, or was never published", self.no_receipt()),
         })?;
-        Ok(receipt.is_some().into())
+        Ok(matches!(status, Some(CommandStatus::Decided(_))).into())
+    }
+
+    fn no_receipt(&self) -> String {
+        format!("There is no receipt for command {} of {}", self.command_id, self.member)
+    }
+}
+
+/// Where a command is that has no receipt.
+fn reason(undecided: &Undecided) -> String {
+    match undecided {
+        Undecided::Parked(parked) => format!("parked until its member enrols, since {:.0}", parked.parked_at),
+        Undecided::DeadLetter(letter) => {
+            let Letter { dead_letter_id, state, reason, error, .. } = &**letter;
+            let next = match state {
+                LetterState::Open => format!("see `loyalty dead-letters show {dead_letter_id}`"),
+                LetterState::Replaying => "it is being replayed".to_owned(),
+                LetterState::Replayed => "it was replayed".to_owned(),
+                LetterState::Discarded => "it was discarded".to_owned(),
+            };
+            format!("it is dead letter {dead_letter_id}, {reason}: {}\n{next}", Visible(error))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use loyalty_common::schema::Document;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 
 /// Print the contract for other systems: JSON Schema, or AsyncAPI
 ///
@@ -31,7 +31,7 @@ enum What {
 }
 
 impl Schema {
-    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let document = match self.what {
             What::Command => Document::Command,
             What::Receipt => Document::Receipt,
@@ -39,6 +39,6 @@ impl Schema {
             What::Asyncapi => Document::AsyncApi,
         };
         context.output.answer(&document.tree(), |_| document.text())?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_SMTP_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
     smtp_url: Option<Given>,
-    /// Authorities in PEM that are believed besides those of this machine, for amqps, sslmode, smtps and https
+    /// Additional trusted CA certificates (PEM), for amqps, sslmode, smtps and https
     #[arg(long, global = true, value_name = "FILE", env = "LOYALTY_CA_FILE", hide_short_help = true)]
     #[arg(value_parser = path())]
     ca_file: Option<PathBuf>,

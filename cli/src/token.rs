@@ -1,4 +1,4 @@
-//! `loyalty token`: makes, lists and ends the tokens that the bridge asks for. A token is shown once, by the command
+//! `loyalty token`: creates, lists and revokes the tokens that the bridge asks for. A token is shown once, by the command
 //! that makes it, and nowhere else.
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,16 +9,16 @@ use loyalty_store::token::{self, Bearer, NewToken, Scope, Token, TokenId};
 use serde::Serialize;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::{self, Column, table};
 
 /// The longest life of a token that has an end. Whoever wants more wants no end.
 const EXPIRES_MAX: SignedDuration = SignedDuration::from_hours(24 * 3_660);
 
-/// Make, list and revoke the tokens that the bridge asks for
+/// Create, list and revoke the bridge's access tokens
 ///
 /// A request carries its token as `Authorization: Bearer loyalty_...`. From the first token on the bridge serves
-/// nobody without one, even when all have been revoked.
+/// no request without one, even when all have been revoked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tokens {
     #[command(subcommand)]
@@ -33,7 +33,7 @@ enum Command {
 }
 
 impl Tokens {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Queries, 1).await?;
         match self.command {
             Command::Create(create) => create.run(context, &pool).await,
@@ -43,7 +43,7 @@ impl Tokens {
     }
 }
 
-/// Make a token and show it, this once
+/// Create a token and show it, this once
 ///
 /// Prints the token alone on standard output; only its hash is kept. None of the scopes includes another:
 ///   publish  sending commands
@@ -58,13 +58,13 @@ Example:
   curl -X POST http://localhost:5000/ann/add_points/50 -H \"Authorization: Bearer $TOKEN\""
 )]
 struct Create {
-    /// What it is good for: publish, read, operate; several with commas
+    /// Its scopes: publish, read, operate; several with commas
     #[arg(long, value_name = "SCOPE", value_delimiter = ',', required = true)]
     scope: Vec<Scope>,
-    /// For how long: 90d, 12h; for ever without
+    /// How long it is valid, such as 90d or 12h; without it, for ever
     #[arg(long, value_name = "TIME", value_parser = expires)]
     expires: Option<SignedDuration>,
-    /// Whose it is, for the list
+    /// Who holds it, for the list
     #[arg(long, value_name = "NAME")]
     name: Option<Text>,
 }
@@ -77,7 +77,7 @@ struct Made<'a> {
 }
 
 impl Create {
-    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<Answer> {
+    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<ExitStatus> {
         let new = NewToken { name: self.name, scopes: self.scope, expires_in: self.expires };
         let (bearer, about) = token::create(pool, &new).await?;
         let until = about.expires_at.map_or("until it is revoked".to_owned(), |at| format!("until {}", second(at)));
@@ -90,7 +90,7 @@ impl Create {
         // Standard error may be closed; the token itself is what matters.
         let _ = output::note(&format!("{note}\n"));
         context.output.answer(&Made { token: bearer.expose(), about: &about }, |made| made.token.to_owned())?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -98,13 +98,13 @@ impl Create {
 #[derive(Debug, clap::Args)]
 struct List {}
 
-async fn list(context: &Context, pool: &Pool) -> anyhow::Result<Answer> {
+async fn list(context: &Context, pool: &Pool) -> anyhow::Result<ExitStatus> {
     let tokens = token::list(pool).await?;
     context.output.answer(&tokens, |tokens| {
         let columns = ["id", "state", "scopes", "created", "expires", "name"].map(Column::Text);
         table(columns, tokens.iter().map(row))
     })?;
-    Ok(Answer::Yes)
+    Ok(ExitStatus::Success)
 }
 
 fn row(token: &Token) -> [String; 6] {
@@ -114,7 +114,7 @@ fn row(token: &Token) -> [String; 6] {
     [id, state, scopes(token), second(token.created_at), expires, name]
 }
 
-/// End a token at once, for good
+/// Revoke a token at once, for good
 ///
 /// Every bridge refuses it within 2 seconds; one that cannot reach the database, within 15 minutes. Exit code 1 if
 /// there is no such token.
@@ -127,7 +127,7 @@ struct Revoke {
 }
 
 impl Revoke {
-    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<Answer> {
+    async fn run(self, context: &Context, pool: &Pool) -> anyhow::Result<ExitStatus> {
         let revoked = token::revoke(pool, &self.id).await?;
         let id = &self.id;
         context.output.answer(&revoked, |revoked| match revoked {

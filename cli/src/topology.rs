@@ -1,18 +1,18 @@
 //! `loyalty topology`: makes the exchanges and queues, or says how what stands differs from what is wanted.
 //!
 //! Read in this order: `check` gathers the answer; `compare` and `policies` find the differences in what `management`
-//! and `broker` show; `faults` knows versions; `rungs` removes what the retry ladder no longer names. Nothing that
+//! and `broker` show; `known_bugs` knows versions; `retired_retry_queues` removes what the schedule no longer names. Nothing that
 //! stands is ever changed.
 
 mod broker;
 mod check;
 mod compare;
 mod difference;
-mod faults;
+mod known_bugs;
 mod management;
+mod management_model;
 mod policies;
-mod rungs;
-mod shown;
+mod retired_retry_queues;
 
 use std::time::Duration;
 
@@ -26,19 +26,19 @@ use serde::Serialize;
 pub(crate) use management::ManagementError;
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use management::Management;
 
-/// Make the exchanges and queues, or check them
+/// Declare the exchanges and queues, or check them
 ///
-/// Repeating it changes nothing. A queue that stands with other arguments is never changed: the broker refuses, and
-/// somebody has to decide what becomes of its messages. The rungs of the mails' retry ladder come from loyalty.toml. A
-/// rung that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it is
-/// empty; that takes the management API and a loyalty.toml. Restart the workers with the new ladder. The exchange for
-/// events is made if loyalty.toml switches them on, and never removed.
+/// Repeating it changes nothing. A queue that exists with other arguments is never changed: the broker refuses, and
+/// you decide what becomes of its messages. The delays of the mails' retry queues come from loyalty.toml. A retry queue
+/// of a delay that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it is
+/// empty; that takes the management API and a loyalty.toml. Restart the workers with the new delays. The exchange for
+/// events is declared if loyalty.toml switches them on, and never removed.
 ///
 /// --check changes nothing. With the management API (--management-url) it compares every argument, binding and policy
-/// and the state of each queue, and warns of versions with known faults; without, what AMQP shows of it.
+/// and the state of each queue, and warns of versions with known bugs; without, what AMQP shows of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,17 +55,18 @@ pub(crate) struct CheckOrDeclare {
 struct Made {
     exchanges: usize,
     queues: usize,
-    /// Abandoned rungs and what became of them.
-    retired: Vec<rungs::Retired>,
+    /// Abandoned retry queues and what became of them.
+    retired: Vec<retired_retry_queues::Retired>,
     /// What nobody looked for.
     not_seen: Vec<&'static str>,
 }
 
 /// Why no queue was removed although it could be seen.
-const LADDER_NOT_SAID: &str = "retry queues that the ladder no longer names: there is no loyalty.toml here that says what the ladder is (--config)";
+const LADDER_NOT_SAID: &str =
+    "retry queues that the schedule no longer names: there is no loyalty.toml here that gives the schedule (--config)";
 
 impl CheckOrDeclare {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let config = context.settings.config()?;
         let amqp = context.settings.amqp()?;
         let management = context.settings.management()?;
@@ -90,7 +91,7 @@ async fn check(
     management: Option<&Management>,
     wanted: &Topology,
     context: &Context,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<ExitStatus> {
     let checked = check::check(connection, management, wanted).await?;
     context.output.answer(&checked, |checked| checked.text(wanted))?;
     Ok(checked.differences.is_empty().into())
@@ -101,17 +102,17 @@ async fn make(
     management: Option<&Management>,
     wanted: &Topology,
     context: &Context,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<ExitStatus> {
     declare_on(connection, wanted).await?;
     let (retired, not_seen) = match management {
-        // Another directory than that of the workers, and all their rungs would seem abandoned.
+        // Another directory than that of the workers, and all their retry queues would seem abandoned.
         Some(_) if !context.settings.has_config() => (vec![], vec![LADDER_NOT_SAID]),
-        Some(management) => (in_time(rungs::retire(connection, management, wanted)).await?, vec![]),
-        None => (vec![], vec!["retry queues that the ladder no longer names: give --management-url"]),
+        Some(management) => (in_time(retired_retry_queues::retire(connection, management, wanted)).await?, vec![]),
+        None => (vec![], vec!["retry queues that the schedule no longer names: give --management-url"]),
     };
     let made = Made { exchanges: wanted.exchanges.len(), queues: wanted.queues.len(), retired, not_seen };
     context.output.answer(&made, Made::text)?;
-    Ok(Answer::Yes)
+    Ok(ExitStatus::Success)
 }
 
 /// Makes whatever is missing.

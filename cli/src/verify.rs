@@ -6,10 +6,10 @@ use loyalty_store::pool::Use;
 use loyalty_store::verify::{Finding, Report, verify};
 
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::grouped;
 
-/// Check that every promise holds for what the database holds
+/// Check the database for broken promises, and list the rows that break one
 ///
 /// Balances against the ledger, places without a gap, rewards against what was earned, each reward's one mail, and
 /// whether triggers and keys are still in place. Reads one snapshot and changes nothing, so that it may run beside
@@ -19,7 +19,7 @@ use crate::output::grouped;
 pub(crate) struct Verify {}
 
 impl Verify {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Queries, 1).await?;
         let report = verify(&pool, |name| {
             tracing::debug!(check = name, "Checking");

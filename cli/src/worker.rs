@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::Context;
-use crate::exit::Answer;
-use crate::observe;
+use crate::exit::ExitStatus;
+use crate::metrics_server;
 use crate::service::stop_on_signal;
 
-/// Apply commands and send the rewards' mails: a service for production
+/// Apply commands and send reward mails: a service for production
 ///
 /// Start as many as you like, on as many machines: each member's commands are applied in order by one of them, and
 /// another takes over when it ends. A server that is away is waited for. SIGTERM drains: what is in hand is finished,
@@ -30,7 +30,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let settings = settings(context)?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
@@ -43,11 +43,11 @@ impl Worker {
             let listener = TcpListener::bind(address).await;
             let listener = listener.with_context(|| format!("could not listen on {address}"))?;
             info!(metrics.address = %listener.local_addr().context("the listener has no address")?, "Serving metrics");
-            tokio::spawn(observe::serve(listener, registry, consumes, metrics.clone(), observed));
+            tokio::spawn(metrics_server::serve(listener, registry, consumes, metrics.clone(), observed));
         }
         loyalty_worker::run(settings, metrics, consuming, stop).await?;
         info!("Stopped");
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 

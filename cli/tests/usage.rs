@@ -30,22 +30,22 @@ fn the_help_lists_what_can_be_done() {
 
     Commands:
       dev           Start everything on this machine: servers, worker, bridge and a mailbox
-      worker        Apply commands and send the rewards' mails: a service for production
+      worker        Apply commands and send reward mails: a service for production
       bridge        Take commands over HTTP: a service for production
-      migrate       Bring the database's tables up to this release
-      topology      Make the exchanges and queues, or check them
+      migrate       Create or update the database's tables
+      topology      Declare the exchanges and queues, or check them
       publish       Publish one command
       import        Publish a file of purchases or commands
       member        Show members
       receipt       Show what was decided about a command
-      dead-letters  Look at what nobody could use, mend it, send it again, or discard it
-      mails         See where the mails of rewards stand, and send those that did not go
-      verify        Check that every promise holds for what the database holds
-      rebuild       Compute members anew from the ledger, and mend what differs
-      token         Make, list and revoke the tokens that the bridge asks for
+      dead-letters  List, edit, replay or discard dead letters
+      mails         List reward mails, and send again those that were not sent
+      verify        Check the database for broken promises, and list the rows that break one
+      rebuild       Recompute members from the ledger, and repair what differs
+      token         Create, list and revoke the bridge's access tokens
       bench         Measure how near the whole comes to its broker and its database
       schema        Print the contract for other systems: JSON Schema, or AsyncAPI
-      completions   Print the completions of a shell
+      completions   Print shell completions
       help          Print this message or the help of the given subcommand(s)
 
     Options:

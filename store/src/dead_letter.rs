@@ -14,6 +14,10 @@ use crate::partition::{number, partition};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
+mod unusable;
+
+pub use unusable::Unusable;
+
 closed_set! {
     /// Why a message is a dead letter.
     pub enum Reason {

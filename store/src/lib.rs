@@ -21,6 +21,7 @@ pub mod permission;
 pub mod pool;
 pub mod read;
 pub mod rebuild;
+pub mod receipt_poller;
 pub mod standings;
 pub mod suspect;
 pub mod token;

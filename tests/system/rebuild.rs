@@ -26,7 +26,7 @@ async fn a_balance_that_was_changed_by_hand_is_found_and_mended() {
     // There is nobody to ask.
     let unasked = rebuild(&world, &[]).await;
     assert_eq!((unasked.code, unasked.json), (2, Value::Null));
-    assert!(unasked.log.contains("1 member to be mended") && unasked.log.contains("give --yes"), "{}", unasked.log);
+    assert!(unasked.log.contains("1 member to be repaired") && unasked.log.contains("give --yes"), "{}", unasked.log);
 
     let mended = rebuild(&world, &["--yes", "--note", "case 4711"]).await;
     assert_eq!((mended.code, &mended.json["mended"], &mended.json["differences"]), (0, &json!(1), &difference));

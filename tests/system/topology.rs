@@ -135,7 +135,10 @@ async fn an_abandoned_rung_drains_and_is_removed() {
     put_on(&world, &rung, "a mail's request").await;
     // RabbitMQ has not counted yet and tells 0: it must not be believed.
     let drains = topology(&world).await;
-    tells(&drains, &["loyalty.emails.retry.15s is of no rung any more; mails that leave it when their time is up: 1"]);
+    tells(
+        &drains,
+        &["loyalty.emails.retry.15s is no longer in the retry schedule; mails that leave it when their time is up: 1"],
+    );
     assert_eq!(bindings_of(&world, &rung).await, 0);
     let checked = check(&world, &[]).await;
     assert_eq!(checked.code, Some(0), "{}{}", checked.output, checked.log);
@@ -144,7 +147,10 @@ async fn an_abandoned_rung_drains_and_is_removed() {
     eventually("the mail is due", async || (world.ready("loyalty.emails").await == 1).then_some(())).await;
     let removed = async || {
         let answer = topology(&world).await;
-        answer.output.contains("loyalty.emails.retry.15s was of no rung any more, and empty: deleted").then_some(())
+        answer
+            .output
+            .contains("loyalty.emails.retry.15s was no longer in the retry schedule, and empty: deleted")
+            .then_some(())
     };
     eventually("the queue is removed", removed).await;
     let after = topology(&world).await;
@@ -166,7 +172,10 @@ async fn an_abandoned_rung_whose_mail_is_still_on_its_way_stays() {
     bind(&world, "loyalty.emails", &rung.queue(), &rung.routing_key()).await;
     put_on(&world, &rung, "a mail's request").await;
     let stays = topology(&world).await;
-    tells(&stays, &["loyalty.emails.retry.9s is of no rung any more; mails that leave it when their time is up: 1"]);
+    tells(
+        &stays,
+        &["loyalty.emails.retry.9s is no longer in the retry schedule; mails that leave it when their time is up: 1"],
+    );
 }
 
 /// The guard: `has_config`. Who types it in another directory must not take the workers' rungs away.
@@ -180,7 +189,7 @@ async fn no_rung_is_abandoned_as_long_as_nobody_says_what_the_ladder_is() {
     let servers = ["topology", "--amqp-url", amqp.expose(), "--management-url", &management];
     let told = Program::alone(&servers, &elsewhere).await.end().await;
     assert_eq!(told.code, Some(0), "{}{}", told.output, told.log);
-    tells(&told, &["Not seen: retry queues that the ladder no longer names: there is no loyalty.toml here"]);
+    tells(&told, &["Not seen: retry queues that the schedule no longer names: there is no loyalty.toml here"]);
     assert_eq!(bindings_of(&world, &rung).await, 1);
 }
 

@@ -19,7 +19,7 @@ use loyalty_common::publisher::chain;
 use loyalty_common::{MemberId, backoff};
 use loyalty_ledger::{Events, Programme};
 use loyalty_store::batch::Batch;
-use loyalty_store::dead_letter::Reason;
+use loyalty_store::dead_letter::{Reason, Unusable};
 use loyalty_store::{Pool, StoreError, suspect};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::batching;
 use crate::fate::{Decided, Fate, decide};
-use crate::message::{Content, Message, Unusable, request};
+use crate::message::{Content, Message, request};
 use crate::metrics::{LaneHand, Metrics};
 
 use acks::acks;

@@ -25,8 +25,6 @@ pub mod metrics;
 mod outbox;
 mod queue_consumer;
 pub mod queue_states;
-pub mod rehearsal;
-pub mod replay;
 mod supervise;
 
 use std::sync::Arc;

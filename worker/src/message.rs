@@ -10,7 +10,7 @@ use loyalty_common::envelope::TraceContext;
 use loyalty_common::traces::{self, Kind, Span, messaging};
 use loyalty_common::{Command, CommandId, Partition, command, topology};
 use loyalty_ledger::BatchRequest;
-use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::dead_letter::{NewDeadLetter, Reason, Unusable};
 
 use crate::fate::Fate;
 use crate::headers;
@@ -43,15 +43,6 @@ pub enum Content {
     Command(Command),
     /// Something that cannot be used, and why.
     Unusable(Unusable),
-}
-
-/// Why a message is set aside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
-    /// The class.
-    pub reason: Reason,
-    /// What exactly was wrong, without personal data.
-    pub error: String,
 }
 
 impl Message {
@@ -217,17 +208,4 @@ fn check_id(command: &Command, properties: &BasicProperties) -> Result<(), Unusa
 fn published_at(properties: &BasicProperties) -> Option<SystemTime> {
     let seconds = properties.timestamp().filter(|seconds| *seconds > 0)?;
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-}
-
-impl From<&DecodeError> for Unusable {
-    fn from(error: &DecodeError) -> Self {
-        let reason = match error {
-            DecodeError::TooLarge { .. } => Reason::TooLarge,
-            DecodeError::Malformed { .. } => Reason::Malformed,
-            DecodeError::UnknownVersion => Reason::UnknownVersion,
-            DecodeError::UnknownType => Reason::UnknownType,
-            DecodeError::Field { .. } => Reason::InvalidField,
-        };
-        Self { reason, error: error.to_string() }
-    }
 }

@@ -1,20 +1,17 @@
-//! `loyalty dead-letters discard`: letters that will not be sent again. They are kept, with the reason; what their
-//! senders wrote in them, until it is erased.
+//! `loyalty dead-letters discard`: shows the plan, asks, and tells what was discarded and erased.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::{self, Erased, LetterId, LetterState};
+use loyalty_operator::dead_letters::{DiscardPlan, DiscardReport, Disposal};
+use loyalty_store::letters::LetterState;
 use loyalty_store::pool::Use;
-use serde::Serialize;
 
-use super::chosen::Chosen;
+use super::selection::Selection;
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::{Answer, Usage};
+use crate::confirmation::Confirmation;
+use crate::exit::{ExitStatus, Usage};
 
-/// Decide that letters will not be sent again
+/// Decide that dead letters will not be sent again
 ///
 /// They are kept, with who decided it, when and why (--note), and no list shows them unless it is asked to.
 /// With --erase, their bodies, headers and routing keys are gone for good, of those discarded or replayed before too.
@@ -25,91 +22,61 @@ Example:
   loyalty dead-letters discard --erase --member ann --state any --note 'ann left'")]
 pub(super) struct Discard {
     #[command(flatten)]
-    chosen: Chosen,
+    selection: Selection,
     /// Erase what the sender wrote: body, edited body, headers and routing key
     #[arg(long)]
     erase: bool,
     #[command(flatten)]
-    consent: Consent,
-}
-
-/// What was done.
-#[derive(Serialize)]
-struct Told {
-    discarded: Vec<LetterId>,
-    /// Those of them, and of the ones done with before, that hold no body any more.
-    erased: Vec<LetterId>,
-    /// Not open, so left as they are.
-    left: Vec<LetterId>,
-    /// Numbers of no letter.
-    missing: Vec<LetterId>,
+    confirmation: Confirmation,
 }
 
 impl Discard {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        if !self.consent.has_note() {
-            return Err(Usage("say why, with --note: somebody will ask".to_owned()).into());
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
+        if !self.confirmation.has_note() {
+            return Err(Usage("give the reason with --note: it is kept in the history".to_owned()).into());
         }
         let pool = context.pool(Use::Keys, 1).await?;
-        let choice = self.chosen.find(&pool, &[LetterState::Open]).await?;
-        let found = letters::replayable(&pool, &choice.ids).await?;
-        let missing =
-            choice.ids.iter().copied().filter(|id| !found.iter().any(|it| it.dead_letter_id == *id)).collect();
-        let mut reasons: BTreeMap<Reason, usize> = BTreeMap::new();
-        for letter in found.iter().filter(|letter| self.concerns(letter.state)) {
-            *reasons.entry(letter.reason).or_default() += 1;
-        }
-        let mut told = Told { discarded: Vec::new(), erased: Vec::new(), left: Vec::new(), missing };
-        if !reasons.is_empty() {
-            let Some(permission) = self.consent.ask(&plan(&reasons, choice.more, self.erase))? else {
-                return Ok(Answer::No);
+        let selected = self.selection.find(&pool, &[LetterState::Open]).await?;
+        let disposal = if self.erase { Disposal::Erase } else { Disposal::Keep };
+        let plan = DiscardPlan::make(&pool, selected, disposal).await?;
+        let report = if plan.is_empty() {
+            plan.nothing_done()
+        } else {
+            let Some(approval) = self.confirmation.ask(&text_of_plan(&plan))? else {
+                return Ok(ExitStatus::Failure);
             };
-            if self.erase {
-                Erased { discarded: told.discarded, erased: told.erased } =
-                    letters::erase(&pool, &choice.ids, &permission).await?;
-            } else {
-                told.discarded = letters::discard(&pool, &choice.ids, &permission).await?;
-            }
-        }
-        let done = if self.erase { &told.erased } else { &told.discarded };
-        let is_left = |id: &LetterId| done.binary_search(id).is_err();
-        told.left = found.iter().map(|letter| letter.dead_letter_id).filter(is_left).collect();
-        context.output.answer(&told, text)?;
-        let is_done = !told.discarded.is_empty() || !told.erased.is_empty();
-        Ok((is_done && told.missing.is_empty()).into())
-    }
-
-    /// Whether there is something to do for a letter in this state.
-    const fn concerns(&self, state: LetterState) -> bool {
-        match state {
-            LetterState::Open => true,
-            LetterState::Discarded | LetterState::Replayed => self.erase,
-            LetterState::Replaying => false,
-        }
+            plan.carry_out(&pool, &approval).await?
+        };
+        context.output.answer(&report, text)?;
+        Ok(report.is_success().into())
     }
 }
 
-fn plan(reasons: &BTreeMap<Reason, usize>, more: bool, erase: bool) -> String {
-    let parts: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    let all: usize = reasons.values().sum();
-    let more = if more { "\nmore match than these; repeat the command for the rest" } else { "" };
-    let what = if erase { "discarded and erased for good" } else { "discarded" };
+fn text_of_plan(plan: &DiscardPlan) -> String {
+    let parts: Vec<String> = plan.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let all: usize = plan.reasons.values().sum();
+    let more = if plan.more() { "\nmore match than these; repeat the command for the rest" } else { "" };
+    let what = match plan.disposal {
+        Disposal::Keep => "discarded",
+        Disposal::Erase => "discarded and erased for good",
+    };
     format!("{all} to be {what}: {}{more}", parts.join(", "))
 }
 
-fn text(told: &Told) -> String {
-    if told.discarded.is_empty() && told.erased.is_empty() && told.left.is_empty() && told.missing.is_empty() {
+fn text(report: &DiscardReport) -> String {
+    let DiscardReport { discarded, erased, left, missing } = report;
+    if [discarded, erased, left, missing].iter().all(|ids| ids.is_empty()) {
         return "No dead letters match".to_owned();
     }
-    let mut text = format!("{} discarded\n", told.discarded.len());
-    if !told.erased.is_empty() {
-        let _ = writeln!(text, "{} erased", told.erased.len());
+    let mut text = format!("{} discarded\n", discarded.len());
+    if !erased.is_empty() {
+        let _ = writeln!(text, "{} erased", erased.len());
     }
-    for id in &told.left {
-        let _ = writeln!(text, "{id}: it is not open or erased already, and left as it is");
+    for id in left {
+        let _ = writeln!(text, "{id}: not open, or erased already; left as it is");
     }
-    for id in &told.missing {
-        let _ = writeln!(text, "{id}: there is no such dead letter");
+    for id in missing {
+        let _ = writeln!(text, "{id}: no such dead letter");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! `loyalty dead-letters edit`: another body for a letter, written in an editor or taken from a file. The original
+//! `loyalty dead-letters edit`: another body for a dead letter, written in an editor or taken from a file. The original
 //! stays.
 
 use std::fs::{self, File, OpenOptions};
@@ -9,20 +9,19 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use loyalty_common::command::BODY_MAX_BYTES;
-use loyalty_store::letters::{self, EditError, EditedBody, LetterId, Opened};
+use loyalty_operator::PersonalData;
+use loyalty_operator::dead_letters::{EditProblem, EditReport, check, edit, pretty, readable};
+use loyalty_store::letters::{self, EditedBody, LetterId, Opened};
 use loyalty_store::pool::Use;
-use loyalty_worker::rehearsal::{Prediction, rehearse};
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::body::{pretty, readable};
 use super::plan::words;
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::{Answer, Usage};
+use crate::confirmation::Confirmation;
+use crate::exit::{ExitStatus, Usage};
 use crate::output;
 
-/// Write another body for a letter, to be sent by `replay`
+/// Write another body for a dead letter, to be sent by `replay`
 ///
 /// Opens the body in $VISUAL or $EDITOR, or takes it from a file. It must be a command of the contract: a body that is
 /// still broken is refused, and what you wrote is kept for another try. The original body stays beside it.
@@ -33,72 +32,56 @@ Examples:
   loyalty dead-letters edit 17 --body mended.json --yes
   loyalty dead-letters export - --reason invalid_field | jq ...")]
 pub(super) struct Edit {
-    /// The number of the letter
+    /// The number of the dead letter
     id: LetterId,
     /// Take the body from this file, or from standard input (-), rather than from an editor
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     #[command(flatten)]
-    consent: Consent,
-}
-
-/// What was done.
-#[derive(Serialize)]
-struct Told {
-    dead_letter_id: LetterId,
-    edited: bool,
-    /// Why not, if it was not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-    /// What a replay would do now.
-    replay: Option<Prediction>,
+    confirmation: Confirmation,
 }
 
 impl Edit {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 2).await?;
         let id = self.id;
-        let no = |problem: String| {
-            let told = Told { dead_letter_id: id, edited: false, problem: Some(problem), replay: None };
-            context.output.answer(&told, |told| told.problem.clone().unwrap_or_default())?;
-            anyhow::Ok(Answer::No)
-        };
         let Some(opened) = letters::open(&pool, id).await? else {
-            return no(format!("There is no dead letter {id}"));
+            return not_edited(id, format!("There is no dead letter {id}"), context);
         };
         let written = match &self.body {
             Some(path) => Written { body: read(path)?, draft: None },
             None => write(id, &opened)?,
         };
-        if written.body.is_empty() || Some(&written.body) == opened.edited_body.as_ref() {
-            return no("Nothing was changed".to_owned());
-        }
-        let edited = match EditedBody::parse(written.body.clone()) {
-            Ok(edited) => edited,
-            Err(error) => return no(format!("Still broken, and not taken: {error}{}", written.kept())),
+        let body = match check(&opened, written.body.clone()) {
+            Ok(body) => body,
+            Err(problem) => return not_edited(id, written.explained(&problem), context),
         };
-        let plan = format!("dead letter {id} is to be sent as\n{}", readable(edited.as_bytes(), false));
-        let Some(permission) = self.consent.ask(&plan)? else {
+        let Some(approval) = self.confirmation.ask(&plan(id, &body))? else {
             output::note(&written.kept())?;
-            return Ok(Answer::No);
+            return Ok(ExitStatus::Failure);
         };
-        match letters::edit(&pool, id, &edited, &permission).await {
-            Ok(()) => {}
-            Err(EditError::Store(error)) => return Err(error.into()),
-            Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Mail(_))) => {
-                return no(format!("{error}{}", written.kept()));
-            }
-        }
+        let programme = context.settings.config()?.programme;
+        let report = match edit(&pool, &programme, id, &body, &approval).await? {
+            Ok(report) => report,
+            Err(problem) => return not_edited(id, written.explained(&problem), context),
+        };
         written.forget();
-        let letter = letters::replayable(&pool, &[id]).await?;
-        let replay = rehearse(&pool, &context.settings.config()?.programme, &letter).await?.pop();
-        let told = Told { dead_letter_id: id, edited: true, problem: None, replay };
-        context.output.answer(&told, |told| {
-            let replay = told.replay.as_ref().map(words).unwrap_or_default();
+        context.output.answer(&report, |report| {
+            let replay = report.replay.as_ref().map(words).unwrap_or_default();
             format!("dead letter {id} is edited; a replay now: {replay}")
         })?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
+}
+
+fn plan(id: LetterId, body: &EditedBody) -> String {
+    format!("dead letter {id} is to be sent as\n{}", readable(body.as_bytes(), PersonalData::Masked))
+}
+
+fn not_edited(id: LetterId, problem: String, context: &Context) -> anyhow::Result<ExitStatus> {
+    let report = EditReport::not_edited(id, problem);
+    context.output.answer(&report, |report| report.problem.clone().unwrap_or_default())?;
+    Ok(ExitStatus::Failure)
 }
 
 /// A body that an operator wrote.
@@ -109,6 +92,14 @@ struct Written {
 }
 
 impl Written {
+    /// The problem, and where to go on after it.
+    fn explained(&self, problem: &EditProblem) -> String {
+        match problem {
+            EditProblem::Unchanged => problem.to_string(),
+            EditProblem::Broken(_) | EditProblem::Refused(_) => format!("{problem}{}", self.kept()),
+        }
+    }
+
     fn kept(&self) -> String {
         let kept = |draft: &PathBuf| format!("\nWhat you wrote is kept: go on with --body {}\n", draft.display());
         self.draft.as_ref().map(kept).unwrap_or_default()

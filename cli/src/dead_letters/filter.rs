@@ -1,4 +1,4 @@
-//! The flags that say which letters.
+//! The flags that say which dead letters.
 
 use jiff::Timestamp;
 use loyalty_common::{CommandType, MemberId};
@@ -7,11 +7,10 @@ use loyalty_store::letters::{Filter, LetterState};
 use loyalty_store::parked;
 
 use crate::exit::Usage;
-use crate::when::when;
+use crate::time_arg::time_arg;
 
-/// Which letters.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Which letters")]
+#[command(next_help_heading = "Which dead letters")]
 pub(super) struct FilterArgs {
     /// Why they are dead letters, such as malformed or failed; several with commas
     #[arg(long, value_name = "REASON", value_delimiter = ',')]
@@ -23,10 +22,10 @@ pub(super) struct FilterArgs {
     #[arg(long)]
     member: Option<MemberId>,
     /// Set aside at this time or later: a day, a time, or how long ago (2h, 3d)
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     since: Option<Timestamp>,
     /// Set aside before this time
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     until: Option<Timestamp>,
     /// What was made of them: open, replaying, replayed, discarded, or any
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
@@ -74,8 +73,7 @@ impl FilterArgs {
                 StateArg::Letter(state) => states.push(*state),
                 StateArg::Any => states.extend(LetterState::ALL),
                 StateArg::Parked => {
-                    let text =
-                        "what is parked is no dead letter: it waits for the member's enrolment, which applies it";
+                    let text = "a parked command is not a dead letter: its member's enrolment applies it";
                     return Err(Usage(text.to_owned()));
                 }
             }
@@ -99,7 +97,7 @@ impl FilterArgs {
             return Ok(None);
         }
         if self.state.len() > 1 || !self.reason.is_empty() || !self.types.is_empty() {
-            return Err(Usage("--state parked goes with --member, --since and --until alone".to_owned()));
+            return Err(Usage("--state parked can only be combined with --member, --since and --until".to_owned()));
         }
         Ok(Some(parked::Filter { member: self.member.clone(), since: self.since, until: self.until }))
     }

@@ -1,21 +1,18 @@
-//! `loyalty dead-letters list`: letters in a table, or counted; and commands that wait.
+//! `loyalty dead-letters list`: dead letters in a table, or counted; and commands that wait.
 
-use loyalty_store::letters::{self, Count, Filter, Grouping, Letter, LetterId, LetterState};
+use loyalty_operator::{dead_letters, remaining};
+use loyalty_store::Pool;
+use loyalty_store::letters::{self, Count, Grouping, Letter, LetterId};
 use loyalty_store::parked::{self, Parked};
 use loyalty_store::pool::Use;
 use loyalty_store::read::PAGE_MAX;
-use loyalty_store::{Pool, StoreError};
 
 use super::filter::FilterArgs;
 use crate::Context;
-use crate::exit::{Answer, Usage};
+use crate::exit::{ExitStatus, Usage};
 use crate::output::{Column, grouped, table};
-use crate::paging::{left, pages};
 
-/// What needs somebody: nothing was done about it, or it is being done.
-const PRESENT: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
-
-/// List letters, the oldest first, or count them
+/// List dead letters, the oldest first, or count them
 ///
 /// Without --state, those that are open or being replayed. With --state parked, the commands that wait for their
 /// member's enrolment instead.
@@ -31,7 +28,7 @@ pub(super) struct List {
     /// Count them by reason, type, member, source, day or state
     #[arg(long, value_name = "WHAT", conflicts_with = "after")]
     by: Option<Grouping>,
-    /// Go on after the letter of this number
+    /// Go on after the dead letter of this number
     #[arg(long, value_name = "ID")]
     after: Option<LetterId>,
     /// How many at most
@@ -40,29 +37,21 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let parked = self.filter.parked()?;
         let pool = context.pool(Use::Queries, 1).await?;
         if let Some(filter) = parked {
             return self.parked(&filter, &pool, context).await;
         }
-        let filter = self.filter.letters(&PRESENT)?;
+        let filter = self.filter.letters(&dead_letters::UNDECIDED)?;
         if let Some(by) = self.by {
             let counts = letters::counts(&pool, &filter, by).await?;
             context.output.answer(&counts, |counts| counted(by, counts))?;
         } else {
-            let letters = self.letters(&pool, &filter).await?;
+            let letters = dead_letters::list(&pool, &filter, self.after, self.limit).await?;
             context.output.answer(&letters, |letters| self.listed(letters))?;
         }
-        Ok(Answer::Yes)
-    }
-
-    async fn letters(&self, pool: &Pool, filter: &Filter) -> Result<Vec<Letter>, StoreError> {
-        pages(self.limit, async |last: Option<&Letter>, left| {
-            let after = last.map(|letter| letter.dead_letter_id).or(self.after);
-            letters::list(pool, filter, after, left).await
-        })
-        .await
+        Ok(ExitStatus::Success)
     }
 
     fn listed(&self, letters: &[Letter]) -> String {
@@ -91,20 +80,20 @@ impl List {
             ]
         });
         let text = table(columns, rows);
-        if left(self.limit, letters.len()) == 0 {
+        if remaining(self.limit, letters.len()) == 0 {
             return format!("{text}\nThere may be more: --after {}", last.dead_letter_id);
         }
         text
     }
 
-    async fn parked(&self, filter: &parked::Filter, pool: &Pool, context: &Context) -> anyhow::Result<Answer> {
+    async fn parked(&self, filter: &parked::Filter, pool: &Pool, context: &Context) -> anyhow::Result<ExitStatus> {
         if self.by.is_some() {
-            return Err(Usage("--by counts letters, not what is parked".to_owned()).into());
+            return Err(Usage("--by counts dead letters, not what is parked".to_owned()).into());
         }
         let after = self.after.map_or(0, LetterId::get);
         let parked = parked::list(pool, filter, after, self.limit.min(PAGE_MAX)).await?;
         context.output.answer(&parked, |parked| waiting(parked))?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Success)
     }
 }
 

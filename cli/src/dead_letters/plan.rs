@@ -3,28 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use loyalty_store::letters::{LetterId, Replayable};
-use loyalty_worker::rehearsal::Prediction;
-use serde::Serialize;
+use loyalty_operator::dead_letters::Foreseen;
+use loyalty_operator::dry_run::Prediction;
 
 use crate::output::{Column, grouped, table};
-
-/// A letter with what its replay would come to.
-#[derive(Debug, Serialize)]
-pub(super) struct Foreseen {
-    pub(super) dead_letter_id: LetterId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) member_id: Option<String>,
-    #[serde(flatten)]
-    pub(super) prediction: Prediction,
-}
-
-impl Foreseen {
-    pub(super) fn new(letter: &Replayable, prediction: Prediction) -> Self {
-        let member_id = letter.command().ok().map(|command| command.member_id.to_string());
-        Self { dead_letter_id: letter.dead_letter_id, member_id, prediction }
-    }
-}
 
 /// A prediction as the end of a sentence.
 pub(super) fn words(prediction: &Prediction) -> String {
@@ -39,7 +21,7 @@ pub(super) fn words(prediction: &Prediction) -> String {
         Prediction::Parked => "would wait for the member's enrolment".to_owned(),
         Prediction::Conflict { error } => format!("would be a conflict: {error}"),
         Prediction::Broken { reason, error } => format!("still broken: {reason}: {error}"),
-        Prediction::Queued => "its mail would be queued anew".to_owned(),
+        Prediction::Queued => "its mail would be queued again".to_owned(),
         Prediction::UnknownMail => {
             "its mail may have gone already; `loyalty mails resend-unknown` decides that".to_owned()
         }
@@ -82,7 +64,7 @@ fn kind(prediction: &Prediction) -> &'static str {
         Prediction::Conflict { .. } => "would be a conflict",
         Prediction::Broken { .. } => "still broken",
         Prediction::Queued => "mails would be queued",
-        Prediction::UnknownMail => "mails of unknown fate",
+        Prediction::UnknownMail => "mails that may have gone already",
     }
 }
 

@@ -1,4 +1,4 @@
-//! `loyalty dead-letters replay`: rehearses, shows the plan, asks, sends, and tells what became of each.
+//! `loyalty dead-letters replay`: tries it first, shows the plan, asks, sends, and tells what became of each.
 
 use std::fmt::Write as _;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -8,28 +8,25 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
 use loyalty_common::amqp;
 use loyalty_common::publisher::{Limits, Publisher};
-use loyalty_store::Pool;
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::{self, LetterId, LetterState, Replayable};
-use loyalty_store::permission::Permission;
+use loyalty_operator::OperatorApproval;
+use loyalty_operator::dead_letters::{ReplayPlan, ReplayReport, UNDECIDED};
+use loyalty_operator::replay::{Canary, Ended, Pace, Progress, Replayer};
 use loyalty_store::pool::Use;
-use loyalty_worker::rehearsal::{Prediction, rehearse};
-use loyalty_worker::replay::{Canary, Ended, Pace, Progress, Replayer, Report};
 
-use super::chosen::{Choice, Chosen};
-use super::plan::{Foreseen, each, summary};
-use super::report::Told;
+use super::plan::{each, summary};
+use super::report;
+use super::selection::Selection;
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::Answer;
+use crate::confirmation::Confirmation;
+use crate::exit::ExitStatus;
 use crate::service::stop_on_signal;
 
-/// Send letters again, in the order of their arrival
+/// Send dead letters again, in the order of their arrival
 ///
 /// Each goes as its publisher should have sent it, with the body of an `edit` if there is one, and keeps its command
-/// id: however often a replay is cut short and repeated, nothing doubles. First everything is rehearsed against the
+/// id: however often a replay is cut short and repeated, nothing doubles. First everything is tried against the
 /// present state, in transactions that are rolled back; the plan says what would become of how many, and you are
-/// asked. What would only come back as a dead letter is left as it is. Mails are queued anew.
+/// asked. What would be a dead letter again is left as it is. Mails are queued again.
 ///
 /// Ctrl-C stops sending: what was not sent is open again, and what was sent gets its result. A broker that is away
 /// does the same, with exit code 3. Exit code 1 if nothing could be sent, or not everything came to its end.
@@ -41,7 +38,7 @@ Examples:
   loyalty dead-letters replay --all --canary 20 --stop-at 5% --rate 50/s --note 'disk was full'")]
 pub(super) struct Replay {
     #[command(flatten)]
-    chosen: Chosen,
+    selection: Selection,
     /// Only say what would become of each; changes nothing
     #[arg(long)]
     dry_run: bool,
@@ -58,39 +55,34 @@ pub(super) struct Replay {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = patience)]
     wait: Duration,
     #[command(flatten)]
-    consent: Consent,
+    confirmation: Confirmation,
 }
 
-/// Letters that nothing is decided about.
-const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
-
 impl Replay {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 2).await?;
-        let choice = self.chosen.find(&pool, &OPEN).await?;
-        let letters = letters::replayable(&pool, &choice.ids).await?;
-        let foreseen = foresee(&pool, context, &letters).await?;
-        let told = Told::new(&choice, &letters, foreseen);
+        let selected = self.selection.find(&pool, &UNDECIDED).await?;
+        let plan = ReplayPlan::make(&pool, &context.settings.config()?.programme, &selected).await?;
         if self.dry_run {
-            context.output.answer(&told, |told| told.rehearsed(&each(&told.foreseen)))?;
-            return Ok((!told.foreseen.is_empty()).into());
+            let is_success = !plan.foreseen.is_empty() || plan.matches_nothing();
+            context.output.answer(&ReplayReport::from(plan), |it| report::dry_run(it, &each(&it.plan.foreseen)))?;
+            return Ok(is_success.into());
         }
-        let ids = told.worth_sending();
-        if ids.is_empty() {
-            context.output.answer(&told, Told::nothing_to_send)?;
-            return Ok(Answer::No);
+        if plan.worth_sending().is_empty() {
+            context.output.answer(&ReplayReport::from(plan), report::nothing_to_send)?;
+            return Ok(ExitStatus::Failure);
         }
-        let pace = self.pace();
-        let plan = plan(&choice, &letters, &told.foreseen);
         // Asked before anybody is bothered: with a broker that is away nothing is claimed.
         let amqp_url = context.settings.amqp()?;
         amqp::close(&amqp::connect(&amqp_url, "replay").await?).await;
-        let Some(permission) = self.consent.ask(&plan)? else {
-            return Ok(Answer::No);
+        let pace = self.pace();
+        let Some(approval) = self.confirmation.ask(&text_of(&plan))? else {
+            return Ok(ExitStatus::Failure);
         };
         let replayer = Replayer { pool, publisher: Publisher::start(amqp_url, "replay", Limits::default()), pace };
-        let report = send(&replayer, &ids, &permission).await?;
-        conclude(told, report, context)
+        let report = send(&replayer, plan, &approval).await?;
+        context.output.answer(&report, report::replayed)?;
+        status(report)
     }
 
     fn pace(&self) -> Pace {
@@ -99,67 +91,56 @@ impl Replay {
     }
 }
 
-/// What each of the letters that nothing is decided about would come to.
-async fn foresee(pool: &Pool, context: &Context, letters: &[Replayable]) -> anyhow::Result<Vec<Foreseen>> {
-    let open: Vec<Replayable> = letters.iter().filter(|letter| OPEN.contains(&letter.state)).cloned().collect();
-    let programme = context.settings.config()?.programme;
-    let predictions = rehearse(pool, &programme, &open).await?;
-    Ok(open.iter().zip(predictions).map(|(letter, prediction)| Foreseen::new(letter, prediction)).collect())
-}
-
-fn plan(choice: &Choice, letters: &[Replayable], foreseen: &[Foreseen]) -> String {
-    let mut text = summary(foreseen);
-    let sent = |letter: &&Replayable| {
-        foreseen.iter().any(|it| {
-            it.dead_letter_id == letter.dead_letter_id
-                && it.prediction.is_worth_sending()
-                && it.prediction != Prediction::Queued
-        })
-    };
-    let crashed = letters.iter().filter(|letter| letter.reason == Reason::Crashed).filter(sent).count();
-    if crashed > 0 {
-        let _ = writeln!(text, "{crashed} of them ended their worker before, again and again; try one of them first");
+fn text_of(plan: &ReplayPlan) -> String {
+    let mut text = summary(&plan.foreseen);
+    if plan.crashed > 0 {
+        let _ = writeln!(text, "{} of them crashed their worker before; replay one of them first", plan.crashed);
     }
-    let replaying = letters.iter().filter(|letter| letter.state == LetterState::Replaying).count();
-    if replaying > 0 {
-        let _ = writeln!(text, "{replaying} of them are being replayed by somebody, or were left by who did");
+    if plan.replaying > 0 {
+        let _ = writeln!(text, "{} of them are held by another replay, or by one that was cut short", plan.replaying);
     }
-    if choice.more {
-        let _ = writeln!(text, "more match than these {}; repeat the command for the rest", choice.ids.len());
+    if plan.more {
+        let looked_at = plan.foreseen.len() + plan.done.len() + plan.missing.len();
+        let _ = writeln!(text, "more match than these {looked_at}; repeat the command for the rest");
     }
     text
 }
 
-async fn send(replayer: &Replayer, ids: &[LetterId], permission: &Permission) -> anyhow::Result<Report> {
+async fn send(replayer: &Replayer, plan: ReplayPlan, approval: &OperatorApproval) -> anyhow::Result<ReplayReport> {
     let stop = stop_on_signal()?;
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} sent, {msg} done").expect("the template is valid");
-    let bar = ProgressBar::new(ids.len() as u64).with_style(style);
+    let bar = ProgressBar::new(plan.worth_sending().len() as u64).with_style(style);
     let mut told = |progress: Progress| {
         bar.set_length(progress.claimed as u64);
         bar.set_position(progress.sent as u64);
         bar.set_message(progress.concluded.to_string());
     };
-    let report = replayer.run(ids, permission, &stop, &mut told).await;
+    let report = plan.carry_out(replayer, approval, &stop, &mut told).await;
     bar.finish_and_clear();
     Ok(report?)
 }
 
-fn conclude(told: Told, report: Report, context: &Context) -> anyhow::Result<Answer> {
-    let ended = report.ended.clone();
-    let told = told.with(report);
-    context.output.answer(&told, Told::replayed)?;
-    match ended {
-        Ended::Broker(error) => Err(error.into()),
-        Ended::Finished | Ended::Stopped | Ended::CanaryFailed { .. } | Ended::CanaryUnanswered | Ended::Overtaken => {
-            Ok((ended == Ended::Finished && told.came_to_their_ends()).into())
-        }
+/// A broker that went away is an error of its own, which may be gone when the command is repeated.
+fn status(report: ReplayReport) -> anyhow::Result<ExitStatus> {
+    let is_success = report.is_success();
+    match report.ended {
+        Some(Ended::Broker(error)) => Err(error.into()),
+        Some(
+            Ended::Finished
+            | Ended::NothingSent
+            | Ended::Stopped
+            | Ended::CanaryFailed { .. }
+            | Ended::CanaryUnanswered
+            | Ended::Overtaken,
+        )
+        | None => Ok(is_success.into()),
     }
 }
 
 /// `50`, or `50/s`.
 fn rate(text: &str) -> Result<NonZeroU32, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
-    number.parse().map_err(|_| "must be a number of letters per second, such as 50/s".to_owned())
+    number.parse().map_err(|_| "must be a number of dead letters per second, such as 50/s".to_owned())
 }
 
 /// `10`, or `10%`.

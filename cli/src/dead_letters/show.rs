@@ -1,129 +1,66 @@
-//! `loyalty dead-letters show`: one letter with everything, and what a replay would do now.
+//! `loyalty dead-letters show`: one dead letter with everything, and what a replay would do now.
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use loyalty_common::visible::Visible;
-use loyalty_store::Pool;
-use loyalty_store::letters::{self, Event, Letter, LetterId, LetterState, Opened};
+use loyalty_operator::PersonalData;
+use loyalty_operator::dead_letters::Details;
+use loyalty_store::letters::{Event, Letter, LetterId};
 use loyalty_store::pool::Use;
-use loyalty_worker::rehearsal::{Prediction, rehearse};
-use serde::Serialize;
-use serde_json::Value;
 
-use super::body::{Encoded, readable};
-use super::masking;
 use super::plan::words;
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 
-/// Show one letter with everything, and what a replay of it would do now
+/// Show one dead letter with everything, and what a replay of it would do now
 ///
-/// Mail addresses, names and telephone numbers are hidden. Exit code 1 if there is no such letter.
+/// Mail addresses, names and telephone numbers are hidden. Exit code 1 if there is no such dead letter.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty dead-letters show 17 --json | jq .replay")]
 pub(super) struct Show {
-    /// The number of the letter
+    /// The number of the dead letter
     id: LetterId,
     /// Show addresses, names and telephone numbers too
     #[arg(long)]
     reveal: bool,
 }
 
-/// Everything, for a program.
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    letter: Letter,
-    headers: Value,
-    #[serde(flatten)]
-    body: Encoded,
-    edited_body: Option<Encoded>,
-    /// When body and headers were erased.
-    erased_at: Option<Timestamp>,
-    history: Vec<Event>,
-    /// What a replay would do now; none, if there is nothing left to replay.
-    replay: Option<Prediction>,
-}
-
 impl Show {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 2).await?;
-        let Some(opened) = letters::open(&pool, self.id).await? else {
-            context.output.answer(&None::<()>, |_| format!("There is no dead letter {}", self.id))?;
-            return Ok(Answer::No);
-        };
-        let prediction = foresee(&pool, &opened.letter, context).await?;
-        let text = self.text(&opened, prediction.as_ref());
-        context.output.answer(&self.shown(opened, prediction), |_| text)?;
-        Ok(Answer::Yes)
-    }
-
-    fn shown(&self, opened: Opened, prediction: Option<Prediction>) -> Shown {
-        let encode = |body: &[u8]| if self.reveal { Encoded::exact(body) } else { Encoded::masked(body) };
-        Shown {
-            headers: self.headers(&opened.headers),
-            body: encode(&opened.body),
-            edited_body: opened.edited_body.as_deref().map(encode),
-            erased_at: opened.erased_at(),
-            letter: self.letter(opened.letter),
-            history: opened.history,
-            replay: prediction,
-        }
-    }
-
-    /// A publisher may have put an address anywhere.
-    fn headers(&self, headers: &Value) -> Value {
-        if self.reveal { headers.clone() } else { masking::headers(headers) }
-    }
-
-    fn letter(&self, letter: Letter) -> Letter {
-        if self.reveal {
-            return letter;
-        }
-        let [error, exchange, routing_key] =
-            [&letter.error, &letter.exchange, &letter.routing_key].map(|text| masking::text(text));
-        Letter { error, exchange, routing_key, ..letter }
-    }
-
-    fn body(&self, opened: &Opened) -> String {
-        opened.erased_at().map_or_else(
-            || format!("\nbody, {} bytes:\n{}\n", opened.body.len(), readable(&opened.body, self.reveal)),
-            |at| format!("\nbody, headers and routing key were erased {at:.0}\n"),
-        )
-    }
-
-    fn text(&self, opened: &Opened, prediction: Option<&Prediction>) -> String {
-        let mut text = head(&self.letter(opened.letter.clone()));
-        let headers = self.headers(&opened.headers);
-        if headers.as_object().is_some_and(|fields| !fields.is_empty()) {
-            let _ = write!(text, "\nproperties and headers:\n{headers:#}\n");
-        }
-        text += &self.body(opened);
-        if let Some(edited) = &opened.edited_body {
-            let _ = write!(text, "\nedited body:\n{}\n", readable(edited, self.reveal));
-        }
-        if !opened.history.is_empty() {
-            text += "\nhistory:\n";
-        }
-        for event in &opened.history {
-            text += &line(event);
-        }
-        if let Some(prediction) = prediction {
-            let _ = write!(text, "\na replay now: {}", words(prediction));
-        }
-        text
+        let programme = context.settings.config()?.programme;
+        let personal = if self.reveal { PersonalData::Revealed } else { PersonalData::Masked };
+        let details = Details::read(&pool, &programme, self.id, personal).await?;
+        context.output.answer(&details, |details| match details {
+            Some(details) => text(details),
+            None => format!("There is no dead letter {}", self.id),
+        })?;
+        Ok(details.is_some().into())
     }
 }
 
-async fn foresee(pool: &Pool, letter: &Letter, context: &Context) -> anyhow::Result<Option<Prediction>> {
-    match letter.state {
-        LetterState::Open | LetterState::Replaying => {}
-        LetterState::Replayed | LetterState::Discarded => return Ok(None),
+fn text(details: &Details) -> String {
+    let mut text = head(&details.letter);
+    if details.headers.as_object().is_some_and(|fields| !fields.is_empty()) {
+        let _ = write!(text, "\nproperties and headers:\n{:#}\n", details.headers);
     }
-    let programme = context.settings.config()?.programme;
-    let letters = letters::replayable(pool, &[letter.dead_letter_id]).await?;
-    Ok(rehearse(pool, &programme, &letters).await?.pop())
+    let _ = match details.erased_at {
+        Some(at) => write!(text, "\nbody, headers and routing key were erased {at:.0}\n"),
+        None => write!(text, "\nbody, {} bytes:\n{}\n", details.letter.body_bytes, details.body_text),
+    };
+    if let Some(edited) = &details.edited_text {
+        let _ = write!(text, "\nedited body:\n{edited}\n");
+    }
+    if !details.history.is_empty() {
+        text += "\nhistory:\n";
+    }
+    for event in &details.history {
+        text += &line(event);
+    }
+    if let Some(prediction) = &details.replay {
+        let _ = write!(text, "\na replay now: {}", words(prediction));
+    }
+    text
 }
 
 fn head(letter: &Letter) -> String {

@@ -9,7 +9,7 @@ use std::io;
 use loyalty_common::{EmailAddress, MemberId};
 
 use super::row_ids::RowIds;
-use super::rows::{Rows, Sighting};
+use super::rows::{MemberRef, Rows};
 
 /// An address for each member whose first row has none and another one has.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl Addresses {
         let mut ids = RowIds::new("");
         let mut seen: HashMap<MemberId, Address> = HashMap::new();
         while let Some(row) = rows.next(&mut ids)? {
-            let Some(Sighting { member_id, address, .. }) = row.sighting else { continue };
+            let Some(MemberRef { member_id, address, .. }) = row.member else { continue };
             let address = address.and_then(|address| EmailAddress::parse(&address).ok());
             match (seen.entry(member_id), address) {
                 (Entry::Vacant(place), Some(_)) => {

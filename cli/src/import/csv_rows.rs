@@ -15,7 +15,7 @@ use super::moment::Moments;
 use super::problems::WrittenAs;
 use super::records::{Record, Records};
 use super::row_ids::RowIds;
-use super::rows::{Row, Sighting, Unusable};
+use super::rows::{MemberRef, Row, Unusable};
 use super::template::{Place, Template};
 use crate::exit::Usage;
 
@@ -106,20 +106,20 @@ impl Reading {
     fn row(&self, record: Record, ids: &mut RowIds) -> Row {
         let Record { line, fields, fault } = record;
         let seen = fault.map_or_else(|| self.seen(&fields), |fault| Err(fault.to_string()));
-        let (sighting, command) = match seen {
-            Ok((purchase, sighting)) => (Some(sighting), self.command(&fields, &purchase, ids)),
+        let (member, command) = match seen {
+            Ok((purchase, member)) => (Some(member), self.command(&fields, &purchase, ids)),
             Err(problem) => (None, Err(Unusable::Fault(problem))),
         };
-        Row { line, sighting, command, keyed: self.columns.key.is_some(), source: fields }
+        Row { line, member, command, keyed: self.columns.key.is_some(), source: fields }
     }
 
-    fn seen(&self, fields: &ByteRecord) -> Result<(Purchase, Sighting), String> {
+    fn seen(&self, fields: &ByteRecord) -> Result<(Purchase, MemberRef), String> {
         let purchase = self.purchase(fields)?;
         let Purchase { member_id, occurred_at, .. } = &purchase;
         let address =
             self.columns.address.as_ref().map(|template| self.fill(fields, template, member_id)).transpose()?;
-        let sighting = Sighting { member_id: member_id.clone(), occurred_at: *occurred_at, address };
-        Ok((purchase, sighting))
+        let member = MemberRef { member_id: member_id.clone(), occurred_at: *occurred_at, address };
+        Ok((purchase, member))
     }
 
     /// Whether these fields make a purchase by themselves.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::lines::{Line, Lines};
 use super::records::Fault;
 use super::row_ids::RowIds;
-use super::rows::{Row, Sighting, Unusable};
+use super::rows::{MemberRef, Row, Unusable};
 use super::template::{Place, Template};
 
 /// The rows of a JSON Lines file.
@@ -49,13 +49,13 @@ impl JsonlRows {
         } else {
             decode(&completed(text, row_id)).map_err(|error| error.to_string())
         };
-        let sighting = decoded.as_ref().ok().map(|command| self.sighting(command));
+        let member = decoded.as_ref().ok().map(|command| self.member(command));
         let keyed = decoded.as_ref().is_ok_and(|command| command.command_id != row_id);
         let (line, source) = (line.number, ByteRecord::from(vec![text]));
-        Row { line, sighting, command: decoded.map_err(Unusable::Fault), keyed, source }
+        Row { line, member, command: decoded.map_err(Unusable::Fault), keyed, source }
     }
 
-    fn sighting(&self, command: &Command) -> Sighting {
+    fn member(&self, command: &Command) -> MemberRef {
         let filled = |template: &Template| {
             template.fill::<std::convert::Infallible>(|place| match place {
                 Place::Member => Ok(command.member_id.as_str()),
@@ -65,7 +65,7 @@ impl JsonlRows {
         let address = self.address.as_ref().map(|template| match filled(template) {
             Ok(address) => address,
         });
-        Sighting { member_id: command.member_id.clone(), occurred_at: command.occurred_at, address }
+        MemberRef { member_id: command.member_id.clone(), occurred_at: command.occurred_at, address }
     }
 }
 
@@ -124,8 +124,8 @@ mod tests {
         assert_eq!(ids(&first), ids(&again));
         assert_ne!(ids(&first)[0], ids(&first)[1], "two equal lines are two commands");
         assert_eq!(first.iter().map(|row| row.line).collect::<Vec<_>>(), [1, 3]);
-        let sighting = first[0].sighting.as_ref().expect("a member");
-        assert_eq!(sighting.address.as_deref(), Some("ann@example.com"));
+        let member = first[0].member.as_ref().expect("a member");
+        assert_eq!(member.address.as_deref(), Some("ann@example.com"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::accidents::Accidents;
 use super::addresses::Addresses;
 use super::row_ids::RowIds;
-use super::rows::{Problem, ProblemKind, Row, Rows, Sighting, Unusable};
+use super::rows::{MemberRef, Problem, ProblemKind, Row, Rows, Unusable};
 
 /// Rows read at once: each chunk costs two questions to the database, which a thousand rows share.
 const CHUNK_ROWS: u64 = 1_000;
@@ -144,16 +144,16 @@ impl Reader {
     }
 
     fn take(&mut self, row: Row, chunk: &mut Chunk) {
-        let Row { line, sighting, command, keyed, source } = row;
-        if sighting.as_ref().is_some_and(|sighting| sighting.occurred_at > self.latest) {
+        let Row { line, member, command, keyed, source } = row;
+        if member.as_ref().is_some_and(|member| member.occurred_at > self.latest) {
             let text =
                 "the time is ahead of the clock: import it again once it has come (--zone says whose time it is)";
             return chunk.skip(line, Unusable::Fault(text.to_owned()), source);
         }
-        if let Some(sighting) = sighting {
-            self.accidents.see(line, sighting.member_id.as_str());
+        if let Some(member) = member {
+            self.accidents.see(line, member.member_id.as_str());
             let enrols_itself = command.as_ref().is_ok_and(|command| matches!(command.action, Action::Enroll { .. }));
-            self.see(line, sighting, enrols_itself, chunk);
+            self.see(line, member, enrols_itself, chunk);
         }
         let command = match command {
             Ok(command) => command,
@@ -172,16 +172,16 @@ impl Reader {
     }
 
     /// At first sight of a member, an enrolment goes ahead of what the row asks.
-    fn see(&mut self, line: u64, sighting: Sighting, enrols_itself: bool, chunk: &mut Chunk) {
+    fn see(&mut self, line: u64, member: MemberRef, enrols_itself: bool, chunk: &mut Chunk) {
         let Some(members) = &mut self.members else { return };
-        if !members.insert(sighting.member_id.clone()) || enrols_itself {
+        if !members.insert(member.member_id.clone()) || enrols_itself {
             return;
         }
-        let email = self.address(line, &sighting, chunk);
+        let email = self.address(line, &member, chunk);
         let command = Command {
-            command_id: self.ids.of_enrolment(&sighting.member_id),
-            member_id: sighting.member_id,
-            occurred_at: sighting.occurred_at,
+            command_id: self.ids.of_enrolment(&member.member_id),
+            member_id: member.member_id,
+            occurred_at: member.occurred_at,
             reason: None,
             source_ref: None,
             action: Action::Enroll { email, name: None },
@@ -190,9 +190,9 @@ impl Reader {
     }
 
     /// The address to enrol a member with: that of this row, or else the first one further down.
-    fn address(&self, line: u64, sighting: &Sighting, chunk: &mut Chunk) -> Option<EmailAddress> {
-        let address = sighting.address.as_deref()?;
-        let valid = EmailAddress::parse(address).ok().or_else(|| self.addresses.of(&sighting.member_id));
+    fn address(&self, line: u64, member: &MemberRef, chunk: &mut Chunk) -> Option<EmailAddress> {
+        let address = member.address.as_deref()?;
+        let valid = EmailAddress::parse(address).ok().or_else(|| self.addresses.of(&member.member_id));
         if valid.is_none() {
             // Without the enrolment all points of the member would wait; an address can be given later.
             let what = if address.is_empty() { "there is no address" } else { "the address is not valid" };

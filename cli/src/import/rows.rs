@@ -17,7 +17,7 @@ pub(super) struct Row {
     /// The line it begins on, 1 for the first of the file.
     pub(super) line: u64,
     /// The member it shows, if it shows one; known even when the rest of the row cannot be used.
-    pub(super) sighting: Option<Sighting>,
+    pub(super) member: Option<MemberRef>,
     /// What it asks for, or why it cannot be used.
     pub(super) command: Result<Command, Unusable>,
     /// Whether the file itself says what makes the row unique. Then two rows may say the same.
@@ -28,7 +28,7 @@ pub(super) struct Row {
 
 /// A member stood in a row.
 #[derive(Clone, Debug)]
-pub(super) struct Sighting {
+pub(super) struct MemberRef {
     pub(super) member_id: MemberId,
     /// When the row happened.
     pub(super) occurred_at: Timestamp,

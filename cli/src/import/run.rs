@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{CHUNKS_WAITING_MAX, Fates, Follower};
 use super::problems::Problems;
 use super::reader::{Chunk, Item, Reader};
+use super::receipt_tracker::{CHUNKS_WAITING_MAX, Fates, ReceiptTracker};
 use super::sending::{Asked, Known, Sender, Sent};
 use super::summary::Summary;
 use crate::Context;
@@ -46,9 +46,11 @@ impl Run {
             let mut chunk = chunk.context(UNREADABLE)?;
             self.count(&mut chunk);
             let mut sent = Sent::default();
-            if let Some(known) = &known {
-                known.fresh(&mut chunk, &mut sent).await?;
-            }
+            let would_publish = match &known {
+                Some(known) => known.fresh(&mut chunk, &mut sent).await?.len(),
+                None => chunk.items.len(),
+            };
+            self.summary.add_would_publish(would_publish);
             self.summary.add_sent(sent);
             self.told().add_all(chunk.remarks);
         }
@@ -144,7 +146,7 @@ impl Following {
     fn start(pool: Pool, since: Timestamp, problems: Arc<Mutex<Problems>>) -> Self {
         let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (told, fates) = watch::channel(Fates::default());
-        Self { chunks, fates, task: tokio::spawn(Follower::new(pool, since, told, problems).run(receiver)) }
+        Self { chunks, fates, task: tokio::spawn(ReceiptTracker::new(pool, since, told, problems).run(receiver)) }
     }
 
     /// Waits for the rest of the fates, or until somebody presses Ctrl-C.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::follow::Fates;
 use super::reader::Chunk;
+use super::receipt_tracker::Fates;
 use super::sending::{Asked, Sent};
 use crate::output::{Column, grouped, table};
 
@@ -14,6 +14,8 @@ use crate::output::{Column, grouped, table};
 pub(super) struct Summary {
     rows: u64,
     published: u64,
+    /// Of a dry run.
+    would_publish: Option<u64>,
     skipped: u64,
     applied: Option<u64>,
     refused: Option<u64>,
@@ -38,6 +40,8 @@ What the summary counts (one JSON object with --json):
   too_small      of those, the ones whose amount earns no point
   faults         rows that could not be used, were refused or set aside; exit code 1 if there are any
   published      commands that the broker confirmed in this run, enrolments among them
+  would_publish  commands that --dry-run found to be published; null without it. At most so many, if the database
+                 could not be asked
   duplicates     commands decided before this run, or repeated in the file under the same id; not published
   applied, refused, parked, dead
                  what became of the published commands; null without --wait
@@ -74,6 +78,10 @@ impl Summary {
         self.updated += sent.updated;
     }
 
+    pub(super) fn add_would_publish(&mut self, commands: usize) {
+        *self.would_publish.get_or_insert_default() += commands as u64;
+    }
+
     pub(super) fn set_fates(&mut self, fates: Fates) {
         let Fates { applied, refused, parked, dead } = fates;
         (self.applied, self.refused) = (Some(applied), Some(refused));
@@ -96,11 +104,15 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let count = |count: u64| grouped(i64::try_from(count).unwrap_or(i64::MAX));
         let known = |known: Option<u64>| known.map_or("?".to_owned(), count);
+        let published = match self.would_publish {
+            None => ["published", &count(self.published), "commands, enrolments among them"],
+            Some(would) => ["would publish", &count(would), "commands, enrolments among them; nothing was published"],
+        };
         let rows = [
             ["rows", &count(self.rows), "in the file"],
             ["skipped", &count(self.skipped), "rows that are not used"],
             ["too small", &count(self.too_small), "of those: earn no point"],
-            ["published", &count(self.published), "commands, enrolments among them"],
+            published,
             ["applied", &known(self.applied), ""],
             ["refused", &known(self.refused), ""],
             ["parked", &known(self.parked), "wait for their member's enrolment"],

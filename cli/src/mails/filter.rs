@@ -6,7 +6,7 @@ use loyalty_store::email::{EmailId, EmailState};
 use loyalty_store::mails::Filter;
 use uuid::Uuid;
 
-use crate::when::when;
+use crate::time_arg::time_arg;
 
 /// Which mails.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,10 +19,10 @@ pub(super) struct FilterArgs {
     #[arg(long)]
     member: Option<MemberId>,
     /// Of rewards granted at this time or later: a day, a time, or how long ago (2h, 3d)
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     since: Option<Timestamp>,
     /// Of rewards granted before this time
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     until: Option<Timestamp>,
 }
 

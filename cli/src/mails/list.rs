@@ -1,15 +1,14 @@
 //! `loyalty mails list`: mails in a table, or counted.
 
+use loyalty_operator::{emails, remaining};
 use loyalty_store::email::EmailId;
-use loyalty_store::mails::{self, Count, Filter, Grouping, ListedMail};
+use loyalty_store::mails::{self, Count, Grouping, ListedMail};
 use loyalty_store::pool::Use;
-use loyalty_store::{Pool, StoreError};
 
 use super::filter::{FilterArgs, email_id};
 use crate::Context;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::{Column, grouped, table};
-use crate::paging::{left, pages};
 
 /// List mails, the oldest first, or count them
 #[derive(Debug, clap::Args)]
@@ -33,25 +32,17 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Queries, 1).await?;
         let filter = self.filter.mails(&[]);
         if let Some(by) = self.by {
             let counts = mails::counts(&pool, &filter, by).await?;
             context.output.answer(&counts, |counts| counted(by, counts))?;
         } else {
-            let mails = self.mails(&pool, &filter).await?;
+            let mails = emails::list(&pool, &filter, self.after, self.limit).await?;
             context.output.answer(&mails, |mails| self.listed(mails))?;
         }
-        Ok(Answer::Yes)
-    }
-
-    async fn mails(&self, pool: &Pool, filter: &Filter) -> Result<Vec<ListedMail>, StoreError> {
-        pages(self.limit, async |last: Option<&ListedMail>, left| {
-            let after = last.map(|mail| EmailId::from(mail.email_id)).or(self.after);
-            mails::list(pool, filter, after, left).await
-        })
-        .await
+        Ok(ExitStatus::Success)
     }
 
     fn listed(&self, mails: &[ListedMail]) -> String {
@@ -79,7 +70,7 @@ impl List {
             ]
         });
         let text = table(columns, rows);
-        if left(self.limit, mails.len()) == 0 {
+        if remaining(self.limit, mails.len()) == 0 {
             return format!("{text}\nThere may be more: --after {}", last.email_id);
         }
         text

@@ -1,36 +1,30 @@
-//! `loyalty mails retry` and `resend-unknown`: mails that did not go, or may not have gone, to be sent.
+//! `loyalty mails retry` and `resend-unknown`: queues mails again, after showing the plan and asking.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use loyalty_operator::emails::{EMAILS_MAX, Left, RequeuePlan, RequeueReport, Selection};
 use loyalty_store::email::{EmailId, EmailState};
-use loyalty_store::mails::{self, Requeue, Requeued};
+use loyalty_store::mails::Requeue;
 use loyalty_store::pool::Use;
-use loyalty_store::{Pool, StoreError};
-use serde::Serialize;
-use uuid::Uuid;
 
 use super::filter::{FilterArgs, email_id};
 use crate::Context;
-use crate::consent::Consent;
-use crate::exit::{Answer, Usage};
+use crate::confirmation::Confirmation;
+use crate::exit::{ExitStatus, Usage};
 use crate::output::many;
 
-/// The most mails of one command, all of them in one transaction.
-const MAILS_MAX: u32 = 10_000;
-
-/// Queue mails anew that were not sent
+/// Queue again the mails that were not sent
 ///
-/// Those that are dead, or wait for their next attempt; each begins the retry ladder anew. The dead letters of these
+/// Those that are dead, or wait for their next attempt; each starts its retries over. The dead letters of these
 /// mails are settled with them. The outbox takes them to the mailers within seconds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty mails retry --state dead --since 12h --note 'the mail server is back'")]
 pub(super) struct Retry {
     #[command(flatten)]
-    chosen: Chosen,
+    mails: Mails,
 }
 
-/// Send mails again of which nobody knows whether they went
+/// Send again the mails whose delivery is unknown
 ///
 /// They were given to the mail server, and its answer was lost. Some may have arrived: their members get them twice,
 /// under the same Message-ID, by which many mail programs show them once.
@@ -38,12 +32,12 @@ pub(super) struct Retry {
 #[command(after_help = "Example:\n  loyalty mails resend-unknown --all --note 'the mail server had lost its queue'")]
 pub(super) struct ResendUnknown {
     #[command(flatten)]
-    chosen: Chosen,
+    mails: Mails,
 }
 
 /// Which mails, and leave to do it.
 #[derive(Debug, clap::Args)]
-struct Chosen {
+struct Mails {
     /// The ids of the mails
     #[arg(value_name = "ID", value_parser = email_id)]
     ids: Vec<EmailId>,
@@ -51,120 +45,77 @@ struct Chosen {
     #[arg(long)]
     all: bool,
     /// At most so many, the oldest first
-    #[arg(long, value_name = "N", default_value_t = MAILS_MAX)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAILS_MAX)))]
+    #[arg(long, value_name = "N", default_value_t = EMAILS_MAX)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(EMAILS_MAX)))]
     limit: u32,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
-    consent: Consent,
+    confirmation: Confirmation,
 }
 
 impl Retry {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         // A queued mail needs it only when its queue was lost: then it is named, or its state is.
-        self.chosen.run(Requeue::Retry, &[EmailState::Dead, EmailState::Retrying], context).await
+        self.mails.run(Requeue::Retry, &[EmailState::Dead, EmailState::Retrying], context).await
     }
 }
 
 impl ResendUnknown {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
-        self.chosen.run(Requeue::ResendUnknown, &[EmailState::Unknown], context).await
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
+        self.mails.run(Requeue::ResendUnknown, &[EmailState::Unknown], context).await
     }
 }
 
-/// What was done.
-#[derive(Serialize)]
-struct Told {
-    queued: Vec<Uuid>,
-    /// Left as they are, because of where they stand.
-    left: Vec<Left>,
-    /// There are no such mails.
-    missing: Vec<Uuid>,
-}
-
-#[derive(Serialize)]
-struct Left {
-    email_id: Uuid,
-    state: EmailState,
-}
-
-impl Chosen {
-    async fn run(self, what: Requeue, usual: &[EmailState], context: &Context) -> anyhow::Result<Answer> {
+impl Mails {
+    async fn run(self, what: Requeue, usual: &[EmailState], context: &Context) -> anyhow::Result<ExitStatus> {
+        let selection = self.selection(usual)?;
         let pool = context.pool(Use::Queries, 1).await?;
-        let ids = self.find(&pool, usual).await?;
-        let states = mails::states(&pool, &ids).await?;
-        let mut counts: BTreeMap<EmailState, usize> = BTreeMap::new();
-        for state in states.values().filter(|state| what.fits(**state)) {
-            *counts.entry(*state).or_default() += 1;
-        }
-        let mut requeued = Requeued::default();
-        if counts.is_empty() {
-            requeued.missing = ids.iter().copied().filter(|id| !states.contains_key(id)).collect();
-            requeued.left = ids.iter().filter_map(|id| Some((*id, *states.get(id)?))).collect();
+        let plan = RequeuePlan::make(&pool, selection, what).await?;
+        let report = if plan.is_empty() {
+            plan.nothing_done()
         } else {
-            let Some(permission) = self.consent.ask(&plan(&counts, what))? else {
-                return Ok(Answer::No);
+            let Some(approval) = self.confirmation.ask(&text_of_plan(&plan, what))? else {
+                return Ok(ExitStatus::Failure);
             };
-            requeued = mails::requeue(&pool, &ids, &states, what, &permission).await?;
-        }
-        let told = Told::from(requeued);
-        context.output.answer(&told, text)?;
-        Ok((!told.queued.is_empty() && told.missing.is_empty()).into())
+            plan.carry_out(&pool, &approval).await?
+        };
+        context.output.answer(&report, text)?;
+        Ok(report.is_success().into())
     }
 
-    async fn find(&self, pool: &Pool, usual: &[EmailState]) -> anyhow::Result<Vec<EmailId>> {
+    fn selection(&self, usual: &[EmailState]) -> Result<Selection, Usage> {
         match (self.ids.is_empty(), self.all || !self.filter.is_empty()) {
-            (false, true) => Err(Usage("give the ids of mails, or a filter, not both".to_owned()).into()),
+            (false, true) => Err(Usage("give the ids of mails, or a filter, not both".to_owned())),
             (true, false) => {
-                let text = "which mails? Give their ids, a filter such as --since 12h, or --all";
-                Err(Usage(text.to_owned()).into())
+                Err(Usage("which mails? Give their ids, a filter such as --since 12h, or --all".to_owned()))
             }
-            (false, false) => Ok(self.by_id()),
-            (true, true) => Ok(self.by_filter(pool, usual).await?),
+            (false, false) => Ok(Selection::Ids(self.ids.clone())),
+            (true, true) => Ok(Selection::Matching(self.filter.mails(usual), self.limit)),
         }
     }
-
-    fn by_id(&self) -> Vec<EmailId> {
-        let mut ids = self.ids.clone();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-
-    async fn by_filter(&self, pool: &Pool, usual: &[EmailState]) -> Result<Vec<EmailId>, StoreError> {
-        mails::matching(pool, &self.filter.mails(usual), self.limit).await
-    }
 }
 
-impl From<Requeued> for Told {
-    fn from(requeued: Requeued) -> Self {
-        let uuids = |ids: Vec<EmailId>| ids.into_iter().map(EmailId::uuid).collect();
-        let left = requeued.left.into_iter().map(|(id, state)| Left { email_id: id.uuid(), state });
-        Self { queued: uuids(requeued.queued), left: left.collect(), missing: uuids(requeued.missing) }
-    }
-}
-
-fn plan(counts: &BTreeMap<EmailState, usize>, what: Requeue) -> String {
-    let all: usize = counts.values().sum();
-    let parts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+fn text_of_plan(plan: &RequeuePlan, what: Requeue) -> String {
+    let all: usize = plan.counts.values().sum();
+    let parts: Vec<String> = plan.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let twice = match what {
         Requeue::Retry => "",
-        Requeue::ResendUnknown => "\nthose that had arrived arrive twice",
+        Requeue::ResendUnknown => "\nthose that have arrived will arrive twice",
     };
     format!("{} to be queued: {}{twice}", many(all, "mail"), parts.join(", "))
 }
 
-fn text(told: &Told) -> String {
-    if told.queued.is_empty() && told.left.is_empty() && told.missing.is_empty() {
+fn text(report: &RequeueReport) -> String {
+    if report.queued.is_empty() && report.left.is_empty() && report.missing.is_empty() {
         return "No mails match".to_owned();
     }
-    let mut text = format!("{} queued\n", many(told.queued.len(), "mail"));
-    for Left { email_id, state } in &told.left {
-        let _ = writeln!(text, "{email_id}: it is {state}, and left as it is");
+    let mut text = format!("{} queued\n", many(report.queued.len(), "mail"));
+    for Left { email_id, state } in &report.left {
+        let _ = writeln!(text, "{email_id}: {state}; left as it is");
     }
-    for id in &told.missing {
-        let _ = writeln!(text, "{id}: there is no such mail");
+    for id in &report.missing {
+        let _ = writeln!(text, "{id}: no such mail");
     }
     text
 }

@@ -2,18 +2,17 @@
 
 use std::fmt::Write as _;
 
-use loyalty_common::text::mask;
 use loyalty_common::visible::Visible;
+use loyalty_operator::PersonalData;
+use loyalty_operator::emails::Details;
 use loyalty_store::email::EmailId;
-use loyalty_store::letters::{Event, LetterId};
-use loyalty_store::mails::{self, ListedMail, OpenedMail};
+use loyalty_store::mails::ListedMail;
 use loyalty_store::pool::Use;
-use serde::Serialize;
 
 use super::filter::email_id;
 use crate::Context;
 use crate::dead_letters::line;
-use crate::exit::Answer;
+use crate::exit::ExitStatus;
 use crate::output::grouped;
 
 /// Show one mail: whose it is, where it stands, what the mail server said, and who did what to it
@@ -30,59 +29,41 @@ pub(super) struct Show {
     reveal: bool,
 }
 
-/// Everything, for a program.
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    mail: ListedMail,
-    recipient: Option<String>,
-    dead_letters: Vec<LetterId>,
-    history: Vec<Event>,
-}
-
 impl Show {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Answer> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let pool = context.pool(Use::Keys, 1).await?;
-        let shown = mails::open(&pool, self.id).await?.map(|opened| self.shown(opened));
-        context.output.answer(&shown, |shown| match shown {
-            Some(shown) => shown.text(),
+        let personal = if self.reveal { PersonalData::Revealed } else { PersonalData::Masked };
+        let details = Details::read(&pool, self.id, personal).await?;
+        context.output.answer(&details, |details| match details {
+            Some(details) => text(details),
             None => format!("There is no mail {}", self.id),
         })?;
-        Ok(shown.is_some().into())
-    }
-
-    fn shown(&self, opened: OpenedMail) -> Shown {
-        let OpenedMail { mail, recipient, letters, history } = opened;
-        let address = |address: &str| if self.reveal { address.to_owned() } else { mask(address) };
-        let recipient = recipient.map(|recipient| address(recipient.expose()));
-        Shown { mail, recipient, dead_letters: letters, history }
+        Ok(details.is_some().into())
     }
 }
 
-impl Shown {
-    fn text(&self) -> String {
-        let ListedMail { email_id, member_id, epoch, number, title, state, attempts, .. } = &self.mail;
-        let next = self.mail.due_at.map(|at| format!(", due {at:.0}")).unwrap_or_default();
-        let mut text = format!(
-            "mail {email_id}: {state}{next}\n\
-             reward {number} of membership {epoch} of {member_id}: {title}, granted {:.0}\n\
-             to {}\n{} attempts, last change {:.0}\n",
-            self.mail.created_at,
-            self.recipient.as_deref().unwrap_or("nobody: the member has no address, or has left"),
-            grouped(i64::from(*attempts)),
-            self.mail.updated_at,
-        );
-        if let Some(reply) = &self.mail.reply {
-            let _ = writeln!(text, "the mail server said: {}", Visible(reply));
-        }
-        if !self.dead_letters.is_empty() {
-            let ids: Vec<String> = self.dead_letters.iter().map(ToString::to_string).collect();
-            let _ = writeln!(text, "dead letters: {}", ids.join(", "));
-        }
-        if !self.history.is_empty() {
-            text += "\nhistory:\n";
-        }
-        self.history.iter().for_each(|event| text += &line(event));
-        text
+fn text(details: &Details) -> String {
+    let ListedMail { email_id, member_id, epoch, number, title, state, attempts, .. } = &details.mail;
+    let next = details.mail.due_at.map(|at| format!(", due {at:.0}")).unwrap_or_default();
+    let mut text = format!(
+        "mail {email_id}: {state}{next}\n\
+         reward {number} of membership {epoch} of {member_id}: {title}, granted {:.0}\n\
+         to {}\n{} attempts, last change {:.0}\n",
+        details.mail.created_at,
+        details.recipient.as_deref().unwrap_or("nobody: the member has no address, or has left"),
+        grouped(i64::from(*attempts)),
+        details.mail.updated_at,
+    );
+    if let Some(reply) = &details.mail.reply {
+        let _ = writeln!(text, "the mail server said: {}", Visible(reply));
     }
+    if !details.dead_letters.is_empty() {
+        let ids: Vec<String> = details.dead_letters.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "dead letters: {}", ids.join(", "));
+    }
+    if !details.history.is_empty() {
+        text += "\nhistory:\n";
+    }
+    details.history.iter().for_each(|event| text += &line(event));
+    text
 }

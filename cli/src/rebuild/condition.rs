@@ -4,7 +4,7 @@ use loyalty_common::MemberId;
 use loyalty_ledger::MemberStatus;
 use loyalty_store::rebuild::{Comparison, Condition, Selection};
 
-use crate::when::when;
+use crate::time_arg::time_arg;
 
 /// `points >= 1000 and status = active`: conditions joined by `and`.
 pub(super) fn selection(text: &str) -> Result<Selection, Wrong> {
@@ -47,7 +47,7 @@ fn condition(words: &mut Words<'_>) -> Result<Condition, Wrong> {
         "points" => words.compared(field, number).map(|(how, points)| Condition::Points(how, points)),
         "lifetime_points" => words.compared(field, number).map(|(how, points)| Condition::LifetimePoints(how, points)),
         "epoch" => words.compared(field, number).map(|(how, epoch)| Condition::Epoch(how, epoch)),
-        "enrolled_at" => words.compared(field, when).map(|(how, at)| Condition::EnrolledAt(how, at)),
+        "enrolled_at" => words.compared(field, time_arg).map(|(how, at)| Condition::EnrolledAt(how, at)),
         "" => Err(words.wrong(at, format!("expected a field: {FIELDS}"))),
         _ => Err(words.wrong(at, format!("`{field}` is not a field; they are {FIELDS}"))),
     }

@@ -8,16 +8,16 @@ use serde::Serialize;
 
 use super::difference::Difference;
 use super::management::Management;
-use super::shown::Shown;
-use super::{broker, compare, faults, policies, rungs};
+use super::management_model::Shown;
+use super::{broker, compare, known_bugs, policies, retired_retry_queues};
 
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Checked {
     /// What is not as it should be.
     pub(super) differences: Vec<Difference>,
-    /// Queues of rungs that the ladder no longer names. Their mails come back; `topology` removes them.
-    abandoned: Vec<rungs::Abandoned>,
+    /// Retry queues that the schedule no longer names. Their mails come back; `topology` removes them.
+    abandoned: Vec<retired_retry_queues::Abandoned>,
     /// Nothing to mend on the broker's side, but to know.
     warnings: Vec<String>,
     /// What nobody looked at, and why.
@@ -42,8 +42,8 @@ pub(super) async fn check(
     let contradicting = told.into_iter().filter(|told| !differences.iter().any(|shown| is_about_the_same(told, shown)));
     let contradicting: Vec<Difference> = contradicting.map(doubting).collect();
     differences.extend(contradicting);
-    let abandoned = rungs::abandoned(wanted, &shown.queues);
-    Ok(Checked { differences, abandoned, warnings: faults::warnings(&shown.version, shown.is_cluster()), not_seen })
+    let abandoned = retired_retry_queues::abandoned(wanted, &shown.queues);
+    Ok(Checked { differences, abandoned, warnings: known_bugs::warnings(&shown.version, shown.is_cluster()), not_seen })
 }
 
 fn is_about_the_same(one: &Difference, other: &Difference) -> bool {

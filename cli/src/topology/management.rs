@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::shown::{Binding, Exchange, Overview, Policy, Queue, Shown};
+use super::management_model::{Binding, Exchange, Overview, Policy, Queue, Shown};
 use crate::http_client::{HttpClient, HttpUrl};
 
 /// One answer. A list of some hundred queues takes a fraction of a second; a node that is short of memory, several.

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::compare::plain;
 use super::difference::{Difference, Kind};
-use super::shown::{Policy, Queue, Shown};
+use super::management_model::{Policy, Queue, Shown};
 
 /// What a policy may be for, if it is to reach a quorum queue.
 const REACHING: [&str; 3] = ["queues", "quorum_queues", "all"];

@@ -1,0 +1,271 @@
+//! Waits until the commands of an import have a fate, chunk by chunk in the order of their publishing.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use loyalty_common::{CommandType, MemberId, Outcome};
+use loyalty_ledger::CommandContent;
+use loyalty_store::dead_letter::Reason;
+use loyalty_store::read::{Fate, fates};
+use loyalty_store::{Pool, StoreError};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::problems::Problems;
+use super::reader::{Item, key};
+use super::rows::{Problem, ProblemKind};
+use super::sending::refusal;
+
+/// Chunks that are published and still without a fate: what an import keeps in memory when the workers are slower
+/// than it is. Fifty thousand commands, some 20 MB.
+pub(super) const CHUNKS_WAITING_MAX: usize = 50;
+
+/// Parked commands that are looked at again at the end, since an enrolment further down the file may have released
+/// them. As many as the chunks above hold; more of them are many strangers, not a file in another order.
+const PARKED_MAX: usize = 50_000;
+
+/// Commands asked for at once.
+const LOOK_COMMANDS: usize = 1_000;
+
+/// Between two looks at the same chunk. A batch of a worker takes about this long.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Without any progress for this long, the reader of a terminal wants to know why.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// Follows what an import publishes.
+#[derive(Debug)]
+pub(super) struct ReceiptTracker {
+    pool: Pool,
+    /// When the import began, by the database's clock.
+    since: Timestamp,
+    told: watch::Sender<Fates>,
+    problems: Arc<Mutex<Problems>>,
+    parked: Vec<Item>,
+}
+
+/// What became of the commands so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fates {
+    pub(super) applied: u64,
+    pub(super) refused: u64,
+    pub(super) parked: u64,
+    pub(super) dead: u64,
+}
+
+impl ReceiptTracker {
+    pub(super) const fn new(
+        pool: Pool,
+        since: Timestamp,
+        told: watch::Sender<Fates>,
+        problems: Arc<Mutex<Problems>>,
+    ) -> Self {
+        Self { pool, since, told, problems, parked: Vec::new() }
+    }
+
+    /// Follows every chunk until all of its commands have a fate, and tells of each change.
+    pub(super) async fn run(mut self, mut chunks: mpsc::Receiver<Vec<Item>>) -> Result<(), StoreError> {
+        while let Some(mut waiting) = chunks.recv().await {
+            let mut moved_at = Instant::now();
+            while !waiting.is_empty() {
+                let before = waiting.len();
+                self.settle(&mut waiting).await?;
+                if waiting.len() < before {
+                    moved_at = Instant::now();
+                } else if moved_at.elapsed() > STALLED {
+                    warn!(waiting = waiting.len(), "Nothing was applied for 10 seconds; is a worker running?");
+                    moved_at = Instant::now();
+                }
+                if !waiting.is_empty() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+        self.look_at_parked_again().await
+    }
+
+    /// Counts those that have a fate and leaves the others.
+    async fn settle(&mut self, waiting: &mut Vec<Item>) -> Result<(), StoreError> {
+        let keys: Vec<_> = waiting.iter().map(key).collect();
+        let known = fates(&self.pool, &keys).await?;
+        let verdict = |item: &Item| verdict(known.get(&key(item)), item, self.since);
+        // What an earlier run left parked is parked before this run's enrolment is applied, and not after it.
+        let enrolling: HashSet<MemberId> = waiting
+            .iter()
+            .filter(|item| item.command.command_type() == CommandType::Enroll && verdict(item) == Verdict::Waiting)
+            .map(|item| item.command.member_id.clone())
+            .collect();
+        self.told.send_modify(|counts| {
+            waiting.retain(|item| match verdict(item) {
+                Verdict::Waiting => true,
+                Verdict::Parked if enrolling.contains(&item.command.member_id) => true,
+                Verdict::Parked => {
+                    counts.count(Verdict::Parked);
+                    if self.parked.len() < PARKED_MAX {
+                        self.parked.push(item.clone());
+                    } else {
+                        tell(&self.problems, parked(item));
+                    }
+                    false
+                }
+                verdict @ (Verdict::Applied | Verdict::Refused | Verdict::Dead) => {
+                    counts.count(verdict);
+                    tell(&self.problems, known.get(&key(item)).and_then(|fate| problem(fate, verdict, item)));
+                    false
+                }
+            });
+        });
+        Ok(())
+    }
+
+    async fn look_at_parked_again(&self) -> Result<(), StoreError> {
+        for items in self.parked.chunks(LOOK_COMMANDS) {
+            let keys: Vec<_> = items.iter().map(key).collect();
+            let known = fates(&self.pool, &keys).await?;
+            self.told.send_modify(|counts| {
+                for item in items {
+                    counts.parked -= 1;
+                    // What is neither parked nor decided is being set aside: it waited for too long.
+                    let fate = known.get(&key(item));
+                    match verdict(fate, item, self.since) {
+                        Verdict::Waiting | Verdict::Parked => {
+                            counts.count(Verdict::Parked);
+                            tell(&self.problems, parked(item));
+                        }
+                        verdict @ (Verdict::Applied | Verdict::Refused | Verdict::Dead) => {
+                            counts.count(verdict);
+                            tell(&self.problems, fate.and_then(|fate| problem(fate, verdict, item)));
+                        }
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is known of one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing yet.
+    Waiting,
+    Applied,
+    Refused,
+    Parked,
+    Dead,
+}
+
+fn verdict(fate: Option<&Fate>, item: &Item, since: Timestamp) -> Verdict {
+    match fate {
+        None => Verdict::Waiting,
+        // Another command used the id before, so this one becomes a dead letter.
+        Some(Fate::Decided { content, .. } | Fate::Parked { content: Some(content) })
+            if !content.is_same_as(&CommandContent::of(&item.command)) =>
+        {
+            Verdict::Dead
+        }
+        Some(Fate::Decided { receipt, .. }) => match receipt.outcome {
+            Outcome::Applied => Verdict::Applied,
+            Outcome::Refused => Verdict::Refused,
+        },
+        Some(Fate::Parked { .. }) => Verdict::Parked,
+        // The letter of an earlier sending: what becomes of this one is not known yet.
+        Some(Fate::DeadLetter { at, .. }) if *at < since => Verdict::Waiting,
+        Some(Fate::DeadLetter { .. }) => Verdict::Dead,
+    }
+}
+
+/// What is to be told of a command that was not applied.
+fn problem(fate: &Fate, verdict: Verdict, item: &Item) -> Option<Problem> {
+    let text = match (verdict, fate) {
+        (Verdict::Applied | Verdict::Waiting | Verdict::Parked, _) => return None,
+        (Verdict::Refused, Fate::Decided { receipt, .. }) => format!("was refused: {}", refusal(receipt)),
+        (_, Fate::DeadLetter { reason, error, .. }) => format!("was set aside: {reason}: {error}"),
+        (_, Fate::Decided { .. } | Fate::Parked { .. }) => {
+            format!("was set aside: {}: its id was used before with other content", Reason::Conflict)
+        }
+    };
+    Some(Problem { line: item.line, kind: item.fault(), text, source: item.source.clone() })
+}
+
+fn parked(item: &Item) -> Problem {
+    let text = "waits for its member's enrolment".to_owned();
+    Problem { line: item.line, kind: ProblemKind::Note, text, source: item.source.clone() }
+}
+
+fn tell(problems: &Mutex<Problems>, told: impl Into<Option<Problem>>) {
+    if let Some(problem) = told.into() {
+        problems.lock().unwrap_or_else(PoisonError::into_inner).add(problem);
+    }
+}
+
+impl Fates {
+    pub(super) const fn all(&self) -> u64 {
+        self.applied + self.refused + self.parked + self.dead
+    }
+
+    const fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Waiting => {}
+            Verdict::Applied => self.applied += 1,
+            Verdict::Refused => self.refused += 1,
+            Verdict::Parked => self.parked += 1,
+            Verdict::Dead => self.dead += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loyalty_common::{Action, Command, Points, Receipt};
+
+    fn earn(points: i64) -> Item {
+        let points = Points::try_new(points).expect("points");
+        let command = Command::new("ann".parse().expect("a member id"), Action::Earn { points });
+        Item { line: 2, command, enrols: false, source: None }
+    }
+
+    fn receipt(item: &Item, outcome: Outcome) -> Receipt {
+        let at = item.command.occurred_at;
+        Receipt {
+            member_id: item.command.member_id.clone(),
+            command_id: item.command.command_id,
+            r#type: item.command.command_type(),
+            outcome,
+            code: None,
+            points: item.command.action.points().map(Points::get),
+            delta: 0,
+            balance_after: 0,
+            seq: 1,
+            epoch: 1,
+            occurred_at: at,
+            recorded_at: at,
+            reason: None,
+            source_ref: None,
+        }
+    }
+
+    #[test]
+    fn each_fate_counts_once_and_only_for_the_command_that_has_it() {
+        let (ours, other) = (earn(5), earn(6));
+        let began: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
+        let check = |fate: Option<Fate>, expected: Verdict| {
+            assert_eq!(verdict(fate.as_ref(), &ours, began), expected, "{fate:?}");
+        };
+        let content = |item: &Item| CommandContent::of(&item.command);
+        let decided = |item: &Item, outcome| Fate::Decided { receipt: receipt(item, outcome), content: content(item) };
+        let letter = |at: Timestamp| Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        check(None, Verdict::Waiting);
+        check(Some(decided(&ours, Outcome::Applied)), Verdict::Applied);
+        check(Some(decided(&ours, Outcome::Refused)), Verdict::Refused);
+        check(Some(decided(&other, Outcome::Applied)), Verdict::Dead);
+        check(Some(Fate::Parked { content: Some(content(&ours)) }), Verdict::Parked);
+        check(Some(Fate::Parked { content: Some(content(&other)) }), Verdict::Dead);
+        check(Some(letter(began)), Verdict::Dead);
+        check(Some(letter(began - jiff::SignedDuration::from_secs(1))), Verdict::Waiting);
+    }
+}

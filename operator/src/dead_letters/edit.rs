@@ -1,0 +1,73 @@
+//! Editing: another body for a dead letter, to be sent by its replay. The original stays.
+
+use loyalty_common::decode::DecodeError;
+use loyalty_store::letters::{self, EditError, EditedBody, LetterId, Opened};
+use loyalty_store::{Pool, StoreError};
+use serde::Serialize;
+
+use crate::OperatorApproval;
+use crate::dry_run::{Prediction, dry_run};
+use crate::rules::Programme;
+
+/// Why a body was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum EditProblem {
+    /// It is the body that is there already, or empty.
+    #[error("Nothing was changed")]
+    Unchanged,
+    /// It is no command: it would only become a dead letter again.
+    #[error("Still broken, and not taken: {0}")]
+    Broken(DecodeError),
+    /// The dead letter cannot be edited.
+    #[error(transparent)]
+    Refused(EditError),
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EditReport {
+    /// Which.
+    pub dead_letter_id: LetterId,
+    /// Whether it has the new body.
+    pub edited: bool,
+    /// Why not, if it has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What a replay would do now.
+    pub replay: Option<Prediction>,
+}
+
+impl EditReport {
+    /// Nothing was done, for this reason.
+    pub const fn not_edited(dead_letter_id: LetterId, problem: String) -> Self {
+        Self { dead_letter_id, edited: false, problem: Some(problem), replay: None }
+    }
+}
+
+/// Whether a body can take the place of the one that is there.
+pub fn check(opened: &Opened, body: Vec<u8>) -> Result<EditedBody, EditProblem> {
+    if body.is_empty() || Some(&body) == opened.edited_body.as_ref() {
+        return Err(EditProblem::Unchanged);
+    }
+    EditedBody::parse(body).map_err(EditProblem::Broken)
+}
+
+/// Keeps the body, and says what a replay would do now. The outer error is the database's.
+pub async fn edit(
+    pool: &Pool,
+    programme: &Programme,
+    id: LetterId,
+    body: &EditedBody,
+    approval: &OperatorApproval,
+) -> Result<Result<EditReport, EditProblem>, StoreError> {
+    match letters::edit(pool, id, body, approval).await {
+        Ok(()) => {}
+        Err(EditError::Store(error)) => return Err(error),
+        Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Mail(_))) => {
+            return Ok(Err(EditProblem::Refused(error)));
+        }
+    }
+    let letter = letters::replayable(pool, &[id]).await?;
+    let replay = dry_run(pool, programme, &letter).await?.pop();
+    Ok(Ok(EditReport { dead_letter_id: id, edited: true, problem: None, replay }))
+}

@@ -1,0 +1,38 @@
+//! One mail with everything that is known of it.
+
+use loyalty_common::text::mask;
+use loyalty_store::email::EmailId;
+use loyalty_store::letters::{Event, LetterId};
+use loyalty_store::mails::{self, ListedMail, OpenedMail};
+use loyalty_store::{Pool, StoreError};
+use serde::Serialize;
+
+use crate::PersonalData;
+
+/// Everything that is known of a mail.
+#[derive(Clone, Debug, Serialize)]
+pub struct Details {
+    /// Whose it is, and how it stands.
+    #[serde(flatten)]
+    pub mail: ListedMail,
+    /// Where it goes; none, if the member has no address or has left.
+    pub recipient: Option<String>,
+    /// Those that are about it.
+    pub dead_letters: Vec<LetterId>,
+    /// Who did what to it, the first event first.
+    pub history: Vec<Event>,
+}
+
+impl Details {
+    /// Reads them; none, if there is no such mail.
+    pub async fn read(pool: &Pool, id: EmailId, personal: PersonalData) -> Result<Option<Self>, StoreError> {
+        let opened = mails::open(pool, id).await?;
+        Ok(opened.map(|OpenedMail { mail, recipient, letters, history }| {
+            let recipient = recipient.map(|recipient| match personal {
+                PersonalData::Revealed => recipient.expose().to_owned(),
+                PersonalData::Masked => mask(recipient.expose()),
+            });
+            Self { mail, recipient, dead_letters: letters, history }
+        }))
+    }
+}

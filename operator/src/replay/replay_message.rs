@@ -1,0 +1,49 @@
+//! What a replay of a letter would send. The dry run and the replay both ask here, so that they mean the same.
+
+use std::time::SystemTime;
+
+use loyalty_common::{Command, command, envelope, publisher};
+use loyalty_store::dead_letter::{Reason, Unusable};
+use loyalty_store::email::EmailId;
+use loyalty_store::letters::{LetterId, Replayable, Subject};
+
+/// What there is to send.
+#[derive(Debug)]
+pub(crate) enum ReplayMessage {
+    /// A command, to the partition of its member and under its own id: a letter that came astray mends itself.
+    Command(Command),
+    /// A mail, to be queued anew.
+    Mail(EmailId),
+    /// Nothing: it would only become a dead letter again.
+    Broken(Unusable),
+}
+
+impl ReplayMessage {
+    pub(crate) fn of(letter: &Replayable) -> Self {
+        match letter.subject {
+            Subject::Mail(Some(email_id)) => Self::Mail(email_id),
+            Subject::Mail(None) => {
+                Self::Broken(Unusable { reason: Reason::MailUnreadable, error: "the message names no mail".to_owned() })
+            }
+            Subject::Command => command(letter).map_or_else(Self::Broken, Self::Command),
+        }
+    }
+}
+
+fn command(letter: &Replayable) -> Result<Command, Unusable> {
+    let command = letter.command().map_err(|error| Unusable::from(&error))?;
+    // A publisher that names another version means it, even where the body could be read; who writes another body
+    // means this one.
+    match &letter.message_type {
+        Some(message_type) if !letter.edited && message_type != command::MESSAGE_TYPE => Err(Unusable {
+            reason: Reason::UnknownVersion,
+            error: format!("the property `type` was not {}; edit the letter to send it as one", command::MESSAGE_TYPE),
+        }),
+        Some(_) | None => Ok(command),
+    }
+}
+
+/// The message of a letter's command. The same for a dry run as for a replay.
+pub(crate) fn message(id: LetterId, command: &Command) -> publisher::Message {
+    envelope::replay(command, id.get(), SystemTime::now())
+}

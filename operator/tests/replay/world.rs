@@ -1,0 +1,282 @@
+//! One test's world: a database and a virtual host of its own, with a worker, letters and operators who replay them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use loyalty_common::publisher::{self, Publisher};
+use loyalty_common::secret::SecretUrl;
+use loyalty_common::topology::Topology;
+use loyalty_common::{Action, Command, Partition, Points, amqp, topology};
+use loyalty_local::wait::{PATIENCE, eventually};
+use loyalty_local::{Durability, Mailbox, Servers};
+use loyalty_operator::dry_run::{Prediction, dry_run};
+use loyalty_operator::replay::{Pace, Replayer, Report};
+use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
+use loyalty_store::letters::{self, Concluded, Filter, LetterId, LetterState};
+use loyalty_store::permission::Permission;
+use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::read::PAGE_MAX;
+use loyalty_store::{Pool, migrate, rebuild, verify};
+use loyalty_worker::mail::{MailSettings, RetrySchedule, SmtpUrl};
+use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// As fast as it goes, and patient.
+pub(crate) const AT_ONCE: Pace = Pace { per_second: None, canary: None, patience: PATIENCE };
+
+/// Points that the database refuses to enter, for a reason of its own.
+pub(crate) const CURSED: i64 = 666;
+
+const CURSE: &str = "
+    create function refuse() returns trigger language plpgsql as $$ begin
+        raise exception 'cursed';
+    end $$;
+    create trigger refuse before insert on ledger for each row when (new.points = 666) execute function refuse()";
+
+pub(crate) struct World {
+    name: String,
+    servers: Arc<Servers>,
+    pub(crate) pool: Pool,
+    pub(crate) mailbox: Mailbox,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
+        static WORLDS: AtomicUsize = AtomicUsize::new(0);
+        let servers = Arc::clone(SHARED.get_or_init(async || Arc::new(servers().await)).await);
+        let name = format!("replay_{}_{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
+        servers.postgres.create_database(&name).await.expect("a database");
+        servers.rabbitmq.create_vhost(&name).await.expect("a virtual host");
+        let pool =
+            Pool::new(&DatabaseUrl::known(servers.postgres.url(&name)), Use::Keys, 8).expect("the database's URL");
+        migrate::migrate(&pool).await.expect("the migrations run");
+        let mailbox = Mailbox::start(None).await.expect("a mailbox");
+        let world = Self { name, servers, pool, mailbox };
+        let connection = amqp::connect(&world.amqp(), "tests").await.expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        Topology::new(ladder().delays()).declare(&channel).await.expect("the topology");
+        amqp::close(&connection).await;
+        world
+    }
+
+    pub(crate) fn amqp(&self) -> SecretUrl {
+        SecretUrl::known(self.servers.rabbitmq.url(&self.name))
+    }
+
+    pub(crate) fn broker_port(&self) -> u16 {
+        self.servers.rabbitmq.port()
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.pool.get().await.expect("a connection").batch_execute(sql).await.expect(sql);
+    }
+
+    /// From now on the database refuses commands of [`CURSED`] points.
+    pub(crate) async fn curse(&self) {
+        self.execute(CURSE).await;
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        self.pool.get().await.expect("a connection").query_one(sql, &[]).await.expect(sql).get(0)
+    }
+
+    /// Transactions in this world's database that were committed, and those that were rolled back. Asked from another
+    /// database, so that the question is not among them.
+    pub(crate) async fn transactions(&self) -> (i64, i64) {
+        let elsewhere = Pool::new(&DatabaseUrl::known(self.servers.postgres.url("postgres")), Use::Keys, 1);
+        let client = elsewhere.expect("a URL").get().await.expect("a connection");
+        let query = "select xact_commit, xact_rollback from pg_stat_database where datname = $1";
+        let row = client.query_one(query, &[&self.name]).await.expect("its figures");
+        (row.get(0), row.get(1))
+    }
+
+    pub(crate) async fn balance(&self, member: &str) -> i64 {
+        self.number(&format!("select coalesce(sum(balance), 0)::bigint from member where member_id = '{member}'")).await
+    }
+
+    /// A worker that takes commands by now.
+    pub(crate) async fn worker(&self) -> Worker {
+        self.worker_with(Metrics::new(&mut Registry::default())).await
+    }
+
+    /// The same, with metrics to look at.
+    pub(crate) async fn worker_with(&self, metrics: Metrics) -> Worker {
+        self.worker_telling(Events::Off, metrics).await
+    }
+
+    /// The same, with or without events.
+    pub(crate) async fn worker_telling(&self, events: Events, metrics: Metrics) -> Worker {
+        let (stop, (consuming, mut consumes)) = (CancellationToken::new(), watch::channel(false));
+        let smtp = Some(SmtpUrl::known(self.mailbox.url()));
+        let settings = Settings {
+            amqp: self.amqp(),
+            database: DatabaseUrl::known(self.servers.postgres.url(&self.name)),
+            programme: Programme::default(),
+            events,
+            mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
+            limits: Limits::default(),
+        };
+        let task = tokio::spawn(run(settings, metrics, consuming, stop.clone()));
+        consumes.wait_for(|consumes| *consumes).await.expect("the worker lives");
+        Worker { stop, task }
+    }
+
+    /// Publishes whatever to wherever.
+    pub(crate) async fn publish(&self, key: &str, properties: BasicProperties, body: &[u8]) {
+        let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        let (exchange, options) = (topology::COMMANDS.into(), BasicPublishOptions::default());
+        let published = channel.basic_publish(exchange, key.into(), options, body, properties).await;
+        drop(published.expect("published"));
+        amqp::close(&connection).await;
+    }
+
+    /// Publishes a command as the contract says, and waits for its row.
+    pub(crate) async fn apply(&self, command: &Command) {
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        self.publish(&Partition::of(&command.member_id).routing_key(), properties, &command.encode()).await;
+        let row = format!("select count(*) from ledger where command_id = '{}'", command.command_id);
+        eventually("the command is decided", async || (self.number(&row).await > 0).then_some(())).await;
+    }
+
+    pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
+        let client = self.pool.get().await.expect("a connection");
+        dead_letter::record(&client, letters).await.expect("letters");
+    }
+
+    /// Letters that are open.
+    pub(crate) async fn open(&self) -> Vec<LetterId> {
+        let filter = Filter { states: vec![LetterState::Open], ..Filter::default() };
+        letters::matching(&self.pool, &filter, 100_000).await.expect("ids")
+    }
+
+    /// Waits until so many letters are open.
+    pub(crate) async fn set_aside(&self, count: usize) -> Vec<LetterId> {
+        eventually(&format!("{count} open letters"), async || {
+            Some(self.open().await).filter(|letters| letters.len() >= count)
+        })
+        .await
+    }
+
+    pub(crate) async fn state(&self, id: LetterId) -> LetterState {
+        letters::open(&self.pool, id).await.expect("a read").expect("a letter").letter.state
+    }
+
+    pub(crate) async fn dry_run(&self, ids: &[LetterId]) -> Vec<Prediction> {
+        let letters = letters::replayable(&self.pool, ids).await.expect("letters");
+        dry_run(&self.pool, &Programme::default(), &letters).await.expect("a dry run")
+    }
+
+    pub(crate) fn replayer(&self, pace: Pace) -> Replayer {
+        self.replayer_at(self.amqp(), pace)
+    }
+
+    pub(crate) fn replayer_at(&self, amqp: SecretUrl, pace: Pace) -> Replayer {
+        let confirm_timeout = Duration::from_secs(2);
+        let limits = publisher::Limits { window: 100, confirm_timeout, ..publisher::Limits::default() };
+        Replayer { pool: self.pool.clone(), publisher: Publisher::start(amqp, "replay", limits), pace }
+    }
+
+    pub(crate) async fn replay(&self, ids: &[LetterId]) -> Report {
+        replay(&self.replayer(AT_ONCE), ids).await
+    }
+
+    /// Every promise holds.
+    pub(crate) async fn verified(&self) {
+        let report = verify::verify(&self.pool, |_| {}).await.expect("a report");
+        assert!(report.is_clean(), "{report:?}");
+        // What the worker's rules came to is what a rebuild computes from the ledger.
+        let everybody = rebuild::members(&self.pool, &rebuild::Selection::default(), None, PAGE_MAX).await;
+        let differences = rebuild::differences(&self.pool, &everybody.expect("a page")).await.expect("a look");
+        assert_eq!(differences, []);
+    }
+
+    /// Leaves nothing behind on servers that others use.
+    pub(crate) async fn end(self) {
+        self.servers.rabbitmq.delete_vhost(&self.name).await.expect("the virtual host goes");
+        self.servers.postgres.drop_database(&self.name).await.expect("the database goes");
+    }
+}
+
+pub(crate) struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), loyalty_worker::Error>>,
+}
+
+impl Worker {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("no panic").expect("a good end");
+    }
+}
+
+pub(crate) async fn replay(replayer: &Replayer, ids: &[LetterId]) -> Report {
+    let never = CancellationToken::new();
+    replayer.run(ids, &operator("eve"), &never, &mut |_| {}).await.expect("a report")
+}
+
+pub(crate) fn ends(report: &Report) -> Vec<Concluded> {
+    let mut concluded = report.concluded.clone();
+    concluded.sort_by_key(|(id, _)| *id);
+    concluded.into_iter().map(|(_, end)| end).collect()
+}
+
+pub(crate) fn operator(name: &str) -> Permission {
+    Permission::confirmed(name.parse().expect("a text"), None)
+}
+
+pub(crate) fn command(member: &str, action: Action) -> Command {
+    Command::new(member.parse().expect("a member id"), action)
+}
+
+pub(crate) fn enroll(member: &str) -> Command {
+    command(member, Action::Enroll { email: None, name: None })
+}
+
+pub(crate) fn earn(member: &str, points: i64) -> Command {
+    command(member, Action::Earn { points: Points::try_new(points).expect("points") })
+}
+
+pub(crate) fn spend(member: &str, points: i64) -> Command {
+    command(member, Action::Spend { points: Points::try_new(points).expect("points") })
+}
+
+/// The letter of a command that once killed its worker.
+pub(crate) fn letter(command: &Command) -> NewDeadLetter {
+    NewDeadLetter {
+        source: topology::DEAD_COMMANDS.to_owned(),
+        reason: Reason::Crashed,
+        error: "RabbitMQ gave it up".to_owned(),
+        member_id: Some(command.member_id.to_string()),
+        command_id: Some(command.command_id.uuid()),
+        command_type: Some(command.command_type().to_string()),
+        email_id: None,
+        exchange: topology::COMMANDS.to_owned(),
+        routing_key: Partition::of(&command.member_id).routing_key(),
+        message_id: Some(command.command_id.to_string()),
+        headers: json!({}),
+        body: command.encode(),
+        repeated: false,
+    }
+}
+
+/// Rungs as short as they can be.
+fn ladder() -> RetrySchedule {
+    serde_json::from_value(json!(["1s"])).expect("a ladder")
+}
+
+/// Under the build's own directory: a second run finds them made.
+async fn servers() -> Servers {
+    let dir: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-replay");
+    std::fs::create_dir_all(&dir).expect("a directory for the servers");
+    Servers::start(&dir, Durability::Throwaway).await.expect("PostgreSQL and RabbitMQ start")
+}
