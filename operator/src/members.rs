@@ -1,10 +1,10 @@
 //! Members, for an operator to look at: one with what happened last, or many in a list. No address is ever shown.
 
 use loyalty_common::{MemberId, Receipt};
+use loyalty_ledger::MemberStatus;
 use loyalty_store::parked::{self, Parked};
 use loyalty_store::read::{self, Filter, Member, Reward};
 use loyalty_store::rebuild::{self, Rebuilt};
-use loyalty_store::rows::MemberStatus;
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 

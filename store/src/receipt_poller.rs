@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::pool::{Pool, StoreError};
 use crate::read::{self, Fate};
-use crate::rows::Key;
+use loyalty_ledger::CommandKey;
 
 /// The first question after a key was added: an idle worker needs about as long after the confirm.
 const FIRST_INTERVAL: Duration = Duration::from_millis(5);
@@ -45,7 +45,7 @@ impl<T> ReceiptPoller<T> {
     }
 
     /// Waits for the fate of one more command. The first question is due in a few milliseconds.
-    pub fn add(&mut self, key: Key, tag: T) {
+    pub fn add(&mut self, key: CommandKey, tag: T) {
         self.waits.add(key, tag);
     }
 
@@ -117,14 +117,14 @@ struct Waits<T>(Vec<Wait<T>>);
 
 #[derive(Debug)]
 struct Wait<T> {
-    key: Key,
+    key: CommandKey,
     tag: T,
     interval: Duration,
     due: Instant,
 }
 
 impl<T> Waits<T> {
-    fn add(&mut self, key: Key, tag: T) {
+    fn add(&mut self, key: CommandKey, tag: T) {
         self.0.push(Wait { key, tag, interval: FIRST_INTERVAL, due: Instant::now() + FIRST_INTERVAL });
     }
 
@@ -134,7 +134,7 @@ impl<T> Waits<T> {
 
     /// Moves those who are due, or nearly, to the front, the longest due first, and returns their keys. Their next
     /// question is put off before this one has its answer, so that one that is cancelled is not repeated at once.
-    fn begin(&mut self) -> Vec<Key> {
+    fn begin(&mut self) -> Vec<CommandKey> {
         self.0.sort_unstable_by_key(|wait| wait.due);
         let now = Instant::now();
         let due = self.0.partition_point(|wait| wait.due <= now + TOGETHER).min(KEYS_MAX);
@@ -148,7 +148,7 @@ impl<T> Waits<T> {
     fn settle(
         &mut self,
         asked: usize,
-        fates: &HashMap<Key, Fate>,
+        fates: &HashMap<CommandKey, Fate>,
         mut accepts: impl FnMut(&T, &Fate) -> bool,
     ) -> Vec<(T, Fate)> {
         let mut waits = self.0.split_off(asked);
@@ -187,11 +187,11 @@ mod tests {
     use super::*;
     use crate::dead_letter::Reason;
 
-    fn key() -> Key {
+    fn key() -> CommandKey {
         (MemberId::parse("ann").expect("a member id"), CommandId::fresh())
     }
 
-    fn waits(keys: &[Key]) -> Waits<usize> {
+    fn waits(keys: &[CommandKey]) -> Waits<usize> {
         let mut waits = Waits(Vec::new());
         for (tag, key) in keys.iter().enumerate() {
             waits.add(key.clone(), tag);
@@ -199,7 +199,7 @@ mod tests {
         waits
     }
 
-    fn parked(keys: &[&Key]) -> HashMap<Key, Fate> {
+    fn parked(keys: &[&CommandKey]) -> HashMap<CommandKey, Fate> {
         keys.iter().map(|key| ((*key).clone(), Fate::Parked { content: None })).collect()
     }
 
@@ -237,7 +237,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_fate_that_is_not_taken_is_asked_for_again() {
-        let (key, old): (Key, Timestamp) = (key(), "2026-11-22T10:00:00Z".parse().expect("a time"));
+        let (key, old): (CommandKey, Timestamp) = (key(), "2026-11-22T10:00:00Z".parse().expect("a time"));
         let mut waits = waits(std::slice::from_ref(&key));
         let letter = |at| {
             let letter = Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
@@ -266,7 +266,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_query_has_a_bound_and_those_beyond_it_come_next() {
-        let keys: Vec<Key> = (0..=KEYS_MAX).map(|_| key()).collect();
+        let keys: Vec<CommandKey> = (0..=KEYS_MAX).map(|_| key()).collect();
         let mut waits = waits(&keys);
         advance(FIRST_INTERVAL).await;
         let (first, second) = (waits.begin(), waits.begin());

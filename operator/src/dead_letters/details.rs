@@ -10,7 +10,7 @@ use super::body::{Encoded, readable};
 use super::masking;
 use crate::PersonalData;
 use crate::dry_run::{Prediction, dry_run};
-use crate::rules::Programme;
+use loyalty_ledger::Programme;
 
 /// Everything that is known of a dead letter.
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::OperatorApproval;
 use crate::dry_run::{Prediction, dry_run};
-use crate::rules::Programme;
+use loyalty_ledger::Programme;
 
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use super::{ReplayReport, Selected};
 use crate::OperatorApproval;
 use crate::dry_run::{Prediction, dry_run};
 use crate::replay::{Progress, Replayer};
-use crate::rules::Programme;
+use loyalty_ledger::Programme;
 
 /// The states of dead letters that nothing is decided about.
 pub const UNDECIDED: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];

@@ -20,7 +20,10 @@ impl Unusable {
     /// letter says.
     pub fn of_outcome(outcome: &CommandOutcome) -> Option<Self> {
         let (reason, error) = match outcome {
-            CommandOutcome::Applied | CommandOutcome::Refused(_) | CommandOutcome::Duplicate | CommandOutcome::Parked => {
+            CommandOutcome::Applied
+            | CommandOutcome::Refused(_)
+            | CommandOutcome::Duplicate
+            | CommandOutcome::Parked => {
                 return None;
             }
             CommandOutcome::Conflict { differing } => {
@@ -28,11 +31,14 @@ impl Unusable {
             }
             CommandOutcome::ClockAhead { occurred_at, now } => (
                 Reason::ClockAhead,
-                format!("`occurred_at` {occurred_at:.0} is more than 5 minutes ahead of the database's clock, {now:.0}"),
+                format!(
+                    "`occurred_at` {occurred_at:.0} is more than 5 minutes ahead of the database's clock, {now:.0}"
+                ),
             ),
-            CommandOutcome::ParkedTooMany => {
-                (Reason::ParkedTooMany, format!("{PARKED_PER_MEMBER_MAX} commands wait for the member's enrolment already"))
-            }
+            CommandOutcome::ParkedTooMany => (
+                Reason::ParkedTooMany,
+                format!("{PARKED_PER_MEMBER_MAX} commands wait for the member's enrolment already"),
+            ),
         };
         Some(Self { reason, error })
     }
