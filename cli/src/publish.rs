@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use loyalty_common::command::to_microseconds;
 use loyalty_common::{
-    Action, Change, Command, CommandId, CommandType, ContactUpdate, EmailAddress, MemberId, Outcome, Points, Receipt,
-    Text,
+    Action, Change, Command, CommandId, CommandType, Earn, EmailAddress, Enroll, Exit, MemberId, Outcome, Points,
+    Receipt, Spend, Terminate, Text, Update,
 };
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::Use;
@@ -171,17 +171,17 @@ async fn publish(command: &Command, context: &Context) -> anyhow::Result<()> {
 impl What {
     fn command(self) -> Result<(Command, Option<Timestamp>, Option<Duration>), Usage> {
         let (member, action, details) = match self {
-            Self::Enroll { member, email, name, details } => (member, Action::Enroll { email, name }, details),
+            Self::Enroll { member, email, name, details } => (member, Action::Enroll(Enroll { email, name }), details),
             Self::Update { member, email, name, clear_email, clear_name, details } => {
-                let update = ContactUpdate::try_new(change(email, clear_email), change(name, clear_name));
+                let update = Update::try_new(change(email, clear_email), change(name, clear_name));
                 // clap asks for one of the flags.
                 let update = update.map_err(|error| Usage(format!("`email` {error}")))?;
                 (member, Action::Update(update), details)
             }
-            Self::Earn { member, points, details } => (member, Action::Earn { points }, details),
-            Self::Spend { member, points, details } => (member, Action::Spend { points }, details),
-            Self::Exit { member, details } => (member, Action::Exit, details),
-            Self::Terminate { member, details } => (member, Action::Terminate, details),
+            Self::Earn { member, points, details } => (member, Action::Earn(Earn { points }), details),
+            Self::Spend { member, points, details } => (member, Action::Spend(Spend { points }), details),
+            Self::Exit { member, details } => (member, Action::Exit(Exit), details),
+            Self::Terminate { member, details } => (member, Action::Terminate(Terminate), details),
         };
         let new = Command::new(member, action);
         let command = Command {

@@ -1,11 +1,11 @@
 //! The rows that a batch reads and writes, as plain values.
 
 use jiff::Timestamp;
-use loyalty_common::{CommandId, CommandType, EmailAddress, MemberId, Outcome, Points, RefusalCode, Text, closed_set};
+use loyalty_common::{CommandId, CommandType, MemberId, Outcome, Points, RefusalCode, closed_set};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use loyalty_common::command::{Action, Command};
+use loyalty_common::command::Command;
 use loyalty_common::envelope::TraceContext;
 
 use crate::contact::{Contact, ContactKey, Said};
@@ -92,17 +92,12 @@ pub struct Content {
 impl Content {
     /// The content of a command.
     pub fn of(command: &Command) -> Self {
-        let (email, name) = match &command.action {
-            Action::Enroll { email, name } => (
-                email.as_ref().map_or(Said::LeftOut, |email| Said::Given(email.expose().to_owned())),
-                name.as_ref().map_or(Said::LeftOut, |name| Said::Given(name.as_str().to_owned())),
+        let (email, name) = match command.action.contact() {
+            Some(fields) => (
+                Said::of_change(&fields.email, |email| email.expose()),
+                Said::of_change(&fields.name, |name| name.as_str()),
             ),
-            Action::Update(update) => {
-                (Said::of_change(update.email(), EmailAddress::expose), Said::of_change(update.name(), Text::as_str))
-            }
-            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => {
-                (Said::Nothing, Said::Nothing)
-            }
+            None => (Said::Nothing, Said::Nothing),
         };
         Self {
             command_type: command.command_type(),

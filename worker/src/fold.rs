@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
 use loyalty_common::envelope::TraceContext;
-use loyalty_common::{Action, Command, CommandType, EmailAddress, MemberId, Outcome, RefusalCode, Text, closed_set};
+use loyalty_common::{
+    Action, Command, CommandType, EmailAddress, Enroll, Exit, MemberId, Outcome, RefusalCode, Terminate, Text,
+    closed_set,
+};
 use loyalty_store::batch::{self, Changes, View};
 use loyalty_store::contact::{Contact, ContactSeed, Held};
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
@@ -198,7 +201,7 @@ impl<'a> Fold<'a> {
         let member = self.member(&command.member_id);
         member.account.standing = entry.standing;
         let changed = match &command.action {
-            Action::Enroll { email, name } => {
+            Action::Enroll(Enroll { email, name }) => {
                 member.account.enrolled_at = Some(now);
                 let email = email.as_ref().map(|email| email.expose().to_owned());
                 let name = name.as_ref().map(|name| name.as_str().to_owned());
@@ -216,13 +219,13 @@ impl<'a> Fold<'a> {
                 self.write_contact(&command.member_id, email, name);
                 Changed::Everything
             }
-            Action::Exit | Action::Terminate => {
+            Action::Exit(Exit) | Action::Terminate(Terminate) => {
                 // Who leaves is forgotten; the ledger knows them by their id only.
                 member.account.contact = Contact::default();
                 self.ended.push((command.member_id.clone(), entry.standing.epoch));
                 Changed::Everything
             }
-            Action::Earn { .. } | Action::Spend { .. } => Changed::Points,
+            Action::Earn(_) | Action::Spend(_) => Changed::Points,
         };
         let member = self.member(&command.member_id);
         member.changed = member.changed.max(changed);

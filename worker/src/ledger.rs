@@ -2,7 +2,7 @@
 //! says what becomes of both; the same question always has the same answer.
 
 use jiff::Timestamp;
-use loyalty_common::command::{Action, CLOCK_AHEAD_MAX, Command};
+use loyalty_common::command::{Action, CLOCK_AHEAD_MAX, Command, Earn, Exit, Spend, Terminate};
 use loyalty_common::{Points, RefusalCode};
 use loyalty_store::rows::{MemberStatus, Standing};
 
@@ -63,12 +63,12 @@ pub fn apply(standing: &Standing, command: &Command, now: Timestamp, programme: 
         return Decision::Ahead;
     }
     match &command.action {
-        Action::Enroll { .. } => enroll(standing, programme),
+        Action::Enroll(_) => enroll(standing, programme),
         Action::Update(_) => update(standing),
-        Action::Earn { points } => earn(standing, *points),
-        Action::Spend { points } => spend(standing, *points),
-        Action::Exit => exit(standing),
-        Action::Terminate => terminate(standing),
+        Action::Earn(Earn { points }) => earn(standing, *points),
+        Action::Spend(Spend { points }) => spend(standing, *points),
+        Action::Exit(Exit) => exit(standing),
+        Action::Terminate(Terminate) => terminate(standing),
     }
 }
 
@@ -163,9 +163,10 @@ fn applied(delta: i64, standing: Standing) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use loyalty_common::{Change, ContactUpdate};
+    use loyalty_common::{Change, Update};
 
     use super::*;
+    use loyalty_common::Enroll;
 
     fn standing(balance: i64, lifetime: i64) -> Standing {
         Standing { status: MemberStatus::Active, epoch: 1, milestone: Some(1_000), balance, lifetime }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     fn update() -> Action {
-        Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))
+        Action::Update(Update::try_new(Change::Clear, Change::Keep).expect("a change"))
     }
 
     fn points(amount: i64) -> Points {
@@ -186,7 +187,7 @@ mod tests {
     }
 
     fn rewards(standing: &Standing, earned: i64) -> std::ops::Range<i64> {
-        match decide(standing, Action::Earn { points: points(earned) }) {
+        match decide(standing, Action::Earn(Earn { points: points(earned) })) {
             Decision::Applied(entry) => entry.milestones,
             other => panic!("{other:?}"),
         }
@@ -204,7 +205,8 @@ mod tests {
 
     #[test]
     fn spending_down_to_a_milestone_rewards_nothing() {
-        let Decision::Applied(entry) = decide(&standing(3_000, 3_000), Action::Spend { points: points(2_000) }) else {
+        let Decision::Applied(entry) = decide(&standing(3_000, 3_000), Action::Spend(Spend { points: points(2_000) }))
+        else {
             panic!("there is enough")
         };
         assert!(entry.milestones.is_empty());
@@ -214,29 +216,33 @@ mod tests {
     #[test]
     fn spending_more_than_the_balance_is_refused() {
         let refused = Decision::Refused(RefusalCode::InsufficientPoints);
-        assert_eq!(decide(&standing(9, 1_000), Action::Spend { points: points(10) }), refused);
+        assert_eq!(decide(&standing(9, 1_000), Action::Spend(Spend { points: points(10) })), refused);
     }
 
     #[test]
     fn sums_never_wrap() {
         let refused = Decision::Refused(RefusalCode::BalanceLimit);
         let full = Standing { milestone: None, ..standing(SUM_MAX, SUM_MAX) };
-        assert_eq!(decide(&full, Action::Earn { points: points(1) }), refused);
+        assert_eq!(decide(&full, Action::Earn(Earn { points: points(1) })), refused);
         let spent = Standing { balance: 0, ..full };
-        assert_eq!(decide(&spent, Action::Earn { points: points(1) }), refused, "the lifetime sum is bounded too");
+        assert_eq!(
+            decide(&spent, Action::Earn(Earn { points: points(1) })),
+            refused,
+            "the lifetime sum is bounded too"
+        );
     }
 
     #[test]
     fn one_command_crosses_a_bounded_number_of_milestones() {
         assert_eq!(rewards(&standing(0, 0), 1_000_999), 1..1_001);
         let refused = Decision::Refused(RefusalCode::TooManyRewards);
-        assert_eq!(decide(&standing(0, 0), Action::Earn { points: points(1_001_000) }), refused);
+        assert_eq!(decide(&standing(0, 0), Action::Earn(Earn { points: points(1_001_000) })), refused);
     }
 
     #[test]
     fn a_time_in_the_future_is_not_decided_whoever_the_member_is() {
         let check = |ahead_seconds: i64, expected: &Decision| {
-            let mut command = Command::new("ann".parse().expect("a member id"), Action::Exit);
+            let mut command = Command::new("ann".parse().expect("a member id"), Action::Exit(Exit));
             command.occurred_at = Timestamp::from_second(ahead_seconds).expect("a time");
             let decision = apply(&Standing::UNENROLLED, &command, Timestamp::UNIX_EPOCH, &Programme::default());
             assert_eq!(decision, *expected);
@@ -247,9 +253,11 @@ mod tests {
 
     #[test]
     fn an_enrolment_after_an_exit_starts_at_nothing() {
-        let Decision::Applied(left) = decide(&standing(500, 2_500), Action::Exit) else { panic!("a member may leave") };
+        let Decision::Applied(left) = decide(&standing(500, 2_500), Action::Exit(Exit)) else {
+            panic!("a member may leave")
+        };
         assert_eq!(left.delta, -500, "what is left is forfeited");
-        let Decision::Applied(back) = decide(&left.standing, Action::Enroll { email: None, name: None }) else {
+        let Decision::Applied(back) = decide(&left.standing, Action::Enroll(Enroll { email: None, name: None })) else {
             panic!("who left may return")
         };
         assert_eq!(back.standing, Standing { epoch: 2, ..standing(0, 0) });
@@ -259,39 +267,44 @@ mod tests {
     fn a_terminated_member_is_refused_everything_for_good() {
         let left = Standing { status: MemberStatus::Exited, ..standing(0, 2_500) };
         for (before, delta) in [(standing(500, 2_500), -500), (left, 0)] {
-            let Decision::Applied(entry) = decide(&before, Action::Terminate) else { panic!("an operator may do it") };
+            let Decision::Applied(entry) = decide(&before, Action::Terminate(Terminate)) else {
+                panic!("an operator may do it")
+            };
             let terminated = Standing { status: MemberStatus::Terminated, ..standing(0, 2_500) };
             assert_eq!((entry.standing, entry.delta), (terminated, delta), "what is left is forfeited");
             assert!(entry.milestones.is_empty());
             let points = points(5);
             for action in [
-                Action::Enroll { email: None, name: None },
+                Action::Enroll(Enroll { email: None, name: None }),
                 update(),
-                Action::Earn { points },
-                Action::Spend { points },
-                Action::Exit,
-                Action::Terminate,
+                Action::Earn(Earn { points }),
+                Action::Spend(Spend { points }),
+                Action::Exit(Exit),
+                Action::Terminate(Terminate),
             ] {
                 assert_eq!(decide(&terminated, action), Decision::Refused(RefusalCode::Terminated));
             }
         }
-        assert_eq!(decide(&Standing::UNENROLLED, Action::Terminate), Decision::Refused(RefusalCode::NotAMember));
+        assert_eq!(
+            decide(&Standing::UNENROLLED, Action::Terminate(Terminate)),
+            Decision::Refused(RefusalCode::NotAMember)
+        );
     }
 
     #[test]
     fn who_is_not_enrolled_waits_and_who_left_is_refused() {
         let exited = Standing { status: MemberStatus::Exited, ..standing(0, 0) };
-        for action in [Action::Earn { points: points(5) }, Action::Spend { points: points(5) }] {
+        for action in [Action::Earn(Earn { points: points(5) }), Action::Spend(Spend { points: points(5) })] {
             assert_eq!(decide(&Standing::UNENROLLED, action.clone()), Decision::Parked);
             assert_eq!(decide(&exited, action), Decision::Refused(RefusalCode::Exited));
         }
-        for action in [Action::Exit, update()] {
+        for action in [Action::Exit(Exit), update()] {
             assert_eq!(decide(&Standing::UNENROLLED, action.clone()), Decision::Refused(RefusalCode::NotAMember));
             assert_eq!(decide(&exited, action), Decision::Refused(RefusalCode::Exited));
         }
         let unchanged = Decision::Applied(Entry { standing: standing(7, 8), delta: 0, milestones: 0..0 });
         assert_eq!(decide(&standing(7, 8), update()), unchanged);
-        let again = Action::Enroll { email: None, name: None };
+        let again = Action::Enroll(Enroll { email: None, name: None });
         assert_eq!(decide(&standing(0, 0), again), Decision::Refused(RefusalCode::AlreadyMember));
     }
 }

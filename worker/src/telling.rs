@@ -3,7 +3,7 @@
 //! The events go into the transaction of the batch. Nothing is published from here.
 
 use jiff::Timestamp;
-use loyalty_common::event::{Reward, What};
+use loyalty_common::event::{EventKind, Reward};
 use loyalty_common::{Action, Event};
 use loyalty_store::rows::{LedgerRow, RewardRow};
 
@@ -39,7 +39,7 @@ impl Telling {
                 seq: row.seq,
                 epoch: row.epoch,
                 command_id: row.command_id,
-                what: row.code.map_or_else(|| What::applied(action), |code| What::refused(action, code)),
+                kind: row.code.map_or_else(|| EventKind::applied(action), |code| EventKind::refused(action, code)),
                 delta: row.delta,
                 balance: row.balance_after,
                 lifetime,
@@ -55,7 +55,7 @@ impl Telling {
             // None, if nothing is told. Each takes from the one before what it has in common with the row's.
             let Some(before) = self.events.last().cloned() else { return };
             let reward = Reward { number: *number, points: *points, title: title.clone() };
-            self.events.push(Event { what: What::Granted(reward), delta: 0, ..before });
+            self.events.push(Event { kind: EventKind::Granted(reward), delta: 0, ..before });
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use lapin::message::Delivery;
-use loyalty_common::{Action, Command, Partition, topology};
+use loyalty_common::{Action, Command, Enroll, Partition, topology};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
 use loyalty_store::pool::{DatabaseUrl, Use};
@@ -27,7 +27,7 @@ pub(crate) async fn run(database: &DatabaseUrl, load: Load) -> Result<f64> {
 pub(crate) async fn enroll(database: &DatabaseUrl, load: Load) -> Result<()> {
     let pool = Pool::new(database, Use::Keys, 1)?;
     loyalty_store::migrate::migrate(&pool).await?;
-    let enrolment = |number| Command::new(traffic::member(number), Action::Enroll { email: None, name: None });
+    let enrolment = |number| Command::new(traffic::member(number), Action::Enroll(Enroll { email: None, name: None }));
     apply(&pool, (0..load.members).map(|number| message(&enrolment(number))).collect()).await
 }
 
