@@ -9,7 +9,7 @@ payload! {
     ///
     /// Mails that are not sent yet go to the new address; without one they go to nobody.
     pub struct Update {
-        /// Where rewards are mailed from now on; without it, rewards are granted but not mailed.
+        /// Where rewards are mailed from now on; once it is cleared, rewards are granted but not mailed.
         email: Change<EmailAddress>,
         /// How the mails address the member from now on.
         name: Change<Text>,
