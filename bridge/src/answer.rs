@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use loyalty_common::{Action, Command, CommandId, Outcome, Receipt, RefusalCode};
+use loyalty_common::{Action, Command, CommandId, Earn, Exit, Outcome, Receipt, RefusalCode, Spend};
 use loyalty_ledger::CommandContent;
 use loyalty_store::read::Fate;
 use serde::Serialize;
@@ -100,13 +100,12 @@ fn replayed(mut answer: Response) -> Response {
 fn applied(command: &Command, receipt: Receipt) -> Response {
     let member = &command.member_id;
     let (status, message) = match &command.action {
-        Action::Enroll { .. } => (StatusCode::CREATED, format!("Resource created successfully for user ID: {member}")),
-        Action::Earn { points } => (StatusCode::OK, format!("{points} added to user id: {member}")),
-        Action::Spend { points } => (StatusCode::OK, format!("{points} spent from user id: {member}")),
-        Action::Exit => (StatusCode::OK, format!("User id: {member} exited the program.")),
+        Action::Enroll(_) => (StatusCode::CREATED, format!("Resource created successfully for user ID: {member}")),
+        Action::Earn(Earn { points }) => (StatusCode::OK, format!("{points} added to user id: {member}")),
+        Action::Spend(Spend { points }) => (StatusCode::OK, format!("{points} spent from user id: {member}")),
+        Action::Exit(Exit) => (StatusCode::OK, format!("User id: {member} exited the program.")),
         // No route leads here; a key that was used for one does, by way of a receipt.
-        Action::Update(_) => (StatusCode::OK, format!("User id: {member} was updated.")),
-        Action::Terminate => (StatusCode::OK, format!("User id: {member} was terminated.")),
+        other => (StatusCode::OK, format!("Applied {} to user id: {member}", other.command_type())),
     };
     let told = told(message, command, Some(receipt));
     (status, Json(Answer { told, status: Outcome::Applied.as_str() })).into_response()
@@ -142,6 +141,7 @@ mod tests {
     use loyalty_store::dead_letter::Reason;
 
     use super::*;
+    use loyalty_common::Enroll;
 
     fn command(action: Action) -> Command {
         let member_id = MemberId::parse("123").expect("a member id");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn spend() -> Command {
-        command(Action::Spend { points: Points::try_new(10).expect("points") })
+        command(Action::Spend(Spend { points: Points::try_new(10).expect("points") }))
     }
 
     /// What the ledger has of a command.
@@ -191,13 +191,13 @@ mod tests {
     #[tokio::test]
     async fn what_was_applied_is_told_in_the_words_that_users_know() {
         let points = Points::try_new(1_000).expect("points");
-        let enroll = command(Action::Enroll { email: None, name: None });
+        let enroll = command(Action::Enroll(Enroll { email: None, name: None }));
         insta::assert_snapshot!(said(of_fate(&enroll, decided(&enroll, None))).await, @r#"
         201
         content-type: application/json
         {"message":"Resource created successfully for user ID: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"enroll","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
-        let earn = command(Action::Earn { points });
+        let earn = command(Action::Earn(Earn { points }));
         insta::assert_snapshot!(said(of_fate(&earn, decided(&earn, None))).await, @r#"
         200
         content-type: application/json
@@ -208,7 +208,7 @@ mod tests {
         content-type: application/json
         {"message":"10 spent from user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"applied","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
-        let exit = command(Action::Exit);
+        let exit = command(Action::Exit(Exit));
         insta::assert_snapshot!(said(replayed(of_fate(&exit, decided(&exit, None)))).await, @r#"
         200
         content-type: application/json
@@ -260,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_was_used_for_something_else_is_a_conflict() {
-        let earn = command(Action::Earn { points: Points::try_new(1_000).expect("points") });
+        let earn = command(Action::Earn(Earn { points: Points::try_new(1_000).expect("points") }));
         insta::assert_snapshot!(said(replayed(of_fate(&spend(), decided(&earn, None)))).await, @r#"
         422
         content-type: application/problem+json

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use loyalty_common::Action;
+use loyalty_common::{Action, Earn, Enroll, Exit, Spend};
 use serde_json::json;
 
 use crate::answer;
@@ -95,25 +95,25 @@ fn member_id() -> Parameter {
 
 /// `POST /{member_id}`
 pub(crate) async fn enroll(State(app): State<Arc<App>>, mut asked: Asked) -> Result<Response, Problem> {
-    let action = Action::Enroll { email: asked.body.email.take(), name: asked.body.name.take() };
+    let action = Action::Enroll(Enroll { email: asked.body.email.take(), name: asked.body.name.take() });
     carry(&app, asked, action).await
 }
 
 /// `POST /{member_id}/add_points/{points}`
 pub(crate) async fn earn(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
     let points = asked.path.points()?;
-    carry(&app, asked, Action::Earn { points }).await
+    carry(&app, asked, Action::Earn(Earn { points })).await
 }
 
 /// `POST /{member_id}/spend_points/{points}`
 pub(crate) async fn spend(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
     let points = asked.path.points()?;
-    carry(&app, asked, Action::Spend { points }).await
+    carry(&app, asked, Action::Spend(Spend { points })).await
 }
 
 /// `DELETE /{member_id}/exit`
 pub(crate) async fn exit(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    carry(&app, asked, Action::Exit).await
+    carry(&app, asked, Action::Exit(Exit)).await
 }
 
 async fn carry(app: &App, mut asked: Asked, action: Action) -> Result<Response, Problem> {

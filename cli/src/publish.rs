@@ -1,14 +1,13 @@
 //! `loyalty publish`: one command, confirmed by the broker, and with `--wait` what became of it.
 
+mod subcommands;
+
 use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use loyalty_common::command::to_microseconds;
-use loyalty_common::{
-    Action, Change, Command, CommandId, CommandType, ContactUpdate, EmailAddress, MemberId, Outcome, Points, Receipt,
-    Text,
-};
+use loyalty_common::{Command, CommandId, CommandType, MemberId, Outcome, Receipt, Text};
 use loyalty_ledger::CommandContent;
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::Use;
@@ -18,8 +17,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::Context;
-use crate::exit::{ExitStatus, Usage};
+use crate::exit::ExitStatus;
 use crate::receipt;
+use subcommands::Typed;
 
 /// Publish one command
 ///
@@ -37,75 +37,7 @@ Examples:
   loyalty publish terminate ann --reason 'sold her points' --wait 5s")]
 pub(crate) struct Publish {
     #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Make somebody a member
-    Enroll {
-        member: MemberId,
-        /// Where rewards are mailed; without it they are granted and not mailed
-        #[arg(long)]
-        email: Option<EmailAddress>,
-        /// How the mails address the member
-        #[arg(long)]
-        name: Option<Text>,
-        #[command(flatten)]
-        details: Details,
-    },
-    /// Change a member's address or name
-    ///
-    /// What is not named stays as it is. Mails that are not sent yet go to the new address; without one they go to
-    /// nobody.
-    #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
-    Update {
-        member: MemberId,
-        /// Where rewards are mailed from now on
-        #[arg(long, group = "change")]
-        email: Option<EmailAddress>,
-        /// How the mails address the member from now on
-        #[arg(long, group = "change")]
-        name: Option<Text>,
-        /// Erase the address; rewards are granted and not mailed
-        #[arg(long, group = "change", conflicts_with = "email")]
-        clear_email: bool,
-        /// Erase the name
-        #[arg(long, group = "change", conflicts_with = "name")]
-        clear_name: bool,
-        #[command(flatten)]
-        details: Details,
-    },
-    /// Add points
-    Earn {
-        member: MemberId,
-        points: Points,
-        #[command(flatten)]
-        details: Details,
-    },
-    /// Take points away, if there are enough
-    Spend {
-        member: MemberId,
-        points: Points,
-        #[command(flatten)]
-        details: Details,
-    },
-    /// End a membership; what is left of the balance is forfeited
-    Exit {
-        member: MemberId,
-        #[command(flatten)]
-        details: Details,
-    },
-    /// End a membership for good, by an operator's hand
-    ///
-    /// What is left of the balance is forfeited, address and name are forgotten, and every later command about the
-    /// member is refused, an enrolment too. No mail is sent, and mails that are not sent yet go to nobody.
-    #[command(mut_arg("reason", |reason| reason.required(true)))]
-    Terminate {
-        member: MemberId,
-        #[command(flatten)]
-        details: Details,
-    },
+    typed: Typed,
 }
 
 /// What every command may carry.
@@ -138,7 +70,7 @@ fn wait_time(text: &str) -> Result<Duration, String> {
 
 impl Publish {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let (mut command, at, wait) = self.what.command()?;
+        let (mut command, at, wait) = self.typed.command();
         let Some(wait) = wait else {
             publish(&command, context).await?;
             let published = Published { outcome: "published", ..Published::of(&command) };
@@ -168,22 +100,10 @@ async fn publish(command: &Command, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl What {
-    fn command(self) -> Result<(Command, Option<Timestamp>, Option<Duration>), Usage> {
-        let (member, action, details) = match self {
-            Self::Enroll { member, email, name, details } => (member, Action::Enroll { email, name }, details),
-            Self::Update { member, email, name, clear_email, clear_name, details } => {
-                let update = ContactUpdate::try_new(change(email, clear_email), change(name, clear_name));
-                // clap asks for one of the flags.
-                let update = update.map_err(|error| Usage(format!("`email` {error}")))?;
-                (member, Action::Update(update), details)
-            }
-            Self::Earn { member, points, details } => (member, Action::Earn { points }, details),
-            Self::Spend { member, points, details } => (member, Action::Spend { points }, details),
-            Self::Exit { member, details } => (member, Action::Exit, details),
-            Self::Terminate { member, details } => (member, Action::Terminate, details),
-        };
-        let new = Command::new(member, action);
+impl Typed {
+    fn command(self) -> (Command, Option<Timestamp>, Option<Duration>) {
+        let Self { member_id, action, details } = self;
+        let new = Command::new(member_id, action);
         let command = Command {
             command_id: details.command_id.unwrap_or(new.command_id),
             occurred_at: details.at.map_or(new.occurred_at, to_microseconds),
@@ -191,15 +111,7 @@ impl What {
             source_ref: details.source_ref,
             ..new
         };
-        Ok((command, details.at, details.wait))
-    }
-}
-
-fn change<T>(set: Option<T>, clear: bool) -> Change<T> {
-    match set {
-        Some(value) => Change::Set(value),
-        None if clear => Change::Clear,
-        None => Change::Keep,
+        (command, details.at, details.wait)
     }
 }
 

@@ -38,7 +38,7 @@ impl Schema {
             What::Event => Document::Event,
             What::Asyncapi => Document::AsyncApi,
         };
-        context.output.answer(&document.tree(), |_| document.text())?;
+        context.output.answer(&document.value(), |_| document.text())?;
         Ok(ExitStatus::Success)
     }
 }

@@ -17,6 +17,11 @@ macro_rules! closed_set {
                 match self { $(Self::$variant => $text),+ }
             }
 
+            /// All names, for errors that say what is allowed.
+            pub fn names() -> String {
+                [$($text),+].join(", ")
+            }
+
             /// The variant of that name, if there is one.
             pub fn parse(name: &str) -> Option<Self> {
                 match name { $($text => Some(Self::$variant),)+ _ => None }
@@ -39,7 +44,7 @@ macro_rules! closed_set {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let name = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
                 Self::parse(&name).ok_or_else(|| serde::de::Error::custom(format_args!(
-                    "not one of {}", [$($text),+].join(", "))))
+                    "not one of {}", Self::names())))
             }
         }
 
@@ -47,7 +52,7 @@ macro_rules! closed_set {
             type Err = String;
 
             fn from_str(name: &str) -> Result<Self, String> {
-                Self::parse(name).ok_or_else(|| format!("must be one of {}", [$($text),+].join(", ")))
+                Self::parse(name).ok_or_else(|| format!("must be one of {}", Self::names()))
             }
         }
     };

@@ -1,14 +1,36 @@
 //! What other systems ask for: one command about one member. This is version 1 of the wire contract.
 //!
 //! [`decode`](crate::decode::decode) is the only way in and [`Command::encode`] the only way out; what the one
-//! writes the other reads.
+//! writes the other reads. `registry` lists the types of commands.
+//!
+//! A new type is a file here that declares its payload by `payload!`, with its doc comments, and its `Rules`: scope,
+//! event, whether it parks. Then a line in `registry`, and a `mod` below. A new kind of field (a decimal
+//! amount, tags, a target) is a newtype beside those of [`text`](crate::text) that implements `FieldValue` in `field`,
+//! and what it is to JSON Schema in `schema/value.rs`; a test holds the two to each other.
+
+mod change;
+mod earn;
+mod enroll;
+mod exit;
+mod field;
+mod payload;
+mod registry;
+mod spend;
+mod terminate;
+mod update;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::contact::{Change, ContactUpdate};
 use crate::ids::{CommandId, MemberId};
-use crate::text::{EmailAddress, Points, Text};
+use crate::text::Text;
+
+pub use change::Change;
+pub(crate) use field::Field;
+pub use field::{Doc, FieldInfo, Presence};
+pub use payload::{About, ContactFields};
+pub use registry::payloads::*;
+pub use registry::{Action, CommandType, payloads};
 
 /// The version of the command contract, the field `v`.
 pub const VERSION: u64 = 1;
@@ -40,84 +62,16 @@ pub struct Command {
     pub action: Action,
 }
 
-/// What a command asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Make the member one of the programme, or again one after an exit.
-    Enroll {
-        /// Where rewards are mailed; without it, rewards are granted but not mailed.
-        email: Option<EmailAddress>,
-        /// How the mails address the member.
-        name: Option<Text>,
-    },
-    /// Change a member's address or name. Mails that are not sent yet go to the new address.
-    Update(ContactUpdate),
-    /// Add points.
-    Earn {
-        /// How many.
-        points: Points,
-    },
-    /// Take points away, if there are enough.
-    Spend {
-        /// How many.
-        points: Points,
-    },
-    /// End the membership; what is left of the balance is forfeited.
-    Exit,
-    /// End the membership for good, by an operator's hand: what is left is forfeited, and nobody may enrol them again.
-    Terminate,
-}
-
-closed_set! {
-    /// The field `type` of a command.
-    pub enum CommandType {
-        /// [`Action::Enroll`]
-        Enroll = "enroll",
-        /// [`Action::Update`]
-        Update = "update",
-        /// [`Action::Earn`]
-        Earn = "earn",
-        /// [`Action::Spend`]
-        Spend = "spend",
-        /// [`Action::Exit`]
-        Exit = "exit",
-        /// [`Action::Terminate`]
-        Terminate = "terminate",
-    }
-}
-
-impl Action {
-    /// The name of the action on the wire.
-    pub const fn command_type(&self) -> CommandType {
-        match self {
-            Self::Enroll { .. } => CommandType::Enroll,
-            Self::Update(_) => CommandType::Update,
-            Self::Earn { .. } => CommandType::Earn,
-            Self::Spend { .. } => CommandType::Spend,
-            Self::Exit => CommandType::Exit,
-            Self::Terminate => CommandType::Terminate,
-        }
-    }
-
-    /// The points that the command names, if its type names any.
-    pub const fn points(&self) -> Option<Points> {
-        match self {
-            Self::Earn { points } | Self::Spend { points } => Some(*points),
-            Self::Enroll { .. } | Self::Update(_) | Self::Exit | Self::Terminate => None,
-        }
-    }
-}
-
 impl Command {
     /// A command that happens now, under a fresh id.
-    pub fn new(member_id: MemberId, action: Action) -> Self {
+    pub fn new(member_id: MemberId, action: impl Into<Action>) -> Self {
         Self {
             command_id: CommandId::fresh(),
             member_id,
             occurred_at: to_microseconds(Timestamp::now()),
             reason: None,
             source_ref: None,
-            action,
+            action: action.into(),
         }
     }
 
@@ -128,24 +82,12 @@ impl Command {
 
     /// The body of the message, as the contract spells it.
     pub fn encode(&self) -> Vec<u8> {
-        let (email, name) = match &self.action {
-            Action::Enroll { email, name } => (
-                email.as_ref().map_or(Change::Keep, |email| Change::Set(email.expose())),
-                name.as_ref().map_or(Change::Keep, Change::Set),
-            ),
-            Action::Update(update) => (update.email().map(EmailAddress::expose), update.name().map(|name| name)),
-            Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => {
-                (Change::Keep, Change::Keep)
-            }
-        };
         let wire = Wire {
             v: VERSION,
             command_id: self.command_id,
             member_id: &self.member_id,
             r#type: self.command_type(),
-            points: self.action.points(),
-            email,
-            name,
+            action: &self.action,
             occurred_at: self.occurred_at,
             reason: self.reason.as_ref(),
             source_ref: self.source_ref.as_ref(),
@@ -198,12 +140,8 @@ struct Wire<'a> {
     command_id: CommandId,
     member_id: &'a MemberId,
     r#type: CommandType,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    points: Option<Points>,
-    #[serde(skip_serializing_if = "Change::is_keep")]
-    email: Change<&'a str>,
-    #[serde(skip_serializing_if = "Change::is_keep")]
-    name: Change<&'a Text>,
+    #[serde(flatten)]
+    action: &'a Action,
     occurred_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a Text>,
@@ -214,6 +152,7 @@ struct Wire<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Points;
     use crate::decode::{decode, decode_draft};
 
     fn command(action: Action) -> Command {
@@ -238,24 +177,25 @@ mod tests {
     #[test]
     fn the_wire_format_is_pinned() {
         let points = Points::try_new(50).expect("points");
-        let enroll = Action::Enroll {
+        let enroll = Enroll {
             email: Some("ann@example.com".parse().expect("an address")),
             name: Some("Ann".parse().expect("a name")),
-        };
-        insta::assert_snapshot!(wire(Action::Earn { points }), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
-        insta::assert_snapshot!(wire(Action::Spend { points }), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"spend","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        }
+        .into();
+        insta::assert_snapshot!(wire(Earn { points }.into()), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(Spend { points }.into()), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"spend","points":50,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(enroll), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"enroll","email":"ann@example.com","name":"Ann","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
-        let update = |email, name| Action::Update(ContactUpdate::try_new(email, name).expect("a change"));
+        let update = |email, name| Action::from(Update::try_new(email, name).expect("a change"));
         let address = Change::Set("ann@example.com".parse().expect("an address"));
         insta::assert_snapshot!(wire(update(address, Change::Clear)), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"update","email":"ann@example.com","name":null,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
         insta::assert_snapshot!(wire(update(Change::Clear, Change::Keep)), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"update","email":null,"occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
-        insta::assert_snapshot!(wire(Action::Exit), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"exit","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
-        insta::assert_snapshot!(wire(Action::Terminate), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"terminate","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(Exit.into()), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"exit","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
+        insta::assert_snapshot!(wire(Terminate.into()), @r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"terminate","occurred_at":"2026-11-22T10:00:00Z","reason":"order 991","source_ref":"order:991"}"#);
     }
 
     #[test]
     fn a_draft_may_leave_its_id_and_its_time_to_its_receiver() {
-        let whole = command(Action::Exit);
+        let whole = command(Exit.into());
         let left_out = |body: &str| decode(body.as_bytes()).expect_err("it is missing").to_string();
         let body = r#"{"v":1,"member_id":"123","type":"exit","reason":"order 991","source_ref":"order:991"}"#;
         let draft = decode_draft(body.as_bytes()).expect("a draft");

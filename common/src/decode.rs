@@ -3,22 +3,17 @@
 //! The fields are taken out of the object one by one rather than derived, because the error must name the field and
 //! what is allowed, must never quote a value (it may be an address), and a repeated or unknown field must be refused.
 
-use std::fmt;
+mod fields;
 
-use jiff::Timestamp;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde_json::Value;
-
-use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, Draft, VERSION, to_microseconds};
-use crate::contact::{Change, ContactUpdate};
-use crate::rfc3339::is_rfc_3339;
-use crate::text::{Invalid, Points};
+use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, Draft, Field};
+use crate::rfc3339::Moment;
+pub(crate) use fields::Fields;
 
 /// The command of a body.
 pub fn decode(body: &[u8]) -> Result<Command, DecodeError> {
     let draft = decode_draft(body)?;
-    let command_id = draft.command_id.ok_or_else(|| missing("command_id"))?;
-    let occurred_at = draft.occurred_at.ok_or_else(|| missing("occurred_at"))?;
+    let command_id = draft.command_id.ok_or_else(|| DecodeError::missing("command_id"))?;
+    let occurred_at = draft.occurred_at.ok_or_else(|| DecodeError::missing("occurred_at"))?;
     Ok(draft.completed(command_id, occurred_at))
 }
 
@@ -33,12 +28,12 @@ pub fn decode_draft(body: &[u8]) -> Result<Draft, DecodeError> {
     })?;
     let command_type = fields.version_and_type()?;
     let draft = Draft {
-        command_id: fields.optional("command_id")?,
-        member_id: fields.optional("member_id")?.ok_or_else(|| missing("member_id"))?,
-        occurred_at: fields.occurred_at()?,
-        reason: fields.optional("reason")?,
-        source_ref: fields.optional("source_ref")?,
-        action: fields.action(command_type)?,
+        command_id: Field::take(&mut fields, "command_id")?,
+        member_id: Field::take(&mut fields, "member_id")?,
+        occurred_at: <Option<Moment> as Field>::take(&mut fields, "occurred_at")?.map(Moment::get),
+        reason: Field::take(&mut fields, "reason")?,
+        source_ref: Field::take(&mut fields, "source_ref")?,
+        action: Action::take(command_type, &mut fields)?,
     };
     fields.nothing_left(command_type)?;
     Ok(draft)
@@ -63,7 +58,7 @@ pub enum DecodeError {
     #[error("`v` must be 1")]
     UnknownVersion,
     /// A type that this release does not know.
-    #[error("`type` must be one of enroll, update, earn, spend, exit, terminate")]
+    #[error("`type` must be one of {}", CommandType::names())]
     UnknownType,
     /// A field is missing, wrong, or unknown.
     #[error("`{field}` {problem}")]
@@ -86,13 +81,13 @@ impl DecodeError {
         }
     }
 
-    fn field_error(field: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn field_error(field: &str, problem: impl Into<String>) -> Self {
         Self::Field { field: field.to_owned(), problem: problem.into() }
     }
-}
 
-fn missing(field: &str) -> DecodeError {
-    DecodeError::field_error(field, "is missing")
+    pub(crate) fn missing(field: &str) -> Self {
+        Self::field_error(field, "is missing")
+    }
 }
 
 /// The parser's own words with its position, without the quoted input that they may carry.
@@ -101,7 +96,7 @@ fn unreadable(error: &serde_json::Error) -> DecodeError {
     let problem = match error.classify() {
         serde_json::error::Category::Eof => format!("it ends too early, {place}"),
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("not JSON, {place}"),
-        serde_json::error::Category::Data => match error.to_string().strip_prefix(REPEATED) {
+        serde_json::error::Category::Data => match error.to_string().strip_prefix(fields::REPEATED) {
             Some(rest) => return DecodeError::field_error(rest.split('`').next().unwrap_or("?"), "stands there twice"),
             None => format!("not an object, {place}"),
         },
@@ -120,142 +115,10 @@ fn other_than_utf_8(body: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// How the error of a repeated field begins, up to its name.
-const REPEATED: &str = "a field stands twice: `";
-
-/// The fields of one JSON object that have not been taken yet. A handful: a list beats a map.
-struct Fields(Vec<(String, Value)>);
-
-impl Fields {
-    fn take(&mut self, name: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(field, _)| field == name)?;
-        Some(self.0.swap_remove(at).1)
-    }
-
-    /// Checked first: what follows is only meaningful for a version and a type that we know.
-    fn version_and_type(&mut self) -> Result<CommandType, DecodeError> {
-        if self.take("v").and_then(|v| v.as_u64()) != Some(VERSION) {
-            return Err(DecodeError::UnknownVersion);
-        }
-        let name = self.take("type");
-        name.as_ref().and_then(Value::as_str).and_then(CommandType::parse).ok_or(DecodeError::UnknownType)
-    }
-
-    fn optional<T: std::str::FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<Option<T>, DecodeError> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => {
-                text.parse().map(Some).map_err(|error: Invalid| DecodeError::field_error(name, error.to_string()))
-            }
-            Some(_) => Err(DecodeError::field_error(name, "must be a string")),
-        }
-    }
-
-    fn change<T: std::str::FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<Change<T>, DecodeError> {
-        match self.take(name) {
-            None => Ok(Change::Keep),
-            Some(Value::Null) => Ok(Change::Clear),
-            Some(Value::String(text)) => text
-                .parse()
-                .map(Change::Set)
-                .map_err(|error: Invalid| DecodeError::field_error(name, format!("{error}, or null to clear it"))),
-            Some(_) => Err(DecodeError::field_error(name, "must be a string, or null to clear it")),
-        }
-    }
-
-    fn update(&mut self) -> Result<ContactUpdate, DecodeError> {
-        ContactUpdate::try_new(self.change("email")?, self.change("name")?)
-            .map_err(|error| DecodeError::field_error("email", error.to_string()))
-    }
-
-    fn occurred_at(&mut self) -> Result<Option<Timestamp>, DecodeError> {
-        const FIELD: &str = "occurred_at";
-        let allowed = || DecodeError::field_error(FIELD, "must be an RFC 3339 time of the years 1900 to 9998 in UTC");
-        let at = match self.take(FIELD) {
-            None => return Ok(None),
-            Some(Value::String(text)) if is_rfc_3339(&text) => text.parse::<Timestamp>().map_err(|_| allowed())?,
-            Some(_) => return Err(allowed()),
-        };
-        if (YEAR_1900..YEAR_9999).contains(&at.as_second()) { Ok(Some(to_microseconds(at))) } else { Err(allowed()) }
-    }
-
-    fn points(&mut self) -> Result<Points, DecodeError> {
-        const FIELD: &str = "points";
-        let value = self.take(FIELD).ok_or_else(|| missing(FIELD))?;
-        // 1.0 and 1e3 are not integers here: who writes them may one day write 0.1.
-        Points::try_new(value.as_i64().unwrap_or(0)).map_err(|error| DecodeError::field_error(FIELD, error.to_string()))
-    }
-
-    fn action(&mut self, command_type: CommandType) -> Result<Action, DecodeError> {
-        Ok(match command_type {
-            CommandType::Enroll => Action::Enroll { email: self.optional("email")?, name: self.optional("name")? },
-            CommandType::Update => Action::Update(self.update()?),
-            CommandType::Earn => Action::Earn { points: self.points()? },
-            CommandType::Spend => Action::Spend { points: self.points()? },
-            CommandType::Exit => Action::Exit,
-            CommandType::Terminate => Action::Terminate,
-        })
-    }
-
-    fn nothing_left(&self, command_type: CommandType) -> Result<(), DecodeError> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((field, _)) => {
-                Err(DecodeError::field_error(&printable(field), format!("is not a field of `{command_type}`")))
-            }
-        }
-    }
-}
-
-/// 1900-01-01T00:00:00Z in seconds since 1970. PostgreSQL's calendar begins later than jiff's; nothing was sold before.
-const YEAR_1900: i64 = -2_208_988_800;
-
-/// 9999-01-01T00:00:00Z. jiff's calendar ends on the last but one day of that year, which nobody would guess.
-const YEAR_9999: i64 = 253_370_764_800;
-
-/// The name of an unknown field as an error may show it: short, and only if it looks like a name.
-fn printable(field: &str) -> String {
-    const NAME_MAX_BYTES: usize = 40;
-    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    if field.len() <= NAME_MAX_BYTES && field.bytes().all(name) { field.to_owned() } else { "?".to_owned() }
-}
-
-impl<'de> serde::Deserialize<'de> for Fields {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-/// Collects the fields of an object and refuses one that stands twice, which `serde_json::Map` would let win silently.
-struct Collect;
-
-impl<'de> Visitor<'de> for Collect {
-    type Value = Fields;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        /// More than the contract has; a body of thousands of fields must not cost quadratic time.
-        const FIELDS_MAX: usize = 32;
-        let mut fields: Vec<(String, Value)> = Vec::with_capacity(8);
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if fields.len() == FIELDS_MAX {
-                return Err(A::Error::custom("too many fields"));
-            }
-            if fields.iter().any(|(field, _)| *field == name) {
-                return Err(A::Error::custom(format_args!("{REPEATED}{}`", printable(&name))));
-            }
-            fields.push((name, value));
-        }
-        Ok(Fields(fields))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Change;
 
     const EARN: &str = r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z"}"#;
 

@@ -105,14 +105,14 @@ fn text_of(value: &AMQPValue) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Action;
+    use crate::command::{Action, Earn};
     use crate::text::Points;
 
     const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn earn() -> Command {
         let points = Points::try_new(50).expect("points");
-        let mut command = Command::new("123".parse().expect("a member id"), Action::Earn { points });
+        let mut command = Command::new("123".parse().expect("a member id"), Action::Earn(Earn { points }));
         command.command_id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID");
         command
     }

@@ -19,7 +19,6 @@ pub mod amqp;
 #[cfg(feature = "amqp")]
 pub mod backoff;
 pub mod command;
-mod contact;
 pub mod decode;
 #[cfg(feature = "amqp")]
 pub mod envelope;
@@ -32,8 +31,10 @@ pub mod publisher;
 pub mod queue_probe;
 pub mod receipt;
 mod rfc3339;
-#[cfg(feature = "amqp")]
+#[cfg(feature = "schema")]
 pub mod schema;
+pub mod schema;
+mod scope;
 #[cfg(feature = "amqp")]
 pub mod secret;
 #[cfg(feature = "amqp")]
@@ -48,11 +49,12 @@ pub mod trace_context;
 pub mod traces;
 pub mod visible;
 
-pub use command::{Action, Command, CommandType, Draft};
-pub use contact::{Change, ContactUpdate};
-pub use event::{Event, EventType};
+pub use command::payloads::*;
+pub use command::{Action, Change, Command, CommandType, Draft};
+pub use event::{Event, EventKind, EventType};
 pub use ids::{CommandId, MemberId};
 pub use partition::Partition;
 pub use receipt::{Outcome, Receipt, RefusalCode};
+pub use scope::Scope;
 pub use text::{EmailAddress, Points, Text};
 pub use trace_context::TraceContext;

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::command::CommandType;
 use crate::ids::{CommandId, MemberId};
+#[cfg(feature = "schema")]
+use crate::text::Text;
 
 closed_set! {
     /// Whether a command changed anything.
@@ -66,30 +68,36 @@ impl RefusalCode {
     }
 }
 
-/// The lasting answer to a command, one ledger row.
+/// The lasting answer to a command, one ledger row. The comments of its fields are published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Receipt {
-    /// Whom it is about.
+    /// Who it is about.
     pub member_id: MemberId,
-    /// Which command.
+    /// Of which command.
     pub command_id: CommandId,
-    /// What it asked for.
+    /// What the command asked for.
     pub r#type: CommandType,
-    /// Whether it was applied.
+    /// Whether it changed anything.
     pub outcome: Outcome,
-    /// Why not, if it was not.
+    /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "RefusalCode"))]
     pub code: Option<RefusalCode>,
-    /// The points it asked for, if its type names any.
+    /// The points that it asked for, if its type names any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "i64", range(min = 1)))]
     pub points: Option<i64>,
     /// What it changed the balance by. 0 when refused.
     pub delta: i64,
     /// The balance after it.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub balance_after: i64,
     /// Its place in the member's ledger: 1, 2, 3, ...
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub seq: i64,
-    /// Which membership of the member: 1, and one more for each enrolment after an exit. 0 before the first.
+    /// Which membership: 1, and one more for each enrolment after an exit; 0 before the first.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub epoch: i32,
     /// When it happened in the shop.
     pub occurred_at: Timestamp,
@@ -97,8 +105,10 @@ pub struct Receipt {
     pub recorded_at: Timestamp,
     /// Why, as its sender said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Text"))]
     pub reason: Option<String>,
     /// What it came from, as its sender said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Text"))]
     pub source_ref: Option<String>,
 }

@@ -1,7 +1,38 @@
-//! How a time is written on the wire: RFC 3339, and nothing else. Whether the day exists is not decided here.
+//! A time on the wire: RFC 3339 and nothing else, within the years that PostgreSQL and jiff both know.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::command::to_microseconds;
+use crate::text::Invalid;
+
+/// A time in a field of a command, to the microsecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub(crate) struct Moment(Timestamp);
+
+impl Moment {
+    /// The time, if it is one.
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        let at = if is_rfc_3339(text) { text.parse::<Timestamp>().ok() } else { None };
+        at.filter(|at| (YEAR_1900..YEAR_9999).contains(&at.as_second()))
+            .map(|at| Self(to_microseconds(at)))
+            .ok_or_else(|| Invalid::new("must be an RFC 3339 time of the years 1900 to 9998 in UTC"))
+    }
+
+    /// The time.
+    pub(crate) const fn get(self) -> Timestamp {
+        self.0
+    }
+}
+
+/// 1900-01-01T00:00:00Z in seconds since 1970. PostgreSQL's calendar begins later than jiff's; nothing was sold before.
+const YEAR_1900: i64 = -2_208_988_800;
+
+/// 9999-01-01T00:00:00Z. jiff's calendar ends on the last but one day of that year, which nobody would guess.
+const YEAR_9999: i64 = 253_370_764_800;
 
 /// Whether a text has the shape of an RFC 3339 time: `2026-11-22T10:00:00.5+01:00`. jiff reads more than that
-/// (`20261122T10Z`, `[Europe/Berlin]`), which other readers of the queue would not.
+/// (`20261122T10Z`, `[Europe/Berlin]`), which other readers of the queue would not. Whether the day exists is not decided here.
 pub(crate) fn is_rfc_3339(text: &str) -> bool {
     /// To the nanosecond: what jiff reads.
     const FRACTION_MAX_DIGITS: usize = 9;

@@ -8,6 +8,8 @@ mod enroll;
 mod exit;
 mod spend;
 mod terminate;
+#[cfg(test)]
+mod tests;
 mod update;
 
 use std::ops::Range;
@@ -22,31 +24,41 @@ use crate::member::MemberState;
 use crate::programme::Programme;
 use crate::reads::Reads;
 
-#[cfg(test)]
-mod tests;
+/// What a type of command reads and decides, for its payload.
+trait Rule {
+    /// What it must see besides the member's row.
+    fn reads(&self) -> Reads {
+        Reads::NONE
+    }
 
-/// Lists the rules: for each type of command its file, and what that file is given of its payload.
-macro_rules! rules {
-    ($($payload:pat => $rule:ident($($argument:expr),*)),+ $(,)?) => {
-        /// What a command must see besides its member's row.
-        #[allow(unused_variables, reason = "what a command reads depends on its type alone")]
-        pub const fn reads(command: &Command) -> Reads {
-            match &command.action { $($payload => $rule::READS),+ }
-        }
-
-        fn rule<'a>(state: &MemberState, action: &'a Action, programme: &Programme) -> Decision<'a> {
-            match action { $($payload => $rule::decide(state, programme, $($argument),*)),+ }
-        }
-    };
+    fn decide<'a>(&'a self, state: &MemberState, programme: &Programme) -> Decision<'a>;
 }
 
-rules! {
-    Action::Enroll { email, name } => enroll(email.as_ref(), name.as_ref()),
-    Action::Update(update) => update(update),
-    Action::Earn { points } => earn(*points),
-    Action::Spend { points } => spend(*points),
-    Action::Exit => exit(),
-    Action::Terminate => terminate(),
+/// The rule of a command: the one list of them.
+const fn rule(action: &Action) -> &dyn Rule {
+    match action {
+        Action::Enroll(enroll) => enroll,
+        Action::Update(update) => update,
+        Action::Earn(earn) => earn,
+        Action::Spend(spend) => spend,
+        Action::Exit(exit) => exit,
+        Action::Terminate(terminate) => terminate,
+    }
+}
+
+/// What a command must see besides its member's row.
+pub fn reads(command: &Command) -> Reads {
+    rule(&command.action).reads()
+}
+
+/// Decides one command.
+pub fn decide<'a>(state: &MemberState, command: &'a Command, now: Timestamp, programme: &Programme) -> Decision<'a> {
+    // A time in the future is wrong whoever the member is; checked first, so that it is not parked for later. Not refused:
+    // a till with a wrong clock would burn the ids of real purchases.
+    if command.occurred_at.duration_since(now) > CLOCK_AHEAD_MAX {
+        return Decision::ClockAhead;
+    }
+    rule(&command.action).decide(state, programme)
 }
 
 /// What becomes of one command.
@@ -106,14 +118,4 @@ impl<'a> From<Applied<'a>> for Decision<'a> {
     fn from(applied: Applied<'a>) -> Self {
         Self::Applied(applied)
     }
-}
-
-/// Decides one command.
-pub fn decide<'a>(state: &MemberState, command: &'a Command, now: Timestamp, programme: &Programme) -> Decision<'a> {
-    // A time in the future is wrong whoever the member is; checked first, so that it is not parked for later. Not refused:
-    // a till with a wrong clock would burn the ids of real purchases.
-    if command.occurred_at.duration_since(now) > CLOCK_AHEAD_MAX {
-        return Decision::ClockAhead;
-    }
-    rule(state, &command.action, programme)
 }

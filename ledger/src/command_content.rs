@@ -1,7 +1,6 @@
 //! What a command says, as far as it tells a repeat of it from a conflict.
 
-use loyalty_common::command::{Action, Command};
-use loyalty_common::{CommandId, CommandType, EmailAddress, MemberId, Points, Text};
+use loyalty_common::{Command, CommandId, CommandType, MemberId, Points};
 
 use crate::contact::{ContactKey, Said};
 
@@ -29,7 +28,13 @@ pub struct CommandContent {
 impl CommandContent {
     /// The content of a command.
     pub fn of(command: &Command) -> Self {
-        let (email, name) = said_of_contact(&command.action);
+        let (email, name) = match command.action.contact() {
+            Some(fields) => (
+                Said::of_change(&fields.email, |email| email.expose()),
+                Said::of_change(&fields.name, |name| name.as_str()),
+            ),
+            None => (Said::Nothing, Said::Nothing),
+        };
         Self {
             command_type: command.command_type(),
             points: command.action.points().map(Points::get),
@@ -62,19 +67,5 @@ impl CommandContent {
             ("source_ref", self.source_ref != other.source_ref),
         ];
         fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
-    }
-}
-
-/// What a command says of the member's address and of the name.
-fn said_of_contact(action: &Action) -> (Said, Said) {
-    match action {
-        Action::Enroll { email, name } => (
-            email.as_ref().map_or(Said::LeftOut, |email| Said::Given(email.expose().to_owned())),
-            name.as_ref().map_or(Said::LeftOut, |name| Said::Given(name.as_str().to_owned())),
-        ),
-        Action::Update(update) => {
-            (Said::of_change(update.email(), EmailAddress::expose), Said::of_change(update.name(), Text::as_str))
-        }
-        Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => (Said::Nothing, Said::Nothing),
     }
 }

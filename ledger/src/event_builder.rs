@@ -3,7 +3,7 @@
 //! The events go into the transaction of the batch. Nothing is published from here.
 
 use jiff::Timestamp;
-use loyalty_common::event::{Reward, What};
+use loyalty_common::event::{EventKind, Reward};
 use loyalty_common::{Action, Event};
 
 use crate::entry::{Entry, Grant};
@@ -41,7 +41,7 @@ impl EventBuilder {
                 seq: entry.seq,
                 epoch: entry.epoch,
                 command_id: entry.command_id,
-                what: entry.code.map_or_else(|| What::applied(action), |code| What::refused(action, code)),
+                kind: entry.code.map_or_else(|| EventKind::applied(action), |code| EventKind::refused(action, code)),
                 delta: entry.effects.delta,
                 balance: entry.balance_after,
                 lifetime,
@@ -57,7 +57,7 @@ impl EventBuilder {
             // None, if nothing is told. Each takes from the one before what it has in common with the entry's.
             let Some(before) = self.events.last().cloned() else { return };
             let reward = Reward { number: *number, points: *points, title: title.clone() };
-            self.events.push(Event { what: What::Granted(reward), delta: 0, ..before });
+            self.events.push(Event { kind: EventKind::Granted(reward), delta: 0, ..before });
         }
     }
 

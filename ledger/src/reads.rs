@@ -69,15 +69,16 @@ impl<'a> PartitionRequest<'a> {
 
 #[cfg(test)]
 mod tests {
-    use loyalty_common::{Action, MemberId, Points};
+    use loyalty_common::{Action, Earn, Enroll, MemberId, Points};
 
     use super::*;
 
     #[test]
     fn a_batch_asks_for_each_member_once_and_for_what_its_commands_declare_by_partition() {
         let member = |id: &str| -> MemberId { id.parse().expect("a member id") };
-        let earn = |id: &str| Command::new(member(id), Action::Earn { points: Points::try_new(1).expect("points") });
-        let enroll = Command::new(member("123"), Action::Enroll { email: None, name: None });
+        let earn =
+            |id: &str| Command::new(member(id), Action::Earn(Earn { points: Points::try_new(1).expect("points") }));
+        let enroll = Command::new(member("123"), Action::Enroll(Enroll { email: None, name: None }));
         let commands = [earn("123"), earn("00004"), enroll, earn("123")];
         let request = BatchRequest::of(&commands);
         let of = |id: &str| &request.partitions[&Partition::of(&member(id))];

@@ -1,6 +1,6 @@
 //! Gives a member 50 points: `cargo run -p loyalty-producer --example publish -- amqp://127.0.0.1/%2f 123`
 
-use loyalty_producer::{Action, Command, Limits, Points, Producer, SecretUrl};
+use loyalty_producer::{Command, Earn, Limits, Points, Producer, SecretUrl};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -10,7 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let producer = Producer::connect(SecretUrl::parse(&url)?, "example", Limits::default()).await?;
 
-    let mut purchase = Command::new(member.parse()?, Action::Earn { points: Points::try_new(50)? });
+    let mut purchase = Command::new(member.parse()?, Earn { points: Points::try_new(50)? });
     purchase.reason = Some("order 991".parse()?);
     producer.publish(&purchase).await?;
 

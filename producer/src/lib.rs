@@ -5,13 +5,13 @@
 //! is valid by construction, so nothing is checked twice, and neither SQL nor HTTP belongs here.
 //!
 //! ```no_run
-//! use loyalty_producer::{Action, Command, Limits, Points, Producer, SecretUrl};
+//! use loyalty_producer::{Command, Earn, Limits, Points, Producer, SecretUrl};
 //!
 //! # async fn sell() -> Result<(), Box<dyn std::error::Error>> {
 //! let url = SecretUrl::parse("amqp://till:secret@rabbitmq.example/shop")?;
 //! let producer = Producer::connect(url, "till 7", Limits::default()).await?;
 //!
-//! let purchase = Command::new("123".parse()?, Action::Earn { points: Points::try_new(50)? });
+//! let purchase = Command::new("123".parse()?, Earn { points: Points::try_new(50)? });
 //! producer.publish(&purchase).await?;
 //! # Ok(())
 //! # }
@@ -31,13 +31,14 @@ use loyalty_common::publisher::Publisher;
 use loyalty_common::topology;
 use tokio::sync::watch;
 
+pub use loyalty_common::command::payloads::*;
 pub use loyalty_common::envelope::TraceContext;
 pub use loyalty_common::publisher::{
     Confirmed, Limits, Link, PublishError, Refusal, Traffic, Unconfirmed, WhenBlocked,
 };
 pub use loyalty_common::secret::SecretUrl;
 pub use loyalty_common::text::Invalid;
-pub use loyalty_common::{Action, Command, CommandId, EmailAddress, MemberId, Points, Text};
+pub use loyalty_common::{Action, Change, Command, CommandId, EmailAddress, MemberId, Points, Text};
 
 pub use crate::many::{Published, Summary};
 

@@ -16,6 +16,7 @@ use tokio_postgres::Row;
 use crate::pool::{Pool, StoreError};
 
 pub use bearer::{Bearer, Digest, TokenId};
+pub use loyalty_common::Scope;
 
 /// Valid tokens at a time. A bridge holds them all in memory, some 200 bytes each, and reads them again every few
 /// seconds; a chain with a token for each till stays below.
@@ -23,18 +24,6 @@ pub const TOKENS_MAX: i64 = 10_000;
 
 /// Tokens of one list.
 const LISTED_MAX: i64 = 2 * TOKENS_MAX;
-
-closed_set! {
-    /// What a token is good for. None includes another.
-    pub enum Scope {
-        /// Sending commands.
-        Publish = "publish",
-        /// Reading members, ledgers and receipts.
-        Read = "read",
-        /// Metrics, and commands that cannot be undone.
-        Operate = "operate",
-    }
-}
 
 closed_set! {
     /// Whether a token is good for anything.

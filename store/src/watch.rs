@@ -84,7 +84,7 @@ const MAILS: &str = "
     cross join lateral (
         select count(*) as mails from (
             select from email where partition = p.number and email.state = s.state
-                                and email.state not in ('sent', 'no_address') limit $2) as some) as counted
+                                and email.state not in ('sent', 'no_address') limit $2) as unsettled) as counted
     group by s.state";
 
 /// Reads all of it, in one flight. Call it with a pool for lookups by key.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use loyalty_common::{Action, Command, CommandId, MemberId, Outcome, Points, RefusalCode};
+use loyalty_common::{Action, Command, CommandId, Earn, MemberId, Outcome, Points, RefusalCode};
 use loyalty_ledger::{CommandContent, CommandKey, MemberStatus};
 use loyalty_local::{Durability, Postgres};
 use loyalty_store::email::EmailState;
@@ -79,7 +79,7 @@ async fn many_fates_come_in_one_answer() {
          '', 1, now(), now())";
     pool.get().await.expect("a connection").batch_execute(letters).await.expect("letters");
     let decided = read::ledger(&pool, &id("ann"), 0, 1).await.expect("a page").remove(0);
-    let waiting = Command::new(id("carl"), Action::Earn { points: Points::try_new(5).expect("points") });
+    let waiting = Command::new(id("carl"), Action::Earn(Earn { points: Points::try_new(5).expect("points") }));
     let park = "insert into parked (partition, member_id, command_id, body, parked_at)
         values (1, 'carl', $1, $2, now())";
     let parameters: [&(dyn ToSql + Sync); 2] = [&waiting.command_id.uuid(), &waiting.encode()];

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use lapin::BasicProperties;
 use loyalty_common::envelope;
 use loyalty_common::publisher::{Message, Publisher};
-use loyalty_common::{Action, Command, CommandId, MemberId, Partition, Points};
+use loyalty_common::{Action, Command, CommandId, Earn, Enroll, Exit, MemberId, Partition, Points, Spend, Terminate};
 use loyalty_producer::{Limits, Summary};
 use uuid::Uuid;
 
@@ -97,33 +97,33 @@ impl Raw {
 impl World {
     /// Enrols a member who gives no address.
     pub async fn enroll(&self, member: &str) -> CommandId {
-        self.ask(member, Action::Enroll { email: None, name: None }).await
+        self.ask(member, Action::Enroll(Enroll { email: None, name: None })).await
     }
 
     /// Enrols a member whose rewards are mailed.
     pub async fn enroll_with_email(&self, member: &str, email: &str) -> CommandId {
         let email = Some(email.parse().expect("a mail address"));
-        self.ask(member, Action::Enroll { email, name: None }).await
+        self.ask(member, Action::Enroll(Enroll { email, name: None })).await
     }
 
     /// Adds points.
     pub async fn earn(&self, member: &str, amount: i64) -> CommandId {
-        self.ask(member, Action::Earn { points: points(amount) }).await
+        self.ask(member, Action::Earn(Earn { points: points(amount) })).await
     }
 
     /// Takes points.
     pub async fn spend(&self, member: &str, amount: i64) -> CommandId {
-        self.ask(member, Action::Spend { points: points(amount) }).await
+        self.ask(member, Action::Spend(Spend { points: points(amount) })).await
     }
 
     /// Ends a membership.
     pub async fn exit(&self, member: &str) -> CommandId {
-        self.ask(member, Action::Exit).await
+        self.ask(member, Action::Exit(Exit)).await
     }
 
     /// Ends a membership for good, as an operator.
     pub async fn terminate(&self, member: &str) -> CommandId {
-        self.ask(member, Action::Terminate).await
+        self.ask(member, Action::Terminate(Terminate)).await
     }
 
     /// Publishes a fresh command.

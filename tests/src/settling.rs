@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use loyalty_common::{Action, Partition};
+use loyalty_common::{Action, Exit, Partition};
 
 use crate::publishing::{Messages, command, member_in};
 use crate::world::World;
@@ -29,7 +29,7 @@ impl World {
         // Every queue that was ever used: what was delivered before may be delivered again.
         let partitions = self.published().partitions.clone();
         for partition in partitions {
-            self.publish(&command(member_in(partition, MARKER).as_str(), Action::Exit)).await;
+            self.publish(&command(member_in(partition, MARKER).as_str(), Action::Exit(Exit))).await;
         }
         let settled = async || self.without_fate().await.is_empty().then_some(());
         if within(PATIENCE, settled).await.is_none() {

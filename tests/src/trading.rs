@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Command, Earn, Enroll, Spend};
 use loyalty_producer::Producer;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,9 +26,9 @@ const PACE: Duration = Duration::from_millis(10);
 /// is.
 pub fn trade(members: usize) -> impl Iterator<Item = Command> {
     let round = |number: i64| match number {
-        0 => Action::Enroll { email: None, name: None },
-        number if number % 3 == 0 => Action::Spend { points: points(number) },
-        number => Action::Earn { points: points(number + 1) },
+        0 => Action::Enroll(Enroll { email: None, name: None }),
+        number if number % 3 == 0 => Action::Spend(Spend { points: points(number) }),
+        number => Action::Earn(Earn { points: points(number + 1) }),
     };
     let all = (0..).flat_map(move |number| (0..members).map(move |member| (member, number)));
     all.map(move |(member, number)| command(&format!("member-{member}"), round(number)))

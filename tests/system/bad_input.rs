@@ -1,7 +1,7 @@
 //! Messages that are no commands: each ends as one dead letter with its reason, byte for byte, and its neighbours in
 //! the same batch never notice.
 
-use loyalty_common::{Action, Command, MemberId, Partition};
+use loyalty_common::{Action, Command, Earn, Enroll, MemberId, Partition};
 use loyalty_tests::publishing::{Raw, command};
 use loyalty_tests::{World, eventually, member_in, points};
 
@@ -16,7 +16,7 @@ fn partition() -> Partition {
 }
 
 fn earn(member: &MemberId) -> Command {
-    command(member.as_str(), Action::Earn { points: points(50) })
+    command(member.as_str(), Action::Earn(Earn { points: points(50) }))
 }
 
 /// Every kind of bad message, each to the queue of [`NEIGHBOUR`], with the reason and a part of the error that it
@@ -28,8 +28,10 @@ fn bad_messages() -> Vec<(Raw, &'static str, &'static str)> {
     let with_points = |points: &str| good().with(r#""points":50"#, &format!(r#""points":{points}"#));
     let with_member = |id: &str| good().with(&format!("{here:?}"), &format!("{id:?}"));
     let padded = format!("{}{}", String::from_utf8_lossy(good().body()), " ".repeat(65 * 1024));
-    let enroll =
-        command(here.as_str(), Action::Enroll { email: Some(ADDRESS.parse().expect("an address")), name: None });
+    let enroll = command(
+        here.as_str(),
+        Action::Enroll(Enroll { email: Some(ADDRESS.parse().expect("an address")), name: None }),
+    );
     let allowed = "must be an integer from 1 to 1000000000000";
     let id = "`member_id` must be 1 to 64 bytes";
     vec![
@@ -103,7 +105,7 @@ async fn a_command_that_the_database_refuses_is_found_and_set_aside_alone() {
         world.earn(NEIGHBOUR, amount).await;
     }
     let (email, name) = (Some(ADDRESS.parse().expect("an address")), Some("Ann".parse().expect("a name")));
-    world.ask(member_in(partition(), "hateful-").as_str(), Action::Enroll { email, name }).await;
+    world.ask(member_in(partition(), "hateful-").as_str(), Action::Enroll(Enroll { email, name })).await;
     // Started late, so that they are one batch.
     let worker = world.worker().await;
     world.settled().await;

@@ -1,7 +1,7 @@
 //! Nobody holds more than their bound, whatever waits.
 
 use loyalty_common::topology::COMMANDS;
-use loyalty_common::{Action, Partition};
+use loyalty_common::{Action, Earn, Enroll, Partition};
 use loyalty_producer::PublishError;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{World, eventually, points, trade};
@@ -38,7 +38,7 @@ async fn a_worker_holds_no_more_than_its_prefetch() {
 #[tokio::test]
 async fn a_full_queue_refuses_its_publisher_and_loses_nothing() {
     let world = World::start().await;
-    let ann = command("ann", Action::Enroll { email: None, name: None });
+    let ann = command("ann", Action::Enroll(Enroll { email: None, name: None }));
     world.replace_queue(&Partition::of(&ann.member_id).queue(), 10).await;
     world.publish(&ann).await;
     let producer = world.producer().await;
@@ -46,7 +46,7 @@ async fn a_full_queue_refuses_its_publisher_and_loses_nothing() {
     let mut refusal = None;
     // RabbitMQ counts a little late, so that a few more than its bound get in.
     while refusal.is_none() && taken < 1_000 {
-        let earn = command("ann", Action::Earn { points: points(1) });
+        let earn = command("ann", Action::Earn(Earn { points: points(1) }));
         match producer.publish(&earn).await {
             Ok(_) => taken += 1,
             Err(error) => refusal = Some(error),

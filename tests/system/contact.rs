@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use loyalty_common::{Action, Change, Command, ContactUpdate};
+use loyalty_common::{Action, Change, Command, Earn, Enroll, Exit, Terminate, Update};
 use loyalty_local::Behaviour;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{Setup, World, eventually, points};
@@ -13,7 +13,7 @@ const NAME: &str = "Annabel Musterfrau";
 
 /// An enrolment with address and name.
 fn enrolment(member: &str) -> Command {
-    command(member, Action::Enroll { email: ADDRESS.parse().ok(), name: NAME.parse().ok() })
+    command(member, Action::Enroll(Enroll { email: ADDRESS.parse().ok(), name: NAME.parse().ok() }))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -58,7 +58,7 @@ async fn leaves_nothing_behind(end: Action) {
     assert!(row.starts_with("member: "), "{row}");
     assert_eq!(rows_with(&world, NAME).await, std::slice::from_ref(row));
 
-    world.ask("ann", Action::Earn { points: points(1_000) }).await;
+    world.ask("ann", Action::Earn(Earn { points: points(1_000) })).await;
     world.ask("ann", end).await;
     world.settled().await;
 
@@ -72,7 +72,7 @@ async fn leaves_nothing_behind(end: Action) {
     assert!(retried.output.contains("it is no_address"), "a dead mail has nowhere to go either: {}", retried.output);
     world.mailed().await;
     // The same id with another address: nobody knows any more whether it is the same.
-    let again = Action::Enroll { email: "bob@example.org".parse().ok(), name: NAME.parse().ok() };
+    let again = Action::Enroll(Enroll { email: "bob@example.org".parse().ok(), name: NAME.parse().ok() });
     world.publish(&Command { action: again, ..enrolment }).await;
     world.settled().await;
     assert_eq!(world.story("ann").await.len(), 6, "nothing was added");
@@ -84,12 +84,12 @@ async fn leaves_nothing_behind(end: Action) {
 
 #[tokio::test]
 async fn who_exits_stands_in_no_table_any_more_by_address_or_name_and_gets_no_mail() {
-    leaves_nothing_behind(Action::Exit).await;
+    leaves_nothing_behind(Action::Exit(Exit)).await;
 }
 
 #[tokio::test]
 async fn who_is_terminated_stands_in_no_table_any_more_by_address_or_name_and_gets_no_mail() {
-    leaves_nothing_behind(Action::Terminate).await;
+    leaves_nothing_behind(Action::Terminate(Terminate)).await;
 }
 
 #[tokio::test]
@@ -99,8 +99,8 @@ async fn while_the_membership_lasts_an_id_used_again_for_another_address_is_a_co
     let enrolment = enrolment("ann");
     world.publish(&enrolment).await;
     let others = [
-        Action::Enroll { email: "bob@example.org".parse().ok(), name: NAME.parse().ok() },
-        Action::Enroll { email: None, name: "Bob".parse().ok() },
+        Action::Enroll(Enroll { email: "bob@example.org".parse().ok(), name: NAME.parse().ok() }),
+        Action::Enroll(Enroll { email: None, name: "Bob".parse().ok() }),
     ];
     for action in others {
         world.publish(&Command { action, ..enrolment.clone() }).await;
@@ -178,10 +178,10 @@ async fn an_update_sets_changes_and_clears_the_address_and_mails_not_sent_yet_fo
 async fn an_update_of_nobody_and_of_who_has_left_is_refused_and_does_not_wait() {
     let world = World::start().await;
     let _worker = world.worker().await;
-    let update = |email: Change<_>| Action::Update(ContactUpdate::try_new(email, Change::Keep).expect("a change"));
+    let update = |email: Change<_>| Action::Update(Update::try_new(email, Change::Keep).expect("a change"));
     let set = || update(Change::Set(ADDRESS.parse().expect("an address")));
     world.ask("nobody", set()).await;
-    for (member, end) in [("ann", Action::Exit), ("bob", Action::Terminate)] {
+    for (member, end) in [("ann", Action::Exit(Exit)), ("bob", Action::Terminate(Terminate))] {
         world.enroll(member).await;
         world.ask(member, end).await;
         world.ask(member, set()).await;
@@ -200,7 +200,7 @@ async fn an_update_is_the_same_if_all_that_it_says_is_and_null_is_not_absence() 
     let world = World::start().await;
     let _worker = world.worker().await;
     world.enroll_with_email("ann", "ann@wrong.example").await;
-    let update = |email, name| Action::Update(ContactUpdate::try_new(email, name).expect("a change"));
+    let update = |email, name| Action::Update(Update::try_new(email, name).expect("a change"));
     let set = || Change::Set(ADDRESS.parse().expect("an address"));
     let first = command("ann", update(set(), Change::Keep));
     world.publish(&first).await;

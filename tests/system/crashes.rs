@@ -1,6 +1,6 @@
 //! A command that kills whoever applies it: it is found and set aside, and takes nobody with it.
 
-use loyalty_common::{Action, Command, Partition};
+use loyalty_common::{Action, Command, Earn, Enroll, Partition};
 use loyalty_tests::poison::POISON;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{World, member_in, points};
@@ -17,9 +17,11 @@ fn partition() -> Partition {
 fn neighbours() -> Vec<Command> {
     let members = Partition::all().flat_map(|partition| [member_in(partition, "a-"), member_in(partition, "b-")]);
     let members: Vec<_> = members.collect();
-    let enrolments = members.iter().map(|member| command(member.as_str(), Action::Enroll { email: None, name: None }));
-    let earnings =
-        |amount| members.iter().map(move |member| command(member.as_str(), Action::Earn { points: points(amount) }));
+    let enrolments =
+        members.iter().map(|member| command(member.as_str(), Action::Enroll(Enroll { email: None, name: None })));
+    let earnings = |amount| {
+        members.iter().map(move |member| command(member.as_str(), Action::Earn(Earn { points: points(amount) })))
+    };
     enrolments.chain((1..=10).flat_map(earnings)).collect()
 }
 
@@ -28,7 +30,7 @@ async fn a_command_that_kills_its_worker_takes_nobody_with_it() {
     let world = World::start().await;
     let poison = world.poison().await;
     world.enroll("ann").await;
-    let mut deadly = command("ann", Action::Earn { points: points(5) });
+    let mut deadly = command("ann", Action::Earn(Earn { points: points(5) }));
     deadly.reason = POISON.parse().ok();
     world.publish(&deadly).await;
     world.earn("ann", 7).await;

@@ -1,7 +1,7 @@
 //! What other systems hear of: each event once it is true, in order per member, and nothing that is nobody's business.
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use loyalty_common::{Action, Change, ContactUpdate, EventType};
+use loyalty_common::{Action, Change, Enroll, EventType, Update};
 use loyalty_tests::listening::Heard;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{Setup, World, eventually};
@@ -24,12 +24,12 @@ async fn each_kind_of_event_is_told_with_what_it_says() {
     let name = "Ann Example".parse().ok();
     world.earn("ann", 1_200).await; // Waits for the enrolment, which tells of it.
     let email = "ann@example.com".parse().ok();
-    let enrolment = command("ann", Action::Enroll { email, name });
+    let enrolment = command("ann", Action::Enroll(Enroll { email, name }));
     world.publish(&enrolment).await;
     world.publish(&enrolment).await; // A repeat is nothing new.
     world.spend("ann", 200).await;
     let refused = world.spend("ann", 5_000).await;
-    let update = ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change");
+    let update = Update::try_new(Change::Clear, Change::Keep).expect("a change");
     world.ask("ann", Action::Update(update)).await;
     world.exit("ann").await;
     world.terminate("ann").await;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use lapin::options::QueueDeleteOptions;
 use loyalty_common::topology::UNROUTED;
-use loyalty_common::{Action, Command, CommandId, Partition, amqp};
+use loyalty_common::{Action, Command, CommandId, Earn, Exit, Partition, amqp};
 use loyalty_tests::publishing::command;
 use loyalty_tests::{PATIENCE, World, points};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl Example {
         assert_eq!((said.code, said.error.as_str()), (Some(0), ""), "{args:?}");
         let id: CommandId =
             said.output.parse().unwrap_or_else(|_| panic!("it prints an id and nothing else: {said:?}"));
-        let member = command(args[0], Action::Exit);
+        let member = command(args[0], Action::Exit(Exit));
         world.await_fates_of(&[Command { command_id: id, ..member }]);
         id
     }
@@ -125,7 +125,7 @@ async fn a_publisher_in_node_finds_its_receipts() {
 #[tokio::test]
 async fn the_publishers_hear_that_a_queue_is_full() {
     let world = World::start().await;
-    let ann = command("ann", Action::Earn { points: points(1) });
+    let ann = command("ann", Action::Earn(Earn { points: points(1) }));
     world.replace_queue(&Partition::of(&ann.member_id).queue(), 10).await;
     let producer = world.producer().await;
     // RabbitMQ counts a little late, so that a few more than its bound get in.
@@ -143,7 +143,7 @@ async fn the_publishers_hear_that_a_queue_is_full() {
 #[tokio::test]
 async fn the_publishers_hear_that_no_queue_takes_a_message() {
     let world = World::start().await;
-    let ann = command("ann", Action::Exit);
+    let ann = command("ann", Action::Exit(Exit));
     let connection = amqp::connect(&world.amqp(), "tests").await.expect("a connection to the broker");
     let channel = connection.create_channel().await.expect("a channel");
     for queue in [Partition::of(&ann.member_id).queue().as_str(), UNROUTED] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Command, Earn, Spend};
 use loyalty_tests::publishing::{Raw, command};
 use loyalty_tests::{Way, World, points};
 
@@ -41,7 +41,7 @@ async fn what_the_rules_forbid_is_refused_with_its_code() {
     world.earn("ann", 50).await;
     world.spend("ann", 51).await;
     world.earn("ann", 1_001_000).await;
-    let mut tomorrow = command("ann", Action::Earn { points: points(5) });
+    let mut tomorrow = command("ann", Action::Earn(Earn { points: points(5) }));
     tomorrow.occurred_at += Duration::from_secs(24 * 60 * 60);
     world.publish(&tomorrow).await;
     world.exit("ann").await;
@@ -130,7 +130,7 @@ async fn a_refusal_is_final() {
     let world = World::start().await;
     let _worker = world.worker().await;
     world.enroll("ann").await;
-    let spend = command("ann", Action::Spend { points: points(50) });
+    let spend = command("ann", Action::Spend(Spend { points: points(50) }));
     world.publish(&spend).await;
     world.earn("ann", 100).await;
     world.publish(&spend).await;
@@ -144,7 +144,7 @@ async fn a_refusal_is_final() {
 async fn a_repeated_command_changes_nothing() {
     let world = World::start().await;
     world.enroll("ann").await;
-    let earn = command("ann", Action::Earn { points: points(50) });
+    let earn = command("ann", Action::Earn(Earn { points: points(50) }));
     world.publish(&earn).await;
     world.publish(&earn).await;
     // Started late, it finds the first two in one batch; the third comes in another.
@@ -163,18 +163,18 @@ async fn an_id_that_was_used_for_something_else_is_set_aside_and_the_first_stand
     let world = World::start().await;
     let _worker = world.worker().await;
     world.enroll("ann").await;
-    let earn = command("ann", Action::Earn { points: points(50) });
+    let earn = command("ann", Action::Earn(Earn { points: points(50) }));
     let other = Command {
-        action: Action::Earn { points: points(60) },
+        action: Action::Earn(Earn { points: points(60) }),
         reason: Some("order 991".parse().expect("a reason")),
         ..earn.clone()
     };
     world.publish(&earn).await;
     world.publish(&other).await;
     // One that waits has used its id up as well.
-    let early = command("bob", Action::Earn { points: points(5) });
+    let early = command("bob", Action::Earn(Earn { points: points(5) }));
     world.publish(&early).await;
-    world.publish(&Command { action: Action::Spend { points: points(5) }, ..early }).await;
+    world.publish(&Command { action: Action::Spend(Spend { points: points(5) }), ..early }).await;
     world.settled().await;
     let letters = world.dead_letters().await;
     let mut found: Vec<_> = letters.iter().map(|letter| (letter.reason.as_str(), letter.error.as_str())).collect();
@@ -193,7 +193,7 @@ async fn an_id_that_was_used_for_something_else_is_set_aside_and_the_first_stand
 async fn what_came_before_the_enrolment_waits_and_is_then_applied_in_its_order() {
     let world = World::start().await;
     let _worker = world.worker().await;
-    let first = command("ann", Action::Earn { points: points(10) });
+    let first = command("ann", Action::Earn(Earn { points: points(10) }));
     world.publish(&first).await;
     world.spend("ann", 4).await;
     world.settled().await;
@@ -250,7 +250,7 @@ async fn while_the_database_is_away_nothing_is_acknowledged() {
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
     world.earn("ann", 1).await;
-    let earn = command("ann", Action::Earn { points: points(1) });
+    let earn = command("ann", Action::Earn(Earn { points: points(1) }));
     world.send(&Raw::of(&earn).with_key("nowhere")).await;
     worker.says("could not store dead letters").await;
     worker.says("The database does not take a batch").await;

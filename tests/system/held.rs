@@ -1,7 +1,7 @@
 //! Somebody else holds a member's row: an operator's session left in a transaction, a script that hangs. That member
 //! waits, and nobody else does.
 
-use loyalty_common::{Action, Command, MemberId, Partition};
+use loyalty_common::{Action, Command, Earn, Enroll, MemberId, Partition};
 use loyalty_tests::poison::POISON;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{World, eventually, member_in, points};
@@ -30,7 +30,8 @@ fn neighbours() -> Vec<MemberId> {
 fn rounds(count: i64) -> Vec<Command> {
     let mut everybody = neighbours();
     everybody.insert(8, ann());
-    let earn = |amount| move |member: &MemberId| command(member.as_str(), Action::Earn { points: points(amount) });
+    let earn =
+        |amount| move |member: &MemberId| command(member.as_str(), Action::Earn(Earn { points: points(amount) }));
     (1..=count).flat_map(|amount| everybody.iter().map(earn(amount)).collect::<Vec<_>>()).collect()
 }
 
@@ -38,7 +39,7 @@ fn rounds(count: i64) -> Vec<Command> {
 async fn enrolled(world: &World) -> Vec<Command> {
     let members = neighbours().into_iter().chain([ann()]);
     let commands: Vec<_> =
-        members.map(|member| command(member.as_str(), Action::Enroll { email: None, name: None })).collect();
+        members.map(|member| command(member.as_str(), Action::Enroll(Enroll { email: None, name: None }))).collect();
     world.publish_all(&commands).await;
     world.settled().await;
     commands
@@ -159,7 +160,7 @@ async fn a_held_member_with_more_commands_than_a_worker_may_hold_stops_one_parti
     let _worker = world.worker().await;
     let mut commands = enrolled(&world).await;
     let held = world.hold(LOCKED).await;
-    let many: Vec<_> = (0..PREFETCH + 100).map(|_| command("ann", Action::Earn { points: points(1) })).collect();
+    let many: Vec<_> = (0..PREFETCH + 100).map(|_| command("ann", Action::Earn(Earn { points: points(1) }))).collect();
     world.publish_all(&many).await;
     let left = async || (world.ready(&queue()).await == 100).then_some(());
     eventually("a prefetch of them is held back", left).await;
@@ -218,7 +219,7 @@ async fn a_command_that_kills_its_worker_is_found_although_one_before_it_is_held
     world.publish_all(&before).await;
     others_have(&world, 2).await;
     let neighbour = member_in(Partition::of(&ann()), "neighbour-");
-    let mut deadly = command(neighbour.as_str(), Action::Earn { points: points(5) });
+    let mut deadly = command(neighbour.as_str(), Action::Earn(Earn { points: points(5) }));
     deadly.reason = POISON.parse().ok();
     world.publish(&deadly).await;
     world.publish_all(&behind).await;

@@ -2,7 +2,7 @@
 
 use lapin::types::{AMQPValue, FieldTable};
 use loyalty_common::visible::is_hidden;
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Command, Earn, Enroll};
 use loyalty_tests::program::Ended;
 use loyalty_tests::publishing::{Raw, command};
 use loyalty_tests::{World, points};
@@ -17,7 +17,7 @@ const HOSTILE_TEXT: &str = "\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}\u{e0041}";
 const ADDRESS: &str = "ann.smith@example.com";
 
 fn earn(member: &str) -> Command {
-    command(member, Action::Earn { points: points(5) })
+    command(member, Action::Earn(Earn { points: points(5) }))
 }
 
 /// Nothing that a terminal obeys, and no line that is not ours.
@@ -38,11 +38,11 @@ async fn run(world: &World, args: &[&str]) -> Ended {
 /// takes the second, and the third is no command.
 async fn send_hostile(world: &World) -> Command {
     let (name, email) = (format!("Ann{HOSTILE_TEXT}").parse().ok(), ADDRESS.parse().ok());
-    world.ask("ann", Action::Enroll { email, name }).await;
+    world.ask("ann", Action::Enroll(Enroll { email, name })).await;
     let mut told = earn("ann");
     (told.reason, told.source_ref) = (HOSTILE_TEXT.parse().ok(), HOSTILE_TEXT.parse().ok());
     world.publish(&told).await;
-    world.ask("ann", Action::Earn { points: points(13) }).await;
+    world.ask("ann", Action::Earn(Earn { points: points(13) })).await;
     let mut headers = FieldTable::default();
     headers.insert(HOSTILE.into(), AMQPValue::LongString(HOSTILE.into()));
     let with_headers =
@@ -117,7 +117,7 @@ async fn what_is_personal_is_hidden_in_a_letter_and_in_the_log() {
     let first = earn(ADDRESS);
     world.publish(&first).await;
     let mut second = first.clone();
-    second.action = Action::Earn { points: points(6) };
+    second.action = Action::Earn(Earn { points: points(6) });
     world.publish(&second).await;
     world.settled().await;
     worker.says("Set a command aside").await;

@@ -1,6 +1,6 @@
 //! Operators whose command is cut short, or who are two at the same thing: nothing is doubled, and each is told.
 
-use loyalty_common::{Action, Command, Partition};
+use loyalty_common::{Action, Command, Earn, Enroll, Exit, Partition};
 use loyalty_local::Behaviour;
 use loyalty_tests::operating::Told;
 use loyalty_tests::publishing::{Raw, command};
@@ -17,11 +17,12 @@ const SLOW_REPLAY: [&str; 8] = ["dead-letters", "replay", "--all", "--yes", "--r
 async fn with_letters(world: &World) -> Program {
     let worker = world.worker().await;
     let member = |number| format!("m-{number}");
-    let enrolments: Vec<Command> =
-        (0..LETTERS).map(|number| command(&member(number), Action::Enroll { email: None, name: None })).collect();
+    let enrolments: Vec<Command> = (0..LETTERS)
+        .map(|number| command(&member(number), Action::Enroll(Enroll { email: None, name: None })))
+        .collect();
     world.publish_all(&enrolments).await;
     let astray = |number| {
-        let earn = command(&member(number), Action::Earn { points: points(5) });
+        let earn = command(&member(number), Action::Earn(Earn { points: points(5) }));
         let other = Partition::all().find(|it| *it != Partition::of(&earn.member_id)).expect("there are sixteen");
         Raw::of(&earn).with_key(other.routing_key())
     };
@@ -121,7 +122,8 @@ async fn of_two_who_retry_the_same_mails_the_second_finds_them_queued() {
 async fn a_letter_is_discarded_and_its_body_erased_and_nobody_can_send_it_again() {
     let world = World::start().await;
     let _worker = world.worker().await;
-    let raw = Raw::of(&command("ann", Action::Exit)).with_body(r#"{"name":"Zenobia","email":"zenobia@example.com"}"#);
+    let raw =
+        Raw::of(&command("ann", Action::Exit(Exit))).with_body(r#"{"name":"Zenobia","email":"zenobia@example.com"}"#);
     world.send(&raw).await;
     world.settled().await;
     let id = world.query("select dead_letter_id from dead_letter", &[]).await[0].get::<_, i64>(0).to_string();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lapin::options::QueueDeleteOptions;
-use loyalty_common::{Partition, amqp, topology};
+use loyalty_common::{Exit, Partition, amqp, topology};
 use loyalty_tests::http::Answer;
 use loyalty_tests::{Program, Setup, World, eventually, http, member_in};
 
@@ -109,7 +109,7 @@ async fn a_worker_that_starts_while_queues_are_missing_takes_the_others() {
     worker.has_out(&[&three.queue(), topology::DEAD_COMMANDS, topology::EMAILS, rung]).await;
     applied_in(&world, &rest, "meanwhile-").await;
     // What no key leads to is kept although another queue of dead letters is missing.
-    let stray = loyalty_tests::Raw::of(&loyalty_tests::publishing::command("ann", loyalty_common::Action::Exit));
+    let stray = loyalty_tests::Raw::of(&loyalty_tests::publishing::command("ann", loyalty_common::Action::Exit(Exit)));
     world.send(&stray.with_key("ninety")).await;
     eventually("the stray message is kept", async || (world.count("dead_letter").await == 1).then_some(())).await;
 

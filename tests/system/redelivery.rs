@@ -1,6 +1,6 @@
 //! Messages that come twice, because their worker was lost between taking them and saying so.
 
-use loyalty_common::{Action, Partition};
+use loyalty_common::{Action, Earn, Enroll, Exit, Partition};
 use loyalty_tests::publishing::{Raw, command};
 use loyalty_tests::{Way, World, eventually, points};
 
@@ -20,8 +20,8 @@ async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
     world.earn("ann", 1_500).await;
     world.spend("ann", 200).await;
     world.earn("bob", 5).await;
-    world.send(&Raw::of(&command("ann", Action::Exit)).with_body("nonsense")).await;
-    world.send(&Raw::of(&command("ann", Action::Exit)).with_key("nowhere")).await;
+    world.send(&Raw::of(&command("ann", Action::Exit(Exit))).with_body("nonsense")).await;
+    world.send(&Raw::of(&command("ann", Action::Exit(Exit))).with_key("nowhere")).await;
     world.settled().await;
     worker.kill().await;
     proxy.cut();
@@ -61,7 +61,7 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
     let members = world.hold("lock table member in exclusive mode").await;
     let first = world.earn("bob", 1).await;
     world.waiting(1).await;
-    let exit = command("ann", Action::Exit);
+    let exit = command("ann", Action::Exit(Exit));
     world.earn("ann", 50).await;
     world.send(&Raw::of(&exit).with_body("nonsense")).await;
     let queue = Partition::of(&exit.member_id).queue();
@@ -106,7 +106,7 @@ async fn a_worker_killed_before_its_commit_loses_nothing() {
 async fn a_worker_cut_off_before_its_commit_and_its_successor_do_not_collide() {
     let world = World::start().await;
     world.enroll("ann").await;
-    meet(&world, "ann", Action::Earn { points: points(50) }, Meeting::HeldBack).await;
+    meet(&world, "ann", Action::Earn(Earn { points: points(50) }), Meeting::HeldBack).await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 50 applied = 50"]);
 }
 
@@ -114,7 +114,7 @@ async fn a_worker_cut_off_before_its_commit_and_its_successor_do_not_collide() {
 #[tokio::test]
 async fn a_worker_cut_off_before_it_enrols_somebody_and_its_successor_do_not_collide() {
     let world = World::start().await;
-    meet(&world, "ann", Action::Enroll { email: None, name: None }, Meeting::Waits).await;
+    meet(&world, "ann", Action::Enroll(Enroll { email: None, name: None }), Meeting::Waits).await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0"]);
 }
 
@@ -122,7 +122,7 @@ async fn a_worker_cut_off_before_it_enrols_somebody_and_its_successor_do_not_col
 #[tokio::test]
 async fn a_worker_cut_off_before_it_parks_a_command_and_its_successor_do_not_collide() {
     let world = World::start().await;
-    meet(&world, "ann", Action::Earn { points: points(50) }, Meeting::Waits).await;
+    meet(&world, "ann", Action::Earn(Earn { points: points(50) }), Meeting::Waits).await;
     assert_eq!(world.parked("ann").await, 1);
 }
 

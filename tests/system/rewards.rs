@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use loyalty_common::Action;
+use loyalty_common::{Action, Earn};
 use loyalty_local::Behaviour;
 use loyalty_tests::publishing::command;
 use loyalty_tests::{Setup, Way, World, eventually, points, trade};
@@ -17,7 +17,7 @@ async fn each_thousand_earned_is_rewarded_once_by_one_mail() {
     world.earn("ann", 990).await;
     world.earn("ann", 20).await;
     world.spend("ann", 1_010).await;
-    let two_at_once = command("ann", Action::Earn { points: points(1_990) });
+    let two_at_once = command("ann", Action::Earn(Earn { points: points(1_990) }));
     world.publish(&two_at_once).await;
     world.publish(&two_at_once).await;
     world.spend("ann", 990).await;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Command, Earn};
 use loyalty_local::Behaviour;
 use loyalty_producer::TraceContext;
 use loyalty_tests::bridge::Bridge;
@@ -97,7 +97,7 @@ async fn what_its_client_chose_not_to_record_is_not_and_is_sent_on_as_it_came() 
     world.mailbox.set(Behaviour::PermanentForDomain("gone.example".into())).await.expect("an open port");
     let worker = world.worker_through(Way::with(&traces_to(&collector.url()))).await;
     world.enroll_with_email("ann", "ann@gone.example").await;
-    let earn = command("ann", Action::Earn { points: points(1_000) });
+    let earn = command("ann", Action::Earn(Earn { points: points(1_000) }));
     world.send(&within(NOT_RECORDED, &earn)).await;
     world.settled().await;
     world.mailed().await;
@@ -208,7 +208,7 @@ async fn ready(bridge: &Bridge) {
 }
 
 fn earn(member: &str) -> Command {
-    command(member, Action::Earn { points: points(5) })
+    command(member, Action::Earn(Earn { points: points(5) }))
 }
 
 /// A command's message as part of a trace.

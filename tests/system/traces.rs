@@ -1,7 +1,7 @@
 //! One trace from the client through the bridge, the queues and the batch to the mail, and logs that a machine reads.
 
 use lapin::types::AMQPValue;
-use loyalty_common::Action;
+use loyalty_common::{Action, Earn, Enroll, Exit};
 use loyalty_local::Behaviour;
 use loyalty_producer::TraceContext;
 use loyalty_tests::publishing::command;
@@ -42,11 +42,12 @@ async fn what_is_set_aside_is_told_in_json_with_its_trace_and_without_an_address
     let trace = TraceContext::parse(TRACEPARENT, None).expect("a trace");
     let traced = |raw: Raw| raw.with_properties(|properties| properties.with_headers(trace.headers()));
     world.enroll("ann").await;
-    let first = command("ann", Action::Earn { points: points(5) });
+    let first = command("ann", Action::Earn(Earn { points: points(5) }));
     world.publish(&first).await;
     world.send(&traced(Raw::of(&first).with("\"points\":5", "\"points\":6"))).await;
-    world.send(&traced(Raw::of(&command("bob", Action::Exit)).with_body("{"))).await;
-    let enroll = Action::Enroll { email: Some("ann.smith@example.com".parse().expect("an address")), name: None };
+    world.send(&traced(Raw::of(&command("bob", Action::Exit(Exit))).with_body("{"))).await;
+    let enroll =
+        Action::Enroll(Enroll { email: Some("ann.smith@example.com".parse().expect("an address")), name: None });
     world.send(&traced(Raw::of(&command("eve", enroll)).with("example.com", "example@com"))).await;
     let aside = async || {
         let lines = lines(&worker);
@@ -75,7 +76,7 @@ async fn a_header_that_is_no_trace_is_no_trace_and_does_no_harm() {
     let worker = in_json(&world).await;
     world.enroll("ann").await;
     for wrong in ["", "00-zz-zz-01", &"x".repeat(10_000)] {
-        let earn = Raw::of(&command("ann", Action::Earn { points: points(1) }));
+        let earn = Raw::of(&command("ann", Action::Earn(Earn { points: points(1) })));
         let mut headers = lapin::types::FieldTable::default();
         headers.insert("traceparent".into(), AMQPValue::LongString(wrong.into()));
         world.send(&earn.with_properties(|properties| properties.with_headers(headers))).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use loyalty_common::Action;
+use loyalty_common::{Action, Earn, Exit};
 use loyalty_local::Behaviour;
 use loyalty_local::wait::within;
 use loyalty_tests::figures::Figures;
@@ -60,13 +60,13 @@ async fn every_figure_is_there_and_right() {
 
     world.enroll_with_email("ann", "ann@example.com").await;
     world.enroll_with_email("bad", "bad@example.org").await;
-    let twice = command("ann", Action::Earn { points: points(1_000) });
+    let twice = command("ann", Action::Earn(Earn { points: points(1_000) }));
     world.publish(&twice).await;
     world.publish(&twice).await;
     world.earn("bad", 1_000).await;
     world.spend("ann", 5_000).await;
     world.earn("early", 5).await;
-    world.send(&Raw::of(&command("ann", Action::Exit)).with_body("{")).await;
+    world.send(&Raw::of(&command("ann", Action::Exit(Exit))).with_body("{")).await;
     eventually("one mail is sent, one is dead", async || {
         (world.count("email where state in ('sent', 'dead')").await == 2).then_some(())
     })

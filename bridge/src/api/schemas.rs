@@ -1,8 +1,8 @@
 //! The values that go in and out, as JSON Schema. Commands and receipts are those of the contract, taken from where it
 //! is published; the rest is ours and is held to what is answered by the tests.
 
-use loyalty_common::schema::Document;
-use loyalty_common::{CommandType, Outcome, RefusalCode};
+use loyalty_common::schema::{Document, schema_of};
+use loyalty_common::{CommandId, CommandType, MemberId, Outcome, Points, RefusalCode};
 use loyalty_ledger::MemberStatus;
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,7 @@ fn name_of(command_type: CommandType) -> String {
 
 /// A command of the contract, with the two fields optional that may be left to the bridge.
 fn command(command_type: CommandType) -> Value {
-    let mut schema = published(Document::Command)["$defs"][command_type.as_str()].take();
+    let mut schema = Document::Command.value()["$defs"][command_type.as_str()].take();
     if let Some(required) = schema["required"].as_array_mut() {
         required.retain(|field| field != "command_id" && field != "occurred_at");
     }
@@ -41,35 +41,31 @@ fn command(command_type: CommandType) -> Value {
 }
 
 fn receipt() -> Value {
-    let mut schema = published(Document::Receipt);
+    let mut schema = Document::Receipt.value();
     if let Some(fields) = schema.as_object_mut() {
         fields.remove("$schema");
     }
     schema
 }
 
-fn published(document: Document) -> Value {
-    serde_json::to_value(document.tree()).expect("texts, numbers and switches always serialize")
-}
-
 /// A member's id, wherever it stands.
 pub(crate) fn member_id() -> Value {
-    published(Document::Receipt)["properties"]["member_id"].take()
+    schema_of::<MemberId>()
 }
 
 /// A command's id.
 pub(crate) fn command_id() -> Value {
-    published(Document::Command)["$defs"]["exit"]["properties"]["command_id"].take()
+    schema_of::<CommandId>()
 }
 
 /// The points of a command.
 pub(crate) fn points() -> Value {
-    published(Document::Command)["$defs"]["earn"]["properties"]["points"].take()
+    schema_of::<Points>()
 }
 
 /// The optional body of the short interface: these fields of an enrolment.
 pub(crate) fn body(fields: &[&str]) -> Value {
-    let mut all = published(Document::Command)["$defs"]["enroll"]["properties"].take();
+    let mut all = Document::Command.value()["$defs"][CommandType::Enroll.as_str()]["properties"].take();
     let fields: Map<String, Value> = fields.iter().map(|name| ((*name).to_owned(), all[*name].take())).collect();
     json!({"type": "object", "properties": fields, "additionalProperties": false})
 }

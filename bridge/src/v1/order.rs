@@ -55,7 +55,7 @@ impl Order {
         if !is_taken(command_type, caller) {
             return Err(not_taken(caller));
         }
-        caller.require(scope_of(command_type))?;
+        caller.require(command_type.scope())?;
         let repeatable = draft.command_id.is_some() || named.is_some();
         let command = draft.completed(named.unwrap_or_else(CommandId::fresh), now);
         Ok(Self { command, repeatable })
@@ -76,20 +76,9 @@ fn not_taken(caller: &Caller) -> Problem {
 /// Whether there is a scope that would do: what is for operators is taken from nobody while nobody is asked who they
 /// are.
 fn is_taken(command_type: CommandType, caller: &Caller) -> bool {
-    match (scope_of(command_type), caller) {
+    match (command_type.scope(), caller) {
         (Scope::Publish | Scope::Read, _) | (Scope::Operate, Caller::Holder(_)) => true,
         (Scope::Operate, Caller::Anyone) => false,
-    }
-}
-
-/// Whom a command is for.
-const fn scope_of(command_type: CommandType) -> Scope {
-    match command_type {
-        CommandType::Enroll | CommandType::Update | CommandType::Earn | CommandType::Spend | CommandType::Exit => {
-            Scope::Publish
-        }
-        // It cannot be undone.
-        CommandType::Terminate => Scope::Operate,
     }
 }
 

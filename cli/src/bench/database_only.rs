@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Command, Enroll};
 use loyalty_ledger::{BatchRequest, Events, Programme, Submitted, fold};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
@@ -25,7 +25,7 @@ pub(crate) async fn run(database: &DatabaseUrl, load: Load) -> Result<f64> {
 pub(crate) async fn enroll(database: &DatabaseUrl, load: Load) -> Result<()> {
     let pool = Pool::new(database, Use::Keys, 1)?;
     loyalty_store::migrate::migrate(&pool).await?;
-    let enrolment = |number| Command::new(traffic::member(number), Action::Enroll { email: None, name: None });
+    let enrolment = |number| Command::new(traffic::member(number), Action::Enroll(Enroll { email: None, name: None }));
     let commands: Vec<Command> = (0..load.members).map(enrolment).collect();
     apply(&pool, &commands).await
 }

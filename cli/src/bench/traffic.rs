@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::{Action, Command, MemberId, Points};
+use loyalty_common::{Action, Command, Earn, MemberId, Points};
 use loyalty_producer::{Limits, Producer};
 
 use super::Load;
@@ -20,7 +20,7 @@ pub(crate) fn earnings(load: Load) -> impl Iterator<Item = Command> {
     (0..load.commands).map(move |number| {
         let member_number = u64::from(number) * 7_919 % u64::from(load.members);
         let member_number = u32::try_from(member_number).expect("a remainder of a u32");
-        Command::new(member(member_number), Action::Earn { points })
+        Command::new(member(member_number), Action::Earn(Earn { points }))
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::{Action, Command, Points};
+use loyalty_common::{Action, Command, Earn, Points};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::Pool;
 use loyalty_store::pool::{DatabaseUrl, Use};
@@ -151,7 +151,7 @@ impl Whole {
 
 fn one_earning(number: u32) -> Command {
     let points = Points::try_new(1).expect("one is within bounds");
-    Command::new(traffic::member(number % 1_000), Action::Earn { points })
+    Command::new(traffic::member(number % 1_000), Action::Earn(Earn { points }))
 }
 
 /// How many rows the ledger has, read from the members: a count of the ledger itself would slow what is measured.

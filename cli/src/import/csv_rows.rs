@@ -4,7 +4,7 @@ use std::io;
 
 use csv::ByteRecord;
 use jiff::Timestamp;
-use loyalty_common::{Action, Command, CommandId, MemberId, Text};
+use loyalty_common::{Action, Command, CommandId, Earn, MemberId, Text};
 
 use super::accidents;
 use super::amount::{AmountError, Decimal, DecimalMark};
@@ -167,7 +167,7 @@ impl Reading {
             occurred_at: purchase.occurred_at,
             reason: self.reason(fields, member_id).map_err(Unusable::Fault)?,
             source_ref: None,
-            action: Action::Earn { points },
+            action: Action::Earn(Earn { points }),
         })
     }
 

@@ -11,7 +11,7 @@ use std::io;
 use csv::ByteRecord;
 use jiff::Timestamp;
 use loyalty_common::command::CLOCK_AHEAD_MAX;
-use loyalty_common::{Action, Command, CommandId, EmailAddress, MemberId};
+use loyalty_common::{Action, Command, CommandId, EmailAddress, Enroll, MemberId};
 use tokio::sync::mpsc;
 
 use super::accidents::Accidents;
@@ -152,7 +152,7 @@ impl Reader {
         }
         if let Some(member) = member {
             self.accidents.see(line, member.member_id.as_str());
-            let enrols_itself = command.as_ref().is_ok_and(|command| matches!(command.action, Action::Enroll { .. }));
+            let enrols_itself = command.as_ref().is_ok_and(|command| matches!(command.action, Action::Enroll(_)));
             self.see(line, member, enrols_itself, chunk);
         }
         let command = match command {
@@ -184,7 +184,7 @@ impl Reader {
             occurred_at: member.occurred_at,
             reason: None,
             source_ref: None,
-            action: Action::Enroll { email, name: None },
+            action: Action::Enroll(Enroll { email, name: None }),
         };
         chunk.items.push(Item { line, command, enrols: true, source: None });
     }

@@ -221,11 +221,11 @@ impl Fates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loyalty_common::{Action, Command, Points, Receipt};
+    use loyalty_common::{Action, Command, Earn, Points, Receipt};
 
     fn earn(points: i64) -> Item {
         let points = Points::try_new(points).expect("points");
-        let command = Command::new("ann".parse().expect("a member id"), Action::Earn { points });
+        let command = Command::new("ann".parse().expect("a member id"), Action::Earn(Earn { points }));
         Item { line: 2, command, enrols: false, source: None }
     }
 

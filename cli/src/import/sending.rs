@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use loyalty_common::{Action, Change, Command, CommandId, ContactUpdate, EmailAddress, MemberId, Outcome, Receipt};
+use loyalty_common::{
+    Action, Change, Command, CommandId, CommandType, EmailAddress, MemberId, Outcome, Receipt, Update,
+};
 use loyalty_ledger::{CommandContent, MemberStatus};
 use loyalty_producer::{Producer, PublishError};
 use loyalty_store::read::{Fate, fates};
@@ -130,7 +132,7 @@ fn give_address(item: &mut Item, members: &Members) {
         return;
     }
     if let Some(update) =
-        address(&item.command).and_then(|email| ContactUpdate::try_new(Change::Set(email), Change::Keep).ok())
+        address(&item.command).and_then(|email| Update::try_new(Change::Set(email), Change::Keep).ok())
     {
         item.command.command_id = CommandId::derived(&item.command.command_id.uuid(), "update");
         item.command.action = Action::Update(update);
@@ -138,9 +140,9 @@ fn give_address(item: &mut Item, members: &Members) {
 }
 
 fn address(enrolment: &Command) -> Option<EmailAddress> {
-    match &enrolment.action {
-        Action::Enroll { email, .. } => email.clone(),
-        Action::Update(_) | Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => None,
+    match enrolment.action.contact()?.email {
+        Change::Set(email) => Some(email.clone()),
+        Change::Keep | Change::Clear => None,
     }
 }
 
@@ -196,10 +198,11 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn count(&mut self, item: &Item) {
         self.commands += 1;
-        match &item.command.action {
-            Action::Enroll { .. } => self.enrolments += 1,
-            Action::Earn { points } => self.points = self.points.saturating_add(points.get().unsigned_abs()),
-            Action::Update(_) | Action::Spend { .. } | Action::Exit | Action::Terminate => {}
+        let command_type = item.command.command_type();
+        self.enrolments += u64::from(command_type == CommandType::Enroll);
+        if command_type == CommandType::Earn {
+            let points = item.command.action.points().map_or(0, |points| points.get().unsigned_abs());
+            self.points = self.points.saturating_add(points);
         }
     }
 }

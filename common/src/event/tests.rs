@@ -1,15 +1,15 @@
 //! The wire of each kind of event, pinned, and their ids.
 
 use super::*;
-use crate::{Change, ContactUpdate};
+use crate::{Change, Earn, Enroll, Exit, Spend, Terminate, Update};
 
-fn event(what: What) -> Event {
+fn event(kind: EventKind) -> Event {
     Event {
         member_id: "a/b".parse().expect("a member id"),
         seq: 7,
         epoch: 1,
         command_id: "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID"),
-        what,
+        kind,
         delta: 50,
         balance: 1_040,
         lifetime: 1_240,
@@ -21,17 +21,18 @@ fn event(what: What) -> Event {
 /// One of each kind; of a refusal, one that names points and one that does not.
 pub(crate) fn one_of_each() -> Vec<Event> {
     let points = Points::try_new(50).expect("points");
-    let refused = |action: &Action| What::refused(action, RefusalCode::Exited);
+    let applied = |action: Action| EventKind::applied(&action);
+    let refused = |action: Action| EventKind::refused(&action, RefusalCode::Exited);
     let all = vec![
-        What::applied(&Action::Enroll { email: None, name: None }),
-        What::applied(&Action::Earn { points }),
-        What::applied(&Action::Spend { points }),
-        refused(&Action::Spend { points }),
-        refused(&Action::Exit),
-        What::Granted(Reward { number: 1, points: 1_000, title: "free coffee".to_owned() }),
-        What::applied(&Action::Exit),
-        What::applied(&Action::Terminate),
-        What::applied(&Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))),
+        applied(Enroll { email: None, name: None }.into()),
+        applied(Earn { points }.into()),
+        applied(Spend { points }.into()),
+        refused(Spend { points }.into()),
+        refused(Exit.into()),
+        EventKind::Granted(Reward { number: 1, points: 1_000, title: "free coffee".to_owned() }),
+        applied(Exit.into()),
+        applied(Terminate.into()),
+        applied(Update::try_new(Change::Clear, Change::Keep).expect("a change").into()),
     ];
     all.into_iter().map(event).collect()
 }
@@ -53,9 +54,10 @@ fn events_look_like_this() {
 fn an_event_has_the_same_id_each_time_and_no_other_has_it() {
     let mut ids: Vec<Uuid> = one_of_each().iter().map(Event::id).collect();
     assert_eq!(ids, one_of_each().iter().map(Event::id).collect::<Vec<_>>());
-    let reward = |number| What::Granted(Reward { number, points: 1_000, title: "free coffee".to_owned() });
+    let reward = |number| EventKind::Granted(Reward { number, points: 1_000, title: "free coffee".to_owned() });
     ids.extend([event(reward(2)), event(reward(3)), Event { seq: 8, ..event(reward(2)) }].iter().map(Event::id));
-    let somebody_else = Event { member_id: "b".parse().expect("a member id"), ..event(What::Exited) };
+    let somebody_else =
+        Event { member_id: "b".parse().expect("a member id"), ..event(EventKind::applied(&Exit.into())) };
     ids.push(somebody_else.id());
     ids.sort_unstable();
     ids.dedup();

@@ -15,55 +15,54 @@
 mod events;
 
 use lapin::ExchangeKind;
+use serde_json::{Map, Value, json};
 
 use crate::command::{BODY_MAX_BYTES, CommandType, MESSAGE_TYPE, VERSION};
 use crate::envelope::{APP_ID_MAX_BYTES, CONTENT_TYPE, PERSISTENT};
 use crate::event::EventType;
 use crate::partition::{PARTITIONS, Partition};
-use crate::schema::command::{alternative, purpose};
-use crate::schema::tree::{Tree, object};
-use crate::schema::value::number;
+use crate::schema::command::alternative;
 use crate::schema::{event, headers};
-use crate::topology::{self, Argument, Exchange, Queue, RetryDelay, Topology, Value};
+use crate::topology::{self, Argument, Exchange, Queue, RetryDelay, Topology};
 
 /// The version of the AMQP bindings that the document uses.
 const BINDING_VERSION: &str = "0.3.0";
 
 /// The whole document.
-pub(super) fn document() -> Tree {
-    object! {
-        "asyncapi" => "3.0.0",
-        "info" => object! {
-            "title" => "loyalty",
-            "version" => VERSION.to_string(),
-            "description" => "Commands about members of a loyalty programme, over RabbitMQ, as other systems see it. \
+pub(super) fn document() -> Value {
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "loyalty",
+            "version": VERSION.to_string(),
+            "description": "Commands about members of a loyalty programme, over RabbitMQ, as other systems see it. \
                 A command that the broker confirmed is applied, refused with a recorded reason, parked until its \
                 member enrols, or kept as a dead letter. Publish it again under the same id whenever you are not sure.",
         },
-        "defaultContentType" => CONTENT_TYPE,
-        "channels" => channels(&Topology::new(&RetryDelay::default_schedule()).with_events(true)),
-        "operations" => object! { "publishCommand" => publish_command(), "receiveEvent" => events::receive() },
-        "components" => object! {
-            "messages" => of_each_type(message).and(events::of_each_type(events::message)),
-            "messageTraits" => object! { "command" => message_trait(), "event" => events::message_trait() },
-            "schemas" => of_each_type(alternative).and(events::of_each_type(event::alternative)),
+        "defaultContentType": CONTENT_TYPE,
+        "channels": channels(&Topology::new(&RetryDelay::default_schedule()).with_events(true)),
+        "operations": { "publishCommand": publish_command(), "receiveEvent": events::receive() },
+        "components": {
+            "messages": of_each_type(message).chain(events::of_each_type(events::message)).collect::<Value>(),
+            "messageTraits": { "command": message_trait(), "event": events::message_trait() },
+            "schemas": of_each_type(alternative).chain(events::of_each_type(event::alternative)).collect::<Value>(),
         },
-    }
+    })
 }
 
-fn of_each_type(describe: impl Fn(CommandType) -> Tree) -> Tree {
-    Tree::fields(CommandType::ALL.iter().map(|it| (it.to_string(), describe(*it))))
+fn of_each_type(describe: impl Fn(CommandType) -> Value) -> impl Iterator<Item = (String, Value)> {
+    CommandType::ALL.iter().map(move |it| (it.to_string(), describe(*it)))
 }
 
-fn reference(place: &str) -> Tree {
-    object! { "$ref" => format!("#/{place}") }
+fn reference(place: &str) -> Value {
+    json!({ "$ref": format!("#/{place}") })
 }
 
 // --- Where -----------------------------------------------------------------------------------------------------------
 
 /// One channel for each exchange and each queue; the queues of the partitions, which differ by their number only, are
 /// one.
-fn channels(topology: &Topology) -> Tree {
+fn channels(topology: &Topology) -> Value {
     let exchanges = topology.exchanges.iter().map(|it| (exchange_id(it.name), exchange(it, &topology.queues)));
     let mut partitions = Partition::all().map(Partition::queue);
     let first = partitions.next().expect("there are partitions");
@@ -72,7 +71,7 @@ fn channels(topology: &Topology) -> Tree {
         let is_partition = it.name == first;
         if is_partition { (queue_id(topology::COMMANDS), command_queues(it)) } else { (queue_id(&it.name), queue(it)) }
     });
-    Tree::fields(exchanges.chain(queues))
+    exchanges.chain(queues).collect()
 }
 
 fn exchange_id(name: &str) -> String {
@@ -83,37 +82,24 @@ fn queue_id(name: &str) -> String {
     format!("queue-{}", name.replace('.', "-"))
 }
 
-fn exchange(exchange: &Exchange, queues: &[Queue]) -> Tree {
-    let mut channel = vec![("title".to_owned(), Tree::from(format!("Exchange {}", exchange.name)))];
-    let mut add = |name: &str, value: Tree| channel.push((name.to_owned(), value));
+fn exchange(exchange: &Exchange, queues: &[Queue]) -> Value {
+    let mut channel = json!({"title": format!("Exchange {}", exchange.name)});
     if exchange.kind != ExchangeKind::Fanout {
-        let keys = keys_of(exchange, queues);
-        add("address", "{routingKey}".into());
-        add("parameters", object! { "routingKey" => object! { "enum" => Tree::texts(keys) } });
+        channel["address"] = "{routingKey}".into();
+        channel["parameters"] = json!({"routingKey": {"enum": keys_of(exchange, queues)}});
     }
     if exchange.name == topology::COMMANDS {
-        add("description", routing().into());
-        add("messages", messages());
+        channel["description"] = routing().into();
+        channel["messages"] = messages();
     }
     if exchange.name == topology::EVENTS {
-        add("description", events::ABOUT.into());
-        add("messages", events::messages());
+        channel["description"] = events::ABOUT.into();
+        channel["messages"] = events::messages();
     }
-    add(
-        "bindings",
-        binding(
-            "routingKey",
-            "exchange",
-            object! {
-                "name" => exchange.name,
-                "type" => kind(&exchange.kind),
-                "durable" => true,
-                "autoDelete" => false,
-            },
-        ),
-    );
-    add("x-arguments", arguments(&exchange.arguments));
-    Tree::Object(channel)
+    let shape = json!({"name": exchange.name, "type": kind(&exchange.kind), "durable": true, "autoDelete": false});
+    channel["bindings"] = binding("routingKey", "exchange", shape);
+    channel["x-arguments"] = arguments(&exchange.arguments);
+    channel
 }
 
 /// The keys that something is published with: those that queues of ours are bound with, or else the kinds of events.
@@ -146,128 +132,128 @@ fn kind(kind: &ExchangeKind) -> &str {
     }
 }
 
-fn queue(queue: &Queue) -> Tree {
-    let bindings = queue.bindings.iter();
-    queue_channel(
-        &queue.name,
-        "Inside: nothing for publishers.",
-        &queue.arguments,
-        bindings.map(|(exchange, key)| object! { "exchange" => *exchange, "routingKey" => key.as_str() }).collect(),
-    )
+fn queue(queue: &Queue) -> Value {
+    let bindings = queue.bindings.iter().map(|(exchange, key)| json!({"exchange": exchange, "routingKey": key}));
+    queue_channel(&queue.name, "Inside: nothing for publishers.", &queue.arguments, &bindings.collect::<Vec<_>>())
 }
 
 /// All queues of the partitions, by the example of the first.
-fn command_queues(first: &Queue) -> Tree {
+fn command_queues(first: &Queue) -> Value {
     let name = format!("{}.{{partition}}", topology::COMMANDS);
-    let bound = vec![object! { "exchange" => topology::COMMANDS, "routingKey" => "{partition}" }];
+    let bound = [json!({"exchange": topology::COMMANDS, "routingKey": "{partition}"})];
     let about = "Where the commands of a partition wait for the one worker that applies them in order.";
-    let channel = queue_channel(&name, about, &first.arguments, bound);
-    let partitions = Tree::texts(Partition::all());
-    channel.with("parameters", object! { "partition" => object! { "enum" => partitions } }).with("messages", messages())
+    let mut channel = queue_channel(&name, about, &first.arguments, &bound);
+    let partitions: Vec<String> = Partition::all().map(|it| it.to_string()).collect();
+    channel["parameters"] = json!({"partition": {"enum": partitions}});
+    channel["messages"] = messages();
+    channel
 }
 
-fn queue_channel(name: &str, about: &str, with: &[Argument], bound: Vec<Tree>) -> Tree {
-    object! {
-        "title" => format!("Queue {name}"),
-        "address" => name,
-        "description" => about,
-        "bindings" => binding("queue", "queue", object! {
-            "name" => name,
-            "durable" => true,
-            "exclusive" => false,
-            "autoDelete" => false,
-        }),
-        "x-arguments" => arguments(with),
-        "x-bound-to" => bound,
-    }
+fn queue_channel(name: &str, about: &str, with: &[Argument], bound: &[Value]) -> Value {
+    json!({
+        "title": format!("Queue {name}"),
+        "address": name,
+        "description": about,
+        "bindings": binding("queue", "queue", json!({
+            "name": name,
+            "durable": true,
+            "exclusive": false,
+            "autoDelete": false,
+        })),
+        "x-arguments": arguments(with),
+        "x-bound-to": bound,
+    })
 }
 
-fn binding(is: &str, name: &str, value: Tree) -> Tree {
-    object! { "amqp" => object! { "is" => is, name => value, "bindingVersion" => BINDING_VERSION } }
+fn binding(is: &str, name: &str, shape: Value) -> Value {
+    let named = Map::from_iter([("is".to_owned(), is.into()), (name.to_owned(), shape)]);
+    let mut binding = Value::Object(named);
+    binding["bindingVersion"] = BINDING_VERSION.into();
+    json!({"amqp": binding})
 }
 
-fn arguments(arguments: &[Argument]) -> Tree {
-    let value = |value: &Value| match value {
-        Value::Text(text) => Tree::from(text.as_str()),
-        Value::Number(number) => Tree::from(*number),
-        Value::Switch(on) => Tree::from(*on),
+fn arguments(arguments: &[Argument]) -> Value {
+    let value = |value: &topology::Value| match value {
+        topology::Value::Text(text) => Value::from(text.as_str()),
+        topology::Value::Number(number) => Value::from(*number),
+        topology::Value::Switch(on) => Value::from(*on),
     };
-    Tree::fields(arguments.iter().map(|argument| (argument.name.to_owned(), value(&argument.value))))
+    arguments.iter().map(|argument| (argument.name, value(&argument.value))).collect()
 }
 
 // --- What ------------------------------------------------------------------------------------------------------------
 
-fn publish_command() -> Tree {
-    object! {
-        "action" => "send",
-        "title" => "Publish a command",
-        "description" => "With publisher confirms: only a confirmed message is promised to be applied. A nack says \
+fn publish_command() -> Value {
+    json!({
+        "action": "send",
+        "title": "Publish a command",
+        "description": "With publisher confirms: only a confirmed message is promised to be applied. A nack says \
             that the queue is full or has no leader; a return, that the exchanges and queues are not complete; no confirm \
             in time says nothing: send it again under the same id.",
-        "channel" => reference(&format!("channels/{}", exchange_id(topology::COMMANDS))),
-        "bindings" => object! {
-            "amqp" => object! {
-                "deliveryMode" => i64::from(PERSISTENT),
-                "mandatory" => true,
-                "timestamp" => true,
-                "bindingVersion" => BINDING_VERSION,
+        "channel": reference(&format!("channels/{}", exchange_id(topology::COMMANDS))),
+        "bindings": {
+            "amqp": {
+                "deliveryMode": PERSISTENT,
+                "mandatory": true,
+                "timestamp": true,
+                "bindingVersion": BINDING_VERSION,
             },
         },
-    }
+    })
 }
 
-fn messages() -> Tree {
-    of_each_type(|it| reference(&format!("components/messages/{it}")))
+fn messages() -> Value {
+    of_each_type(|it| reference(&format!("components/messages/{it}"))).collect()
 }
 
-fn message(command_type: CommandType) -> Tree {
-    object! {
-        "name" => command_type.as_str(),
-        "title" => format!("Command {command_type}"),
-        "summary" => purpose(command_type),
-        "traits" => vec![reference("components/messageTraits/command")],
-        "payload" => reference(&format!("components/schemas/{command_type}")),
-    }
+fn message(command_type: CommandType) -> Value {
+    json!({
+        "name": command_type,
+        "title": format!("Command {command_type}"),
+        "summary": command_type.about().doc.summary(),
+        "traits": [reference("components/messageTraits/command")],
+        "payload": reference(&format!("components/schemas/{command_type}")),
+    })
 }
 
-fn message_trait() -> Tree {
-    object! {
-        "contentType" => CONTENT_TYPE,
-        "description" => format!("One JSON object in UTF-8, at most {BODY_MAX_BYTES} bytes."),
-        "correlationId" => object! {
-            "description" => "Says which receipt belongs to the message, and makes a repeat harmless.",
-            "location" => "$message.payload#/command_id",
+fn message_trait() -> Value {
+    json!({
+        "contentType": CONTENT_TYPE,
+        "description": format!("One JSON object in UTF-8, at most {BODY_MAX_BYTES} bytes."),
+        "correlationId": {
+            "description": "Says which receipt belongs to the message, and makes a repeat harmless.",
+            "location": "$message.payload#/command_id",
         },
-        "headers" => headers::schema(),
-        "bindings" => object! {
-            "amqp" => object! { "messageType" => MESSAGE_TYPE, "bindingVersion" => BINDING_VERSION },
+        "headers": headers::schema(),
+        "bindings": {
+            "amqp": { "messageType": MESSAGE_TYPE, "bindingVersion": BINDING_VERSION },
         },
-        "x-properties" => properties(),
-    }
+        "x-properties": properties(),
+    })
 }
 
 /// JSON Schema of the AMQP properties. AsyncAPI's bindings have no place for most of them.
-fn properties() -> Tree {
-    object! {
-        "type" => "object",
-        "required" => Tree::texts(["delivery_mode"]),
-        "properties" => object! {
-            "delivery_mode" => object! { "const" => i64::from(PERSISTENT) },
-            "content_type" => object! { "const" => CONTENT_TYPE },
-            "type" => object! {
-                "const" => MESSAGE_TYPE,
-                "description" => "Another value is set aside, a missing one is understood.",
+fn properties() -> Value {
+    json!({
+        "type": "object",
+        "required": ["delivery_mode"],
+        "properties": {
+            "delivery_mode": { "const": PERSISTENT },
+            "content_type": { "const": CONTENT_TYPE },
+            "type": {
+                "const": MESSAGE_TYPE,
+                "description": "Another value is set aside, a missing one is understood.",
             },
-            "message_id" => object! {
-                "type" => "string",
-                "description" => "The command_id. Another value is set aside, a missing one is understood.",
+            "message_id": {
+                "type": "string",
+                "description": "The command_id. Another value is set aside, a missing one is understood.",
             },
-            "timestamp" => object! { "type" => "integer", "description" => "When it was sent, seconds since 1970." },
-            "app_id" => object! {
-                "type" => "string",
-                "maxLength" => number(APP_ID_MAX_BYTES),
-                "description" => "Who sent it.",
+            "timestamp": { "type": "integer", "description": "When it was sent, seconds since 1970." },
+            "app_id": {
+                "type": "string",
+                "maxLength": APP_ID_MAX_BYTES,
+                "description": "Who sent it.",
             },
         },
-    }
+    })
 }

@@ -1,20 +1,17 @@
-//! JSON Schema of a command: one alternative for each type, with the fields that this type has and no others.
+//! JSON Schema of a command: one alternative for each type of the registry, with the fields that this type has and no
+//! others.
 
-use crate::command::{CommandType, MESSAGE_TYPE};
-use crate::schema::DIALECT;
-use crate::schema::tree::{Tree, object};
-use crate::schema::value;
+use serde_json::{Map, Value, json};
+
+use super::{generator, one_of};
+use crate::command::{CommandType, FieldInfo, MESSAGE_TYPE, Presence, VERSION};
+use crate::rfc3339::Moment;
+use crate::{CommandId, MemberId, Text};
 
 /// The whole document.
-pub(super) fn document() -> Tree {
+pub(super) fn document() -> Value {
     let types = CommandType::ALL.iter();
-    object! {
-        "$schema" => DIALECT,
-        "title" => MESSAGE_TYPE,
-        "description" => BEYOND,
-        "oneOf" => types.clone().map(|it| object! { "$ref" => format!("#/$defs/{it}") }).collect::<Vec<_>>(),
-        "$defs" => Tree::fields(types.map(|it| (it.to_string(), alternative(*it)))),
-    }
+    one_of(MESSAGE_TYPE, BEYOND, &types.map(|it| (it.to_string(), alternative(*it))).collect())
 }
 
 /// What holds although no schema can say it.
@@ -22,77 +19,57 @@ const BEYOND: &str = "One command about one member: one JSON object in UTF-8, at
     stands twice. Numbers are written without fraction and exponent; lengths count bytes, not characters; a time \
     stands in the calendar.";
 
+/// The fields of every command, those that stand before its own.
+const WHO: [FieldInfo; 2] = [
+    FieldInfo::of::<CommandId>("command_id", "The idempotency key, scoped to the member."),
+    FieldInfo::of::<MemberId>("member_id", "Who it is about. Decides the routing key."),
+];
+
+/// And those that stand behind them.
+const WHEN_AND_WHY: [FieldInfo; 3] = [
+    FieldInfo::of::<Moment>(
+        "occurred_at",
+        "When it happened in the shop. More than 5 minutes ahead of the database's clock is set aside.",
+    ),
+    FieldInfo::of::<Option<Text>>("reason", "Why, for people: order 991."),
+    FieldInfo::of::<Option<Text>>("source_ref", "What it came from, for machines: order:991."),
+];
+
 /// The command of one type.
-pub(super) fn alternative(command_type: CommandType) -> Tree {
-    let fields = fields(command_type);
-    let required = fields.iter().filter(|field| field.required).map(|field| field.name);
-    let alternative = object! {
-        "type" => "object",
-        "description" => purpose(command_type),
-        "required" => Tree::texts(required),
-        "properties" => Tree::fields(fields.iter().map(|field| (field.name.to_owned(), field.schema.clone()))),
-        "additionalProperties" => false,
-    };
-    match command_type {
-        CommandType::Update => alternative.with("anyOf", vec![having("email"), having("name")]),
-        CommandType::Enroll | CommandType::Earn | CommandType::Spend | CommandType::Exit | CommandType::Terminate => {
-            alternative
-        }
+pub(super) fn alternative(command_type: CommandType) -> Value {
+    let about = command_type.about();
+    let entry = |field: &FieldInfo| (field.name.to_owned(), field_schema(field));
+    let mut properties = Map::new();
+    properties.insert("v".to_owned(), json!({"const": VERSION, "description": "The version of this contract."}));
+    properties.extend(WHO.iter().map(entry));
+    properties.insert("type".to_owned(), json!({"const": command_type}));
+    properties.extend(about.fields.iter().map(entry));
+    properties.extend(WHEN_AND_WHY.iter().map(entry));
+    let fields = || WHO.iter().chain(about.fields).chain(&WHEN_AND_WHY);
+    let may_be_left_out = |name: &str| fields().any(|it| it.name == name && it.presence != Presence::Required);
+    let required: Vec<&String> = properties.keys().filter(|name| !may_be_left_out(name)).collect();
+    let mut schema = json!({
+        "type": "object",
+        "description": about.doc.paragraphs().collect::<Vec<_>>().join(" "),
+        "required": required,
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if about.needs_a_field {
+        schema["anyOf"] = about.fields.iter().map(|field| json!({"required": [field.name]})).collect();
     }
+    schema
 }
 
-fn having(field: &str) -> Tree {
-    object! { "required" => Tree::texts([field]) }
-}
-
-/// A field as a type of command has it.
-struct Field {
-    name: &'static str,
-    required: bool,
-    schema: Tree,
-}
-
-/// In the order of the contract.
-fn fields(command_type: CommandType) -> Vec<Field> {
-    let required = |name, schema| Field { name, required: true, schema };
-    let optional = |name, schema| Field { name, required: false, schema };
-    let mut fields = vec![
-        required("v", value::version()),
-        required("command_id", value::command_id()),
-        required("member_id", value::member_id()),
-        required("type", object! { "const" => command_type.as_str() }),
-    ];
-    match command_type {
-        CommandType::Earn | CommandType::Spend => fields.push(required("points", value::points())),
-        CommandType::Enroll => fields.extend([
-            optional("email", value::email()),
-            optional("name", value::text("How the mails address the member.")),
-        ]),
-        CommandType::Update => fields.extend([
-            optional("email", value::or_null(value::email())),
-            optional("name", value::or_null(value::text("How the mails address the member."))),
-        ]),
-        CommandType::Exit | CommandType::Terminate => {}
+/// What stands in a field: what the field says, and what its type allows.
+fn field_schema(field: &FieldInfo) -> Value {
+    let mut schema = Value::from((field.schema)(&mut generator()));
+    let allowed = schema["description"].as_str().unwrap_or_default();
+    let mut description: Vec<String> = field.doc.paragraphs().chain([allowed.to_owned()]).collect();
+    if field.presence == Presence::Clearable {
+        schema["type"] = json!([schema["type"], "null"]);
+        description.push("null clears it.".to_owned());
     }
-    fields.extend([
-        required("occurred_at", value::time()),
-        optional("reason", value::text("Why, for people: order 991.")),
-        optional("source_ref", value::text("What it came from, for machines: order:991.")),
-    ]);
-    fields
-}
-
-/// What a command of this type asks for.
-pub(super) const fn purpose(command_type: CommandType) -> &'static str {
-    match command_type {
-        CommandType::Enroll => "Make the member one of the programme, or again one after an exit.",
-        CommandType::Update => {
-            "Change a member's address or name; null clears it, and what is left out stays. Mails that are not sent yet \
-             go to the new address."
-        }
-        CommandType::Earn => "Add points.",
-        CommandType::Spend => "Take points away, if there are enough.",
-        CommandType::Exit => "End the membership; what is left of the balance is forfeited.",
-        CommandType::Terminate => "End the membership for good: an operator's command.",
-    }
+    schema["description"] = description.join(" ").into();
+    schema
 }

@@ -2,21 +2,20 @@
 
 use std::ops::Range;
 
-use loyalty_common::{Points, RefusalCode};
+use loyalty_common::{Earn, Points, RefusalCode};
 
-use super::{Applied, Decision};
+use super::{Applied, Decision, Rule};
 use crate::member::{MemberState, MemberStatus};
 use crate::programme::{Programme, REWARDS_PER_COMMAND_MAX, SUM_MAX};
-use crate::reads::Reads;
 
-pub(super) const READS: Reads = Reads::NONE;
-
-pub(super) fn decide(state: &MemberState, _: &Programme, points: Points) -> Decision<'static> {
-    match state.status {
-        MemberStatus::Unenrolled => Decision::Parked,
-        MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
-        MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
-        MemberStatus::Active => credit(state, points),
+impl Rule for Earn {
+    fn decide<'a>(&'a self, state: &MemberState, _: &Programme) -> Decision<'a> {
+        match state.status {
+            MemberStatus::Unenrolled => Decision::Parked,
+            MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
+            MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
+            MemberStatus::Active => credit(state, self.points),
+        }
     }
 }
 

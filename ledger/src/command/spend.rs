@@ -1,22 +1,23 @@
 //! `spend`: points are taken from the balance, if there are enough. What was earned stays earned.
 
-use loyalty_common::{Points, RefusalCode};
+use loyalty_common::{RefusalCode, Spend};
 
-use super::{Applied, Decision};
+use super::{Applied, Decision, Rule};
 use crate::member::{MemberState, MemberStatus};
 use crate::programme::Programme;
-use crate::reads::Reads;
 
-pub(super) const READS: Reads = Reads::NONE;
-
-pub(super) fn decide(state: &MemberState, _: &Programme, points: Points) -> Decision<'static> {
-    match state.status {
-        MemberStatus::Unenrolled => Decision::Parked,
-        MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
-        MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
-        MemberStatus::Active if state.balance < points.get() => Decision::Refused(RefusalCode::InsufficientPoints),
-        MemberStatus::Active => {
-            Applied::new(state, MemberState { balance: state.balance - points.get(), ..*state }).into()
+impl Rule for Spend {
+    fn decide<'a>(&'a self, state: &MemberState, _: &Programme) -> Decision<'a> {
+        match state.status {
+            MemberStatus::Unenrolled => Decision::Parked,
+            MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
+            MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
+            MemberStatus::Active if state.balance < self.points.get() => {
+                Decision::Refused(RefusalCode::InsufficientPoints)
+            }
+            MemberStatus::Active => {
+                Applied::new(state, MemberState { balance: state.balance - self.points.get(), ..*state }).into()
+            }
         }
     }
 }

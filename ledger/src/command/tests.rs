@@ -1,6 +1,6 @@
 //! What holds of several commands, and what the tests of each begin with.
 
-use loyalty_common::{Change, ContactUpdate, Points};
+use loyalty_common::{Change, CommandType, Earn, Enroll, Exit, Points, Spend, Terminate, Update};
 
 use super::*;
 use crate::member::MemberStatus;
@@ -10,7 +10,7 @@ pub(super) fn active(balance: i64, lifetime: i64) -> MemberState {
 }
 
 pub(super) fn decided<'a>(state: &MemberState, action: &'a Action) -> Decision<'a> {
-    rule(state, action, &Programme::default())
+    rule(action).decide(state, &Programme::default())
 }
 
 /// What it comes to, of a command that is applied.
@@ -23,19 +23,19 @@ pub(super) fn applied(state: &MemberState, action: &Action) -> (MemberState, Eff
 }
 
 pub(super) fn enroll() -> Action {
-    Action::Enroll { email: None, name: None }
+    Action::Enroll(Enroll { email: None, name: None })
 }
 
 pub(super) fn update() -> Action {
-    Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))
+    Action::Update(Update::try_new(Change::Clear, Change::Keep).expect("a change"))
 }
 
 pub(super) fn earn(amount: i64) -> Action {
-    Action::Earn { points: points(amount) }
+    Action::Earn(Earn { points: points(amount) })
 }
 
 pub(super) fn spend(amount: i64) -> Action {
-    Action::Spend { points: points(amount) }
+    Action::Spend(Spend { points: points(amount) })
 }
 
 fn points(amount: i64) -> Points {
@@ -45,7 +45,7 @@ fn points(amount: i64) -> Points {
 #[test]
 fn a_time_in_the_future_is_not_decided_whoever_the_member_is() {
     let check = |ahead_seconds: i64, expected: &Decision<'_>| {
-        let mut command = Command::new("ann".parse().expect("a member id"), Action::Exit);
+        let mut command = Command::new("ann".parse().expect("a member id"), Action::Exit(Exit));
         command.occurred_at = Timestamp::from_second(ahead_seconds).expect("a time");
         let decision = decide(&MemberState::UNENROLLED, &command, Timestamp::UNIX_EPOCH, &Programme::default());
         assert_eq!(decision, *expected);
@@ -61,10 +61,21 @@ fn who_is_not_enrolled_waits_and_who_left_is_refused() {
         assert_eq!(decided(&MemberState::UNENROLLED, &action), Decision::Parked);
         assert_eq!(decided(&exited, &action), Decision::Refused(RefusalCode::Exited));
     }
-    for action in [Action::Exit, update()] {
+    for action in [Action::Exit(Exit), update()] {
         assert_eq!(decided(&MemberState::UNENROLLED, &action), Decision::Refused(RefusalCode::NotAMember));
         assert_eq!(decided(&exited, &action), Decision::Refused(RefusalCode::Exited));
     }
     assert_eq!(applied(&active(7, 8), &update()), (active(7, 8), Effects::NONE, 0..0));
     assert_eq!(decided(&active(0, 0), &enroll()), Decision::Refused(RefusalCode::AlreadyMember));
+}
+
+/// The contract tells publishers which commands wait; the rules decide it.
+#[test]
+fn the_commands_that_wait_are_those_of_which_the_contract_says_so() {
+    let all = [enroll(), update(), earn(5), spend(5), Action::Exit(Exit), Action::Terminate(Terminate)];
+    assert_eq!(all.iter().map(Action::command_type).collect::<Vec<_>>(), CommandType::ALL, "each type once");
+    for action in all {
+        let waits = decided(&MemberState::UNENROLLED, &action) == Decision::Parked;
+        assert_eq!(waits, action.command_type().parks(), "{action:?}");
+    }
 }

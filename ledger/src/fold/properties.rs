@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use loyalty_common::{Action, Change, Command, CommandId, ContactUpdate, Event, EventType, MemberId, Points};
+use loyalty_common::{
+    Action, Change, Command, CommandId, Earn, Enroll, Event, EventType, Exit, MemberId, Points, Spend, Terminate,
+    Update,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -112,11 +115,9 @@ fn programme() -> Programme {
 fn plain_fold(commands: &[Command]) -> (MemberState, Vec<i64>, usize) {
     let mut state = MemberState::UNENROLLED;
     let (mut deltas, mut rewards) = (Vec::new(), 0);
-    let first_enrolment = commands.iter().position(|command| matches!(command.action, Action::Enroll { .. }));
-    let waits = |at: usize, command: &Command| {
-        at < first_enrolment.unwrap_or(usize::MAX)
-            && matches!(command.action, Action::Earn { .. } | Action::Spend { .. })
-    };
+    let first_enrolment = commands.iter().position(|command| matches!(command.action, Action::Enroll(_)));
+    let waits =
+        |at: usize, command: &Command| at < first_enrolment.unwrap_or(usize::MAX) && command.command_type().parks();
     let indexed = || commands.iter().enumerate();
     let before = indexed().filter(|(at, command)| Some(*at) <= first_enrolment && !waits(*at, command));
     let waiting = indexed().filter(|(at, command)| first_enrolment.is_some() && waits(*at, command));
@@ -143,14 +144,14 @@ fn any_action() -> impl Strategy<Value = Action> {
         || proptest::option::of("[ab]@example\\.com").prop_map(|it| it.map(|it| it.parse().expect("an address")));
     let name = || proptest::option::of("Ann|Bob").prop_map(|it| it.map(|it| it.parse().expect("a name")));
     prop_oneof![
-        4 => (email(), name()).prop_map(|(email, name)| Action::Enroll { email, name }),
+        4 => (email(), name()).prop_map(|(email, name)| Action::Enroll(Enroll { email, name })),
         3 => (change(email()), change(name())).prop_filter_map("no change", |(email, name)| {
-            ContactUpdate::try_new(email, name).ok().map(Action::Update)
+            Update::try_new(email, name).ok().map(Action::Update)
         }),
-        8 => points().prop_map(|points| Action::Earn { points }),
-        3 => points().prop_map(|points| Action::Spend { points }),
-        2 => Just(Action::Exit),
-        1 => Just(Action::Terminate),
+        8 => points().prop_map(|points| Action::Earn(Earn { points })),
+        3 => points().prop_map(|points| Action::Spend(Spend { points })),
+        2 => Just(Action::Exit(Exit)),
+        1 => Just(Action::Terminate(Terminate)),
     ]
 }
 
@@ -165,13 +166,8 @@ fn change<T: Clone + std::fmt::Debug>(value: impl Strategy<Value = Option<T>>) -
 
 /// The parts of a contact that it gives.
 fn given(action: &Action) -> Vec<&'static str> {
-    let parts = match action {
-        Action::Enroll { email, name } => [("email", email.is_some()), ("name", name.is_some())],
-        Action::Update(update) => {
-            [("email", matches!(update.email(), Change::Set(_))), ("name", matches!(update.name(), Change::Set(_)))]
-        }
-        Action::Earn { .. } | Action::Spend { .. } | Action::Exit | Action::Terminate => return Vec::new(),
-    };
+    let Some(contact) = action.contact() else { return Vec::new() };
+    let parts = [("email", matches!(contact.email, Change::Set(_))), ("name", matches!(contact.name, Change::Set(_)))];
     parts.into_iter().filter(|(_, is_given)| *is_given).map(|(part, _)| part).collect()
 }
 

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loyalty_common::command::BODY_MAX_BYTES;
-use loyalty_common::{Action, Change, Command, CommandId, CommandType, ContactUpdate, Points};
+use loyalty_common::{
+    Action, Change, Command, CommandId, CommandType, Earn, Enroll, Exit, Points, Spend, Terminate, Update,
+};
 use loyalty_operator::dry_run::Prediction;
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Concluded, EditedBody};
@@ -59,12 +61,12 @@ fn asked() -> impl Strategy<Value = Asked> {
     let points = prop_oneof![4 => 1_i64..4, 1 => Just(1_000), 1 => Just(CURSED)];
     let amount = |points| Points::try_new(points).expect("points");
     let action = prop_oneof![
-        2 => Just(Action::Enroll { email: None, name: None }),
-        4 => points.clone().prop_map(move |points| Action::Earn { points: amount(points) }),
-        2 => points.prop_map(move |points| Action::Spend { points: amount(points) }),
-        1 => Just(Action::Update(ContactUpdate::try_new(Change::Clear, Change::Keep).expect("a change"))),
-        1 => Just(Action::Exit),
-        1 => Just(Action::Terminate),
+        2 => Just(Action::Enroll(Enroll { email: None, name: None })),
+        4 => points.clone().prop_map(move |points| Action::Earn(Earn { points: amount(points) })),
+        2 => points.prop_map(move |points| Action::Spend(Spend { points: amount(points) })),
+        1 => Just(Action::Update(Update::try_new(Change::Clear, Change::Keep).expect("a change"))),
+        1 => Just(Action::Exit(Exit)),
+        1 => Just(Action::Terminate(Terminate)),
     ];
     let ahead = prop::bool::weighted(0.05);
     (0_u8..3, 0_u8..8, action, ahead).prop_map(|(member, id, action, ahead)| Asked { member, id, action, ahead })
@@ -72,7 +74,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 
 /// A past in which some of the members are enrolled first, or nearly everything would wait for that.
 fn begun((enrolled, rest): (Vec<bool>, Vec<Asked>)) -> Vec<Asked> {
-    let action = Action::Enroll { email: None, name: None };
+    let action = Action::Enroll(Enroll { email: None, name: None });
     let enroll = |member| Asked { member, id: 100 + member, action: action.clone(), ahead: false };
     let enrolled = (0_u8..).zip(enrolled).filter(|(_, enrolled)| *enrolled).map(|(member, _)| enroll(member));
     enrolled.chain(rest).collect()

@@ -1,6 +1,6 @@
 //! What a dry run predicts of a mail's letter is what a replay comes to, wherever the mail stands.
 
-use loyalty_common::{Action, topology};
+use loyalty_common::{Action, Enroll, topology};
 use loyalty_local::wait::eventually;
 use loyalty_operator::dry_run::Prediction;
 use loyalty_store::dead_letter::{NewDeadLetter, Reason};
@@ -27,7 +27,7 @@ fn about(email_id: Option<Uuid>) -> NewDeadLetter {
 async fn a_prediction_for_a_mail_is_what_a_replay_comes_to() {
     let world = World::start().await;
     let worker = world.worker().await;
-    world.apply(&command("ann", Action::Enroll { email: "ann@example.com".parse().ok(), name: None })).await;
+    world.apply(&command("ann", Action::Enroll(Enroll { email: "ann@example.com".parse().ok(), name: None }))).await;
     world.apply(&earn("ann", 6_000)).await;
     let sent = "select count(*) from email where state = 'sent'";
     eventually("all are sent", async || (world.number(sent).await == 6).then_some(())).await;

@@ -1,7 +1,7 @@
 //! Letters that the worker and the keeper made, brought through by an operator.
 
 use lapin::BasicProperties;
-use loyalty_common::{Action, Partition};
+use loyalty_common::{Action, Enroll, Partition};
 use loyalty_local::Behaviour;
 use loyalty_local::wait::eventually;
 use loyalty_operator::dry_run::Prediction;
@@ -81,7 +81,7 @@ async fn a_mail_that_was_rejected_goes_when_the_mail_server_takes_it() {
     world.mailbox.set(Behaviour::PermanentForDomain("example.com".to_owned())).await.expect("the mailbox obeys");
     let worker = world.worker().await;
     let email = "ann@example.com".parse().ok();
-    world.apply(&command("ann", Action::Enroll { email, name: None })).await;
+    world.apply(&command("ann", Action::Enroll(Enroll { email, name: None }))).await;
     world.apply(&earn("ann", 2_500)).await;
     let ids = world.set_aside(2).await;
     assert_eq!(world.dry_run(&ids).await, [Prediction::Queued, Prediction::Queued]);

@@ -10,7 +10,7 @@ use lapin::options::BasicPublishOptions;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-use loyalty_common::{Action, Command, Partition, Points, amqp, topology};
+use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend, amqp, topology};
 use loyalty_local::wait::{PATIENCE, eventually};
 use loyalty_local::{Durability, Mailbox, Servers};
 use loyalty_operator::dry_run::{Prediction, dry_run};
@@ -239,15 +239,15 @@ pub(crate) fn command(member: &str, action: Action) -> Command {
 }
 
 pub(crate) fn enroll(member: &str) -> Command {
-    command(member, Action::Enroll { email: None, name: None })
+    command(member, Action::Enroll(Enroll { email: None, name: None }))
 }
 
 pub(crate) fn earn(member: &str, points: i64) -> Command {
-    command(member, Action::Earn { points: Points::try_new(points).expect("points") })
+    command(member, Action::Earn(Earn { points: Points::try_new(points).expect("points") }))
 }
 
 pub(crate) fn spend(member: &str, points: i64) -> Command {
-    command(member, Action::Spend { points: Points::try_new(points).expect("points") })
+    command(member, Action::Spend(Spend { points: Points::try_new(points).expect("points") }))
 }
 
 /// The letter of a command that once killed its worker.

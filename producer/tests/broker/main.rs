@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use loyalty_producer::{
-    Action, Command, CommandId, Limits, Link, Points, Producer, PublishError, Summary, WhenBlocked,
+    Action, Command, CommandId, Earn, Exit, Limits, Link, Points, Producer, PublishError, Summary, WhenBlocked,
 };
 use tokio::sync::watch;
 use world::World;
@@ -23,7 +23,7 @@ fn impatient() -> Limits {
 /// A command for the `number`th of `members` members.
 fn earn(number: usize, members: usize) -> Command {
     let member = format!("member-{}", number % members).parse().unwrap();
-    Command::new(member, Action::Earn { points: Points::try_new(1).unwrap() })
+    Command::new(member, Action::Earn(Earn { points: Points::try_new(1).unwrap() }))
 }
 
 fn ids(commands: &[Command]) -> Vec<CommandId> {
@@ -53,7 +53,7 @@ async fn a_command_that_leads_nowhere_is_told_from_its_neighbours() {
     world.declare_queue_for("03", i64::MAX).await;
     let command = |number: usize| {
         let member = if number.is_multiple_of(3) { "BOB" } else { "ann" };
-        Command::new(member.parse().unwrap(), Action::Exit)
+        Command::new(member.parse().unwrap(), Action::Exit(Exit))
     };
 
     let published: Vec<_> = producer.publish_all(stream::iter((0..10_000).map(command))).collect().await;
@@ -128,7 +128,7 @@ async fn a_full_queue_refuses_and_says_so() {
     // A quorum queue lets a few more in than its bound.
     let mut confirmed = 0;
     let refused = loop {
-        match producer.publish(&Command::new("ann".parse().unwrap(), Action::Exit)).await {
+        match producer.publish(&Command::new("ann".parse().unwrap(), Action::Exit(Exit))).await {
             Ok(_) if confirmed < 1_000 => confirmed += 1,
             Ok(_) => panic!("the queue is never full"),
             Err(error) => break error,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Command, Enroll};
 use loyalty_ledger::{BatchRequest, Changes};
 use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::Reason;
@@ -62,7 +62,8 @@ async fn what_waits_is_only_read_for_members_whom_the_batch_enrols_and_for_comma
         world.park(command).await;
     }
     let bobs_next = earn("bob", 8);
-    let enrolment = |of: &Command| Command::new(of.member_id.clone(), Action::Enroll { email: None, name: None });
+    let enrolment =
+        |of: &Command| Command::new(of.member_id.clone(), Action::Enroll(Enroll { email: None, name: None }));
     let read = async |enrolment: Option<&Command>| {
         let request = BatchRequest::of([&first, &bobs_next].into_iter().chain(enrolment));
         let (_batch, view) = Batch::open(&world.pool, &request).await.expect("a batch");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use loyalty_common::{Action, Command, RefusalCode};
+use loyalty_common::{Action, Command, Exit, RefusalCode};
 use loyalty_ledger::{Changes, CommandContent, Effects, Entry, Member};
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::letters::{self, Claimed, Concluded, LetterId, LetterState, Pending};
@@ -121,7 +121,7 @@ async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
     let world = World::start().await;
     let (before, applied, refused) = (earn("ann", 1), earn("ann", 2), earn("ann", 3));
     let (conflict, parked, lost) = (earn("ann", 4), earn("bob", 5), earn("eve", 6));
-    let used = Command { action: Action::Exit, ..conflict.clone() };
+    let used = Command { action: Action::Exit(Exit), ..conflict.clone() };
     enter(&world, vec![decided(&before, 1, None), decided(&used, 2, None)]).await;
     let commands = [&before, &applied, &refused, &conflict, &parked, &lost];
     world.record(&commands.map(|command| letter(command, Reason::Failed))).await;

@@ -6,7 +6,7 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use loyalty_common::{Action, Command, Partition, Points, Text, envelope, topology};
+use loyalty_common::{Action, Command, Earn, Partition, Points, Text, envelope, topology};
 use loyalty_ledger::{BatchRequest, Changes, ParkedCommand};
 use loyalty_local::{Durability, Postgres, Proxy};
 use loyalty_store::batch::Batch;
@@ -149,7 +149,7 @@ pub(crate) fn text(text: &str) -> Text {
 pub(crate) fn earn(member: &str, points: i64) -> Command {
     Command::new(
         member.parse().expect("a member id"),
-        Action::Earn { points: Points::try_new(points).expect("points") },
+        Action::Earn(Earn { points: Points::try_new(points).expect("points") }),
     )
 }
 

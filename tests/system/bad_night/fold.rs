@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use loyalty_common::{Action, Command};
+use loyalty_common::{Action, Command, Earn, Spend};
 use loyalty_tests::World;
 use uuid::Uuid;
 
@@ -22,12 +22,12 @@ impl Fold {
             let rows = self.rows.entry(command.member_id.to_string()).or_default();
             let balance = rows.last().map_or(0, |(.., balance)| *balance);
             let after = match &command.action {
-                Action::Enroll { .. } => Some(0),
-                Action::Earn { points } => Some(balance + points.get()),
-                Action::Spend { points } => Some(balance - points.get()).filter(|left| *left >= 0),
+                Action::Enroll(_) => Some(0),
+                Action::Earn(Earn { points }) => Some(balance + points.get()),
+                Action::Spend(Spend { points }) => Some(balance - points.get()).filter(|left| *left >= 0),
                 other => panic!("nobody does that in this night: {other:?}"),
             };
-            if let Action::Earn { points } = &command.action {
+            if let Action::Earn(Earn { points }) = &command.action {
                 *self.earned.entry(command.member_id.to_string()).or_default() += points.get();
             }
             let outcome = if after.is_some() { "applied" } else { "refused" };

@@ -1,7 +1,7 @@
 //! What is published in the bad night: 10,000 good commands of 2,000 members, a message that nobody can use after
 //! every twentieth, and one command that kills.
 
-use loyalty_common::{Action, Command, Partition, Points};
+use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend};
 use loyalty_tests::poison::POISON;
 use loyalty_tests::publishing::{Raw, command};
 
@@ -117,7 +117,7 @@ pub(super) fn round(number: usize) -> Round {
 
 /// A bad message about the member of the good one before it; a conflict is about that command itself.
 fn bad(kind: Kind, before: &Command) -> Bad {
-    let mut meant = command(before.member_id.as_str(), Action::Earn { points: amount(7) });
+    let mut meant = command(before.member_id.as_str(), Action::Earn(Earn { points: amount(7) }));
     if kind == Kind::Conflict {
         meant.command_id = before.command_id;
     }
@@ -127,27 +127,27 @@ fn bad(kind: Kind, before: &Command) -> Bad {
 /// What a member does in a round. Every thirtieth earns a reward in one of three rounds, every tenth tries to spend
 /// what is not there.
 fn action(round: usize, member: usize) -> Action {
-    let earn = |points| Action::Earn { points: amount(points) };
+    let earn = |points| Action::Earn(Earn { points: amount(points) });
     match (round, member % 30) {
         (0, _) => enroll(member),
         (1, 0) | (2, 10) | (3, 20) => earn(1_000),
         (1, _) => earn(100),
-        (2, 3 | 13 | 23) => Action::Spend { points: amount(5_000) },
-        (2, _) => Action::Spend { points: amount(50) },
+        (2, 3 | 13 | 23) => Action::Spend(Spend { points: amount(5_000) }),
+        (2, _) => Action::Spend(Spend { points: amount(50) }),
         (3, _) => earn(20),
-        _ => Action::Spend { points: amount(10) },
+        _ => Action::Spend(Spend { points: amount(10) }),
     }
 }
 
 /// One in five of those who will be rewarded has an address that no mail server takes.
 fn enroll(member: usize) -> Action {
     let domain = if (member / 10).is_multiple_of(5) { REFUSED_DOMAIN } else { "example.com" };
-    Action::Enroll { email: format!("member-{member}@{domain}").parse().ok(), name: None }
+    Action::Enroll(Enroll { email: format!("member-{member}@{domain}").parse().ok(), name: None })
 }
 
 /// The command that kills whoever applies it.
 pub(super) fn deadly() -> Command {
-    Command { reason: POISON.parse().ok(), ..command("member-17", Action::Earn { points: amount(11) }) }
+    Command { reason: POISON.parse().ok(), ..command("member-17", Action::Earn(Earn { points: amount(11) })) }
 }
 
 fn amount(points: i64) -> Points {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lapin::message::Delivery;
 use lapin::types::DeliveryTag;
-use loyalty_common::{Action, Command, MemberId, Partition};
+use loyalty_common::{Action, Command, Exit, MemberId, Partition};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -95,7 +95,7 @@ proptest! {
 
 /// A command about a member, as it is delivered.
 pub(super) fn delivery(member: &MemberId, tag: DeliveryTag) -> Message {
-    let (command, partition) = (Command::new(member.clone(), Action::Exit), Partition::of(member));
+    let (command, partition) = (Command::new(member.clone(), Action::Exit(Exit)), Partition::of(member));
     let key = partition.routing_key().into();
     Message::read(Delivery::mock(tag, "loyalty.commands".into(), key, false, command.encode()), partition)
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::validator;
 use crate::command::CommandType;
 use crate::decode::{DecodeError, decode};
-use crate::rfc3339::is_rfc_3339;
-use crate::schema::{Document, Tree, value};
+use crate::rfc3339::{Moment, is_rfc_3339};
+use crate::schema::{Document, schema_of};
 use crate::{CommandId, EmailAddress, MemberId, Text};
 
 /// One thing done to the fields of a good command.
@@ -25,14 +25,21 @@ const FIELDS: [&str; 11] =
 fn good(command_type: CommandType) -> Map<String, Value> {
     let mut fields = json!({"v": 1, "command_id": "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11", "member_id": "123",
         "type": command_type, "occurred_at": "2026-11-22T10:00:00Z", "reason": "order 991"});
-    match command_type {
-        CommandType::Earn | CommandType::Spend => fields["points"] = json!(50),
-        CommandType::Enroll => fields["email"] = json!("ann@example.com"),
-        CommandType::Update => fields["name"] = json!("Ann"),
-        CommandType::Exit | CommandType::Terminate => {}
+    for field in command_type.about().fields {
+        fields[field.name] = example(field.name);
     }
     let Value::Object(fields) = fields else { unreachable!("it was written as an object") };
     fields
+}
+
+/// Of each kind of field that a command has.
+fn example(field: &str) -> Value {
+    match field {
+        "points" => json!(50),
+        "email" => json!("ann@example.com"),
+        "name" => json!("Ann"),
+        other => panic!("{other} needs an example here, and values near its bounds below"),
+    }
 }
 
 /// Values near the bounds of every field.
@@ -163,7 +170,7 @@ proptest! {
         command_type in prop::sample::select(CommandType::ALL.to_vec()),
         changes in prop::collection::vec(change(), 0..3),
     ) {
-        thread_local!(static SCHEMA: Validator = validator(&Document::Command.tree()));
+        thread_local!(static SCHEMA: Validator = validator(&Document::Command.value()));
         let mut fields = good(command_type);
         for change in &changes {
             match change {
@@ -200,7 +207,7 @@ fn with_each_character(before: &str, after: &str) -> Vec<String> {
 /// Which names beyond ASCII there are is more than a schema can say; it takes all that the decoder takes.
 #[test]
 fn the_schema_takes_all_domains_that_the_decoder_takes() {
-    let schema = validator(&value::email());
+    let schema = validator(&schema_of::<EmailAddress>());
     for text in with_each_character("a@b", "c.de").into_iter().filter(|text| EmailAddress::parse(text).is_ok()) {
         assert!(schema.is_valid(&json!(text)), "{text:?}");
     }
@@ -217,34 +224,42 @@ fn with_one_fault(text: &str, of: &str) -> Vec<String> {
 
 #[test]
 fn the_schema_of_a_text_takes_what_its_type_takes() {
-    let check = |schema: Tree, fits: fn(&str) -> bool, texts: Vec<String>| {
+    let check = |schema: Value, fits: fn(&str) -> bool, texts: Vec<String>| {
         let schema = validator(&schema);
         for text in texts {
             assert_eq!(schema.is_valid(&json!(text)), fits(&text), "{text:?}");
         }
     };
     let member = |text: &str| MemberId::parse(text).is_ok();
-    check(value::member_id(), member, with_each_character("a", ""));
-    check(value::member_id(), member, vec![String::new(), "x".repeat(64), "x".repeat(65)]);
+    check(schema_of::<MemberId>(), member, with_each_character("a", ""));
+    check(schema_of::<MemberId>(), member, vec![String::new(), "x".repeat(64), "x".repeat(65)]);
     let id = |text: &str| CommandId::parse(text).is_ok();
-    check(value::command_id(), id, with_one_fault("019a8f2e-6d1c-7c3a-9B1E-2f4c8a6d0e11", "0-gF{"));
+    check(schema_of::<CommandId>(), id, with_one_fault("019a8f2e-6d1c-7c3a-9B1E-2f4c8a6d0e11", "0-gF{"));
     let free = |text: &str| Text::parse(text).is_ok();
-    check(value::text(""), free, with_each_character("a", "b"));
-    check(value::text(""), free, vec![String::new(), "x".repeat(200), "x".repeat(201)]);
+    check(schema_of::<Text>(), free, with_each_character("a", "b"));
+    check(schema_of::<Text>(), free, vec![String::new(), "x".repeat(200), "x".repeat(201)]);
     let address = |text: &str| EmailAddress::parse(text).is_ok();
     let long = |local: usize, labels: [usize; 4]| {
         format!("{}@{}", "a".repeat(local), labels.map(|length| "b".repeat(length)).join("."))
     };
-    check(value::email(), address, with_each_character("a", "b@c.de"));
+    check(schema_of::<EmailAddress>(), address, with_each_character("a", "b@c.de"));
     check(
-        value::email(),
+        schema_of::<EmailAddress>(),
         address,
         with_each_character("a@b", "c.de").into_iter().filter(|text| text.is_ascii()).collect(),
     );
-    check(value::email(), address, all_texts("a@.<-", 6));
-    check(value::email(), address, vec![long(64, [63, 63, 61, 1]), long(65, [1; 4]), long(1, [63, 63, 63, 60])]);
-    check(value::email(), address, vec![long(1, [63; 4]), long(1, [64, 1, 1, 1]), long(64, [63, 63, 60, 1])]);
+    check(schema_of::<EmailAddress>(), address, all_texts("a@.<-", 6));
+    check(
+        schema_of::<EmailAddress>(),
+        address,
+        vec![long(64, [63, 63, 61, 1]), long(65, [1; 4]), long(1, [63, 63, 63, 60])],
+    );
+    check(
+        schema_of::<EmailAddress>(),
+        address,
+        vec![long(1, [63; 4]), long(1, [64, 1, 1, 1]), long(64, [63, 63, 60, 1])],
+    );
     for moment in ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.123456789+01:00", "2026-11-22t10:00:00.1234567890z"] {
-        check(value::time(), is_rfc_3339, with_one_fault(moment, "0-+:TtZz ,.é"));
+        check(schema_of::<Moment>(), is_rfc_3339, with_one_fault(moment, "0-+:TtZz ,.é"));
     }
 }

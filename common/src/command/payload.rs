@@ -1,0 +1,152 @@
+//! What the types of commands have in common. [`payload!`] makes a payload of the declaration of its fields; [`Rules`]
+//! says the rest about its type.
+
+use crate::command::Change;
+use crate::command::field::{Doc, FieldInfo};
+use crate::decode::{DecodeError, Fields};
+use crate::scope::Scope;
+use crate::text::{EmailAddress, Invalid, Points, Text};
+
+/// The fields of a type of command. Made by [`payload!`].
+pub(crate) trait Payload: Sized {
+    /// What the command asks for.
+    const DOC: Doc;
+
+    /// In the order of the wire.
+    const FIELDS: &'static [FieldInfo];
+
+    /// Takes its fields out of those of a command.
+    fn take(fields: &mut Fields) -> Result<Self, DecodeError>;
+
+    /// Whether all its fields are left out.
+    fn is_bare(&self) -> bool;
+}
+
+/// What a type of command is beyond its fields.
+pub(crate) trait Rules: Payload {
+    /// The event that tells of it when it is applied: its name and what it says.
+    const EVENT: (&'static str, &'static str);
+
+    /// The scope that a token needs for it.
+    const SCOPE: Scope = Scope::Publish;
+
+    /// Whether it waits for the enrolment of somebody who is not a member yet. The others are refused.
+    const PARKS: bool = false;
+
+    /// Whether it makes no sense without any of its optional fields.
+    const NEEDS_A_FIELD: bool = false;
+
+    /// The points that it names, if it names any.
+    fn points(&self) -> Option<Points> {
+        None
+    }
+
+    /// What it says of a member's address and name, if its type says anything of them.
+    fn contact(&self) -> Option<ContactFields<'_>> {
+        None
+    }
+
+    /// Whether its fields make sense together. An error is about the first of them.
+    fn check(&self) -> Result<(), Invalid> {
+        if !Self::NEEDS_A_FIELD || !self.is_bare() {
+            return Ok(());
+        }
+        let others: Vec<String> = Self::FIELDS.iter().skip(1).map(|field| format!("or `{}` ", field.name)).collect();
+        Err(Invalid::new(format!("{}must be given: a value, or null to clear it", others.concat())))
+    }
+}
+
+/// What a command says of a member's address and name. An enrolment clears neither.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactFields<'a> {
+    /// Where rewards are mailed.
+    pub email: Change<&'a EmailAddress>,
+    /// How the mails address the member.
+    pub name: Change<&'a Text>,
+}
+
+/// All that is known of a type of command.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// What it asks for.
+    pub doc: Doc,
+    /// Its own fields, in the order of the wire.
+    pub fields: &'static [FieldInfo],
+    /// Whether at least one of them must be there although each may be left out.
+    pub needs_a_field: bool,
+    /// The scope that a token needs for it.
+    pub scope: Scope,
+    /// Whether it waits for an enrolment.
+    pub parks: bool,
+    /// The name of the event that tells of it when it is applied.
+    pub event: &'static str,
+    /// What that event says.
+    pub event_doc: &'static str,
+}
+
+impl About {
+    pub(crate) const fn of<T: Rules>() -> Self {
+        Self {
+            doc: T::DOC,
+            fields: T::FIELDS,
+            needs_a_field: T::NEEDS_A_FIELD,
+            scope: T::SCOPE,
+            parks: T::PARKS,
+            event: T::EVENT.0,
+            event_doc: T::EVENT.1,
+        }
+    }
+}
+
+/// Takes a payload whose fields make sense together.
+pub(crate) fn take<T: Rules>(fields: &mut Fields) -> Result<T, DecodeError> {
+    let payload = T::take(fields)?;
+    payload.check().map_err(|error| {
+        DecodeError::field_error(T::FIELDS.first().map_or("type", |field| field.name), error.to_string())
+    })?;
+    Ok(payload)
+}
+
+/// Declares a payload: its doc comment is the sentence about the command, that of each field the sentence about it, and
+/// the type of a field says what may stand in it and whether it must be there ([`field`](crate::command::field)).
+macro_rules! payload {
+    ($(#[doc = $doc:literal])+ pub struct $name:ident;) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+        pub struct $name;
+
+        $crate::command::payload::payload! { @impl $name [$($doc)+] {} }
+    };
+    ($(#[doc = $doc:literal])+ pub struct $name:ident {
+        $($(#[doc = $field_doc:literal])+ $vis:vis $field:ident: $type:ty,)+
+    }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+        pub struct $name {
+            $($(#[doc = $field_doc])+
+            #[serde(skip_serializing_if = "crate::command::field::Field::is_absent")]
+            $vis $field: $type,)+
+        }
+
+        $crate::command::payload::payload! { @impl $name [$($doc)+] { $($field: $type [$($field_doc)+],)+ } }
+    };
+    (@impl $name:ident [$($doc:literal)+] { $($field:ident: $type:ty [$($field_doc:literal)+],)* }) => {
+        impl $crate::command::payload::Payload for $name {
+            const DOC: $crate::command::field::Doc = $crate::command::field::Doc(concat!($($doc, "\n"),+));
+
+            const FIELDS: &'static [$crate::command::field::FieldInfo] = &[$(
+                $crate::command::field::FieldInfo::of::<$type>(stringify!($field), concat!($($field_doc, "\n"),+))
+            ),*];
+
+            #[allow(unused_variables, reason = "a payload without fields takes none")]
+            fn take(fields: &mut $crate::decode::Fields) -> Result<Self, $crate::decode::DecodeError> {
+                Ok(Self { $($field: $crate::command::field::Field::take(fields, stringify!($field))?),* })
+            }
+
+            fn is_bare(&self) -> bool {
+                true $(&& $crate::command::field::Field::is_absent(&self.$field))*
+            }
+        }
+    };
+}
+pub(crate) use payload;
