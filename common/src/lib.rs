@@ -33,7 +33,6 @@ pub mod receipt;
 mod rfc3339;
 #[cfg(feature = "schema")]
 pub mod schema;
-pub mod schema;
 mod scope;
 #[cfg(feature = "amqp")]
 pub mod secret;

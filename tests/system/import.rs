@@ -202,11 +202,11 @@ async fn a_spreadsheet_in_utf_16_is_foreseen_and_imported() {
         c03;22.01.2026 10:00;1.234,50;J\u{fc}rgen\r\nc03;23.01.2026 10:00;12,50;J\u{fc}rgen\r\n";
     let content: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let form = ["--date-format", "%d.%m.%Y %H:%M", "--zone", "Europe/Berlin", "--reason", "{name}"];
-    let foreseen = |name: &'static str| [&["--name", name, "--dry-run"], &form[..]].concat();
+    let foreseen = |name: &'static str| [&["--name", name, "--dry-run", "--wait"], &form[..]].concat();
     let (summary, ended) = import_as(&world, "januar.txt", &content, &foreseen("january")).await;
     assert_eq!(
-        (&summary["commands"], &summary["duplicates"], ended.code),
-        (&json!(3), &json!(0), Some(0)),
+        (&summary["commands"], &summary["would_publish"], &summary["published"], &summary["duplicates"], ended.code),
+        (&json!(3), &json!(3), &json!(0), &json!(0), Some(0)),
         "{ended:?}"
     );
     assert_eq!(world.ledger_rows().await, 0, "it was only looked at");
@@ -222,8 +222,8 @@ async fn a_spreadsheet_in_utf_16_is_foreseen_and_imported() {
 
     let (summary, _) = import_as(&world, "januar.txt", &content, &foreseen("january")).await;
     assert_eq!(
-        (&summary["duplicates"], &summary["known_members"]),
-        (&json!(3), &json!(0)),
+        (&summary["duplicates"], &summary["known_members"], &summary["would_publish"]),
+        (&json!(3), &json!(0), &json!(0)),
         "what is known is foreseen"
     );
     world.verified().await;

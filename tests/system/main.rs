@@ -40,8 +40,8 @@
 //! | a membership that ends ends its mails | `store/batch/write.rs`, `END_MAILS` | `contact::who_exits_...`, `contact::a_mail_of_an_...` |
 //! | a mail goes to the address of its own membership | `store/email/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
 //! | a repeated request is answered from its receipt | `bridge/carry.rs`, `before` | `bridge::a_repeated_request_...` |
-//! | a rung's queue is deleted only after a second count | `cli/topology/rungs.rs`, `retire` | `topology::an_abandoned_rung_whose_mail_...` |
-//! | ... and only in the broker that was asked | `cli/topology/rungs.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
+//! | a rung's queue is deleted only after a second count | `cli/topology/retired_retry_queues.rs`, `retire` | `topology::an_abandoned_rung_whose_mail_...` |
+//! | ... and only in the broker that was asked | `cli/topology/retired_retry_queues.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
 //! | no mail is taken while a rung is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_rungs_are_missing_...` |
 //! | an event waits for the confirm of the one before | `worker/announcer.rs`, `publish_in_turn` | `events::a_listener_who_refuses_events_...` |
 //! | one worker at a time publishes events | `store/events.rs`, `takes_turn` | `events::two_workers_tell_each_event_once_...` |
@@ -53,7 +53,7 @@
 //! | a `sslmode` that was overlooked is refused | `store/pool/security.rs`, `read` | the unit test there; `tls::servers_with_tls_...` |
 //! | a pooler that shares sessions is refused | `store/pool/pooler.rs` | `pooler::behind_a_pooler_that_shares_sessions_...` |
 //! | ... and looked for again, if the database was away | `store/pool/pooler.rs`, `shared_sessions_later` | `pooler::a_pooler_that_shares_sessions_...` |
-//! | a transaction that finds nothing to do is ended | `store/outbox.rs` | `pooler::behind_a_pooler_with_a_session_...`, `worker/tests/replay/idle.rs` |
+//! | a transaction that finds nothing to do is ended | `store/outbox.rs` | `pooler::behind_a_pooler_with_a_session_...`, `operator/tests/replay/idle.rs` |
 //! | tokens that were known long ago let nobody in | `bridge/admission.rs`, `STALE_MAX` | the unit test there |
 //!
 //! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock

@@ -139,3 +139,22 @@ async fn a_letter_is_discarded_and_its_body_erased_and_nobody_can_send_it_again(
     let again = world.decide(&["dead-letters", "discard", &id, "--erase"]).await;
     assert_eq!((again.code, again.count("left")), (1, 1), "{}", again.json);
 }
+
+#[tokio::test]
+async fn a_command_without_a_receipt_is_found_where_it_waits() {
+    let world = World::start().await;
+    assert_eq!(world.operate(&["dead-letters", "replay", "--all", "--dry-run"]).await.code, 0, "nothing is to be done");
+    let _worker = with_letters(&world).await;
+    let receipt = async |member: &str, id: &str| world.loyalty(&["receipt", member, id]).await.end().await;
+
+    let waiting = world.earn("ann", 5).await.to_string();
+    world.settled().await;
+    let parked = receipt("ann", &waiting).await;
+    assert!(parked.output.contains("parked until its member enrols"), "{}", parked.output);
+
+    let letter = &world.query("select dead_letter_id, member_id, command_id::text from dead_letter", &[]).await[0];
+    let (id, member): (i64, String) = (letter.get(0), letter.get(1));
+    let dead = receipt(&member, letter.get(2)).await;
+    assert!(dead.output.contains(&format!("it is dead letter {id}, misrouted:")), "{}", dead.output);
+    assert_eq!((parked.code, dead.code), (Some(1), Some(1)));
+}

@@ -9,9 +9,10 @@ use loyalty_common::{CommandType, MemberId, Outcome};
 use loyalty_ledger::CommandContent;
 use loyalty_store::dead_letter::Reason;
 use loyalty_store::read::{Fate, fates};
+use loyalty_store::receipt_poller::ReceiptPoller;
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::problems::Problems;
@@ -27,11 +28,8 @@ pub(super) const CHUNKS_WAITING_MAX: usize = 50;
 /// them. As many as the chunks above hold; more of them are many strangers, not a file in another order.
 const PARKED_MAX: usize = 50_000;
 
-/// Commands asked for at once.
+/// Parked commands asked for at once.
 const LOOK_COMMANDS: usize = 1_000;
-
-/// Between two looks at the same chunk. A batch of a worker takes about this long.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Without any progress for this long, the reader of a terminal wants to know why.
 const STALLED: Duration = Duration::from_secs(10);
@@ -68,57 +66,53 @@ impl ReceiptTracker {
 
     /// Follows every chunk until all of its commands have a fate, and tells of each change.
     pub(super) async fn run(mut self, mut chunks: mpsc::Receiver<Vec<Item>>) -> Result<(), StoreError> {
-        while let Some(mut waiting) = chunks.recv().await {
-            let mut moved_at = Instant::now();
-            while !waiting.is_empty() {
-                let before = waiting.len();
-                self.settle(&mut waiting).await?;
-                if waiting.len() < before {
-                    moved_at = Instant::now();
-                } else if moved_at.elapsed() > STALLED {
-                    warn!(waiting = waiting.len(), "Nothing was applied for 10 seconds; is a worker running?");
-                    moved_at = Instant::now();
-                }
-                if !waiting.is_empty() {
-                    tokio::time::sleep(LOOK_AGAIN).await;
+        let mut poller = ReceiptPoller::new(self.pool.clone());
+        while let Some(items) = chunks.recv().await {
+            items.into_iter().for_each(|item| poller.add(key(&item), item));
+            while !poller.is_empty() {
+                match timeout(STALLED, self.next(&mut poller)).await {
+                    Ok(decided) => self.count(decided?),
+                    Err(_) => {
+                        warn!(waiting = poller.len(), "Nothing was applied for 10 seconds; is a worker running?");
+                    }
                 }
             }
         }
         self.look_at_parked_again().await
     }
 
-    /// Counts those that have a fate and leaves the others.
-    async fn settle(&mut self, waiting: &mut Vec<Item>) -> Result<(), StoreError> {
-        let keys: Vec<_> = waiting.iter().map(key).collect();
-        let known = fates(&self.pool, &keys).await?;
-        let verdict = |item: &Item| verdict(known.get(&key(item)), item, self.since);
-        // What an earlier run left parked is parked before this run's enrolment is applied, and not after it.
-        let enrolling: HashSet<MemberId> = waiting
-            .iter()
-            .filter(|item| item.command.command_type() == CommandType::Enroll && verdict(item) == Verdict::Waiting)
-            .map(|item| item.command.member_id.clone())
-            .collect();
+    /// The next ones that have a fate.
+    async fn next(&self, poller: &mut ReceiptPoller<Item>) -> Result<Vec<(Item, Fate)>, StoreError> {
+        loop {
+            // What an earlier run left parked is parked before this run's enrolment is applied, and not after it.
+            let enrolments = poller.tags().filter(|item| item.command.command_type() == CommandType::Enroll);
+            let enrolling: HashSet<MemberId> = enrolments.map(|item| item.command.member_id.clone()).collect();
+            let is_final = |item: &Item, fate: &Fate| match verdict(Some(fate), item, self.since) {
+                Verdict::Waiting => false,
+                Verdict::Parked => !enrolling.contains(&item.command.member_id),
+                Verdict::Applied | Verdict::Refused | Verdict::Dead => true,
+            };
+            let decided = poller.next(is_final).await?;
+            if !decided.is_empty() {
+                return Ok(decided);
+            }
+        }
+    }
+
+    fn count(&mut self, decided: Vec<(Item, Fate)>) {
         self.told.send_modify(|counts| {
-            waiting.retain(|item| match verdict(item) {
-                Verdict::Waiting => true,
-                Verdict::Parked if enrolling.contains(&item.command.member_id) => true,
-                Verdict::Parked => {
-                    counts.count(Verdict::Parked);
-                    if self.parked.len() < PARKED_MAX {
-                        self.parked.push(item.clone());
-                    } else {
-                        tell(&self.problems, parked(item));
-                    }
-                    false
+            for (item, fate) in decided {
+                let verdict = verdict(Some(&fate), &item, self.since);
+                counts.count(verdict);
+                if verdict != Verdict::Parked {
+                    tell(&self.problems, problem(&fate, verdict, &item));
+                } else if self.parked.len() < PARKED_MAX {
+                    self.parked.push(item);
+                } else {
+                    tell(&self.problems, parked(&item));
                 }
-                verdict @ (Verdict::Applied | Verdict::Refused | Verdict::Dead) => {
-                    counts.count(verdict);
-                    tell(&self.problems, known.get(&key(item)).and_then(|fate| problem(fate, verdict, item)));
-                    false
-                }
-            });
+            }
         });
-        Ok(())
     }
 
     async fn look_at_parked_again(&self) -> Result<(), StoreError> {
