@@ -30,7 +30,7 @@ const QUEUES: &str = "http";
 
 /// What was found. Rates are commands a second.
 #[derive(Debug, Serialize)]
-pub(crate) struct HttpReport {
+pub struct HttpReport {
     producer: f64,
     one_by_one: f64,
     in_batches: f64,

@@ -11,7 +11,6 @@ mod report;
 mod traffic;
 mod whole;
 
-use loyalty_store::pool::DatabaseUrl;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,42 +18,29 @@ use anyhow::{Context as _, Result};
 use loyalty_common::Partition;
 use loyalty_common::secret::SecretUrl;
 use loyalty_local::{Durability, Servers};
+use loyalty_store::pool::DatabaseUrl;
 
-use crate::Context;
-use crate::exit::Answer;
-use report::Report;
+pub use http::HttpReport;
+pub use report::Report;
 
-/// Measure how near the whole comes to its broker and its database
-///
-/// Starts private servers of its own, with commits on disk, and removes them afterwards. Ratios are the result; the
-/// figures beside them only tell how fast the machine is. Exit code 1 if the tables are not clean afterwards.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  loyalty bench --commands 50000 --json\n  loyalty bench --events\n  loyalty bench --http"
-)]
-pub(crate) struct Bench {
-    /// Commands of each measurement; the backlog has three times as many
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=5_000_000))]
-    commands: u32,
-    /// Members that the commands are spread over
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    members: u32,
-    /// Measure it with events switched on as well, and somebody who listens to them
-    #[arg(long)]
-    events: bool,
-    /// Measure the bridge instead: its commands a second, one by one and in batches, beside the producer library's
-    #[arg(long)]
-    http: bool,
-    /// Where the private servers keep their data while it runs
-    #[arg(long, default_value = ".loyalty/bench")]
-    scratch: PathBuf,
+/// What to measure, and where.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// The size of each measurement; the backlog has three times as many commands.
+    pub load: Load,
+    /// Whether it is measured with events switched on as well, and somebody who listens to them.
+    pub events: bool,
+    /// Where the private servers keep their data while it runs. Emptied before and after.
+    pub scratch: PathBuf,
 }
 
 /// The size of one run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    commands: u32,
-    members: u32,
+pub struct Load {
+    /// Commands of each measurement.
+    pub commands: u32,
+    /// Members that the commands are spread over.
+    pub members: u32,
 }
 
 /// How often the sides of the first ratio, and the ways into the bridge, are measured in turn. Under load RabbitMQ was
@@ -69,31 +55,29 @@ const BACKLOG_ROUNDS: usize = 2;
 const BACKLOG_FACTOR: u32 = 3;
 
 impl Bench {
-    pub(crate) async fn run(self, context: &Context) -> Result<Answer> {
+    /// Measures how near the whole comes to its broker and its database.
+    pub async fn whole(&self) -> Result<Report> {
+        self.on_own_servers(async |servers| self.measure(servers).await).await
+    }
+
+    /// Measures how near the bridge comes to the producer library.
+    pub async fn http(&self) -> Result<HttpReport> {
+        self.on_own_servers(async |servers| http::run(servers, self.load, &self.scratch).await).await
+    }
+
+    /// Measures on private servers that are removed afterwards, whatever comes of it.
+    async fn on_own_servers<T>(&self, measure: impl AsyncFnOnce(&Servers) -> Result<T>) -> Result<T> {
         let _ = std::fs::remove_dir_all(&self.scratch);
         let servers =
             Servers::start(&self.scratch, Durability::Durable).await.context("could not start the servers")?;
-        let answered = if self.http { self.http(&servers, context).await } else { self.whole(&servers, context).await };
+        let measured = measure(&servers).await;
         servers.stop().await;
         let _ = std::fs::remove_dir_all(&self.scratch);
-        answered
-    }
-
-    async fn whole(&self, servers: &Servers, context: &Context) -> Result<Answer> {
-        let report = self.measure(servers).await?;
-        context.output.answer(&report, ToString::to_string)?;
-        Ok(report.verified.into())
-    }
-
-    async fn http(&self, servers: &Servers, context: &Context) -> Result<Answer> {
-        let load = Load { commands: self.commands, members: self.members };
-        let report = http::run(servers, load, &self.scratch).await?;
-        context.output.answer(&report, ToString::to_string)?;
-        Ok(Answer::Yes)
+        measured
     }
 
     async fn measure(&self, servers: &Servers) -> Result<Report> {
-        let load = Load { commands: self.commands, members: self.members };
+        let load = self.load;
         let step = |text: &str| tracing::info!("Measuring {text}");
 
         let broker = prepare_vhost(servers, "pass_through").await?;
