@@ -5,6 +5,8 @@
 //! [`schema`] tells it to other systems, and [`traces`] what happened to it on its way.
 //! Nothing here knows SQL or HTTP, and nothing that only one side needs belongs here.
 
+#![warn(missing_docs, reason = "other systems link this")]
+
 #[macro_use]
 mod closed_set;
 

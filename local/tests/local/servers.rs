@@ -99,7 +99,7 @@ async fn a_directory_has_one_user_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let first = Postgres::start_with(dir.path(), Durability::Throwaway).await.unwrap();
     let second = Postgres::start(dir.path()).await.unwrap_err();
-    let PostgresError::Home(loyalty_local::HomeError::Lock(LockError::InUse { pid, .. })) = second else {
+    let PostgresError::DataDir(loyalty_local::DataDirError::Lock(LockError::InUse { pid, .. })) = second else {
         panic!("{second}")
     };
     assert_eq!(pid, std::process::id());
