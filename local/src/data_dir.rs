@@ -43,7 +43,8 @@ pub(crate) struct DataDir {
     dir: PathBuf,
     logs: PathBuf,
     account: Account,
-    lock: Lock,
+    /// None if another process runs the server.
+    lock: Option<Lock>,
 }
 
 impl DataDir {
@@ -67,7 +68,15 @@ impl DataDir {
         }
         let dir = asked.canonicalize().map_err(|source| DataDirError::Io { path: asked, source })?;
         let lock = Lock::take(&dir).await?;
-        Ok(Self { dir, logs: base.join("log"), account, lock })
+        Ok(Self { dir, logs: base.join("log"), account, lock: Some(lock) })
+    }
+
+    /// Looks into `base/name`, whose server another process runs.
+    pub(crate) fn attach(base: &Path, name: &str) -> Result<Self, DataDirError> {
+        let base = prepare(base)?;
+        let path = base.join(name);
+        let dir = path.canonicalize().map_err(|source| DataDirError::Io { path, source })?;
+        Ok(Self { dir, logs: base.join("log"), account: Account::Own, lock: None })
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -80,7 +89,16 @@ impl DataDir {
 
     /// See [`Lock::for_child`].
     pub(crate) fn lock_for_child(&self) -> Result<Stdio, LockError> {
-        self.lock.for_child()
+        let lock = self.lock.as_ref().ok_or_else(|| LockError::Attached { dir: self.dir.clone() })?;
+        lock.for_child()
+    }
+
+    /// The port for the purpose `name` on which the server listens that another process runs.
+    pub(crate) fn known_port(&self, name: &str) -> Result<u16, DataDirError> {
+        let path = self.dir.join(name).with_extension("port");
+        let known = read(&path)?.and_then(|text| text.parse().ok());
+        let missing = || DataDirError::Io { path, source: io::ErrorKind::NotFound.into() };
+        known.ok_or_else(missing)
     }
 
     /// The log of the child called `name`, beside those of the other servers.

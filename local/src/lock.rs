@@ -29,6 +29,9 @@ pub enum LockError {
         /// The process that holds it.
         pid: u32,
     },
+    /// The servers are another process's: they can be used, and neither started nor stopped from here.
+    #[error("the servers in {} are run by another process", dir.display())]
+    Attached { dir: PathBuf },
     /// The process that held it is gone, but the servers it started are not.
     #[error("servers that process {pid} left behind in {} do not end", dir.display())]
     Orphans {

@@ -87,6 +87,14 @@ impl Postgres {
         Ok(server)
     }
 
+    /// The server that another process runs in `dir/postgres`: it can be used, and neither started nor stopped.
+    pub fn attach(dir: &Path) -> Result<Self, PostgresError> {
+        let data_dir = DataDir::attach(dir, "postgres")?;
+        let (password, port) = (data_dir.password()?, data_dir.known_port("postgres")?);
+        let (binaries, durability) = (PathBuf::new(), Durability::Throwaway);
+        Ok(Self { data_dir, binaries, port, password, durability, process: Mutex::new(None) })
+    }
+
     /// The URL of a database, password included.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
@@ -100,6 +108,11 @@ impl Postgres {
     /// Makes an empty database.
     pub async fn create_database(&self, name: &str) -> Result<(), PostgresError> {
         self.execute(format!("create database {}", quoted(name))).await
+    }
+
+    /// Makes a database that is a copy of another, in which nobody is at work.
+    pub async fn copy_database(&self, name: &str, template: &str) -> Result<(), PostgresError> {
+        self.execute(format!("create database {} template {}", quoted(name), quoted(template))).await
     }
 
     /// Makes a database unless it is there already.

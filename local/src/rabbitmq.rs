@@ -6,8 +6,11 @@
 mod settings;
 
 use std::{
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -113,6 +116,14 @@ impl RabbitMq {
         let node = Self { data_dir, ports, password, management, processes: Mutex::default() };
         node.start_again().await?;
         Ok(node)
+    }
+
+    /// The node that another process runs in `dir/rabbitmq`: it can be used, and neither started nor stopped.
+    pub fn attach(dir: &Path) -> Result<Self, RabbitMqError> {
+        let data_dir = DataDir::attach(dir, "rabbitmq")?;
+        let (ports, password) = (Ports::known(&data_dir)?, data_dir.password()?);
+        let management = Management::new(ports.management, USER, &password);
+        Ok(Self { data_dir, ports, password, management, processes: Mutex::default() })
     }
 
     /// The URL of a virtual host, password included. Without a query: clients do not agree on what may stand there, and
@@ -252,14 +263,15 @@ impl RabbitMq {
         let program = binaries::erlang("epmd")?;
         let port = self.ports.epmd;
         let args = ["-port".into(), port.to_string().into(), "-address".into(), "127.0.0.1".into()].to_vec();
-        let epmd = self.launch(program, args, "epmd")?;
+        let epmd = self.launch(program, args, "epmd", self.data_dir.lock_for_child()?)?;
         let listens = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
         self.wait_ready(&epmd, EPMD_START_LIMIT, "epmd", listens).await?;
         Ok(epmd)
     }
 
     async fn start_node(&self) -> Result<Process, RabbitMqError> {
-        let node = self.launch(binaries::rabbitmq_server()?, Vec::new(), "rabbitmq")?;
+        let lock = self.data_dir.lock_for_child()?;
+        let node = self.launch(binaries::rabbitmq_server()?, Vec::new(), "rabbitmq", lock)?;
         let serves = async || self.greets().await && self.management.ping().await.is_ok();
         self.wait_ready(&node, START_LIMIT, "rabbitmq", serves).await?;
         Ok(node)
@@ -268,30 +280,31 @@ impl RabbitMq {
     /// Calls a function inside the node. `rabbitmqctl` would do as well, as a virtual machine of its own that takes
     /// seconds to start.
     async fn call(&self, call: &str) -> Result<(), RabbitMqError> {
-        // Two at once would be one and the same to the node.
-        let _alone = self.processes.lock().await;
-        let log = self.data_dir.log("erl_call");
-        // What an earlier call said is of no interest.
-        let _ = std::fs::remove_file(log.path());
-        let args = ["-sname", NODE, "-a", call].map(Into::into).to_vec();
-        let asking = self.launch(binaries::erlang("erl_call")?, args, "erl_call")?;
+        // Two at once under one name would be one and the same to the node.
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("erl_call_{}_{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
+        let args = ["-h", &name, "-sname", NODE, "-a", call].map(Into::into).to_vec();
+        let log = self.data_dir.log(&name);
+        let asking = self.launch(binaries::erlang("erl_call")?, args, &name, Stdio::null())?;
         let in_time = tokio::time::timeout(CALL_LIMIT, asking.ended()).await.is_ok();
         let succeeds = in_time && asking.exit_status().is_some_and(|status| status.success());
         // A function that fails is a success of the call.
         if succeeds && !log.tail().contains("badrpc") {
+            // Only what went wrong is of interest later.
+            let _ = std::fs::remove_file(log.path());
             return Ok(());
         }
         Err(RabbitMqError::Call { call: call.to_owned(), tail: log.tail(), log: log.path().to_path_buf() })
     }
 
-    fn launch(&self, program: PathBuf, args: Vec<std::ffi::OsString>, log: &str) -> Result<Process, RabbitMqError> {
+    fn launch(&self, program: PathBuf, args: Vec<OsString>, log: &str, stdin: Stdio) -> Result<Process, RabbitMqError> {
         let launch = Launch {
             program,
             args,
             env: settings::environment(&self.data_dir, &self.ports),
             dir: self.data_dir.dir().to_path_buf(),
             account: Account::Own,
-            stdin: self.data_dir.lock_for_child()?,
+            stdin,
             log: self.data_dir.log(log),
             stop_signal: EndSignal::Terminate,
             // A node forgets a TERM that comes early in its boot, and would live on. What it has confirmed is on disk.

@@ -41,6 +41,16 @@ pub(super) struct Ports {
 }
 
 impl Ports {
+    /// Those of a node that another process runs.
+    pub(super) fn known(data_dir: &DataDir) -> Result<Self, DataDirError> {
+        Ok(Self {
+            amqp: data_dir.known_port("amqp")?,
+            management: data_dir.known_port("management")?,
+            distribution: data_dir.known_port("distribution")?,
+            epmd: data_dir.known_port("epmd")?,
+        })
+    }
+
     pub(super) fn choose(data_dir: &DataDir) -> Result<Self, DataDirError> {
         Ok(Self {
             amqp: data_dir.port("amqp")?,
