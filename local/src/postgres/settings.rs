@@ -37,6 +37,8 @@ pub(super) fn server(data: &Path, port: u16, durability: Durability) -> Vec<OsSt
         settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         // Compiling a query takes longer than running it on the few rows of a test.
         settings.push("jit=off");
+        // Their directory may be in memory.
+        settings.push("max_wal_size=128MB");
     }
     let settings = settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]);
     ["-D".into(), data.into()].into_iter().chain(settings).collect()
