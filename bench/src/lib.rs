@@ -78,8 +78,6 @@ impl Bench {
 
     async fn measure(&self, servers: &Servers) -> Result<Report> {
         let load = self.load;
-        let step = |text: &str| tracing::info!("Measuring {text}");
-
         let broker = prepare_vhost(servers, "pass_through").await?;
         let amqp = prepare_vhost(servers, "whole").await?;
         let database = prepare_database(servers, "whole", load).await?;
@@ -106,14 +104,7 @@ impl Bench {
 
         let backlog = Load { commands: load.commands * BACKLOG_FACTOR, ..load };
         let database = prepare_database(servers, "database_only", load).await?;
-        let (mut drained, mut alone) = (Vec::new(), Vec::new());
-        for _ in 0..BACKLOG_ROUNDS {
-            step("database only: the same batches, no broker");
-            alone.push(database_only::run(&database, load).await?);
-            step("backlog: published first, then drained");
-            drained.push(whole.drain(backlog).await?);
-            alone.push(database_only::run(&database, load).await?);
-        }
+        let (drained, alone) = backlogs(&whole, backlog, &database, load).await?;
         let clean = whole.verify().await?;
         let database_only = mean_rate(&alone);
         let drain = mean_rate(&drained.iter().map(|it| it.per_second).collect::<Vec<_>>());
@@ -137,6 +128,29 @@ impl Bench {
             with_events,
         })
     }
+}
+
+/// Backlogs that a worker drains, and before and after each what the database does alone.
+async fn backlogs(
+    whole: &whole::Whole,
+    backlog: Load,
+    database: &DatabaseUrl,
+    load: Load,
+) -> Result<(Vec<whole::Measured>, Vec<f64>)> {
+    let (mut drained, mut alone) = (Vec::new(), Vec::new());
+    for _ in 0..BACKLOG_ROUNDS {
+        step("database only: the same batches, no broker");
+        alone.push(database_only::run(database, load).await?);
+        step("backlog: published first, then drained");
+        drained.push(whole.drain(backlog).await?);
+        alone.push(database_only::run(database, load).await?);
+    }
+    Ok((drained, alone))
+}
+
+/// Says what is measured next.
+fn step(text: &str) {
+    tracing::info!("Measuring {text}");
 }
 
 /// A virtual host with the topology of the product; the exchange of events costs nothing where none are published.

@@ -71,6 +71,7 @@ fn usual() -> impl Iterator<Item = PathBuf> {
     USUAL_DIRS.into_iter().map(PathBuf::from)
 }
 
+#[expect(clippy::disallowed_methods, reason = "where programs are is the environment's to say")]
 fn on_path(program: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<PathBuf> = std::env::split_paths(&path).chain(usual()).collect();

@@ -3,6 +3,7 @@
 //!
 //! No mocks: what goes wrong in a test goes wrong at a real server. A test that harms a server takes one of its own or
 //! waits for its turn, see [`servers`]; all others share theirs, and meet nobody in their database and virtual host.
+#![expect(clippy::disallowed_methods, reason = "it publishes as others do, and a variable names the run's servers")]
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on stops where it is; so does its harness")]
 
 mod background;

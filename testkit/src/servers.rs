@@ -64,21 +64,21 @@ impl<T> Deref for InTurn<T> {
 pub async fn postgres_in_turn() -> InTurn<Postgres> {
     static TURN: Mutex<()> = Mutex::const_new(());
     static SERVER: OnceCell<Arc<Postgres>> = OnceCell::const_new();
-    let _turn = TURN.lock().await;
+    let turn = TURN.lock().await;
     let server = Arc::clone(SERVER.get_or_init(|| own_postgres("in-turn", Durability::Throwaway)).await);
     server.start_again().await.expect("it runs again");
-    InTurn { server, _turn }
+    InTurn { server, _turn: turn }
 }
 
 /// The broker for tests that harm it, running and taking messages whatever the one before did.
 pub async fn rabbitmq_in_turn() -> InTurn<RabbitMq> {
     static TURN: Mutex<()> = Mutex::const_new(());
     static SERVER: OnceCell<Arc<RabbitMq>> = OnceCell::const_new();
-    let _turn = TURN.lock().await;
+    let turn = TURN.lock().await;
     let server = Arc::clone(SERVER.get_or_init(|| own_rabbitmq("in-turn")).await);
     server.start_again().await.expect("it runs again");
     server.set_memory_alarm(false).await.expect("it takes messages again");
-    InTurn { server, _turn }
+    InTurn { server, _turn: turn }
 }
 
 fn of_the_run() -> Option<PathBuf> {

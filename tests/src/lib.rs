@@ -7,6 +7,7 @@
 //! [`reading`] and [`listening`], which are its verbs.
 //!
 //! [`Proxy`]: loyalty_local::Proxy
+#![expect(clippy::disallowed_methods, reason = "it plays other systems, and its variables say on which servers")]
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on stops where it is; so does its harness")]
 
 mod binary;

@@ -58,6 +58,7 @@ async fn nothing_is_left_of_a_process_that_is_killed_but_its_data() {
 /// Not a test of its own: the process that the test above starts and kills. Alone it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_victim_of_the_test_above() {
+    #[expect(clippy::disallowed_methods, reason = "a variable of this test's own, for its copy of itself")]
     let Some(dir) = std::env::var_os(VICTIM_DIR).map(PathBuf::from) else { return };
     let servers = Servers::start(&dir, Durability::Throwaway).await.unwrap();
     let Servers { postgres, rabbitmq } = &servers;
