@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A database and a virtual host, ready for use.
 pub(crate) struct World {
-    world: loyalty_testkit::World,
+    kit: loyalty_testkit::World,
     amqp: SecretUrl,
     database: DatabaseUrl,
     /// The servers, if no other test has them meanwhile.
@@ -59,15 +59,15 @@ impl World {
     }
 
     fn of(world: loyalty_testkit::World, turn: Option<(InTurn<Postgres>, InTurn<RabbitMq>)>) -> Self {
-        Self { amqp: world.amqp(), database: world.database_url(), world, _turn: turn }
+        Self { amqp: world.amqp(), database: world.database_url(), kit: world, _turn: turn }
     }
 
     pub(crate) fn rabbitmq(&self) -> &RabbitMq {
-        self.world.rabbitmq()
+        self.kit.rabbitmq()
     }
 
     pub(crate) fn postgres(&self) -> &Postgres {
-        self.world.postgres()
+        self.kit.postgres()
     }
 
     /// A bridge that can publish.
@@ -82,7 +82,7 @@ impl World {
 
     /// The database, for what only an operator does.
     pub(crate) fn pool(&self) -> Pool {
-        self.world.pool_for(Use::Queries, 1)
+        self.kit.pool_for(Use::Queries, 1)
     }
 
     /// A bridge whose way to the broker can be cut.
@@ -180,7 +180,7 @@ impl World {
     pub(crate) async fn small_queue_for(&self, member: &str, max_length: i64) {
         let partition = Partition::of(&member.parse().unwrap());
         let (key, small) = (partition.routing_key(), format!("small-{member}"));
-        let (_connection, channel) = self.world.vhost.channel().await;
+        let (_connection, channel) = self.kit.vhost.channel().await;
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
         arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
@@ -194,21 +194,21 @@ impl World {
     }
 
     pub(crate) async fn delete_exchange(&self) {
-        self.world.vhost.delete_exchange(COMMANDS).await;
+        self.kit.vhost.delete_exchange(COMMANDS).await;
     }
 
     /// The name of its virtual host.
     pub(crate) fn name(&self) -> &str {
-        self.world.vhost.name()
+        self.kit.vhost.name()
     }
 
     pub(crate) async fn delete_queue(&self, queue: &str) {
-        self.world.vhost.delete_queue(queue).await;
+        self.kit.vhost.delete_queue(queue).await;
     }
 
     /// Declares what a fresh world has, or whatever of it is missing.
     pub(crate) async fn declare_topology(&self) {
-        self.world.vhost.declare(&topology()).await;
+        self.kit.vhost.declare(&topology()).await;
     }
 
     /// How many messages the small queue of a member holds; they are taken out.
@@ -227,7 +227,7 @@ impl World {
 
     /// A purge says exactly how many messages it took.
     async fn take_all(&self, queue: &str) -> usize {
-        let (_connection, channel) = self.world.vhost.channel().await;
+        let (_connection, channel) = self.kit.vhost.channel().await;
         let purged = channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap();
         usize::try_from(purged).unwrap()
     }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 const LADDER: [&str; 3] = ["1s", "2s", "3s"];
 
 pub(crate) struct World {
-    world: loyalty_testkit::World,
+    kit: loyalty_testkit::World,
     /// As the worker's own.
     pub(crate) pool: Pool,
     pub(crate) settings: MailSettings,
@@ -38,7 +38,7 @@ impl Deref for World {
     type Target = loyalty_testkit::World;
 
     fn deref(&self) -> &Self::Target {
-        &self.world
+        &self.kit
     }
 }
 
@@ -80,7 +80,7 @@ impl World {
         let smtp = Some(SmtpUrl::known(world.mailbox.url()));
         let settings =
             MailSettings { smtp, ladder, from: "Café <cafe@shop.example>".to_owned(), ..Default::default() };
-        Self { pool: pool(&world.database_url()), world, settings }
+        Self { pool: pool(&world.database_url()), kit: world, settings }
     }
 
     /// Starts the mailer, the relay and the keeper, as a worker does.

@@ -38,7 +38,7 @@ const CURSE: &str = "
     create trigger refuse before insert on ledger for each row when (new.points = 666) execute function refuse()";
 
 pub(crate) struct World {
-    world: loyalty_testkit::World,
+    kit: loyalty_testkit::World,
     /// As the worker's own.
     pub(crate) pool: Pool,
 }
@@ -47,7 +47,7 @@ impl Deref for World {
     type Target = loyalty_testkit::World;
 
     fn deref(&self) -> &Self::Target {
-        &self.world
+        &self.kit
     }
 }
 
@@ -55,7 +55,7 @@ impl World {
     pub(crate) async fn start() -> Self {
         let world = loyalty_testkit::World::start("replay", &Topology::new(ladder().rungs())).await;
         let pool = world.pool_for(Use::Keys, 8);
-        Self { world, pool }
+        Self { kit: world, pool }
     }
 
     pub(crate) fn broker_port(&self) -> u16 {
