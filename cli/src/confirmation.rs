@@ -59,7 +59,7 @@ fn is_yes(answer: &str) -> bool {
 
 /// Behind `sudo`, the person rather than root.
 fn logged_in() -> Option<Text> {
-    let named = |name| std::env::var(name).ok().and_then(|user| user.parse().ok());
+    let named = |name| crate::environment::text(name).and_then(|user| user.parse().ok());
     ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(named).or_else(of_this_process)
 }
 

@@ -91,8 +91,7 @@ fn spelled_out(mut error: clap::Error) -> clap::Error {
 
 /// Everything that the command line and the environment say.
 fn given() -> impl Iterator<Item = String> {
-    let variables = std::env::vars_os().map(|(_, value)| value);
-    std::env::args_os().chain(variables).map(|value| value.to_string_lossy().into_owned())
+    std::env::args_os().chain(crate::environment::values()).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn without_urls(told: &str, given: impl Iterator<Item = String>) -> String {

@@ -18,6 +18,7 @@ mod completions;
 mod confirmation;
 mod dead_letters;
 mod dev;
+mod environment;
 mod exit;
 mod http_client;
 mod import;

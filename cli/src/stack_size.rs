@@ -21,7 +21,7 @@ const STACK_BYTES: &str = if cfg!(debug_assertions) { "536870912" } else { "1342
 /// Starts this program anew in its own place, with the same arguments, unless the size is given already. To be called
 /// by who takes deliveries, before anything else.
 pub(crate) fn make_room() {
-    if is_size(std::env::var_os(VARIABLE).as_deref()) {
+    if is_size(crate::environment::raw(VARIABLE).as_deref()) {
         return;
     }
     let error = match std::env::current_exe() {

@@ -35,7 +35,7 @@ impl Traces {
     /// Starts to send the traces of a service, if the environment asks for it. An address that is none is an error;
     /// whatever else keeps them from being sent is told, and keeps nobody from working.
     pub(crate) fn start(service: Option<&'static str>, settings: &Settings) -> Result<Self, SettingsError> {
-        let asked = asked(|name| std::env::var(name).ok());
+        let asked = asked(crate::environment::text);
         let (Some(service), Some(Asked { variable, endpoint })) = (service, asked) else { return Ok(Self(None)) };
         let collector: HttpUrl = settings.read(&endpoint, variable)?;
         match Export::start(service, &collector) {

@@ -10,6 +10,8 @@
 
 #![warn(missing_docs)]
 
+#![warn(missing_docs, reason = "other systems link this")]
+
 #[macro_use]
 mod closed_set;
 

@@ -46,6 +46,7 @@ pub fn init(format: LogFormat, source: LogSource) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     // Colours are for eyes: a file or a collector gets none.
+    #[expect(clippy::disallowed_methods, reason = "a convention of terminals; every process logs through here")]
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let layer = match format {

@@ -11,41 +11,29 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::programs::{self, MissingProgram};
+use crate::binaries::{self, MissingBinary};
 
 /// The accounts that may own a database under root, the best first: the package's own, then the one every system has.
-const SERVANTS: [&str; 2] = ["postgres", "nobody"];
+const SERVICE_USERS: [&str; 2] = ["postgres", "nobody"];
 
 /// Why no account could be found or be given a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// Neither of the usual accounts is in `/etc/passwd`.
     #[error("PostgreSQL does not run as root, and there is no account `postgres` or `nobody` to run it")]
-    NoServant,
+    NoServiceUser,
     /// The list of accounts cannot be read.
     #[error("cannot read /etc/passwd")]
     Passwd(#[source] io::Error),
     /// A directory could not be looked at or handed over.
     #[error("cannot give {} to the account {uid}", path.display())]
-    Give {
-        /// The directory.
-        path: PathBuf,
-        /// The account's number.
-        uid: u32,
-        /// What the system said.
-        source: io::Error,
-    },
+    Give { path: PathBuf, uid: u32, source: io::Error },
     /// `setpriv` could not be started.
     #[error("cannot try the rights of the account {uid}")]
-    Try {
-        /// The account's number.
-        uid: u32,
-        /// What the system said.
-        source: io::Error,
-    },
+    Try { uid: u32, source: io::Error },
     /// `setpriv` is not on this machine.
     #[error(transparent)]
-    Missing(#[from] MissingProgram),
+    Missing(#[from] MissingBinary),
 }
 
 /// The account of a server process.
@@ -54,12 +42,7 @@ pub(crate) enum Account {
     /// Our own.
     Own,
     /// One without rights, because we are root.
-    Servant {
-        /// The user's number.
-        uid: u32,
-        /// The group's number.
-        gid: u32,
-    },
+    ServiceUser { uid: u32, gid: u32 },
 }
 
 impl Account {
@@ -72,17 +55,17 @@ impl Account {
         if let Ok(found) = dir.metadata()
             && found.uid() != 0
         {
-            return Ok(Self::Servant { uid: found.uid(), gid: found.gid() });
+            return Ok(Self::ServiceUser { uid: found.uid(), gid: found.gid() });
         }
         let passwd = std::fs::read_to_string("/etc/passwd").map_err(AccountError::Passwd)?;
-        SERVANTS.iter().find_map(|name| find(&passwd, name)).ok_or(AccountError::NoServant)
+        SERVICE_USERS.iter().find_map(|name| find(&passwd, name)).ok_or(AccountError::NoServiceUser)
     }
 
     /// What `setpriv` must be told to become this account.
     pub(crate) fn setpriv_args(&self) -> Vec<OsString> {
         match self {
             Self::Own => Vec::new(),
-            Self::Servant { uid, gid } => {
+            Self::ServiceUser { uid, gid } => {
                 vec![format!("--reuid={uid}").into(), format!("--regid={gid}").into(), "--clear-groups".into()]
             }
         }
@@ -90,7 +73,7 @@ impl Account {
 
     /// Hands a file or directory over.
     pub(crate) fn give(&self, path: &Path) -> Result<(), AccountError> {
-        let Self::Servant { uid, gid } = *self else { return Ok(()) };
+        let Self::ServiceUser { uid, gid } = *self else { return Ok(()) };
         let error = |source| AccountError::Give { path: path.to_path_buf(), uid, source };
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(error)
     }
@@ -98,8 +81,8 @@ impl Account {
     /// Whether the account can reach what is inside `dir`. Asked of the kernel rather than worked out from mode
     /// bits, because access lists and mounts have a say too.
     pub(crate) fn can_enter(&self, dir: &Path) -> Result<bool, AccountError> {
-        let Self::Servant { uid, .. } = *self else { return Ok(true) };
-        let mut command = Command::new(programs::setpriv()?);
+        let Self::ServiceUser { uid, .. } = *self else { return Ok(true) };
+        let mut command = Command::new(binaries::setpriv()?);
         command.args(self.setpriv_args()).args(["--", "/bin/sh", "-c", "cd \"$1\"", "sh"]).arg(dir);
         command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let status = command.status().map_err(|source| AccountError::Try { uid, source })?;
@@ -116,7 +99,7 @@ fn find(passwd: &str, name: &str) -> Option<Account> {
         }
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
-        Some(Account::Servant { uid, gid })
+        Some(Account::ServiceUser { uid, gid })
     })
 }
 
@@ -129,7 +112,7 @@ mod tests {
         let passwd = "root:x:0:0:root:/root:/bin/bash\n\
                       postgresql:x:5:6::/:/bin/sh\n\
                       postgres:x:101:103:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
-        assert_eq!(find(passwd, "postgres"), Some(Account::Servant { uid: 101, gid: 103 }));
+        assert_eq!(find(passwd, "postgres"), Some(Account::ServiceUser { uid: 101, gid: 103 }));
         assert_eq!(find(passwd, "nobody"), None);
     }
 }

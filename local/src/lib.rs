@@ -9,9 +9,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is"))]
 
 mod account;
-mod door;
-mod elsewhere;
-mod home;
+mod binaries;
+mod data_dir;
 mod lock;
 mod log_file;
 mod mailbox;
@@ -20,21 +19,22 @@ mod pgbouncer;
 mod ports;
 mod postgres;
 mod process;
-mod programs;
 mod proxy;
 mod rabbitmq;
 mod servers;
+mod toggle_listener;
+mod unprivileged_data_dir;
 pub mod wait;
 
 pub use account::AccountError;
-pub use home::HomeError;
+pub use binaries::MissingBinary;
+pub use data_dir::DataDirError;
 pub use lock::LockError;
 pub use mailbox::{Behaviour, Mail, Mailbox, MailboxError};
 pub use management::ManagementError;
 pub use pgbouncer::{PgBouncer, PgBouncerError, PoolMode};
 pub use postgres::{Durability, Postgres, PostgresError};
 pub use process::ProcessError;
-pub use programs::MissingProgram;
 pub use proxy::{Proxy, ProxyError};
 pub use rabbitmq::{RabbitMq, RabbitMqError};
 pub use servers::{Servers, ServersError};

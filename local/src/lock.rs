@@ -21,24 +21,20 @@ const ORPHANS_END: Duration = Duration::from_secs(30);
 pub enum LockError {
     /// The file could not be opened, read or written.
     #[error("cannot lock {}", path.display())]
-    Io {
-        /// The lock file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// Somebody else is at work there.
     #[error("{} is in use by process {pid}; end that one first, or choose another directory", dir.display())]
     InUse {
-        /// The directory.
         dir: PathBuf,
         /// The process that holds it.
         pid: u32,
     },
+    /// The servers are another process's: they can be used, and neither started nor stopped from here.
+    #[error("the servers in {} are run by another process", dir.display())]
+    Attached { dir: PathBuf },
     /// The process that held it is gone, but the servers it started are not.
     #[error("servers that process {pid} left behind in {} do not end", dir.display())]
     Orphans {
-        /// The directory.
         dir: PathBuf,
         /// The process that started them.
         pid: u32,

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::door::Door;
+use crate::toggle_listener::ToggleListener;
 pub use message::Mail;
 use session::Session;
 
@@ -58,12 +58,7 @@ pub enum Behaviour {
 pub enum MailboxError {
     /// Its directory could not be made.
     #[error("cannot keep mails in {}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Directory { path: PathBuf, source: io::Error },
     /// Its port could not be opened or closed.
     #[error("cannot open the mailbox's port")]
     Port(#[source] io::Error),
@@ -72,7 +67,7 @@ pub enum MailboxError {
 /// A running mailbox. Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub struct Mailbox {
-    door: Door,
+    listener: ToggleListener,
     shelf: Arc<Shelf>,
     _close: DropGuard,
 }
@@ -91,13 +86,13 @@ impl Mailbox {
         let shelf = Arc::new(Shelf::new(dir.map(Path::to_path_buf)));
         let closing = CancellationToken::new();
         let welcome = welcome(Arc::clone(&shelf), closing.clone());
-        let door = Door::open(port, welcome).await.map_err(MailboxError::Port)?;
-        Ok(Self { door, shelf, _close: closing.drop_guard() })
+        let listener = ToggleListener::open(port, welcome).await.map_err(MailboxError::Port)?;
+        Ok(Self { listener, shelf, _close: closing.drop_guard() })
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.door.address()
+        self.listener.address()
     }
 
     /// The same for a mailer's settings: no TLS, no password.
@@ -110,7 +105,7 @@ impl Mailbox {
     pub async fn set(&self, behaviour: Behaviour) -> Result<(), MailboxError> {
         let open = behaviour != Behaviour::RefuseConnection;
         self.shelf.behaviour.send_replace(behaviour);
-        self.door.set_open(open).await.map_err(MailboxError::Port)
+        self.listener.set_open(open).await.map_err(MailboxError::Port)
     }
 
     /// The mails kept in memory, the oldest first: all of them up to a limit of ten thousand.

@@ -21,20 +21,10 @@ const STATUS_LINE_BYTES: u64 = 1024;
 pub enum ManagementError {
     /// It could not be reached, or did not speak HTTP.
     #[error("no answer from RabbitMQ's management API to {request}")]
-    Unreachable {
-        /// Method and path.
-        request: String,
-        /// What the connection said.
-        source: io::Error,
-    },
+    Unreachable { request: String, source: io::Error },
     /// It answered with something else than success.
     #[error("RabbitMQ's management API answered {status} to {request}")]
-    Refused {
-        /// Method and path.
-        request: String,
-        /// The HTTP status.
-        status: u16,
-    },
+    Refused { request: String, status: u16 },
 }
 
 /// The API of one node.

@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::{
-    home::{Home, HomeError},
+    binaries::{self, MissingBinary},
+    data_dir::{DataDir, DataDirError},
     lock::LockError,
     process::{EndSignal, Launch, Process, ProcessError},
-    programs::{self, MissingProgram},
     wait,
 };
 
@@ -50,16 +50,12 @@ impl PoolMode {
 /// Why there is no pooler.
 #[derive(Debug, thiserror::Error)]
 pub enum PgBouncerError {
-    /// It is not installed.
     #[error(transparent)]
-    Missing(#[from] MissingProgram),
-    /// Its directory.
+    Missing(#[from] MissingBinary),
     #[error(transparent)]
-    Home(#[from] HomeError),
-    /// Its lock.
+    DataDir(#[from] DataDirError),
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A child process.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// It ended, or did not listen in time.
@@ -67,7 +63,6 @@ pub enum PgBouncerError {
     Start {
         /// Where the whole story is.
         log: PathBuf,
-        /// Its last lines.
         tail: String,
     },
 }
@@ -75,7 +70,7 @@ pub enum PgBouncerError {
 /// A private pooler. Dropping it ends it, and does not wait; [`PgBouncer::stop`] waits.
 #[derive(Debug)]
 pub struct PgBouncer {
-    home: Home,
+    data_dir: DataDir,
     program: PathBuf,
     port: u16,
     process: Mutex<Option<Process>>,
@@ -91,17 +86,17 @@ impl PgBouncer {
         mode: PoolMode,
         sessions: u8,
     ) -> Result<Self, PgBouncerError> {
-        let program = programs::pgbouncer()?;
-        let home = Home::open_not_as_root(dir, "pgbouncer").await?;
-        let port = home.port("pgbouncer")?;
+        let program = binaries::pgbouncer()?;
+        let data_dir = DataDir::open_not_as_root(dir, "pgbouncer").await?;
+        let port = data_dir.port("pgbouncer")?;
         let roles = logins.iter().fold(String::new(), |mut text, (role, password)| {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "\"{role}\" \"{password}\"");
             text
         });
-        home.write(&home.dir().join(ROLES), &roles)?;
-        home.write(&home.dir().join(SETTINGS), &settings(server, port, mode, sessions))?;
-        let pooler = Self { home, program, port, process: Mutex::new(None) };
+        data_dir.write(&data_dir.dir().join(ROLES), &roles)?;
+        data_dir.write(&data_dir.dir().join(SETTINGS), &settings(server, port, mode, sessions))?;
+        let pooler = Self { data_dir, program, port, process: Mutex::new(None) };
         pooler.start_again().await?;
         Ok(pooler)
     }
@@ -116,10 +111,10 @@ impl PgBouncer {
             program: self.program.clone(),
             args: vec![SETTINGS.into()],
             env: Vec::new(),
-            dir: self.home.dir().to_path_buf(),
-            account: self.home.account().clone(),
-            stdin: self.home.lock_for_child()?,
-            log: self.home.log("pgbouncer"),
+            dir: self.data_dir.dir().to_path_buf(),
+            account: self.data_dir.account().clone(),
+            stdin: self.data_dir.lock_for_child()?,
+            log: self.data_dir.log("pgbouncer"),
             // What its gentler signals wait for differs from release to release.
             stop_signal: EndSignal::Kill,
             orphan_signal: EndSignal::Kill,
@@ -143,7 +138,7 @@ impl PgBouncer {
 
     /// Where it writes its log.
     pub fn log(&self) -> PathBuf {
-        self.home.log("pgbouncer").path().to_path_buf()
+        self.data_dir.log("pgbouncer").path().to_path_buf()
     }
 
     async fn listens(&self, process: &Process) -> Result<(), PgBouncerError> {
@@ -154,7 +149,7 @@ impl PgBouncer {
         if wait::within(START_LIMIT, answers).await == Some(true) {
             return Ok(());
         }
-        let log = self.home.log("pgbouncer");
+        let log = self.data_dir.log("pgbouncer");
         Err(PgBouncerError::Start { tail: log.tail(), log: log.path().to_path_buf() })
     }
 }

@@ -15,9 +15,10 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
-    home::Home,
+    binaries,
+    data_dir::DataDir,
     process::{EndSignal, Launch, Process},
-    programs, wait,
+    wait,
 };
 pub use error::PostgresError;
 
@@ -51,8 +52,8 @@ pub enum Durability {
 
 /// A private server. Dropping it asks the server to stop, and does not wait; [`Postgres::stop`] waits.
 pub struct Postgres {
-    home: Home,
-    programs: PathBuf,
+    data_dir: DataDir,
+    binaries: PathBuf,
     port: u16,
     password: String,
     durability: Durability,
@@ -75,15 +76,23 @@ impl Postgres {
     /// Starts a server with its data in `dir/postgres`, made at the first start, and waits until it answers.
     pub async fn start_with(dir: &Path, durability: Durability) -> Result<Self, PostgresError> {
         // Before anything is written: a machine without the programs gets no half-made directory.
-        programs::postgres(None)?;
-        let home = Home::open_not_as_root(dir, "postgres").await?;
-        let major = std::fs::read_to_string(home.dir().join("data/PG_VERSION")).unwrap_or_default();
-        let programs = programs::postgres(Some(major.trim()))?;
-        let (password, port) = (home.password()?, home.port("postgres")?);
-        let server = Self { home, programs, port, password, durability, process: Mutex::new(None) };
+        binaries::postgres(None)?;
+        let data_dir = DataDir::open_not_as_root(dir, "postgres").await?;
+        let major = std::fs::read_to_string(data_dir.dir().join("data/PG_VERSION")).unwrap_or_default();
+        let binaries = binaries::postgres(Some(major.trim()))?;
+        let (password, port) = (data_dir.password()?, data_dir.port("postgres")?);
+        let server = Self { data_dir, binaries, port, password, durability, process: Mutex::new(None) };
         server.init().await?;
         server.start_again().await?;
         Ok(server)
+    }
+
+    /// The server that another process runs in `dir/postgres`: it can be used, and neither started nor stopped.
+    pub fn attach(dir: &Path) -> Result<Self, PostgresError> {
+        let data_dir = DataDir::attach(dir, "postgres")?;
+        let (password, port) = (data_dir.password()?, data_dir.known_port("postgres")?);
+        let (binaries, durability) = (PathBuf::new(), Durability::Throwaway);
+        Ok(Self { data_dir, binaries, port, password, durability, process: Mutex::new(None) })
     }
 
     /// The URL of a database, password included.
@@ -99,6 +108,11 @@ impl Postgres {
     /// Makes an empty database.
     pub async fn create_database(&self, name: &str) -> Result<(), PostgresError> {
         self.execute(format!("create database {}", quoted(name))).await
+    }
+
+    /// Makes a database that is a copy of another, in which nobody is at work.
+    pub async fn copy_database(&self, name: &str, template: &str) -> Result<(), PostgresError> {
+        self.execute(format!("create database {} template {}", quoted(name), quoted(template))).await
     }
 
     /// Makes a database unless it is there already.
@@ -151,7 +165,7 @@ impl Postgres {
         let process = self.launch(
             "postgres",
             settings::server(&self.data(), self.port, self.durability),
-            self.home.lock_for_child()?,
+            self.data_dir.lock_for_child()?,
         )?;
         self.wait_ready(&process).await?;
         *slot = Some(process);
@@ -168,11 +182,11 @@ impl Postgres {
 
     /// Where the server writes its log.
     pub fn log(&self) -> PathBuf {
-        self.home.log("postgres").path().to_path_buf()
+        self.data_dir.log("postgres").path().to_path_buf()
     }
 
     fn data(&self) -> PathBuf {
-        self.home.dir().join("data")
+        self.data_dir.dir().join("data")
     }
 
     /// Makes the cluster. It is built beside its place and moved there when it is whole, so that an interrupted
@@ -182,19 +196,19 @@ impl Postgres {
         if data.exists() {
             return Ok(());
         }
-        let unfinished = self.home.dir().join("data.new");
+        let unfinished = self.data_dir.dir().join("data.new");
         let place = |source| PostgresError::Place { path: data.clone(), source };
         if unfinished.exists() {
             std::fs::remove_dir_all(&unfinished).map_err(place)?;
         }
         let process = self.launch(
             "initdb",
-            settings::initdb(&unfinished, &self.home.dir().join("password"), self.durability),
+            settings::initdb(&unfinished, &self.data_dir.dir().join("password"), self.durability),
             Stdio::null(),
         )?;
         let in_time = tokio::time::timeout(INITDB_LIMIT, process.ended()).await.is_ok();
         if !in_time || !process.exit_status().is_some_and(|status| status.success()) {
-            let log = self.home.log("initdb");
+            let log = self.data_dir.log("initdb");
             return Err(PostgresError::Init { tail: log.tail(), log: log.path().to_path_buf() });
         }
         std::fs::rename(&unfinished, &data).map_err(place)
@@ -202,13 +216,13 @@ impl Postgres {
 
     fn launch(&self, program: &str, args: Vec<OsString>, stdin: Stdio) -> Result<Process, PostgresError> {
         let launch = Launch {
-            program: self.programs.join(program),
+            program: self.binaries.join(program),
             args,
-            env: vec![("PATH", programs::child_path(&self.programs)), ("LC_ALL", "C".into())],
-            dir: self.home.dir().to_path_buf(),
-            account: self.home.account().clone(),
+            env: vec![("PATH", binaries::child_path(&self.binaries)), ("LC_ALL", "C".into())],
+            dir: self.data_dir.dir().to_path_buf(),
+            account: self.data_dir.account().clone(),
             stdin,
-            log: self.home.log(program),
+            log: self.data_dir.log(program),
             // INT is the fast shutdown. TERM would wait until the last client leaves.
             stop_signal: EndSignal::Interrupt,
             orphan_signal: EndSignal::Interrupt,
@@ -224,7 +238,7 @@ impl Postgres {
         if wait::within(START_LIMIT, ready).await == Some(true) {
             return Ok(());
         }
-        let log = self.home.log("postgres");
+        let log = self.data_dir.log("postgres");
         Err(PostgresError::Start { tail: log.tail(), log: log.path().to_path_buf() })
     }
 

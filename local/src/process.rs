@@ -23,8 +23,8 @@ use tokio::sync::watch;
 
 use crate::{
     account::Account,
+    binaries::{self, MissingBinary},
     log_file::LogFile,
-    programs::{self, MissingProgram},
 };
 
 /// Why a child could not be started or signalled.
@@ -32,23 +32,13 @@ use crate::{
 pub enum ProcessError {
     /// The child's log could not be opened.
     #[error("cannot write the log {}", path.display())]
-    Log {
-        /// The log file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Log { path: PathBuf, source: io::Error },
     /// The program could not be started.
     #[error("cannot start {}", program.display())]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Start { program: PathBuf, source: io::Error },
     /// `setpriv` is not on this machine.
     #[error(transparent)]
-    Missing(#[from] MissingProgram),
+    Missing(#[from] MissingBinary),
 }
 
 /// What to start, and how it ends.
@@ -147,7 +137,7 @@ impl Process {
     pub(crate) async fn stop(&self, patience: Duration) {
         self.signal(self.stop_signal.signal());
         if tokio::time::timeout(patience, self.ended()).await.is_err() {
-            tracing::warn!(process.pid = self.pid.as_raw_nonzero(), "A server did not end in time and is killed");
+            tracing::warn!(process.pid = self.pid.as_raw_nonzero(), "A server did not stop in time; killing it");
             self.kill().await;
         }
     }
@@ -173,12 +163,12 @@ fn command(launch: Launch) -> Result<Command, ProcessError> {
     let log_failed = |source| ProcessError::Log { path: launch.log.path().to_path_buf(), source };
     let log = launch.log.open().map_err(log_failed)?;
     let log_too = log.try_clone().map_err(log_failed)?;
-    let mut command = Command::new(programs::setpriv()?);
+    let mut command = Command::new(binaries::setpriv()?);
     // The kernel forgets the death signal when the account changes: setpriv sets it last.
     command.args(launch.account.setpriv_args()).arg("--pdeathsig").arg(launch.orphan_signal.name());
     command.args(["--", "/bin/sh", "-c", UNLESS_ORPHANED, "sh"]).arg(std::process::id().to_string());
     command.arg(launch.program).args(launch.args);
-    command.env_clear().envs(programs::private_libraries()).envs(launch.env).current_dir(launch.dir);
+    command.env_clear().envs(launch.env).current_dir(launch.dir);
     command.stdin(launch.stdin).stdout(log).stderr(log_too);
     // Its own group: Ctrl-C in the terminal is for us, and we end the servers in order.
     command.process_group(0);

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::door::Door;
+use crate::toggle_listener::ToggleListener;
 
 /// What is read at once. Held back while frozen: a client that writes on meets full buffers, as on a real network.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -36,7 +36,7 @@ enum Gate {
 /// A running relay. Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub struct Proxy {
-    door: Door,
+    listener: ToggleListener,
     gate: watch::Sender<Gate>,
     cuts: watch::Sender<u64>,
     _close: DropGuard,
@@ -61,13 +61,13 @@ impl Proxy {
                 }
             });
         };
-        let door = Door::open(None, welcome).await.map_err(ProxyError::Port)?;
-        Ok(Self { door, gate, cuts, _close: closing.drop_guard() })
+        let listener = ToggleListener::open(None, welcome).await.map_err(ProxyError::Port)?;
+        Ok(Self { listener, gate, cuts, _close: closing.drop_guard() })
     }
 
     /// Where clients connect.
     pub fn addr(&self) -> SocketAddr {
-        self.door.address()
+        self.listener.address()
     }
 
     /// Holds back what clients send from now on. Connections stay open, and answers still pass.
@@ -93,12 +93,12 @@ impl Proxy {
 
     /// Closes the port: new clients are refused, open connections stay.
     pub async fn refuse(&self) -> Result<(), ProxyError> {
-        self.door.set_open(false).await.map_err(ProxyError::Port)
+        self.listener.set_open(false).await.map_err(ProxyError::Port)
     }
 
     /// Opens the port again.
     pub async fn accept(&self) -> Result<(), ProxyError> {
-        self.door.set_open(true).await.map_err(ProxyError::Port)
+        self.listener.set_open(true).await.map_err(ProxyError::Port)
     }
 }
 

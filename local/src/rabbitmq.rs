@@ -6,8 +6,11 @@
 mod settings;
 
 use std::{
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -19,11 +22,11 @@ use tokio::{
 
 use crate::{
     account::Account,
-    home::{Home, HomeError},
+    binaries::{self, MissingBinary},
+    data_dir::{DataDir, DataDirError},
     lock::LockError,
     management::{Management, ManagementError, percent_encoded},
     process::{EndSignal, Launch, Process, ProcessError},
-    programs::{self, MissingProgram},
     wait,
 };
 use settings::{NODE, Ports, USER};
@@ -49,19 +52,14 @@ const AMQP_HELLO: &[u8] = b"AMQP\x00\x00\x09\x01";
 /// What can go wrong with the private node.
 #[derive(Debug, thiserror::Error)]
 pub enum RabbitMqError {
-    /// Its programs are not installed.
     #[error(transparent)]
-    Missing(#[from] MissingProgram),
-    /// Its directory.
+    Missing(#[from] MissingBinary),
     #[error(transparent)]
-    Home(#[from] HomeError),
-    /// Its lock.
+    DataDir(#[from] DataDirError),
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A child process.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// Its management API.
     #[error(transparent)]
     Management(#[from] ManagementError),
     /// It ended, or did not answer in time.
@@ -71,24 +69,21 @@ pub enum RabbitMqError {
         program: &'static str,
         /// Where the whole story is.
         log: PathBuf,
-        /// Its last lines.
         tail: String,
     },
     /// It did not do what it was asked.
     #[error("RabbitMQ did not do `{call}`; the end of {}:\n{tail}", log.display())]
     Call {
-        /// What it was asked.
         call: String,
         /// Where the whole story is.
         log: PathBuf,
-        /// Its last lines.
         tail: String,
     },
 }
 
 /// A private node. Dropping it asks the node to stop, and does not wait; [`RabbitMq::stop`] waits.
 pub struct RabbitMq {
-    home: Home,
+    data_dir: DataDir,
     ports: Ports,
     password: String,
     management: Management,
@@ -113,14 +108,22 @@ impl RabbitMq {
     /// Starts a node with its data in `dir/rabbitmq`, and waits until it serves AMQP and its management API.
     pub async fn start(dir: &Path) -> Result<Self, RabbitMqError> {
         // Before anything is written: a machine without the programs gets no half-made directory.
-        programs::rabbitmq_server()?;
-        let home = Home::open(dir, "rabbitmq").await?;
-        let (ports, password) = (Ports::choose(&home)?, home.password()?);
-        settings::write(&home, &ports, &password)?;
+        binaries::rabbitmq_server()?;
+        let data_dir = DataDir::open(dir, "rabbitmq").await?;
+        let (ports, password) = (Ports::choose(&data_dir)?, data_dir.password()?);
+        settings::write(&data_dir, &ports, &password)?;
         let management = Management::new(ports.management, USER, &password);
-        let node = Self { home, ports, password, management, processes: Mutex::default() };
+        let node = Self { data_dir, ports, password, management, processes: Mutex::default() };
         node.start_again().await?;
         Ok(node)
+    }
+
+    /// The node that another process runs in `dir/rabbitmq`: it can be used, and neither started nor stopped.
+    pub fn attach(dir: &Path) -> Result<Self, RabbitMqError> {
+        let data_dir = DataDir::attach(dir, "rabbitmq")?;
+        let (ports, password) = (Ports::known(&data_dir)?, data_dir.password()?);
+        let management = Management::new(ports.management, USER, &password);
+        Ok(Self { data_dir, ports, password, management, processes: Mutex::default() })
     }
 
     /// The URL of a virtual host, password included. Without a query: clients do not agree on what may stand there, and
@@ -247,7 +250,7 @@ impl RabbitMq {
 
     /// Where the node writes its log.
     pub fn log(&self) -> PathBuf {
-        self.home.log("rabbitmq").path().to_path_buf()
+        self.data_dir.log("rabbitmq").path().to_path_buf()
     }
 
     async fn stop_node(&self) {
@@ -257,17 +260,18 @@ impl RabbitMq {
     }
 
     async fn start_epmd(&self) -> Result<Process, RabbitMqError> {
-        let program = programs::erlang("epmd")?;
+        let program = binaries::erlang("epmd")?;
         let port = self.ports.epmd;
         let args = ["-port".into(), port.to_string().into(), "-address".into(), "127.0.0.1".into()].to_vec();
-        let epmd = self.launch(program, args, "epmd")?;
+        let epmd = self.launch(program, args, "epmd", self.data_dir.lock_for_child()?)?;
         let listens = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
         self.wait_ready(&epmd, EPMD_START_LIMIT, "epmd", listens).await?;
         Ok(epmd)
     }
 
     async fn start_node(&self) -> Result<Process, RabbitMqError> {
-        let node = self.launch(programs::rabbitmq_server()?, Vec::new(), "rabbitmq")?;
+        let lock = self.data_dir.lock_for_child()?;
+        let node = self.launch(binaries::rabbitmq_server()?, Vec::new(), "rabbitmq", lock)?;
         let serves = async || self.greets().await && self.management.ping().await.is_ok();
         self.wait_ready(&node, START_LIMIT, "rabbitmq", serves).await?;
         Ok(node)
@@ -276,31 +280,32 @@ impl RabbitMq {
     /// Calls a function inside the node. `rabbitmqctl` would do as well, as a virtual machine of its own that takes
     /// seconds to start.
     async fn call(&self, call: &str) -> Result<(), RabbitMqError> {
-        // Two at once would be one and the same to the node.
-        let _alone = self.processes.lock().await;
-        let log = self.home.log("erl_call");
-        // What an earlier call said is of no interest.
-        let _ = std::fs::remove_file(log.path());
-        let args = ["-sname", NODE, "-a", call].map(Into::into).to_vec();
-        let asking = self.launch(programs::erlang("erl_call")?, args, "erl_call")?;
+        // Two at once under one name would be one and the same to the node.
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("erl_call_{}_{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
+        let args = ["-h", &name, "-sname", NODE, "-a", call].map(Into::into).to_vec();
+        let log = self.data_dir.log(&name);
+        let asking = self.launch(binaries::erlang("erl_call")?, args, &name, Stdio::null())?;
         let in_time = tokio::time::timeout(CALL_LIMIT, asking.ended()).await.is_ok();
         let succeeds = in_time && asking.exit_status().is_some_and(|status| status.success());
         // A function that fails is a success of the call.
         if succeeds && !log.tail().contains("badrpc") {
+            // Only what went wrong is of interest later.
+            let _ = std::fs::remove_file(log.path());
             return Ok(());
         }
         Err(RabbitMqError::Call { call: call.to_owned(), tail: log.tail(), log: log.path().to_path_buf() })
     }
 
-    fn launch(&self, program: PathBuf, args: Vec<std::ffi::OsString>, log: &str) -> Result<Process, RabbitMqError> {
+    fn launch(&self, program: PathBuf, args: Vec<OsString>, log: &str, stdin: Stdio) -> Result<Process, RabbitMqError> {
         let launch = Launch {
             program,
             args,
-            env: settings::environment(&self.home, &self.ports),
-            dir: self.home.dir().to_path_buf(),
+            env: settings::environment(&self.data_dir, &self.ports),
+            dir: self.data_dir.dir().to_path_buf(),
             account: Account::Own,
-            stdin: self.home.lock_for_child()?,
-            log: self.home.log(log),
+            stdin,
+            log: self.data_dir.log(log),
             stop_signal: EndSignal::Terminate,
             // A node forgets a TERM that comes early in its boot, and would live on. What it has confirmed is on disk.
             orphan_signal: EndSignal::Kill,
@@ -333,7 +338,7 @@ impl RabbitMq {
         if wait::within(limit, ready).await == Some(true) {
             return Ok(());
         }
-        let log = self.home.log(program);
+        let log = self.data_dir.log(program);
         Err(RabbitMqError::Start { program, tail: log.tail(), log: log.path().to_path_buf() })
     }
 }

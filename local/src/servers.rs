@@ -2,18 +2,16 @@
 
 use std::path::Path;
 
-use crate::{Durability, MissingProgram, Postgres, PostgresError, RabbitMq, RabbitMqError, programs};
+use crate::{Durability, MissingBinary, Postgres, PostgresError, RabbitMq, RabbitMqError, binaries};
 
 /// Which of the servers failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServersError {
     /// The programs of one are not installed; neither was started.
     #[error(transparent)]
-    Missing(#[from] MissingProgram),
-    /// The database.
+    Missing(#[from] MissingBinary),
     #[error(transparent)]
     Postgres(#[from] PostgresError),
-    /// The broker.
     #[error(transparent)]
     RabbitMq(#[from] RabbitMqError),
 }
@@ -21,18 +19,16 @@ pub enum ServersError {
 /// A private `PostgreSQL` and a private `RabbitMQ`.
 #[derive(Debug)]
 pub struct Servers {
-    /// The database.
     pub postgres: Postgres,
-    /// The broker.
     pub rabbitmq: RabbitMq,
 }
 
 impl Servers {
     /// Starts both with their data in `dir`. If one fails the other is asked to stop.
     pub async fn start(dir: &Path, durability: Durability) -> Result<Self, ServersError> {
-        programs::postgres(None)?;
-        programs::rabbitmq_server()?;
-        programs::erlang("epmd")?;
+        binaries::postgres(None)?;
+        binaries::rabbitmq_server()?;
+        binaries::erlang("epmd")?;
         let postgres = async { Ok::<_, ServersError>(Postgres::start_with(dir, durability).await?) };
         let rabbitmq = async { Ok::<_, ServersError>(RabbitMq::start(dir).await?) };
         let (postgres, rabbitmq) = tokio::try_join!(postgres, rabbitmq)?;

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use loyalty_local::{Durability, Postgres};
 use loyalty_store::Pool;
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::pool::Use;
+use loyalty_testkit::Database;
 
 /// A statement that nobody waits the end of.
 const LONG: &str = "select pg_sleep(20)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_whose_statement_was_given_up_serves_nobody_else() {
-    let world = World::start().await;
-    let pool = Pool::new(&world.url, Use::Keys, 1).expect("a pool");
+    let database = Database::empty("pool").await;
+    let pool = Pool::new(&database.url(), Use::Keys, 1).expect("a pool");
     let first = session(&pool).await;
 
     let given_up = tokio::time::timeout(Duration::from_millis(100), async {
@@ -27,8 +27,8 @@ async fn a_connection_whose_statement_was_given_up_serves_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_whose_statement_came_to_its_end_is_used_again() {
-    let world = World::start().await;
-    let pool = Pool::with_patience(&world.url, Use::Keys, 1, Duration::from_millis(100)).expect("a pool");
+    let database = Database::empty("pool").await;
+    let pool = Pool::with_patience(&database.url(), Use::Keys, 1, Duration::from_millis(100)).expect("a pool");
     let first = session(&pool).await;
 
     let client = pool.get().await.expect("a connection");
@@ -42,20 +42,4 @@ async fn a_connection_whose_statement_came_to_its_end_is_used_again() {
 /// The server's number of the connection that the pool lends.
 async fn session(pool: &Pool) -> i32 {
     pool.get().await.expect("a connection").query_one("select pg_backend_pid()", &[]).await.expect("a row").get(0)
-}
-
-/// A private server with one empty database.
-struct World {
-    url: DatabaseUrl,
-    _postgres: Postgres,
-    _dir: tempfile::TempDir,
-}
-
-impl World {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let postgres = Postgres::start_with(dir.path(), Durability::Throwaway).await.expect("PostgreSQL starts");
-        postgres.create_database("loyalty").await.expect("a database");
-        Self { url: DatabaseUrl::known(postgres.url("loyalty")), _postgres: postgres, _dir: dir }
-    }
 }

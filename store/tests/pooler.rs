@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 
-use loyalty_local::{Durability, PgBouncer, PgBouncerError, PoolMode, Postgres};
+use loyalty_local::{PgBouncer, PgBouncerError, PoolMode};
 use loyalty_store::pool::{DatabaseUrl, Sessions, Use, look_for_shared_sessions};
 use loyalty_store::{Pool, StoreError};
+use loyalty_testkit::{Database, scratch};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_shares_sessions_is_refused_and_one_that_does_not_is_not() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let postgres = Postgres::start_with(dir.path(), Durability::Throwaway).await.expect("PostgreSQL starts");
-    postgres.create_database("loyalty").await.expect("a database");
-    let direct = postgres.url("loyalty");
+    let database = Database::empty("pooler").await;
+    let direct = database.url().expose().to_owned();
+    let dir = scratch::dir(database.name());
     assert!(matches!(look_for_shared_sessions(&DatabaseUrl::known(direct.clone())).await, Ok(Sessions::Own)));
     for (mode, sessions, taken) in [
         (PoolMode::Session, 5, true),
@@ -21,8 +21,8 @@ async fn a_pooler_that_shares_sessions_is_refused_and_one_that_does_not_is_not()
         (PoolMode::Statement, 5, false),
     ] {
         let (login, _) = parts(&direct);
-        let server = SocketAddr::from(([127, 0, 0, 1], postgres.port()));
-        let bouncer = match PgBouncer::start(dir.path(), server, &[login], mode, sessions).await {
+        let server = SocketAddr::from(([127, 0, 0, 1], database.postgres().port()));
+        let bouncer = match PgBouncer::start(&dir, server, &[login], mode, sessions).await {
             Ok(bouncer) => bouncer,
             Err(PgBouncerError::Missing(missing)) => return eprintln!("SKIPPED: {missing}"),
             Err(error) => panic!("{error}"),

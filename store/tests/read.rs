@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use loyalty_common::{Action, Command, CommandId, Earn, MemberId, Outcome, Points, RefusalCode};
 use loyalty_ledger::{CommandContent, CommandKey, MemberStatus};
-use loyalty_local::{Durability, Postgres};
+use loyalty_store::dead_letter;
 use loyalty_store::email::EmailState;
-use loyalty_store::pool::{DatabaseUrl, Pool, Use};
+use loyalty_store::pool::{Pool, Use};
 use loyalty_store::read::{self, Fate, Filter};
-use loyalty_store::{dead_letter, migrate};
+use loyalty_testkit::Database;
 use tokio_postgres::types::ToSql;
 
 const SOUND: &str = include_str!("verify/sound.sql");
@@ -139,22 +139,14 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
     assert_eq!(world.rows_scanned(&other).await - before, 100_000);
 }
 
-/// A private server with one database.
-struct World {
-    postgres: Postgres,
-    _dir: tempfile::TempDir,
-}
+/// A database that holds an example.
+struct World(Database);
 
 impl World {
     async fn start(content: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let postgres = Postgres::start_with(dir.path(), Durability::Throwaway).await.expect("PostgreSQL starts");
-        postgres.create_database("loyalty").await.expect("a database");
-        let world = Self { postgres, _dir: dir };
-        let pool = world.pool(Use::Queries);
-        migrate::migrate(&pool).await.expect("the tables");
-        pool.get().await.expect("a connection").batch_execute(content).await.expect("the example fits");
-        world
+        let database = Database::start("read").await;
+        database.execute(content).await;
+        Self(database)
     }
 
     /// How many rows were read by scans of whole tables. A session reports its counts late unless it is told to.
@@ -169,6 +161,6 @@ impl World {
     }
 
     fn pool(&self, uses: Use) -> Pool {
-        Pool::new(&DatabaseUrl::known(self.postgres.url("loyalty")), uses, 1).expect("a URL")
+        self.0.pool_for(uses, 1)
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use loyalty_local::{Durability, Postgres};
-use loyalty_store::pool::{DatabaseUrl, Pool, Use};
+use loyalty_store::pool::Use;
 use loyalty_store::verify::{EXAMPLES_MAX, Report, verify};
-use loyalty_store::{StoreError, migrate};
+use loyalty_testkit::Database;
 
 /// Members whose rows show every rule: rewards, a second membership, a member without address, one who left, two
 /// who were terminated, one whose points wait, mails in every state.
@@ -161,21 +160,20 @@ const DAMAGES: &[(&str, &[&str])] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn each_damage_is_found_by_the_check_that_is_for_it_and_a_sound_database_is_clean() {
     let world = World::start().await;
-    let sound = world.database("sound", "").await;
-    let report = verify(&sound, |_| ()).await.expect("the checks run");
+    let sound = world.damaged("").await;
+    let report = verify(&sound.pool, |_| ()).await.expect("the checks run");
     assert!(report.is_clean(), "{report:#?}");
     assert!(report.checks.iter().all(|finding| finding.examined > 0), "the example leaves nothing out: {report:#?}");
 
     let mut tried = BTreeSet::new();
-    for (number, (damage, expected)) in DAMAGES.iter().enumerate() {
-        let pool = world.database(&format!("damaged_{number}"), damage).await;
-        let report = verify(&pool, |_| ()).await.expect("the checks run");
+    for (damage, expected) in DAMAGES {
+        let damaged = world.damaged(damage).await;
+        let report = verify(&damaged.pool, |_| ()).await.expect("the checks run");
         assert_eq!(found(&report), expected.iter().copied().collect(), "after {damage}: {report:#?}");
         tried.extend(expected.iter().copied());
     }
     let all: BTreeSet<_> = report.checks.iter().map(|finding| finding.name).collect();
     assert_eq!(tried, all, "every check has its damage");
-    world.postgres.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,53 +182,33 @@ async fn examples_are_bounded_and_all_damage_is_counted() {
     let strangers =
         entered!("0, 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'refused', 'not_a_member', null, 0, 0, 0, null");
     let strangers = format!("{strangers} from generate_series(1, 1000) as n");
-    let report = verify(&world.database("strangers", &strangers).await, |_| ()).await.expect("the checks run");
+    let report = verify(&world.damaged(&strangers).await.pool, |_| ()).await.expect("the checks run");
     let finding = report.checks.iter().find(|finding| finding.name == "known_members").expect("the check is there");
     assert_eq!((finding.broken, finding.examples.len()), (1_000, usize::try_from(EXAMPLES_MAX).expect("a few")));
     assert_eq!(finding.examples[0].subject, "member x1");
-    world.postgres.stop().await;
 }
 
 fn found(report: &Report) -> BTreeSet<&'static str> {
     report.checks.iter().filter(|finding| finding.broken > 0).map(|finding| finding.name).collect()
 }
 
-/// A private server with one database that holds [`SOUND`], of which each test takes copies.
-struct World {
-    postgres: Postgres,
-    maintenance: Pool,
-    _dir: tempfile::TempDir,
-}
-
-const TEMPLATE: &str = "loyalty_template";
+/// A database that holds [`SOUND`], of which each test takes copies.
+struct World(Database);
 
 impl World {
     async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let postgres = Postgres::start_with(dir.path(), Durability::Throwaway).await.expect("PostgreSQL starts");
-        postgres.create_database(TEMPLATE).await.expect("a database");
-        let template = pool(&postgres, TEMPLATE);
-        migrate::migrate(&template).await.expect("the tables");
-        execute(&template, SOUND).await.expect("the example fits the constraints");
-        // Its connection ends with it: a database that somebody uses cannot be copied.
-        drop(template);
-        Self { maintenance: pool(&postgres, "postgres"), postgres, _dir: dir }
+        let sound = Database::start("verify").await;
+        // On a connection that ends here: a database that somebody uses cannot be copied.
+        sound.pool_for(Use::Queries, 1).get().await.expect("a connection").batch_execute(SOUND).await.expect("it fits");
+        Self(sound)
     }
 
     /// A copy of the sound database, damaged.
-    async fn database(&self, name: &str, damage: &str) -> Pool {
-        execute(&self.maintenance, &format!("create database {name} template {TEMPLATE}")).await.expect(name);
-        let pool = pool(&self.postgres, name);
-        // As a replica, the triggers do not run.
-        execute(&pool, &format!("set session_replication_role = replica; {damage}")).await.expect(damage);
-        pool
+    async fn damaged(&self, damage: &str) -> Database {
+        let copy = self.0.copy().await;
+        // As a replica, the triggers do not run. On a connection of its own, which ends here.
+        let connection = copy.pool_for(Use::Queries, 1).get().await.expect("a connection");
+        connection.batch_execute(&format!("set session_replication_role = replica; {damage}")).await.expect(damage);
+        copy
     }
-}
-
-fn pool(postgres: &Postgres, database: &str) -> Pool {
-    Pool::new(&DatabaseUrl::known(postgres.url(database)), Use::Queries, 1).expect("a URL")
-}
-
-async fn execute(pool: &Pool, sql: &str) -> Result<(), StoreError> {
-    Ok(pool.get().await?.batch_execute(sql).await?)
 }

@@ -7,6 +7,7 @@
 //! [`reading`] and [`listening`], which are its verbs.
 //!
 //! [`Proxy`]: loyalty_local::Proxy
+#![expect(clippy::disallowed_methods, reason = "it plays other systems, and its variables say on which servers")]
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on stops where it is; so does its harness")]
 
 mod binary;
@@ -32,8 +33,8 @@ pub mod world;
 pub use bridge::Bridge;
 pub use least::Part;
 pub use loyalty_local::wait::{PATIENCE, eventually};
+pub use loyalty_testkit::scratch::dir as scratch;
 pub use program::Program;
 pub use publishing::{Raw, member_in, points};
-pub use servers::scratch;
 pub use trading::{Trade, trade};
 pub use world::{Setup, Way, World};

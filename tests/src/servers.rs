@@ -1,20 +1,14 @@
-//! The servers that worlds stand on: private ones, started once for the whole test process, or those that
-//! `LOYALTY_TEST_AMQP_URL` and `LOYALTY_TEST_DATABASE_URL` name, or one of a test's own, which it may restart.
-//!
-//! Whatever ends the test process ends the private servers too, and removes their directories.
+//! The servers that worlds stand on: the private ones that all tests share, or those that `LOYALTY_TEST_AMQP_URL` and
+//! `LOYALTY_TEST_DATABASE_URL` name, or one of a test's own, which it may restart.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
-use loyalty_local::{Durability, Postgres, RabbitMq, Servers};
+use loyalty_local::{Durability, Postgres, RabbitMq};
 use loyalty_store::Pool;
 use loyalty_store::pool::Use;
-use tokio::sync::OnceCell;
+use loyalty_testkit::{servers, template};
 
 use crate::endpoint::Endpoint;
 use crate::http;
@@ -28,8 +22,8 @@ const MANAGEMENT_PORT: u16 = 15672;
 
 /// A database server.
 pub(crate) enum Database {
-    /// Private, of all worlds of this process.
-    Shared(&'static Postgres),
+    /// Private, of all worlds.
+    Shared(Arc<Postgres>),
     /// Private, of one world. What it commits is on disk, so that it may be killed.
     Own(Postgres),
     /// Somebody else's.
@@ -38,8 +32,8 @@ pub(crate) enum Database {
 
 /// A broker.
 pub(crate) enum Broker {
-    /// Private, of all worlds of this process.
-    Shared(&'static RabbitMq),
+    /// Private, of all worlds.
+    Shared(Arc<RabbitMq>),
     /// Private, of one world.
     Own(RabbitMq),
     /// Somebody else's.
@@ -51,7 +45,7 @@ impl Database {
     pub(crate) async fn common() -> Self {
         match std::env::var("LOYALTY_TEST_DATABASE_URL") {
             Ok(url) => Self::Given(Endpoint::parse(&url, 5432)),
-            Err(_) => Self::Shared(&shared().await.postgres),
+            Err(_) => Self::Shared(servers::postgres().await),
         }
     }
 
@@ -69,7 +63,12 @@ impl Database {
     }
 
     pub(crate) async fn create(&self, name: &str) {
-        self.execute(&format!("create database {name}")).await;
+        match self {
+            Self::Shared(postgres) => {
+                postgres.copy_database(name, template(postgres).await).await.expect("a database");
+            }
+            Self::Own(_) | Self::Given(_) => self.execute(&format!("create database {name}")).await,
+        }
     }
 
     /// The server as this part of the product reaches it.
@@ -114,7 +113,7 @@ impl Broker {
     pub(crate) async fn common() -> Self {
         match std::env::var("LOYALTY_TEST_AMQP_URL") {
             Ok(url) => Self::Given(Endpoint::parse(&url, 5672)),
-            Err(_) => Self::Shared(&shared().await.rabbitmq),
+            Err(_) => Self::Shared(servers::rabbitmq().await),
         }
     }
 
@@ -213,45 +212,4 @@ impl Broker {
         assert!((200..300).contains(&answer.status), "{method} {path} at the management API: {}", answer.status);
         answer
     }
-}
-
-/// The private servers of this process.
-async fn shared() -> &'static Servers {
-    static SERVERS: OnceCell<Servers> = OnceCell::const_new();
-    let start = || Servers::start(root(), Durability::Throwaway);
-    SERVERS.get_or_init(|| async { start().await.expect("private servers") }).await
-}
-
-/// The directory of everything that this process writes. The account of a database server under root can enter it.
-pub(crate) fn root() -> &'static Path {
-    static ROOT: OnceLock<(PathBuf, ChildStdin)> = OnceLock::new();
-    let (dir, _) = ROOT.get_or_init(|| {
-        let mut builder = tempfile::Builder::new();
-        let builder = builder.prefix("loyalty-tests-").permissions(Permissions::from_mode(0o755));
-        let dir = builder.tempdir().expect("a temporary directory").keep();
-        let pipe = remove_after_us(&dir);
-        (dir, pipe)
-    });
-    dir
-}
-
-/// A directory for what has no world. It is removed with everything else.
-pub fn scratch(name: &str) -> PathBuf {
-    let dir = root().join(name);
-    std::fs::create_dir_all(&dir).expect("a directory");
-    dir
-}
-
-/// Removes a directory when this process has ended, however it ends, and the servers in it have too: each holds the
-/// lock of its own directory while it lives. The answer is the end of a pipe that only our death closes.
-fn remove_after_us(dir: &Path) -> ChildStdin {
-    const REMOVE: &str = r#"cat > /dev/null
-for lock in "$1"/*/lock "$1"/*/*/lock; do [ -e "$lock" ] && flock "$lock" true; done
-rm -rf -- "$1""#;
-    let mut broom = Command::new("/bin/sh");
-    broom.args(["-c", REMOVE, "sh"]).arg(dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Its own group: Ctrl-C in the terminal is for us only.
-    #[expect(clippy::zombie_processes, reason = "it ends after us")]
-    let mut broom = broom.process_group(0).spawn().expect("a shell");
-    broom.stdin.take().expect("the pipe that was asked for")
 }

@@ -14,6 +14,7 @@ use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::DatabaseUrl;
 use loyalty_store::pool::Use;
 use loyalty_store::{Pool, migrate};
+use loyalty_testkit::scratch;
 use tokio::sync::OnceCell;
 
 use crate::bridge::Bridge;
@@ -22,7 +23,7 @@ use crate::http;
 use crate::least::{self, Part};
 use crate::program::{self, Program};
 use crate::publishing::Published;
-use crate::servers::{self, Broker, Database};
+use crate::servers::{Broker, Database};
 use loyalty_local::wait::PATIENCE;
 
 /// The rungs of the mails' retry ladder: distinct, and short enough to climb all of them.
@@ -73,7 +74,7 @@ impl Setup {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let name = format!("loyalty_test_{}_{number}", std::process::id());
-        let dir = servers::root().join(&name);
+        let dir = scratch::root().join(&name);
         std::fs::create_dir_all(dir.join("servers")).expect("a directory for the world");
         let own = dir.join("servers");
         let (database, broker) = tokio::join!(

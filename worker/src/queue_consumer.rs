@@ -128,6 +128,7 @@ pub(crate) struct Hold {
 impl Hold {
     /// Acknowledges a delivery of this channel, in the order of the calls. False: the channel is of no use, and what it
     /// delivered comes again on another; its queue is told, and nothing else is to be done.
+    #[expect(clippy::disallowed_methods, reason = "the place where commands and what RabbitMQ gave up are settled")]
     pub(crate) async fn acknowledge(&self, acker: &Acker, multiple: bool) -> bool {
         let acknowledged = timeout(ACK_TIMEOUT, acker.ack(BasicAckOptions { multiple })).await;
         let done = matches!(acknowledged, Ok(Ok(true)));

@@ -21,7 +21,7 @@ const EXAMPLES: &str = "60";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_than_it_says() {
-    let world = World::start_apart("openapi").await;
+    let world = World::start("openapi").await;
     // Patience with a machine that is busy with other tests, and none with commands that nobody sent.
     let patience = Duration::from_secs(30);
     let limits = Limits {

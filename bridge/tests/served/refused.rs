@@ -31,12 +31,12 @@ async fn takes_all_again(world: &World, bridge: &Running) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_may_not_publish_is_not_ready_and_refuses_at_once_until_it_may() {
     let world = World::start("forbidden").await;
-    world.rabbitmq().allow_writing("forbidden", "^$").await.unwrap();
+    world.rabbitmq().allow_writing(world.name(), "^$").await.unwrap();
     let bridge = world.blind_bridge(Admission::Anyone, endless()).await;
     http::eventually_text(bridge.addr, "/readyz", "publishing is forbidden").await;
     refuses_at_once(&bridge, "publish_refused", "publishing is forbidden").await;
 
-    world.rabbitmq().allow_writing("forbidden", ".*").await.unwrap();
+    world.rabbitmq().allow_writing(world.name(), ".*").await.unwrap();
     takes_all_again(&world, &bridge).await;
 }
 
@@ -47,12 +47,12 @@ async fn the_command_over_which_the_right_to_publish_is_found_gone_is_refused_fo
         let world = World::start(&name).await;
         let bridge = world.bridge(endless()).await;
         // It was asked for once already and is not known to be gone.
-        world.rabbitmq().allow_writing(&name, "^$").await.unwrap();
+        world.rabbitmq().allow_writing(world.name(), "^$").await.unwrap();
         let refused = ask(&bridge, request).await;
         assert_eq!((refused.status, refused.text("code")), (503, "publish_refused"), "{}", refused.body);
         refuses_at_once(&bridge, "publish_refused", "publishing is forbidden").await;
 
-        world.rabbitmq().allow_writing(&name, ".*").await.unwrap();
+        world.rabbitmq().allow_writing(world.name(), ".*").await.unwrap();
         takes_all_again(&world, &bridge).await;
     }
 }

@@ -1,55 +1,33 @@
 //! What the tests stand on: private servers shared by all, a database and a virtual host for each.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use lapin::options::{
-    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
-};
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection};
 use loyalty_bridge::{Admission, BridgeSettings, Hosts, Limits, Metrics};
+use loyalty_common::Partition;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{COMMANDS, RetryDelay, Topology};
-use loyalty_common::{Partition, amqp};
-use loyalty_local::{Durability, Postgres, Proxy, RabbitMq, Servers};
+use loyalty_local::{Postgres, Proxy, RabbitMq};
 use loyalty_store::clock::Clock;
-use loyalty_store::migrate;
 use loyalty_store::pool::{DatabaseUrl, Pool, Use};
+use loyalty_testkit::servers::{InTurn, postgres_in_turn, rabbitmq_in_turn};
 use loyalty_worker::mail::MailSettings;
 use loyalty_worker::{Programme, Settings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Starting them takes longer than most tests, so they are shared.
-static SERVERS: OnceCell<Servers> = OnceCell::const_new();
-
-/// Tests that stop a server have them alone.
-static TURN: RwLock<()> = RwLock::const_new(());
-
 /// A database and a virtual host, ready for use.
 pub(crate) struct World {
-    servers: &'static Servers,
-    name: String,
+    kit: loyalty_testkit::World,
     amqp: SecretUrl,
     database: DatabaseUrl,
-    _turn: Turn,
-}
-
-/// Who else uses the servers.
-enum Turn {
-    Shared {
-        _guard: RwLockReadGuard<'static, ()>,
-    },
-    Alone {
-        _guard: RwLockWriteGuard<'static, ()>,
-    },
-    /// Nobody: they are this world's own.
-    Apart,
+    /// The servers, if no other test has them meanwhile.
+    _turn: Option<(InTurn<Postgres>, InTurn<RabbitMq>)>,
 }
 
 /// A part that runs until it is dropped.
@@ -69,46 +47,27 @@ impl Running {
 impl World {
     /// A world beside those of other tests.
     pub(crate) async fn start(name: &str) -> Self {
-        Self::with(name, Turn::Shared { _guard: TURN.read().await }).await
+        Self::of(loyalty_testkit::World::start(name, &topology()).await, None)
     }
 
     /// As `start`, while no other test uses the servers.
     pub(crate) async fn start_alone(name: &str) -> Self {
-        Self::with(name, Turn::Alone { _guard: TURN.write().await }).await
+        // In the same order everywhere, or two would wait for each other.
+        let (postgres, rabbitmq) = (postgres_in_turn().await, rabbitmq_in_turn().await);
+        let world = loyalty_testkit::World::on(postgres.clone(), rabbitmq.clone(), name, &topology()).await;
+        Self::of(world, Some((postgres, rabbitmq)))
     }
 
-    /// A world on servers of its own, for a test that takes so long that those who want the shared ones alone, and all
-    /// behind them, must not wait for it.
-    pub(crate) async fn start_apart(name: &str) -> Self {
-        // As the shared ones: they end with this process.
-        Self::on(Box::leak(Box::new(fresh_servers(name).await)), name, Turn::Apart).await
-    }
-
-    async fn with(name: &str, turn: Turn) -> Self {
-        Self::on(SERVERS.get_or_init(|| fresh_servers("bridge")).await, name, turn).await
-    }
-
-    async fn on(servers: &'static Servers, name: &str, turn: Turn) -> Self {
-        // Whatever the test before did to them.
-        servers.rabbitmq.start_again().await.unwrap();
-        servers.rabbitmq.set_memory_alarm(false).await.unwrap();
-        servers.postgres.start_again().await.unwrap();
-        servers.rabbitmq.create_vhost(name).await.unwrap();
-        servers.postgres.create_database(name).await.unwrap();
-        let amqp = SecretUrl::known(servers.rabbitmq.url(name));
-        let database = DatabaseUrl::known(servers.postgres.url(name));
-        migrate::migrate(&Pool::new(&database, Use::Queries, 1).unwrap()).await.unwrap();
-        let world = Self { servers, name: name.to_owned(), amqp, database, _turn: turn };
-        world.declare_topology().await;
-        world
+    fn of(world: loyalty_testkit::World, turn: Option<(InTurn<Postgres>, InTurn<RabbitMq>)>) -> Self {
+        Self { amqp: world.amqp(), database: world.database_url(), kit: world, _turn: turn }
     }
 
     pub(crate) fn rabbitmq(&self) -> &RabbitMq {
-        &self.servers.rabbitmq
+        self.kit.rabbitmq()
     }
 
     pub(crate) fn postgres(&self) -> &Postgres {
-        &self.servers.postgres
+        self.kit.postgres()
     }
 
     /// A bridge that can publish.
@@ -123,13 +82,13 @@ impl World {
 
     /// The database, for what only an operator does.
     pub(crate) fn pool(&self) -> Pool {
-        Pool::new(&self.database, Use::Queries, 1).unwrap()
+        self.kit.pool_for(Use::Queries, 1)
     }
 
     /// A bridge whose way to the broker can be cut.
     pub(crate) async fn bridge_through(&self, proxy: &Proxy, limits: Limits) -> Running {
         let port = |addr: SocketAddr| format!("127.0.0.1:{}/", addr.port());
-        let direct = port(([127, 0, 0, 1], self.servers.rabbitmq.port()).into());
+        let direct = port(([127, 0, 0, 1], self.rabbitmq().port()).into());
         self.bridge_to(SecretUrl::known(self.amqp.expose().replace(&direct, &port(proxy.addr()))), limits).await
     }
 
@@ -221,7 +180,7 @@ impl World {
     pub(crate) async fn small_queue_for(&self, member: &str, max_length: i64) {
         let partition = Partition::of(&member.parse().unwrap());
         let (key, small) = (partition.routing_key(), format!("small-{member}"));
-        let (_connection, channel) = self.channel().await;
+        let (_connection, channel) = self.kit.vhost.channel().await;
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
         arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
@@ -235,24 +194,21 @@ impl World {
     }
 
     pub(crate) async fn delete_exchange(&self) {
-        let (_connection, channel) = self.channel().await;
-        channel.exchange_delete(COMMANDS.into(), ExchangeDeleteOptions::default()).await.unwrap();
+        self.kit.vhost.delete_exchange(COMMANDS).await;
     }
 
     /// The name of its virtual host.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.kit.vhost.name()
     }
 
     pub(crate) async fn delete_queue(&self, queue: &str) {
-        let (_connection, channel) = self.channel().await;
-        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+        self.kit.vhost.delete_queue(queue).await;
     }
 
     /// Declares what a fresh world has, or whatever of it is missing.
     pub(crate) async fn declare_topology(&self) {
-        let (_connection, channel) = self.channel().await;
-        Topology::new(&RetryDelay::default_schedule()).declare(&channel).await.unwrap();
+        self.kit.vhost.declare(&topology()).await;
     }
 
     /// How many messages the small queue of a member holds; they are taken out.
@@ -271,16 +227,14 @@ impl World {
 
     /// A purge says exactly how many messages it took.
     async fn take_all(&self, queue: &str) -> usize {
-        let (_connection, channel) = self.channel().await;
+        let (_connection, channel) = self.kit.vhost.channel().await;
         let purged = channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap();
         usize::try_from(purged).unwrap()
     }
+}
 
-    async fn channel(&self) -> (Connection, Channel) {
-        let connection = amqp::connect(&self.amqp, "test").await.unwrap();
-        let channel = connection.create_channel().await.unwrap();
-        (connection, channel)
-    }
+fn topology() -> Topology {
+    Topology::new(&Rung::default_ladder())
 }
 
 /// A command in the contract's JSON, without an id and a time.
@@ -291,13 +245,4 @@ pub(crate) fn command(member: &str, rest: &str) -> String {
 /// The same under an id.
 pub(crate) fn with_id(id: &str, command: &str) -> String {
     format!(r#"{{"command_id":"{id}",{}"#, &command[1..])
-}
-
-/// Servers that know nothing of earlier runs: `RabbitMQ` 3.10 loses its at-least-once dead-lettering for good when such
-/// queues are deleted while their leaders are being elected, as they are after a start.
-async fn fresh_servers(place: &str) -> Servers {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(place);
-    // There is none the first time.
-    let _ = std::fs::remove_dir_all(&dir);
-    Servers::start(&dir, Durability::Throwaway).await.unwrap()
 }

@@ -137,7 +137,8 @@ fn write(id: LetterId, opened: &Opened) -> anyhow::Result<Written> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
     let file = file.as_mut().map_err(|error| Usage(format!("{}: {error}", draft.display())))?;
     file.write_all(&editable(present))?;
-    let editor = ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+    let editor =
+        ["VISUAL", "EDITOR"].into_iter().find_map(|name| crate::environment::text(name).filter(|it| !it.is_empty()));
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
     // By a shell, since the variable may hold arguments: "code --wait".
     let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&draft).status();

@@ -81,7 +81,7 @@ impl Export {
 
 fn speaks_http() -> Result<(), ExportError> {
     for variable in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-        match std::env::var(variable).unwrap_or_default() {
+        match crate::environment::text(variable).unwrap_or_default() {
             protocol if protocol.is_empty() => {}
             protocol if protocol == "http/protobuf" => return Ok(()),
             protocol => return Err(ExportError::Protocol { variable, protocol }),
@@ -93,7 +93,7 @@ fn speaks_http() -> Result<(), ExportError> {
 /// As the variables have it, in milliseconds.
 fn answer_limit() -> Option<Duration> {
     let names = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-    names.into_iter().find_map(|name| std::env::var(name).ok()?.parse().ok()).map(Duration::from_millis)
+    names.into_iter().find_map(|name| crate::environment::text(name)?.parse().ok()).map(Duration::from_millis)
 }
 
 /// Who we are: what the variables say, and what they leave out.

@@ -94,6 +94,7 @@ fn answer(channel: Channel, message: Arc<Placed>) -> BoxFuture<'static, lapin::R
         let options = BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
         let (exchange, key) = (message.exchange.into(), message.routing_key.as_str().into());
         let properties = message.properties.clone();
+        #[expect(clippy::disallowed_methods, reason = "the one place that publishes; the confirm is awaited with it")]
         channel.basic_publish(exchange, key, options, &message.body, properties).await?.await
     })
 }

@@ -2,21 +2,17 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{home::HomeError, lock::LockError, process::ProcessError, programs::MissingProgram};
+use crate::{binaries::MissingBinary, data_dir::DataDirError, lock::LockError, process::ProcessError};
 
 /// What can go wrong with the private server.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// Its programs are not installed.
     #[error(transparent)]
-    Missing(#[from] MissingProgram),
-    /// Its directory.
+    Missing(#[from] MissingBinary),
     #[error(transparent)]
-    Home(#[from] HomeError),
-    /// Its lock.
+    DataDir(#[from] DataDirError),
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A child process.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// `initdb` failed.
@@ -24,31 +20,19 @@ pub enum PostgresError {
     Init {
         /// Where the whole story is.
         log: PathBuf,
-        /// Its last lines.
         tail: String,
     },
     /// The new cluster could not be moved to its place.
     #[error("cannot put the new database at {}", path.display())]
-    Place {
-        /// The data directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Place { path: PathBuf, source: io::Error },
     /// It ended, or did not answer in time.
     #[error("PostgreSQL did not start; the end of {}:\n{tail}", log.display())]
     Start {
         /// Where the whole story is.
         log: PathBuf,
-        /// Its last lines.
         tail: String,
     },
     /// A database could not be made or removed.
     #[error("PostgreSQL refused: {statement}")]
-    Sql {
-        /// What was asked.
-        statement: String,
-        /// What it answered.
-        source: tokio_postgres::Error,
-    },
+    Sql { statement: String, source: tokio_postgres::Error },
 }

@@ -24,8 +24,8 @@ pub(super) fn server(data: &Path, port: u16, durability: Durability) -> Vec<OsSt
         port.as_str(),
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
-        // Tests run side by side, each with a pool or two.
-        "max_connections=200",
+        // Tests run side by side, each with a pool for each part of the product.
+        "max_connections=400",
         // Enough for the working set of a demonstration; a laptop keeps its memory.
         "shared_buffers=128MB",
         // The one zone that PostgreSQL knows without the system's files, which a bare machine may not have.
@@ -37,6 +37,8 @@ pub(super) fn server(data: &Path, port: u16, durability: Durability) -> Vec<OsSt
         settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         // Compiling a query takes longer than running it on the few rows of a test.
         settings.push("jit=off");
+        // Their directory may be in memory.
+        settings.push("max_wal_size=128MB");
     }
     let settings = settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]);
     ["-D".into(), data.into()].into_iter().chain(settings).collect()

@@ -6,8 +6,8 @@
 use std::ffi::OsString;
 
 use crate::{
-    home::{Home, HomeError},
-    programs,
+    binaries,
+    data_dir::{DataDir, DataDirError},
 };
 
 /// The only user of the node. There is no `guest`.
@@ -41,20 +41,30 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    pub(super) fn choose(home: &Home) -> Result<Self, HomeError> {
+    /// Those of a node that another process runs.
+    pub(super) fn known(data_dir: &DataDir) -> Result<Self, DataDirError> {
         Ok(Self {
-            amqp: home.port("amqp")?,
-            management: home.port("management")?,
-            distribution: home.port("distribution")?,
-            epmd: home.port("epmd")?,
+            amqp: data_dir.known_port("amqp")?,
+            management: data_dir.known_port("management")?,
+            distribution: data_dir.known_port("distribution")?,
+            epmd: data_dir.known_port("epmd")?,
+        })
+    }
+
+    pub(super) fn choose(data_dir: &DataDir) -> Result<Self, DataDirError> {
+        Ok(Self {
+            amqp: data_dir.port("amqp")?,
+            management: data_dir.port("management")?,
+            distribution: data_dir.port("distribution")?,
+            epmd: data_dir.port("epmd")?,
         })
     }
 }
 
 /// Writes the configuration files.
-pub(super) fn write(home: &Home, ports: &Ports, password: &str) -> Result<(), HomeError> {
-    home.write(&home.dir().join("enabled_plugins"), "[rabbitmq_management].\n")?;
-    home.write(&home.dir().join("rabbitmq.conf"), &configuration(ports, password))
+pub(super) fn write(data_dir: &DataDir, ports: &Ports, password: &str) -> Result<(), DataDirError> {
+    data_dir.write(&data_dir.dir().join("enabled_plugins"), "[rabbitmq_management].\n")?;
+    data_dir.write(&data_dir.dir().join("rabbitmq.conf"), &configuration(ports, password))
 }
 
 fn configuration(Ports { amqp, management, .. }: &Ports, password: &str) -> String {
@@ -74,16 +84,16 @@ fn configuration(Ports { amqp, management, .. }: &Ports, password: &str) -> Stri
 }
 
 /// The whole environment of the node, of its port mapper and of the programs that talk to them.
-pub(super) fn environment(home: &Home, ports: &Ports) -> Vec<(&'static str, OsString)> {
-    let inside = |name: &str| OsString::from(home.dir().join(name));
-    let erlang = programs::erlang("erl").ok();
+pub(super) fn environment(data_dir: &DataDir, ports: &Ports) -> Vec<(&'static str, OsString)> {
+    let inside = |name: &str| OsString::from(data_dir.dir().join(name));
+    let erlang = binaries::erlang("erl").ok();
     let erlang_dir = erlang.as_deref().and_then(std::path::Path::parent).unwrap_or(std::path::Path::new("/usr/bin"));
     let schedulers = std::thread::available_parallelism().map_or(1, usize::from).min(SCHEDULERS_MAX);
     vec![
-        ("PATH", programs::child_path(erlang_dir)),
+        ("PATH", binaries::child_path(erlang_dir)),
         ("LANG", "C.UTF-8".into()),
         // The Erlang cookie is made here, readable by nobody else.
-        ("HOME", home.dir().into()),
+        ("HOME", data_dir.dir().into()),
         ("ERL_EPMD_PORT", ports.epmd.to_string().into()),
         ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
         ("ERL_CRASH_DUMP_SECONDS", "0".into()),

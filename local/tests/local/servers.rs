@@ -58,6 +58,7 @@ async fn nothing_is_left_of_a_process_that_is_killed_but_its_data() {
 /// Not a test of its own: the process that the test above starts and kills. Alone it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_victim_of_the_test_above() {
+    #[expect(clippy::disallowed_methods, reason = "a variable of this test's own, for its copy of itself")]
     let Some(dir) = std::env::var_os(VICTIM_DIR).map(PathBuf::from) else { return };
     let servers = Servers::start(&dir, Durability::Throwaway).await.unwrap();
     let Servers { postgres, rabbitmq } = &servers;
@@ -99,7 +100,7 @@ async fn a_directory_has_one_user_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let first = Postgres::start_with(dir.path(), Durability::Throwaway).await.unwrap();
     let second = Postgres::start(dir.path()).await.unwrap_err();
-    let PostgresError::Home(loyalty_local::HomeError::Lock(LockError::InUse { pid, .. })) = second else {
+    let PostgresError::DataDir(loyalty_local::DataDirError::Lock(LockError::InUse { pid, .. })) = second else {
         panic!("{second}")
     };
     assert_eq!(pid, std::process::id());

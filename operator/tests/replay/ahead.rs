@@ -43,7 +43,6 @@ async fn a_command_ahead_of_its_time_is_applied_by_a_replay_once_its_time_has_co
     assert_eq!(ends(&report), [Concluded::Applied { balance: 5 }]);
     world.verified().await;
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,5 +64,4 @@ async fn a_worker_whose_clock_is_off_says_so_and_decides_as_any_other() {
     };
     eventually("the offset is shown", shown).await;
     worker.stop().await;
-    world.end().await;
 }

@@ -135,7 +135,6 @@ async fn a_prediction_is_what_a_replay_comes_to() {
     assert!(KINDS.iter().all(|kind| met.contains(*kind)), "cases too tame: only {met:?}");
     world.verified().await;
     worker.stop().await;
-    world.end().await;
 }
 
 async fn holds(
@@ -290,7 +289,6 @@ async fn what_the_database_refuses_is_found_among_those_it_takes() {
     assert!(refused(&predicted[2]) && refused(&predicted[5]), "{predicted:?}");
     assert_eq!(predicted[4], Prediction::Applied { before: 11, after: 18 });
     assert_eq!(world.number("select count(*) from member").await, 0);
-    world.end().await;
 }
 
 /// The first waits for the enrolment, and the enrolment, under the same id, is a conflict because of the first.
@@ -305,5 +303,4 @@ async fn letters_that_hang_on_each_other_come_to_their_ends() {
     let ends = crate::world::ends(&report);
     assert!(matches!(ends[..], [Concluded::Parked, Concluded::Dead { reason: Reason::Conflict, .. }]), "{report:?}");
     worker.stop().await;
-    world.end().await;
 }

@@ -58,5 +58,4 @@ async fn a_prediction_for_a_mail_is_what_a_replay_comes_to() {
         (count(|it| matches!(it, Prediction::UnknownMail)), count(|it| matches!(it, Prediction::Queued)));
     assert_eq!((duplicates, unknown, queued, predicted.len()), (9, 2, 1, 14), "{predicted:?}");
     assert_eq!(world.number("select count(*) from outbox").await, 1);
-    world.end().await;
 }

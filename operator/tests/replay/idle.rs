@@ -21,5 +21,4 @@ async fn an_idle_worker_ends_every_transaction_in_order() {
     worker.stop().await;
     // One that is dropped, and its connection with it, counts as rolled back.
     assert_eq!(world.transactions().await.1, 0);
-    world.end().await;
 }

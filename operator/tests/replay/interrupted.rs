@@ -58,7 +58,6 @@ async fn letters_of_a_member_keep_their_order_and_a_second_replay_changes_nothin
     assert_eq!((again.concluded.len(), again.done.len()), (0, 44));
     world.turned().await;
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +79,6 @@ async fn a_replay_that_is_stopped_leaves_the_rest_open_and_is_repeated_without_h
     assert_eq!(rest.concluded.len() + report.concluded.len(), 44);
     world.turned().await;
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +98,6 @@ async fn two_operators_who_replay_the_same_letters_double_nothing() {
     assert_eq!(told, 44, "each letter that one did not get, it was told of");
     world.turned().await;
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +120,6 @@ async fn while_the_broker_is_away_letters_stay_open_and_go_later() {
     assert_eq!(replay(&replayer, &ids).await.concluded.len(), 44);
     world.turned().await;
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +140,6 @@ async fn what_has_no_answer_yet_is_recorded_later() {
     .await;
     assert_eq!(world.balance("ann").await, 5);
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +163,6 @@ async fn a_canary_that_fares_badly_stops_the_replay() {
     assert_eq!((lenient.ended, lenient.concluded.len()), (Ended::Finished, 3));
     assert_eq!(world.balance("ann").await, 100);
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,5 +174,4 @@ async fn a_canary_without_an_answer_stops_the_replay() {
     let report = replay(&world.replayer(pace), &ids).await;
     assert_eq!((report.ended, report.unanswered), (Ended::CanaryUnanswered, ids[..1].to_vec()));
     assert_eq!(world.open().await, ids[1..]);
-    world.end().await;
 }

@@ -47,7 +47,6 @@ async fn what_came_astray_mends_itself_and_garbage_by_an_edit() {
     assert_eq!(world.open().await, []);
     world.verified().await;
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +71,6 @@ async fn what_fails_again_is_a_new_letter_that_the_old_one_names() {
     assert_eq!(ends(&world.replay(&[successor]).await), [Concluded::Applied { balance: CURSED }]);
     world.verified().await;
     worker.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,5 +99,4 @@ async fn a_mail_that_was_rejected_goes_when_the_mail_server_takes_it() {
     assert_eq!((world.open().await, world.mailbox.mails().len()), (vec![], 2));
     world.verified().await;
     worker.stop().await;
-    world.end().await;
 }

@@ -35,5 +35,4 @@ async fn what_waited_too_long_is_a_letter_and_can_be_replayed() {
     assert_eq!(ends(&world.replay(&swept).await), [Concluded::Applied { balance: 5 }]);
     world.verified().await;
     worker.stop().await;
-    world.end().await;
 }

@@ -1,18 +1,13 @@
 //! One test's world: a database and a virtual host of its own, with a worker, letters and operators who replay them.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Deref;
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use lapin::options::BasicPublishOptions;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend, amqp, topology};
-use loyalty_local::wait::{PATIENCE, eventually};
-use loyalty_local::{Durability, Mailbox, Servers};
+use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend, topology};
 use loyalty_operator::dry_run::{Prediction, dry_run};
 use loyalty_operator::replay::{Pace, Replayer, Report};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
@@ -20,12 +15,13 @@ use loyalty_store::letters::{self, Concluded, Filter, LetterId, LetterState};
 use loyalty_store::permission::Permission;
 use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::read::PAGE_MAX;
-use loyalty_store::{Pool, migrate, rebuild, verify};
+use loyalty_store::{Pool, rebuild, verify};
+use loyalty_testkit::{PATIENCE, eventually};
 use loyalty_worker::mail::{MailSettings, RetrySchedule, SmtpUrl};
 use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -42,42 +38,28 @@ const CURSE: &str = "
     create trigger refuse before insert on ledger for each row when (new.points = 666) execute function refuse()";
 
 pub(crate) struct World {
-    name: String,
-    servers: Arc<Servers>,
+    kit: loyalty_testkit::World,
+    /// As the worker's own.
     pub(crate) pool: Pool,
-    pub(crate) mailbox: Mailbox,
+}
+
+impl Deref for World {
+    type Target = loyalty_testkit::World;
+
+    fn deref(&self) -> &Self::Target {
+        &self.kit
+    }
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
-        static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
-        static WORLDS: AtomicUsize = AtomicUsize::new(0);
-        let servers = Arc::clone(SHARED.get_or_init(async || Arc::new(servers().await)).await);
-        let name = format!("replay_{}_{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
-        servers.postgres.create_database(&name).await.expect("a database");
-        servers.rabbitmq.create_vhost(&name).await.expect("a virtual host");
-        let pool =
-            Pool::new(&DatabaseUrl::known(servers.postgres.url(&name)), Use::Keys, 8).expect("the database's URL");
-        migrate::migrate(&pool).await.expect("the migrations run");
-        let mailbox = Mailbox::start(None).await.expect("a mailbox");
-        let world = Self { name, servers, pool, mailbox };
-        let connection = amqp::connect(&world.amqp(), "tests").await.expect("a connection");
-        let channel = connection.create_channel().await.expect("a channel");
-        Topology::new(ladder().delays()).declare(&channel).await.expect("the topology");
-        amqp::close(&connection).await;
-        world
-    }
-
-    pub(crate) fn amqp(&self) -> SecretUrl {
-        SecretUrl::known(self.servers.rabbitmq.url(&self.name))
+        let world = loyalty_testkit::World::start("replay", &Topology::new(ladder().delays())).await;
+        let pool = world.pool_for(Use::Keys, 8);
+        Self { kit: world, pool }
     }
 
     pub(crate) fn broker_port(&self) -> u16 {
-        self.servers.rabbitmq.port()
-    }
-
-    pub(crate) async fn execute(&self, sql: &str) {
-        self.pool.get().await.expect("a connection").batch_execute(sql).await.expect(sql);
+        self.rabbitmq().port()
     }
 
     /// From now on the database refuses commands of [`CURSED`] points.
@@ -85,17 +67,13 @@ impl World {
         self.execute(CURSE).await;
     }
 
-    pub(crate) async fn number(&self, sql: &str) -> i64 {
-        self.pool.get().await.expect("a connection").query_one(sql, &[]).await.expect(sql).get(0)
-    }
-
     /// Transactions in this world's database that were committed, and those that were rolled back. Asked from another
     /// database, so that the question is not among them.
     pub(crate) async fn transactions(&self) -> (i64, i64) {
-        let elsewhere = Pool::new(&DatabaseUrl::known(self.servers.postgres.url("postgres")), Use::Keys, 1);
+        let elsewhere = Pool::new(&DatabaseUrl::known(self.postgres().url("postgres")), Use::Keys, 1);
         let client = elsewhere.expect("a URL").get().await.expect("a connection");
         let query = "select xact_commit, xact_rollback from pg_stat_database where datname = $1";
-        let row = client.query_one(query, &[&self.name]).await.expect("its figures");
+        let row = client.query_one(query, &[&self.name()]).await.expect("its figures");
         (row.get(0), row.get(1))
     }
 
@@ -119,7 +97,7 @@ impl World {
         let smtp = Some(SmtpUrl::known(self.mailbox.url()));
         let settings = Settings {
             amqp: self.amqp(),
-            database: DatabaseUrl::known(self.servers.postgres.url(&self.name)),
+            database: self.database_url(),
             programme: Programme::default(),
             events,
             mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
@@ -130,22 +108,9 @@ impl World {
         Worker { stop, task }
     }
 
-    /// Publishes whatever to wherever.
+    /// Publishes whatever as a command.
     pub(crate) async fn publish(&self, key: &str, properties: BasicProperties, body: &[u8]) {
-        let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection");
-        let channel = connection.create_channel().await.expect("a channel");
-        let (exchange, options) = (topology::COMMANDS.into(), BasicPublishOptions::default());
-        let published = channel.basic_publish(exchange, key.into(), options, body, properties).await;
-        drop(published.expect("published"));
-        amqp::close(&connection).await;
-    }
-
-    /// Publishes a command as the contract says, and waits for its row.
-    pub(crate) async fn apply(&self, command: &Command) {
-        let properties = BasicProperties::default().with_delivery_mode(2);
-        self.publish(&Partition::of(&command.member_id).routing_key(), properties, &command.encode()).await;
-        let row = format!("select count(*) from ledger where command_id = '{}'", command.command_id);
-        eventually("the command is decided", async || (self.number(&row).await > 0).then_some(())).await;
+        self.vhost.publish(topology::COMMANDS, key, properties, body).await;
     }
 
     pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
@@ -198,12 +163,6 @@ impl World {
         let everybody = rebuild::members(&self.pool, &rebuild::Selection::default(), None, PAGE_MAX).await;
         let differences = rebuild::differences(&self.pool, &everybody.expect("a page")).await.expect("a look");
         assert_eq!(differences, []);
-    }
-
-    /// Leaves nothing behind on servers that others use.
-    pub(crate) async fn end(self) {
-        self.servers.rabbitmq.delete_vhost(&self.name).await.expect("the virtual host goes");
-        self.servers.postgres.drop_database(&self.name).await.expect("the database goes");
     }
 }
 
@@ -272,11 +231,4 @@ pub(crate) fn letter(command: &Command) -> NewDeadLetter {
 /// Rungs as short as they can be.
 fn ladder() -> RetrySchedule {
     serde_json::from_value(json!(["1s"])).expect("a ladder")
-}
-
-/// Under the build's own directory: a second run finds them made.
-async fn servers() -> Servers {
-    let dir: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-replay");
-    std::fs::create_dir_all(&dir).expect("a directory for the servers");
-    Servers::start(&dir, Durability::Throwaway).await.expect("PostgreSQL and RabbitMQ start")
 }

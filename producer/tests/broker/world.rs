@@ -1,68 +1,56 @@
-//! What the tests stand on: a private node shared by all, and a virtual host for each.
+//! A virtual host of a test's own, and what a producer meets there.
 
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
 
 use futures_util::StreamExt;
-use lapin::options::{
-    BasicConsumeOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::ExchangeKind;
+use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ExchangeKind};
+use loyalty_common::Partition;
 use loyalty_common::decode::decode;
 use loyalty_common::topology::{COMMANDS, Topology};
-use loyalty_common::{Partition, amqp};
 use loyalty_local::RabbitMq;
-use loyalty_producer::{Command, Limits, Producer, SecretUrl};
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use loyalty_producer::{Command, Limits, Producer};
+use loyalty_testkit::servers::{InTurn, rabbitmq_in_turn};
+use loyalty_testkit::{Vhost, servers};
 
-/// Starting a node takes longer than all tests together, so it is shared.
-static NODE: OnceCell<RabbitMq> = OnceCell::const_new();
-
-/// Tests that stop or starve the node have it alone.
-static TURN: RwLock<()> = RwLock::const_new(());
-
-/// A virtual host of the node.
+/// A virtual host.
 pub(crate) struct World {
-    url: SecretUrl,
-    node: &'static RabbitMq,
-    _turn: Turn,
+    vhost: Vhost,
+    /// The node, if no other test has it meanwhile.
+    _turn: Option<InTurn<RabbitMq>>,
 }
 
-enum Turn {
-    Shared { _guard: RwLockReadGuard<'static, ()> },
-    Alone { _guard: RwLockWriteGuard<'static, ()> },
+impl Deref for World {
+    type Target = Vhost;
+
+    fn deref(&self) -> &Vhost {
+        &self.vhost
+    }
 }
 
 impl World {
     /// A virtual host beside those of other tests.
     pub(crate) async fn start(name: &str) -> Self {
-        Self::with(name, Turn::Shared { _guard: TURN.read().await }).await
+        Self { vhost: Vhost::on(servers::rabbitmq().await, name).await, _turn: None }
     }
 
     /// As `start`, while no other test uses the node.
     pub(crate) async fn start_alone(name: &str) -> Self {
-        Self::with(name, Turn::Alone { _guard: TURN.write().await }).await
-    }
-
-    async fn with(name: &str, turn: Turn) -> Self {
-        let node = NODE.get_or_init(fresh_node).await;
-        node.start_again().await.expect("it runs again, whatever the test before did to it");
-        node.set_memory_alarm(false).await.expect("it takes messages again");
-        node.create_vhost(name).await.expect("a virtual host");
-        Self { url: SecretUrl::known(node.url(name)), node, _turn: turn }
+        let turn = rabbitmq_in_turn().await;
+        Self { vhost: Vhost::on(turn.clone(), name).await, _turn: Some(turn) }
     }
 
     pub(crate) fn node(&self) -> &RabbitMq {
-        self.node
+        self.rabbitmq()
     }
 
     pub(crate) async fn producer(&self, limits: Limits) -> Producer {
-        Producer::connect(self.url.clone(), "test", limits).await.expect("a connection")
+        Producer::connect(self.url(), "test", limits).await.expect("a connection")
     }
 
     pub(crate) async fn declare_topology(&self) {
-        let (_connection, channel) = self.channel().await;
-        Topology::new(&[]).declare(&channel).await.expect("a topology");
+        self.declare(&Topology::new(&[])).await;
     }
 
     /// A queue for one partition, and nothing that would catch the others.
@@ -85,8 +73,7 @@ impl World {
 
     /// Takes the exchange away; what is in the queues stays there.
     pub(crate) async fn delete_exchange(&self) {
-        let (_connection, channel) = self.channel().await;
-        channel.exchange_delete(COMMANDS.into(), ExchangeDeleteOptions::default()).await.expect("an exchange");
+        self.vhost.delete_exchange(COMMANDS).await;
     }
 
     /// Takes everything out of the command queues, each in its order.
@@ -109,21 +96,4 @@ impl World {
         let deliveries = consumer.expect("a consumer").take(count);
         deliveries.map(|delivery| decode(&delivery.expect("a delivery").data).expect("a command")).collect().await
     }
-
-    async fn channel(&self) -> (Connection, Channel) {
-        let connection = amqp::connect(&self.url, "test").await.expect("a connection");
-        let channel = connection.create_channel().await.expect("a channel");
-        (connection, channel)
-    }
-}
-
-/// A node that knows nothing of earlier runs.
-async fn fresh_node() -> RabbitMq {
-    // There is none the first time.
-    let _ = std::fs::remove_dir_all(directory());
-    RabbitMq::start(&directory()).await.expect("a RabbitMQ starts")
-}
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("producer")
 }

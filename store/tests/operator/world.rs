@@ -1,73 +1,35 @@
-//! A database of a test's own on a server that all tests share, and letters to fill it with.
+//! A database of a test's own, and letters to fill it with.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::ops::Deref;
 
 use jiff::Timestamp;
 use loyalty_common::{Action, Command, Earn, Partition, Points, Text, envelope, topology};
 use loyalty_ledger::{BatchRequest, Changes, ParkedCommand};
-use loyalty_local::{Durability, Postgres, Proxy};
 use loyalty_store::batch::Batch;
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::letters::{self, Filter, Letter, LetterId, Opened};
-use loyalty_store::migrate;
 use loyalty_store::permission::Permission;
-use loyalty_store::pool::{DatabaseUrl, Pool, Use};
+use loyalty_testkit::Database;
 use serde_json::{Value, json};
 
-pub(crate) struct World {
-    pub(crate) pool: Pool,
-    url: DatabaseUrl,
+pub(crate) struct World(Database);
+
+impl Deref for World {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.0
+    }
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let world = Self::empty().await;
-        migrate::migrate(&world.pool).await.expect("the tables");
-        world
+        Self(Database::start("operator").await)
     }
 
     /// Without tables.
     pub(crate) async fn empty() -> Self {
-        static WORLDS: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("operator_{}", WORLDS.fetch_add(1, Ordering::Relaxed));
-        let url = |database: &str| DatabaseUrl::known(format!("{}/{database}", server()));
-        let admin = Pool::new(&url("postgres"), Use::Queries, 1).expect("a URL").get().await.expect("a connection");
-        admin.batch_execute(&format!("create database {name}")).await.expect("a database");
-        let url = url(&name);
-        let pool = Pool::new(&url, Use::Queries, 4).expect("a URL");
-        Self { pool, url }
-    }
-
-    /// Another pool for the same database, and the proxy that leads it there.
-    pub(crate) async fn pool_by_proxy(&self) -> (Pool, Proxy) {
-        let port =
-            self.url.expose().rsplit_once('/').and_then(|(server, _)| server.rsplit_once(':')).expect("a port").1;
-        let proxy = Proxy::start(format!("127.0.0.1:{port}").parse().expect("an address")).await.expect("a proxy");
-        let url = self.url.expose().replace(&format!(":{port}/"), &format!(":{}/", proxy.addr().port()));
-        (Pool::new(&DatabaseUrl::known(url), Use::Queries, 1).expect("a URL"), proxy)
-    }
-
-    pub(crate) async fn execute(&self, sql: &str) {
-        self.pool.get().await.expect("a connection").batch_execute(sql).await.expect(sql);
-    }
-
-    pub(crate) async fn number(&self, sql: &str) -> i64 {
-        self.pool.get().await.expect("a connection").query_one(sql, &[]).await.expect(sql).get(0)
-    }
-
-    /// Until so many wait for others' locks.
-    pub(crate) async fn waiting_for_locks(&self, count: i64) {
-        let waiting =
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-        let waits = async {
-            while self.number(waiting).await < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), waits).await.expect("they wait for locks");
+        Self(Database::empty("operator").await)
     }
 
     pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
@@ -111,30 +73,6 @@ impl World {
         let parked = vec![ParkedCommand { key, body: command.encode() }];
         batch.commit(&Changes { parked, ..Changes::default() }, &[]).await.expect("a commit");
     }
-}
-
-/// The URL, less its database, of one server for all tests, on a thread of its own: it ends with the thread that
-/// started it.
-fn server() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    URL.get_or_init(|| {
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                // Under the build's own directory, where what a run leaves behind is cleared by the next.
-                let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("store-operator");
-                let _ = std::fs::remove_dir_all(&dir);
-                std::fs::create_dir_all(&dir).expect("a directory");
-                let postgres = Postgres::start_with(&dir, Durability::Throwaway).await.expect("PostgreSQL starts");
-                let url = postgres.url("");
-                tell.send(url.trim_end_matches('/').to_owned()).expect("somebody waits for it");
-                std::future::pending::<()>().await;
-                drop(postgres);
-            });
-        });
-        told.recv().expect("the server starts")
-    })
 }
 
 /// An operator who was asked and said yes.

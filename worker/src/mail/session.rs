@@ -221,6 +221,7 @@ async fn stands(connection: &Connection, rung: RetryDelay) -> Result<(), Session
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the place where requests for mails are settled")]
 async fn acknowledge((acker, handled): (Acker, Handled)) -> Result<(), SessionError> {
     match handled {
         Handled::Left => Ok(()),

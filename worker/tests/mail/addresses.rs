@@ -18,7 +18,6 @@ async fn an_internationalised_domain_goes_as_every_server_knows_it() {
     assert_eq!(server.heard("MAIL"), ["MAIL FROM:<rewards@xn--bcher-kva.example.com>"]);
     assert_eq!(server.heard("RCPT"), ["RCPT TO:<ann@xn--bcher-kva.example>"]);
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -41,7 +40,6 @@ async fn an_address_beyond_ascii_needs_a_server_that_knows_such() {
     world.becomes(email_id, "sent").await;
     assert_eq!(server.heard("RCPT"), ["RCPT TO:<zoë@xn--bcher-kva.example>"]);
     post.stop().await;
-    world.end().await;
 }
 
 /// Such were enrolled before they were refused.
@@ -64,7 +62,6 @@ async fn an_address_that_no_server_could_take_is_set_aside_with_the_reason() {
     }
     assert!(world.mailbox.mails().is_empty());
     post.stop().await;
-    world.end().await;
 }
 
 /// Three rungs, and more attempts than they are: whoever gave up after the last would have lost the mail.
@@ -84,5 +81,4 @@ async fn mails_wait_for_as_long_as_the_server_refuses_the_sender() {
     world.becomes(email_id, "sent").await;
     assert_eq!(world.letters().await, []);
     post.stop().await;
-    world.end().await;
 }

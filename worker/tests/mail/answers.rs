@@ -16,7 +16,6 @@ async fn fate(script: Script, state: &str) -> String {
     let MailRow { reply, attempts, .. } = world.becomes(email_id, state).await;
     assert_eq!(attempts, 1, "{reply:?}");
     post.stop().await;
-    world.end().await;
     reply.expect("what was said")
 }
 
@@ -86,5 +85,4 @@ async fn a_password_is_not_sent_to_a_server_that_offers_no_encryption() {
     assert!(reply.contains("STARTTLS"), "{reply}");
     assert_eq!(server.heard("AUTH"), Vec::<String>::new());
     post.stop().await;
-    world.end().await;
 }

@@ -25,7 +25,6 @@ async fn a_request_for_no_mail_is_set_aside() {
     assert!(letters.iter().any(|letter| letter.body == b"\xff\x00 ann@example.com"));
     assert!(letters.iter().any(|letter| letter.email_id == Some(nobodys.into())));
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -50,7 +49,6 @@ async fn what_the_broker_gave_up_is_kept() {
     assert_eq!(unrouted.origin, "loyalty.commands ninety");
     assert!(letters.iter().all(|letter| letter.attempts == 1));
     post.stop().await;
-    world.end().await;
 }
 
 /// The database's texts have no place for U+0000, which AMQP's may hold. One such message must not end the keeping.
@@ -64,7 +62,6 @@ async fn a_letter_with_zero_bytes_is_kept_like_any_other() {
     assert_eq!(letters[0].origin, "loyalty.commands nine\u{fffd}ty");
     assert_eq!(letters[0].body, b"\0");
     post.stop().await;
-    world.end().await;
 }
 
 /// Whatever it is that the database refuses, the body is kept, and so is what came with it.
@@ -88,7 +85,6 @@ async fn a_letter_that_the_database_refuses_is_kept_bare_and_alone() {
         ]
     );
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -99,12 +95,12 @@ async fn the_outbox_loses_nothing_when_the_broker_restarts() {
     // Half of the rows are under way when the broker dies, half are written while it is away.
     let first = world.grant_all("ann", "ann@example.com", MAILS / 2).await;
     post.wake.notify_one();
-    world.servers().rabbitmq.kill().await;
+    world.rabbitmq().kill().await;
     let second = world.grant_all("bob", "bob@example.com", MAILS / 2).await;
     post.wake.notify_one();
     assert!(world.outbox().await >= MAILS / 2);
-    world.servers().rabbitmq.start_again().await.expect("the broker comes back");
-    let (_connection, channel) = world.channel().await;
+    world.rabbitmq().start_again().await.expect("the broker comes back");
+    let (_connection, channel) = world.vhost.channel().await;
     let options = BasicConsumeOptions::default();
     let mut consumer = channel
         .basic_consume(topology::EMAILS.into(), "tests".into(), options, FieldTable::default())
@@ -115,11 +111,11 @@ async fn the_outbox_loses_nothing_when_the_broker_restarts() {
         let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
         let delivery = next.expect("all requests arrive").expect("the consumer lives").expect("a delivery");
         missing.remove(&request::decode(&delivery.data).expect("a request"));
+        #[expect(clippy::disallowed_methods, reason = "a consumer of the test's own")]
         delivery.acker.ack(BasicAckOptions::default()).await.expect("acknowledged");
     }
     eventually("the outbox is empty", async || (world.outbox().await == 0).then_some(())).await;
     post.stop().await;
-    world.servers().stop().await;
 }
 
 #[tokio::test]
@@ -131,9 +127,9 @@ async fn mails_survive_restarts_of_both_servers() {
     let mails = world.grant_all("ann", "ann@example.com", MAILS).await;
     post.wake.notify_one();
     world.mailbox.wait_for(4).await;
-    world.servers().postgres.restart().await.expect("the database comes back");
+    world.postgres().restart().await.expect("the database comes back");
     world.mailbox.wait_for(12).await;
-    world.servers().rabbitmq.restart().await.expect("the broker comes back");
+    world.rabbitmq().restart().await.expect("the broker comes back");
     for email_id in mails {
         world.becomes(email_id, "sent").await;
     }
@@ -141,5 +137,4 @@ async fn mails_survive_restarts_of_both_servers() {
     let ids: HashSet<_> = world.mailbox.mails().into_iter().map(|mail| mail.message_id).collect();
     assert_eq!((world.mailbox.mails().len(), ids.len()), (40, 40));
     post.stop().await;
-    world.servers().stop().await;
 }

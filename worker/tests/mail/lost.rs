@@ -12,7 +12,7 @@ use crate::world::World;
 #[tokio::test]
 async fn a_broker_lost_as_a_mail_is_acknowledged_does_not_hold_up_the_next_mail() {
     let world = World::start().await;
-    let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database()));
+    let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database_url()));
     let post = world.post_by(&broker.url(), &database.url());
     let commit = world.hold_commits("update on email", "new.state = 'sent'").await;
     let first = world.grant("ann", "ann@example.com").await;
@@ -27,13 +27,12 @@ async fn a_broker_lost_as_a_mail_is_acknowledged_does_not_hold_up_the_next_mail(
     world.becomes(next, "sent").await;
     assert_eq!(world.mailbox.mails().len(), 2);
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
 async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_next_letter() {
     let world = World::start().await;
-    let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database()));
+    let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database_url()));
     let post = world.post_by(&broker.url(), &database.url());
     let commit = world.hold_commits("insert on dead_letter", "true").await;
     world.publish(topology::COMMANDS, "ninety", b"first").await;
@@ -45,7 +44,6 @@ async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_nex
     world.publish(topology::COMMANDS, "ninety", b"next").await;
     world.set_aside(2).await;
     post.stop().await;
-    world.end().await;
 }
 
 /// Ends the connections to the broker in the same moment in which the database's answer arrives, and has the worker,
@@ -68,21 +66,20 @@ async fn a_broker_that_does_not_answer_is_asked_again() {
     let world = World::start().await;
     // One is the mailer's, one the keeper's.
     let broker = Line::dumb_at_first(&world.amqp(), 2);
-    let post = world.post_by(&broker.url(), &world.database());
+    let post = world.post_by(&broker.url(), &world.database_url());
     let email_id = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();
     world.publish(topology::COMMANDS, "ninety", b"a letter").await;
     world.becomes(email_id, "sent").await;
     world.set_aside(1).await;
     post.stop().await;
-    world.end().await;
 }
 
 /// The mailer does not know whether it holds the mail, and nobody else may.
 #[tokio::test]
 async fn a_mail_whose_claim_was_not_answered_is_sent_once() {
     let world = World::start().await;
-    let database = Line::to(&world.database());
+    let database = Line::to(&world.database_url());
     let post = world.post_by(&world.amqp(), &database.url());
     let commit = world.hold_commits("update on email", "new.state = 'sending'").await;
     let email_id = world.grant("ann", "ann@example.com").await;
@@ -95,14 +92,13 @@ async fn a_mail_whose_claim_was_not_answered_is_sent_once() {
     assert_eq!(world.becomes(email_id, "sent").await.attempts, 1);
     assert_eq!(world.mailbox.mails().len(), 1);
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
 async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
     let check = async |behaviour: Behaviour, state: &str, letters: usize| {
         let world = World::start().await;
-        let database = Line::to(&world.database());
+        let database = Line::to(&world.database_url());
         let post = world.post_by(&world.amqp(), &database.url());
         world.mailbox.set(behaviour).await.expect("the mailbox obeys");
         let commit = world.hold_commits("update on email", &format!("new.state = '{state}'")).await;
@@ -124,7 +120,6 @@ async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
         world.becomes(next, "sent").await;
         assert_eq!(world.letters().await.len(), letters, "{state}");
         post.stop().await;
-        world.end().await;
     };
     check(Behaviour::Accept, "sent", 0).await;
     check(Behaviour::TransientAtRcpt, "retrying", 0).await;
@@ -154,5 +149,4 @@ async fn a_fate_that_may_not_be_written_holds_no_place_for_ever() {
     eventually("nobody claims to be at it", lease_is_over).await;
     assert_eq!(world.mailbox.mails().len(), 1);
     post.stop().await;
-    world.end().await;
 }

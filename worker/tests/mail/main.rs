@@ -36,7 +36,6 @@ async fn a_mail_is_sent_once_under_its_id() {
     assert_eq!(mails[0].header("Subject").as_deref(), Some("Your reward: free coffee"));
     assert_eq!(world.outbox().await, 0);
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -51,7 +50,6 @@ async fn a_request_that_comes_twice_sends_one_mail() {
     world.becomes(email_id, "sent").await;
     post.stop().await;
     assert_eq!((world.mail(email_id).await.attempts, world.mailbox.mails().len()), (1, 1));
-    world.end().await;
 }
 
 #[tokio::test]
@@ -69,7 +67,6 @@ async fn a_passing_refusal_is_tried_again_on_the_next_rung() {
         assert!(row.attempts >= 2);
         assert_eq!(world.mailbox.mails().len(), 1);
         post.stop().await;
-        world.end().await;
     }
 }
 
@@ -82,7 +79,7 @@ async fn a_mail_whose_rung_was_removed_waits_on_a_shorter_one() {
     post.wake.notify_one();
     world.becomes(first, "sent").await;
     for rung in ["2s", "3s"] {
-        world.remove(&format!("loyalty.emails.retry.{rung}")).await;
+        world.vhost.delete_queue(&format!("loyalty.emails.retry.{rung}")).await;
     }
     world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("the mailbox obeys");
     let email_id = world.grant("ann", "ann@example.com").await;
@@ -96,7 +93,6 @@ async fn a_mail_whose_rung_was_removed_waits_on_a_shorter_one() {
     assert_eq!(world.becomes(email_id, "sent").await.attempts, 3);
     assert_eq!(world.letters().await, []);
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -124,7 +120,6 @@ async fn a_rejected_mail_is_set_aside_and_its_neighbours_are_sent() {
     assert!(of_bob.error.starts_with("550 "), "{}", of_bob.error);
     assert_eq!(of_bob.body, request::encode(bad));
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -146,7 +141,6 @@ async fn a_lost_answer_is_held_as_unknown() {
     post.stop().await;
     assert_eq!(world.mail(email_id).await, row);
     assert_eq!(world.mailbox.mails().len(), 2);
-    world.end().await;
 }
 
 #[tokio::test]
@@ -160,7 +154,6 @@ async fn a_connection_lost_after_the_text_leaves_an_unknown_mail() {
     world.mailbox.set(Behaviour::RefuseConnection).await.expect("the mailbox obeys");
     world.becomes(email_id, "unknown").await;
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -179,7 +172,6 @@ async fn a_lost_answer_is_sent_again_under_the_same_id_if_the_shop_wants_that() 
     assert!(mails.len() >= 2);
     assert!(mails.iter().all(|mail| mail.message_id == mails[0].message_id));
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -207,7 +199,6 @@ async fn a_mail_server_that_is_down_is_asked_once_a_rung() {
     post.wake.notify_one();
     world.becomes(next, "sent").await;
     post.stop().await;
-    world.end().await;
 }
 
 /// A mailer that dies between its claim and the settling leaves just this: a mail in `sending` with a lease.
@@ -225,7 +216,6 @@ async fn a_mailer_that_died_in_the_middle_leaves_an_unknown_mail() {
     assert!(began.elapsed() >= lease, "{:?}", began.elapsed());
     assert!(world.mailbox.mails().is_empty());
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -244,7 +234,6 @@ async fn a_mailer_that_died_in_the_middle_is_followed_by_another_if_the_shop_wan
     assert!(!told);
     assert_eq!(world.mail(email_id).await, row);
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -267,7 +256,6 @@ async fn a_stopping_mailer_finishes_what_it_is_sending_and_leaves_the_rest() {
     }
     assert_eq!(world.mailbox.mails().len(), 4);
     post.stop().await;
-    world.end().await;
 }
 
 #[tokio::test]
@@ -283,5 +271,4 @@ async fn two_mailers_send_each_mail_once() {
     assert_eq!(world.mailbox.mails().len(), 200);
     one.stop().await;
     other.stop().await;
-    world.end().await;
 }

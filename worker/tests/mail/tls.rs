@@ -26,7 +26,6 @@ async fn a_mail_goes_out_over_tls_to_a_server_that_is_believed() {
         world.becomes(email_id, "sent").await;
         assert_eq!(world.mailbox.mails().len(), 1, "{scheme}");
         post.stop().await;
-        world.end().await;
     }
 }
 
@@ -44,7 +43,6 @@ async fn no_mail_goes_to_a_server_that_is_not_believed() {
         assert!(reply.contains(stranger), "{reply}");
         assert_eq!(world.mailbox.mails().len(), 0, "{scheme}");
         post.stop().await;
-        world.end().await;
     }
 }
 

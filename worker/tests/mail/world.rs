@@ -1,30 +1,27 @@
 //! One test's world: a database, a virtual host and a mailbox of its own, and the parts of the worker that see mails
 //! off. Verbs read as prose; what takes a moment is waited for, up to a deadline.
 
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
+use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection};
+use loyalty_common::Partition;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-use loyalty_common::{Partition, amqp};
 use loyalty_ledger::{BatchRequest, Changes, Grant};
-use loyalty_local::wait::{PATIENCE, eventually, within};
-use loyalty_local::{Durability, Mailbox, Servers};
+use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
 use loyalty_store::email::EmailId;
 use loyalty_store::pool::{DatabaseUrl, Use};
-use loyalty_store::{Pool, migrate};
+use loyalty_testkit::{PATIENCE, eventually, within};
 use loyalty_worker::mail::{MailMetrics, MailSettings, Mailer, RetrySchedule, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
 use loyalty_worker::queue_states::QueueStates;
 use loyalty_worker::{dead_letter_consumer, email_relay};
 use prometheus_client::registry::Registry;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,11 +29,18 @@ use tokio_util::sync::CancellationToken;
 const LADDER: [&str; 3] = ["1s", "2s", "3s"];
 
 pub(crate) struct World {
-    name: String,
-    servers: Arc<Servers>,
-    pub(crate) mailbox: Mailbox,
+    kit: loyalty_testkit::World,
+    /// As the worker's own.
     pub(crate) pool: Pool,
     pub(crate) settings: MailSettings,
+}
+
+impl Deref for World {
+    type Target = loyalty_testkit::World;
+
+    fn deref(&self) -> &Self::Target {
+        &self.kit
+    }
 }
 
 /// A mail as the database has it.
@@ -63,60 +67,26 @@ pub(crate) struct Letter {
 impl World {
     /// A world on servers that all tests share.
     pub(crate) async fn start() -> Self {
-        static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
-        let shared = SHARED.get_or_init(async || Arc::new(servers("shared", Durability::Throwaway).await)).await;
-        Self::on(Arc::clone(shared)).await
+        let ladder = ladder();
+        Self::of(loyalty_testkit::World::start("mail", &Topology::new(ladder.delays())).await, ladder)
     }
 
     /// A world on servers of its own, which the test may stop and kill.
     pub(crate) async fn with_own_servers(name: &str) -> Self {
-        Self::on(Arc::new(servers(name, Durability::Durable).await)).await
+        let ladder = ladder();
+        Self::of(loyalty_testkit::World::on_own_servers(name, &Topology::new(ladder.delays())).await, ladder)
     }
 
-    async fn on(servers: Arc<Servers>) -> Self {
-        static WORLDS: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("mail_{}_{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
-        servers.postgres.create_database(&name).await.expect("a database");
-        servers.rabbitmq.create_vhost(&name).await.expect("a virtual host");
-        let pool = pool(&DatabaseUrl::known(servers.postgres.url(&name)));
-        migrate::migrate(&pool).await.expect("the migrations run");
-        let mailbox = Mailbox::start(None).await.expect("a mailbox");
-        let ladder = serde_json::from_value(serde_json::json!(LADDER)).expect("a ladder");
-        let smtp = Some(SmtpUrl::known(mailbox.url()));
+    fn of(world: loyalty_testkit::World, ladder: RetrySchedule) -> Self {
+        let smtp = Some(SmtpUrl::known(world.mailbox.url()));
         let settings =
             MailSettings { smtp, ladder, from: "Café <cafe@shop.example>".to_owned(), ..Default::default() };
-        let world = Self { name, servers, mailbox, pool, settings };
-        world.declare(&world.settings.ladder).await;
-        world
-    }
-
-    async fn declare(&self, ladder: &RetrySchedule) {
-        let (connection, channel) = self.channel().await;
-        Topology::new(ladder.delays()).declare(&channel).await.expect("the topology");
-        amqp::close(&connection).await;
-    }
-
-    pub(crate) fn servers(&self) -> &Servers {
-        &self.servers
-    }
-
-    pub(crate) fn amqp(&self) -> SecretUrl {
-        SecretUrl::known(self.servers.rabbitmq.url(&self.name))
-    }
-
-    pub(crate) fn database(&self) -> DatabaseUrl {
-        DatabaseUrl::known(self.servers.postgres.url(&self.name))
-    }
-
-    pub(crate) async fn channel(&self) -> (Connection, Channel) {
-        let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
-        let channel = connection.create_channel().await.expect("a channel");
-        (connection, channel)
+        Self { pool: pool(&world.database_url()), kit: world, settings }
     }
 
     /// Starts the mailer, the relay and the keeper, as a worker does.
     pub(crate) fn post(&self) -> Post {
-        self.post_by(&self.amqp(), &self.database())
+        self.post_by(&self.amqp(), &self.database_url())
     }
 
     /// The same, with other ways to the servers for the mailer and the keeper. The relay keeps its own.
@@ -243,14 +213,7 @@ impl World {
     }
 
     pub(crate) async fn outbox(&self) -> i64 {
-        let client = self.pool.get().await.expect("a connection");
-        client.query_one("select count(*) from outbox", &[]).await.expect("a count").get(0)
-    }
-
-    /// Changes the database behind everybody's back.
-    pub(crate) async fn execute(&self, statement: &str) {
-        let client = self.pool.get().await.expect("a connection");
-        client.batch_execute(statement).await.expect(statement);
+        self.number("select count(*) from outbox").await
     }
 
     /// Has transactions stand still in the middle of their commit that did `what` to rows of which `which` is true.
@@ -269,27 +232,10 @@ impl World {
 
     /// Publishes whatever to wherever, with a header that nobody expects.
     pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
-        let (connection, channel) = self.channel().await;
         let mut headers = FieldTable::default();
         headers.insert("x-\0".into(), AMQPValue::LongString("\0".into()));
         let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
-        let options = BasicPublishOptions::default();
-        let published = channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
-        drop(published.expect("published"));
-        amqp::close(&connection).await;
-    }
-
-    /// Removes a queue with all that it holds.
-    pub(crate) async fn remove(&self, queue: &str) {
-        let (connection, channel) = self.channel().await;
-        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("the queue goes");
-        amqp::close(&connection).await;
-    }
-
-    /// Leaves nothing behind on servers that others use.
-    pub(crate) async fn end(self) {
-        self.servers.rabbitmq.delete_vhost(&self.name).await.expect("the virtual host goes");
-        self.servers.postgres.drop_database(&self.name).await.expect("the database goes");
+        self.vhost.publish(exchange, key, properties, body).await;
     }
 }
 
@@ -353,11 +299,8 @@ fn pool(database: &DatabaseUrl) -> Pool {
     Pool::new(database, Use::Keys, 8).expect("the database's URL")
 }
 
-/// Under the build's own directory: a second run finds them made.
-async fn servers(name: &str, durability: Durability) -> Servers {
-    let dir: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-mail").join(name);
-    std::fs::create_dir_all(&dir).expect("a directory for the servers");
-    Servers::start(&dir, durability).await.expect("PostgreSQL and RabbitMQ start")
+fn ladder() -> RetrySchedule {
+    serde_json::from_value(serde_json::json!(LADDER)).expect("a ladder")
 }
 
 fn reconnects() -> Reconnects {

@@ -1,23 +1,17 @@
-//! Where the servers' programs are.
-//!
-//! Only looks: never installs. `LOYALTY_PROGRAMS` names a directory into which packages were unpacked as if it were
-//! the root of a system; it is searched first.
+//! Finds the binaries of the servers, wherever distributions and packages put them. Only looks: never installs.
 
 use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
-/// Names the directory that holds privately unpacked packages.
-const PRIVATE_ROOT: &str = "LOYALTY_PROGRAMS";
-
-/// Where every system keeps programs, whatever `PATH` says: an empty environment must do.
-const USUAL: [&str; 4] = ["usr/local/bin", "usr/bin", "bin", "usr/sbin"];
+/// Searched after `PATH`, and also when there is none: an empty environment must do.
+const USUAL_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin"];
 
 /// A program that is not on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot find `{program}`; install the package `{package}` (on Debian and Ubuntu: apt-get install {package})")]
-pub struct MissingProgram {
+pub struct MissingBinary {
     /// What was looked for.
     pub program: &'static str,
     /// The Debian package that has it.
@@ -25,58 +19,46 @@ pub struct MissingProgram {
 }
 
 /// The directory with `postgres` and `initdb`: that of the wanted major version if there is one, else the newest.
-pub(crate) fn postgres(wanted_major: Option<&str>) -> Result<PathBuf, MissingProgram> {
-    let mut found: Vec<PathBuf> =
-        roots().iter().flat_map(|root| versions(&root.join("usr/lib/postgresql"), "", "bin")).collect();
+pub(crate) fn postgres(wanted_major: Option<&str>) -> Result<PathBuf, MissingBinary> {
+    let mut found = versions(Path::new("/usr/lib/postgresql"), "", "bin");
     found.extend(on_path("postgres").filter_map(|program| Some(program.canonicalize().ok()?.parent()?.to_path_buf())));
     found.retain(|dir| dir.join("postgres").is_file() && dir.join("initdb").is_file());
     // A stable sort: among equals the order of the search stands.
     found.sort_by_key(|dir| dir.components().all(|part| Some(part.as_os_str()) != wanted_major.map(OsStr::new)));
-    found.into_iter().next().ok_or(MissingProgram { program: "postgres", package: "postgresql" })
+    found.into_iter().next().ok_or(MissingBinary { program: "postgres", package: "postgresql" })
 }
 
 /// The script `rabbitmq-server` itself. Distributions put a wrapper on `PATH` that changes user and directory, so
 /// `PATH` comes last.
-pub(crate) fn rabbitmq_server() -> Result<PathBuf, MissingProgram> {
-    roots()
-        .iter()
-        .flat_map(|root| {
-            let mut dirs = vec![root.join("usr/lib/rabbitmq/bin"), root.join("opt/rabbitmq/sbin")];
-            dirs.extend(versions(&root.join("usr/lib/rabbitmq/lib"), "rabbitmq_server-", "sbin"));
-            dirs
-        })
+pub(crate) fn rabbitmq_server() -> Result<PathBuf, MissingBinary> {
+    ["/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain(versions(Path::new("/usr/lib/rabbitmq/lib"), "rabbitmq_server-", "sbin"))
         .map(|dir| dir.join("rabbitmq-server"))
         .chain(on_path("rabbitmq-server"))
         .find(|program| program.is_file())
-        .ok_or(MissingProgram { program: "rabbitmq-server", package: "rabbitmq-server" })
+        .ok_or(MissingBinary { program: "rabbitmq-server", package: "rabbitmq-server" })
 }
 
 /// A program of the Erlang runtime: `erl`, `epmd`, `erl_call`, or one that is only in the runtime's own directory.
-pub(crate) fn erlang(program: &'static str) -> Result<PathBuf, MissingProgram> {
-    let runtimes = roots().into_iter().map(|root| root.join("usr/lib/erlang"));
-    let inside = runtimes.flat_map(|dir| {
-        let mut dirs = vec![dir.join("bin")];
-        dirs.extend(versions(&dir, "erts-", "bin"));
-        dirs
-    });
-    let private = std::env::var_os(PRIVATE_ROOT).map(|root| PathBuf::from(root).join("usr/bin"));
-    private
-        .into_iter()
-        .map(|dir| dir.join(program))
-        .chain(on_path(program))
+pub(crate) fn erlang(program: &'static str) -> Result<PathBuf, MissingBinary> {
+    let runtime = Path::new("/usr/lib/erlang");
+    let inside = std::iter::once(runtime.join("bin")).chain(versions(runtime, "erts-", "bin"));
+    on_path(program)
         .chain(inside.map(|dir| dir.join(program)))
         .find(|program| program.is_file())
-        .ok_or(MissingProgram { program, package: "erlang-base" })
+        .ok_or(MissingBinary { program, package: "erlang-base" })
 }
 
 /// The pooler, which tests alone need.
-pub(crate) fn pgbouncer() -> Result<PathBuf, MissingProgram> {
-    on_path("pgbouncer").next().ok_or(MissingProgram { program: "pgbouncer", package: "pgbouncer" })
+pub(crate) fn pgbouncer() -> Result<PathBuf, MissingBinary> {
+    on_path("pgbouncer").next().ok_or(MissingBinary { program: "pgbouncer", package: "pgbouncer" })
 }
 
 /// `setpriv` of util-linux, which ties a child's life to ours.
-pub(crate) fn setpriv() -> Result<PathBuf, MissingProgram> {
-    on_path("setpriv").next().ok_or(MissingProgram { program: "setpriv", package: "util-linux" })
+pub(crate) fn setpriv() -> Result<PathBuf, MissingBinary> {
+    on_path("setpriv").next().ok_or(MissingBinary { program: "setpriv", package: "util-linux" })
 }
 
 /// A `PATH` for a child that calls a few ordinary programs and those in `first`.
@@ -85,24 +67,11 @@ pub(crate) fn child_path(first: &Path) -> OsString {
     std::env::join_paths(dirs).unwrap_or_else(|_| "/usr/bin:/bin".into())
 }
 
-/// Where the dynamic linker finds the libraries of privately unpacked packages; nothing if there are none.
-pub(crate) fn private_libraries() -> Option<(&'static str, OsString)> {
-    let root = PathBuf::from(std::env::var_os(PRIVATE_ROOT)?);
-    let dirs = ["usr/lib", "lib"].map(|dir| root.join(dir)).into_iter().flat_map(|dir| {
-        let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("-linux-gnu"))
-    });
-    Some(("LD_LIBRARY_PATH", std::env::join_paths(dirs).ok()?))
-}
-
-fn roots() -> Vec<PathBuf> {
-    std::env::var_os(PRIVATE_ROOT).map(PathBuf::from).into_iter().chain([PathBuf::from("/")]).collect()
-}
-
 fn usual() -> impl Iterator<Item = PathBuf> {
-    USUAL.iter().map(|dir| Path::new("/").join(dir))
+    USUAL_DIRS.into_iter().map(PathBuf::from)
 }
 
+#[expect(clippy::disallowed_methods, reason = "where programs are is the environment's to say")]
 fn on_path(program: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<PathBuf> = std::env::split_paths(&path).chain(usual()).collect();
@@ -140,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_names_its_package() {
-        let error = MissingProgram { program: "postgres", package: "postgresql" };
+        let error = MissingBinary { program: "postgres", package: "postgresql" };
         let text = "cannot find `postgres`; install the package `postgresql` \
                     (on Debian and Ubuntu: apt-get install postgresql)";
         assert_eq!(error.to_string(), text);

@@ -27,13 +27,13 @@ type Order = (bool, oneshot::Sender<io::Result<()>>);
 
 /// The address and whether anybody listens there. Dropping it closes it for good.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct ToggleListener {
     address: SocketAddr,
     orders: mpsc::Sender<Order>,
     _close: DropGuard,
 }
 
-impl Door {
+impl ToggleListener {
     /// Opens `port`, or a free one, on 127.0.0.1. Each visitor is handed to `welcome`, which must not block.
     pub(crate) async fn open(port: Option<u16>, welcome: impl FnMut(TcpStream) + Send + 'static) -> io::Result<Self> {
         let listener = listen(port).await?;
@@ -112,7 +112,7 @@ async fn turn(listener: &mut Option<TcpListener>, open: bool, address: SocketAdd
     Ok(())
 }
 
-/// A closed door has no visitors.
+/// A closed listener has no visitors.
 async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
     match listener {
         Some(listener) => Ok(listener.accept().await?.0),

@@ -16,7 +16,7 @@ use loyalty_store::pool::DatabaseUrl;
 use serde::Serialize;
 use tokio::process::{Child, Command};
 
-use super::{Load, ROUNDS, mean_rate, prepare_database, prepare_vhost, rate, traffic};
+use super::{Load, ROUNDS, mean_rate, prepare_database, prepare_vhost, rate, step, traffic};
 use client::Client;
 
 /// Commands of one batch: the most that the bridge takes.
@@ -30,7 +30,7 @@ const QUEUES: &str = "http";
 
 /// What was found. Rates are commands a second.
 #[derive(Debug, Serialize)]
-pub(crate) struct HttpReport {
+pub struct HttpReport {
     producer: f64,
     one_by_one: f64,
     in_batches: f64,
@@ -42,7 +42,6 @@ pub(crate) struct HttpReport {
 
 /// Measures the three ways in turn, each time on queues of its own, which are removed after it.
 pub(crate) async fn run(servers: &Servers, load: Load, scratch: &Path) -> Result<HttpReport> {
-    let step = |text: &str| tracing::info!("Measuring {text}");
     let database = prepare_database(servers, "http", load).await?;
     // As many requests are under way as the library has commands under way.
     let connections = Limits::default().window;

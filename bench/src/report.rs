@@ -9,7 +9,7 @@ use super::events::WithEvents;
 
 /// All figures of one run. Rates are commands a second.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     pub(crate) pass_through: f64,
     pub(crate) end_to_end: f64,
     /// The same with events switched on, if that was asked for.
@@ -26,7 +26,8 @@ pub(crate) struct Report {
     pub(crate) backlog: u32,
     pub(crate) members: u32,
     pub(crate) partitions: usize,
-    pub(crate) verified: bool,
+    /// Whether the tables were clean afterwards.
+    pub verified: bool,
 }
 
 /// From handing a command to the publisher to its row in the ledger, in milliseconds.
