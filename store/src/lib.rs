@@ -20,6 +20,7 @@ pub mod permission;
 pub mod pool;
 pub mod read;
 pub mod rebuild;
+pub mod receipt_poller;
 pub mod rows;
 pub mod standings;
 pub mod suspect;
