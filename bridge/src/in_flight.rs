@@ -1,4 +1,4 @@
-//! Which commands are being carried right now, so that a repeat that comes meanwhile is told so.
+//! Which commands have a request under way, so that a repeat that comes meanwhile is told so.
 //!
 //! It is a courtesy of one bridge to its clients. Two bridges do not know of each other, and need not: the command id
 //! is what makes a command happen once.
@@ -11,49 +11,59 @@ use loyalty_store::rows::Key;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::problem::{Code, Problem};
+
 /// The commands under way. As many as requests may be, and the lines of the batches among them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flying(Arc<Shared>);
+pub(crate) struct InFlight(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     keys: Mutex<HashSet<Key>>,
-    /// Rung whenever one leaves.
+    /// Notified whenever one leaves.
     left: Notify,
 }
 
-impl Flying {
-    /// Enters a command; none, if it is under way already.
-    pub(crate) fn enter(&self, key: &Key) -> Option<Entered> {
-        let is_new = self.0.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        is_new.then(|| Entered { flying: self.clone(), key: key.clone() })
+impl InFlight {
+    /// Enters a command; a problem, if it is under way already.
+    pub(crate) fn enter(&self, key: &Key) -> Result<InFlightGuard, Problem> {
+        self.try_enter(key).ok_or_else(already_in_flight)
     }
 
-    /// Enters a command once it is not under way any more; none, if that takes longer than `patience`.
-    pub(crate) async fn enter_within(&self, key: &Key, patience: Duration) -> Option<Entered> {
-        let deadline = Instant::now() + patience;
+    /// Enters a command once it is not under way any more; a problem, if that takes longer than `max_wait`.
+    pub(crate) async fn enter_within(&self, key: &Key, max_wait: Duration) -> Result<InFlightGuard, Problem> {
+        let deadline = Instant::now() + max_wait;
         loop {
             // Listening begins before looking, so that nobody leaves unheard in between.
             let left = self.0.left.notified();
-            if let Some(entered) = self.enter(key) {
-                return Some(entered);
+            if let Some(guard) = self.try_enter(key) {
+                return Ok(guard);
             }
-            timeout_at(deadline, left).await.ok()?;
+            timeout_at(deadline, left).await.map_err(|_| already_in_flight())?;
         }
     }
+
+    fn try_enter(&self, key: &Key) -> Option<InFlightGuard> {
+        let is_new = self.0.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        is_new.then(|| InFlightGuard { in_flight: self.clone(), key: key.clone() })
+    }
+}
+
+fn already_in_flight() -> Problem {
+    Problem::new(Code::InFlight, "a request about this command is under way; nothing was done for this one")
 }
 
 /// A command that is under way until this is dropped, however its request ends.
 #[derive(Debug)]
-pub(crate) struct Entered {
-    flying: Flying,
+pub(crate) struct InFlightGuard {
+    in_flight: InFlight,
     key: Key,
 }
 
-impl Drop for Entered {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.flying.0.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-        self.flying.0.left.notify_waiters();
+        self.in_flight.0.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.in_flight.0.left.notify_waiters();
     }
 }
 
@@ -65,23 +75,24 @@ mod tests {
 
     #[test]
     fn a_command_is_under_way_once_and_until_its_request_ends() {
-        let flying = Flying::default();
+        let in_flight = InFlight::default();
         let key = (MemberId::parse("ann").expect("a member id"), CommandId::fresh());
-        let entered = flying.enter(&key);
-        assert!(entered.is_some() && flying.enter(&key).is_none());
-        assert!(flying.enter(&(key.0.clone(), CommandId::fresh())).is_some(), "others are not concerned");
-        drop(entered);
-        assert!(flying.enter(&key).is_some());
+        let guard = in_flight.enter(&key);
+        assert!(guard.is_ok());
+        assert_eq!(in_flight.enter(&key).map(drop).map_err(|problem| problem.code()), Err("in_flight"));
+        assert!(in_flight.enter(&(key.0.clone(), CommandId::fresh())).is_ok(), "others are not concerned");
+        drop(guard);
+        assert!(in_flight.enter(&key).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_enters_when_it_is_over_and_gives_up_in_time() {
-        let flying = Flying::default();
+        let in_flight = InFlight::default();
         let key = (MemberId::parse("ann").expect("a member id"), CommandId::fresh());
-        let patience = Duration::from_secs(1);
-        let entered = flying.enter(&key);
-        assert!(flying.enter_within(&key, patience).await.is_none());
-        let (second, ()) = tokio::join!(flying.enter_within(&key, patience), async { drop(entered) });
-        assert!(second.is_some());
+        let max_wait = Duration::from_secs(1);
+        let guard = in_flight.enter(&key);
+        assert!(in_flight.enter_within(&key, max_wait).await.is_err());
+        let (second, ()) = tokio::join!(in_flight.enter_within(&key, max_wait), async { drop(guard) });
+        assert!(second.is_ok());
     }
 }

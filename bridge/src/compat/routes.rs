@@ -1,5 +1,4 @@
-//! The five requests of the interface that users know: a member at the first place of the path, and an answer once
-//! the command is decided, in words that they match on.
+//! The routes of this interface, with what is documented of each, and the handlers of those that publish.
 
 use std::sync::Arc;
 
@@ -9,13 +8,15 @@ use axum::routing::{delete, get, post};
 use loyalty_common::Action;
 use serde_json::json;
 
-use crate::answer;
-use crate::api::{Answer, Endpoint, PROBLEM, Parameter, Route, path, reference, schemas};
-use crate::asked::Asked;
-use crate::carry::Cargo;
+use super::request::CompatRequest;
+use super::{read, response};
+use crate::api::endpoint::{Answer, Endpoint, PROBLEM, Parameter, path, reference};
+use crate::api::schemas;
+use crate::idempotency_key;
+use crate::limits::Limits;
 use crate::problem::{Code, Problem};
-use crate::v1::{PUBLISHING, in_flight};
-use crate::{App, key, show};
+use crate::route::Route;
+use crate::submit::{Submission, Submitter};
 
 /// The routes.
 pub(crate) fn routes() -> Vec<Route> {
@@ -27,15 +28,15 @@ pub(crate) fn routes() -> Vec<Route> {
     let enrols = Endpoint::post("/{member_id}", "Enrol a member");
     let command = path("command_id", schemas::command_id(), "Which command.");
     vec![
-        Route::new(changes(enrols, 201, &["email", "name", "reason", "source_ref"]), post(enroll)),
-        Route::new(changes(earns, 200, &texts), post(earn)),
-        Route::new(changes(spends, 200, &texts), post(spend)),
-        Route::new(changes(exits, 200, &texts), delete(exit)),
-        Route::new(
+        Route::bounded(changes(enrols, 201, &["email", "name", "reason", "source_ref"]), post(enroll)),
+        Route::bounded(changes(earns, 200, &texts), post(earn)),
+        Route::bounded(changes(spends, 200, &texts), post(spend)),
+        Route::bounded(changes(exits, 200, &texts), delete(exit)),
+        Route::bounded(
             reads(Endpoint::get("/{member_id}", "A member"), json!({"type": "object"})).problems(&[Code::NoSuchMember]),
-            get(show::member),
+            get(read::member),
         ),
-        Route::new(
+        Route::bounded(
             reads(
                 Endpoint::get("/{member_id}/commands/{command_id}", "The receipt of a command"),
                 reference("Receipt"),
@@ -43,7 +44,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .takes(command)
             .answers(Answer::of(202, "It waits for an enrolment or for an operator.").typed(JSON, json!({})))
             .problems(&[Code::NoSuchCommand]),
-            get(show::command),
+            get(read::command),
         ),
     ]
 }
@@ -53,37 +54,30 @@ const JSON: &str = "application/json";
 /// The heading of these routes.
 const TAG: &str = "The short interface";
 
-/// What is said of every route that changes something.
+/// What is documented of every route that changes something.
 fn changes(endpoint: Endpoint, applied: u16, fields: &[&str]) -> Endpoint {
-    let told = || json!({"type": "object", "required": ["message", "command_id", "status"]});
+    let answer = || json!({"type": "object", "required": ["message", "command_id", "status"]});
     endpoint
         .tag(TAG)
         .takes(member_id())
-        .takes(key::parameter())
+        .takes(idempotency_key::parameter())
         .body(false, vec![(JSON, schemas::body(fields))])
-        .answers(Answer::of(applied, "It is applied; `receipt` is its receipt.").typed(JSON, told()))
+        .answers(Answer::of(applied, "It is applied; `receipt` is its receipt.").typed(JSON, answer()))
         .answers(
             Answer::of(202, "It is not decided yet; `status` says where it stands.")
-                .typed(JSON, told())
+                .typed(JSON, answer())
                 .header("Location", "Where its receipt will be."),
         )
         .answers(
             Answer::of(409, "The rules refuse it, for good; `code` says why.").typed(PROBLEM, reference("Problem")),
         )
-        .problems(&[
-            Code::Invalid,
-            Code::TooLarge,
-            Code::TooSlow,
-            Code::NotJson,
-            Code::ContentEncoding,
-            Code::IdempotencyKeyReused,
-        ])
-        .problems(&[Code::MethodNotAllowed])
-        .problems(&PUBLISHING)
+        .problems(&Code::BODY)
+        .problems(&[Code::IdempotencyKeyReused, Code::MethodNotAllowed])
+        .problems(&Code::PUBLISHING)
         .problems(&[Code::InFlight])
 }
 
-/// What is said of every route that reads.
+/// What is documented of every route that reads.
 fn reads(endpoint: Endpoint, schema: serde_json::Value) -> Endpoint {
     let answer = Answer::of(200, "As it is known now.").typed(JSON, schema);
     endpoint.tag(TAG).takes(member_id()).answers(answer).problems(&[Code::Invalid, Code::DatabaseAway])
@@ -94,40 +88,61 @@ fn member_id() -> Parameter {
 }
 
 /// `POST /{member_id}`
-pub(crate) async fn enroll(State(app): State<Arc<App>>, mut asked: Asked) -> Result<Response, Problem> {
-    let action = Action::Enroll { email: asked.body.email.take(), name: asked.body.name.take() };
-    carry(&app, asked, action).await
+async fn enroll(
+    State(submitter): State<Arc<Submitter>>,
+    State(limits): State<Limits>,
+    mut request: CompatRequest,
+) -> Result<Response, Problem> {
+    let action = Action::Enroll { email: request.body.email.take(), name: request.body.name.take() };
+    submit(&submitter, &limits, request, action).await
 }
 
 /// `POST /{member_id}/add_points/{points}`
-pub(crate) async fn earn(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let points = asked.path.points()?;
-    carry(&app, asked, Action::Earn { points }).await
+async fn earn(
+    State(submitter): State<Arc<Submitter>>,
+    State(limits): State<Limits>,
+    request: CompatRequest,
+) -> Result<Response, Problem> {
+    let points = request.path.points()?;
+    submit(&submitter, &limits, request, Action::Earn { points }).await
 }
 
 /// `POST /{member_id}/spend_points/{points}`
-pub(crate) async fn spend(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let points = asked.path.points()?;
-    carry(&app, asked, Action::Spend { points }).await
+async fn spend(
+    State(submitter): State<Arc<Submitter>>,
+    State(limits): State<Limits>,
+    request: CompatRequest,
+) -> Result<Response, Problem> {
+    let points = request.path.points()?;
+    submit(&submitter, &limits, request, Action::Spend { points }).await
 }
 
 /// `DELETE /{member_id}/exit`
-pub(crate) async fn exit(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    carry(&app, asked, Action::Exit).await
+async fn exit(
+    State(submitter): State<Arc<Submitter>>,
+    State(limits): State<Limits>,
+    request: CompatRequest,
+) -> Result<Response, Problem> {
+    submit(&submitter, &limits, request, Action::Exit).await
 }
 
-async fn carry(app: &App, mut asked: Asked, action: Action) -> Result<Response, Problem> {
-    asked.body = asked.body.without_person()?;
-    let (repeatable, trace) = (asked.key.is_some(), asked.trace.take());
-    let command = asked.command(action, app.clock.now());
+async fn submit(
+    submitter: &Submitter,
+    limits: &Limits,
+    mut request: CompatRequest,
+    action: Action,
+) -> Result<Response, Problem> {
+    request.body = request.body.without_person()?;
+    let (repeatable, trace) = (request.key.is_some(), request.trace.take());
+    let command = request.command(action, submitter.now());
     // A repeat that comes meanwhile waits for the answer of the first, and has it again.
     let key = (command.member_id.clone(), command.command_id);
-    let _entered = if repeatable {
-        Some(app.flying.enter_within(&key, app.limits.repeat_wait()).await.ok_or_else(in_flight)?)
+    let _guard = if repeatable {
+        Some(submitter.in_flight.enter_within(&key, limits.repeat_wait()).await?)
     } else {
         None // Its id is fresh.
     };
-    let cargo = Cargo { command: &command, repeatable, trace, patience: Some(app.limits.receipt_wait) };
-    let carried = app.carry(cargo).await?;
-    Ok(answer::of(&command, carried))
+    let submission = Submission { command: &command, repeatable, trace, receipt_wait: Some(limits.receipt_wait) };
+    let outcome = submitter.submit(submission).await?;
+    Ok(response::of(&command, outcome))
 }
