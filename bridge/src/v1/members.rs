@@ -150,7 +150,9 @@ impl AfterCommand {
         match (command_id, wait) {
             (None, Some(_)) => Err(Problem::invalid("wait", "is a parameter beside `after_command` only")),
             (None, None) => Ok(None),
-            (Some(command_id), wait) => Ok(Some(Self { command_id, wait: wait.unwrap_or(DEFAULT_WAIT) })),
+            (Some(command_id), wait) => {
+                Ok(Some(Self { command_id, wait: wait.unwrap_or(DEFAULT_WAIT.min(limits.receipt_wait_max)) }))
+            }
         }
     }
 }
