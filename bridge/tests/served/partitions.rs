@@ -49,7 +49,7 @@ async fn a_bridge_finds_out_by_itself_which_queue_is_missing_and_serves_all_othe
 /// As one whose nodes have lost their majority: it confirms nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_confirms_nothing_is_named_and_holds_up_no_other() {
-    let world = World::start_apart("unconfirmed").await;
+    let world = World::start("unconfirmed").await;
     let limits = Limits { requests: 128, ..Limits::default() };
     let (bridge, _worker) = (world.bridge(limits).await, world.worker().await);
     let (three, rest) = three_and_the_rest();

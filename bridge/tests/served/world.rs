@@ -1,4 +1,4 @@
-//! What the tests stand on: private servers shared by all, a database and a virtual host for each.
+//! What the tests stand on: private servers that they share, a database and a virtual host for each.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,15 +21,18 @@ use loyalty_worker::mail::MailSettings;
 use loyalty_worker::{Programme, Settings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
+use tokio::sync::{Mutex, MutexGuard, OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Starting them takes longer than most tests, so they are shared.
-static SERVERS: OnceCell<Servers> = OnceCell::const_new();
+/// Starting them takes longer than most tests, so that all tests share them that harm no other.
+static SHARED: OnceCell<Servers> = OnceCell::const_new();
 
-/// Tests that stop a server have them alone.
-static TURN: RwLock<()> = RwLock::const_new(());
+/// Those of the tests that stop a server or block it, which have them one after the other.
+static DISTURBED: OnceCell<Servers> = OnceCell::const_new();
+
+/// Whose turn it is with them.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A database and a virtual host, ready for use.
 pub(crate) struct World {
@@ -37,19 +40,8 @@ pub(crate) struct World {
     name: String,
     amqp: SecretUrl,
     database: DatabaseUrl,
-    _turn: Turn,
-}
-
-/// Who else uses the servers.
-enum Turn {
-    Shared {
-        _guard: RwLockReadGuard<'static, ()>,
-    },
-    Alone {
-        _guard: RwLockWriteGuard<'static, ()>,
-    },
-    /// Nobody: they are this world's own.
-    Apart,
+    /// For a world whose servers may be disturbed.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 /// A part that runs until it is dropped.
@@ -69,37 +61,36 @@ impl Running {
 impl World {
     /// A world beside those of other tests.
     pub(crate) async fn start(name: &str) -> Self {
-        Self::with(name, Turn::Shared { _guard: TURN.read().await }).await
+        Self::on(SHARED.get_or_init(|| fresh_servers("bridge")).await, name, None).await
     }
 
-    /// As `start`, while no other test uses the servers.
+    /// A world that the tests share in which nothing is published and nothing read but what is fixed.
+    pub(crate) async fn untouched() -> &'static Self {
+        static UNTOUCHED: OnceCell<World> = OnceCell::const_new();
+        UNTOUCHED.get_or_init(|| Self::start("untouched")).await
+    }
+
+    /// A world whose servers may be stopped or blocked: no other test uses them.
     pub(crate) async fn start_alone(name: &str) -> Self {
-        Self::with(name, Turn::Alone { _guard: TURN.write().await }).await
-    }
-
-    /// A world on servers of its own, for a test that takes so long that those who want the shared ones alone, and all
-    /// behind them, must not wait for it.
-    pub(crate) async fn start_apart(name: &str) -> Self {
-        // As the shared ones: they end with this process.
-        Self::on(Box::leak(Box::new(fresh_servers(name).await)), name, Turn::Apart).await
-    }
-
-    async fn with(name: &str, turn: Turn) -> Self {
-        Self::on(SERVERS.get_or_init(|| fresh_servers("bridge")).await, name, turn).await
-    }
-
-    async fn on(servers: &'static Servers, name: &str, turn: Turn) -> Self {
+        let turn = TURN.lock().await;
+        let servers = DISTURBED.get_or_init(|| fresh_servers("bridge_disturbed")).await;
         // Whatever the test before did to them.
         servers.rabbitmq.start_again().await.unwrap();
         servers.rabbitmq.set_memory_alarm(false).await.unwrap();
         servers.postgres.start_again().await.unwrap();
-        servers.rabbitmq.create_vhost(name).await.unwrap();
-        servers.postgres.create_database(name).await.unwrap();
+        Self::on(servers, name, Some(turn)).await
+    }
+
+    async fn on(servers: &'static Servers, name: &str, turn: Option<MutexGuard<'static, ()>>) -> Self {
+        let vhost = async { servers.rabbitmq.create_vhost(name).await.unwrap() };
+        let database = async { servers.postgres.create_database(name).await.unwrap() };
+        tokio::join!(vhost, database);
         let amqp = SecretUrl::known(servers.rabbitmq.url(name));
         let database = DatabaseUrl::known(servers.postgres.url(name));
-        migrate::migrate(&Pool::new(&database, Use::Queries, 1).unwrap()).await.unwrap();
         let world = Self { servers, name: name.to_owned(), amqp, database, _turn: turn };
-        world.declare_topology().await;
+        let pool = world.pool();
+        let (migrated, ()) = tokio::join!(migrate::migrate(&pool), world.declare_topology());
+        migrated.unwrap();
         world
     }
 
