@@ -8,23 +8,12 @@ use loyalty_store::clock::{DatabaseClock, INTERVAL};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::App;
-use crate::health::Missing;
-
 /// Asks the database for the time again and again. While it is away the last answer goes on.
 pub(crate) async fn keep(clock: Arc<DatabaseClock>, pool: Pool, shutdown: CancellationToken) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        // Who waits for the database says that it is away.
+        // Whoever reads from the database says that it is away.
         let _ = clock.ask(&pool).await;
-    }
-}
-
-impl App {
-    /// What is wrong with this machine's clock, in words. It keeps nobody from being served.
-    pub(crate) fn clock_degraded(&self) -> Option<Missing> {
-        let offset = self.clock.offset().filter(|offset| offset.is_off())?;
-        Some(Missing::new("clock", &offset.to_string(), &offset.to_string()))
     }
 }

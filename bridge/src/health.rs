@@ -1,47 +1,33 @@
-//! For those who watch over the bridge: whether it lives, whether it can serve, and what it counted.
+//! For those who watch over the bridge: whether it lives, and whether it can serve.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use loyalty_common::publisher::chain;
-use loyalty_producer::{Link, Refusal};
+use loyalty_producer::{Link, Producer, Refusal};
+use loyalty_store::Pool;
+use loyalty_store::clock::DatabaseClock;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::App;
-use crate::api::{Answer, Endpoint, Route};
+use crate::auth::Authenticator;
 use crate::partition_probe::PartitionProbe;
 
-/// The content type of the text format of `OpenMetrics`.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The routes. None needs a place among the requests: an overloaded bridge must still be able to say how it is.
-pub(crate) fn routes() -> Vec<Route> {
-    let status = || json!({"type": "object", "required": ["status"]});
-    let json = |status_code, description| Answer::of(status_code, description).typed("application/json", status());
-    let lives = Endpoint::get("/healthz", "Whether the process lives").answers(json(200, "It does."));
-    let serves = Endpoint::get("/readyz", "Whether commands can be published and members read")
-        .answers(json(200, "They can. `degraded` names what is amiss all the same, if anything is."))
-        .answers(json(
-            503,
-            "`missing` names what is; `details`, for a token with the scope `operate` only, says more.",
-        ));
-    let counts = Endpoint::get("/metrics", "Counters for Prometheus")
-        .answers(Answer::of(200, "The counters.").typed("application/openmetrics-text", json!({"type": "string"})));
-    vec![
-        Route::unbounded(lives.tag(TAG), get(alive)),
-        Route::unbounded(serves.tag(TAG), get(ready)),
-        Route::unbounded(counts.tag(TAG), get(metrics)),
-    ]
+/// What readiness depends on.
+#[derive(Debug)]
+pub(crate) struct Health {
+    pub(crate) producer: Producer,
+    pub(crate) partitions: Arc<PartitionProbe>,
+    pub(crate) clock: Arc<DatabaseClock>,
+    pub(crate) pool: Pool,
+    pub(crate) read_timeout: Duration,
+    pub(crate) auth: Arc<Authenticator>,
 }
-
-/// The heading of these routes.
-const TAG: &str = "Watching";
 
 /// `GET /healthz`: the process lives and answers. It asks nobody, so that an outage elsewhere restarts nothing here.
 pub(crate) async fn alive() -> Response {
@@ -50,12 +36,51 @@ pub(crate) async fn alive() -> Response {
 
 /// `GET /readyz`: commands can be published and members read. If not, it names what is missing; to operators, also
 /// where and why. The database is asked for the time, so that a bridge that was ready once knows it.
-pub(crate) async fn ready(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let (partitions_missing, partitions_out) = app.partitions_out();
-    let missing = some_of([app.broker_missing(), app.database_missing().await, partitions_missing]);
-    let degraded: Vec<Missing> = partitions_out.into_iter().chain(app.clock_degraded()).collect();
-    let details = app.door.admits_operator(&headers).await;
+pub(crate) async fn ready(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
+    let (no_partition, partitions_out) = health.partitions_out();
+    let missing = [health.broker_missing(), health.database_missing().await, no_partition];
+    let missing: Vec<Missing> = missing.into_iter().flatten().collect();
+    let degraded: Vec<Missing> = partitions_out.into_iter().chain(health.clock_degraded()).collect();
+    let details = health.auth.admits_operator(&headers).await;
     answer(&missing, &degraded, details)
+}
+
+impl Health {
+    fn broker_missing(&self) -> Option<Missing> {
+        let link = self.producer.link().borrow().clone();
+        let words = match &link {
+            Link::Up => return None,
+            Link::Down(_) => "not connected",
+            Link::Blocked(_) => "short of memory or disk",
+            Link::Refused(Refusal::NoExchange(_)) => "the exchange is missing; run `loyalty topology`",
+            Link::Refused(Refusal::Forbidden(_)) => "publishing is forbidden",
+            Link::Refused(Refusal::Other(_)) => "refuses what is published",
+        };
+        Some(Missing::new("RabbitMQ", words, &link.to_string()))
+    }
+
+    /// That nothing can be published to any partition; otherwise, those that are out.
+    fn partitions_out(&self) -> (Option<Missing>, Vec<Missing>) {
+        let out = self.partitions.out();
+        let missing = PartitionProbe::are_all_out(&out);
+        let missing = missing.then(|| Missing::plain("RabbitMQ: no partition takes commands".to_owned()));
+        (missing, out.iter().map(|out| Missing::plain(out.to_string())).collect())
+    }
+
+    async fn database_missing(&self) -> Option<Missing> {
+        let late = "no answer in time";
+        match timeout(self.read_timeout, self.clock.ask(&self.pool)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(Missing::new("PostgreSQL", error.in_short(), &chain(&error))),
+            Err(_) => Some(Missing::new("PostgreSQL", late, late)),
+        }
+    }
+
+    /// What is wrong with this machine's clock. It keeps nobody from being served.
+    fn clock_degraded(&self) -> Option<Missing> {
+        let offset = self.clock.offset().filter(|offset| offset.is_off())?;
+        Some(Missing::new("clock", &offset.to_string(), &offset.to_string()))
+    }
 }
 
 /// Something that a bridge needs and lacks, or that is not as it should be.
@@ -76,10 +101,6 @@ impl Missing {
     fn plain(words: String) -> Self {
         Self { details: words.clone(), words }
     }
-}
-
-fn some_of<const N: usize>(checks: [Option<Missing>; N]) -> Vec<Missing> {
-    checks.into_iter().flatten().collect()
 }
 
 /// The answer as it is spelt.
@@ -106,49 +127,6 @@ fn answer(missing: &[Missing], degraded: &[Missing], with_details: bool) -> Resp
     let details = if with_details { details() } else { Vec::new() };
     let body = Readiness { status, missing: words(missing), degraded: words(degraded), details };
     (status_code, Json(body)).into_response()
-}
-
-/// `GET /metrics`: for Prometheus.
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    app.metrics.look_at(&app.producer.traffic(), &app.partitions);
-    app.metrics.clock_is(app.clock.offset());
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &app.registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-impl App {
-    fn broker_missing(&self) -> Option<Missing> {
-        let link = self.producer.link().borrow().clone();
-        let words = match &link {
-            Link::Up => return None,
-            Link::Down(_) => "not connected",
-            Link::Blocked(_) => "short of memory or disk",
-            Link::Refused(Refusal::NoExchange(_)) => "the exchange is missing; run `loyalty topology`",
-            Link::Refused(Refusal::Forbidden(_)) => "publishing is forbidden",
-            Link::Refused(Refusal::Other(_)) => "refuses what is published",
-        };
-        Some(Missing::new("RabbitMQ", words, &link.to_string()))
-    }
-
-    /// That nothing can be published to any partition; otherwise, those that are out.
-    fn partitions_out(&self) -> (Option<Missing>, Vec<Missing>) {
-        let out = self.partitions.out();
-        let missing = PartitionProbe::are_all_out(&out);
-        let missing = missing.then(|| Missing::plain("RabbitMQ: no partition takes commands".to_owned()));
-        (missing, out.iter().map(|out| Missing::plain(out.to_string())).collect())
-    }
-
-    async fn database_missing(&self) -> Option<Missing> {
-        let late = "no answer in time";
-        match timeout(self.limits.read_timeout, self.clock.ask(&self.pool)).await {
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(Missing::new("PostgreSQL", error.in_short(), &chain(&error))),
-            Err(_) => Some(Missing::new("PostgreSQL", late, late)),
-        }
-    }
 }
 
 #[cfg(test)]

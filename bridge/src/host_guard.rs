@@ -103,7 +103,7 @@ impl HostGuard {
     /// An error, if the request is not for this bridge, or may come from somebody else's web page.
     pub(crate) fn check(&self, request: &Request, is_open: bool) -> Result<(), Problem> {
         let headers = request.headers();
-        let host = asked(request)?;
+        let host = host_header(request)?;
         if !is_open && self.hosts.0.is_empty() {
             return Ok(());
         }
@@ -145,7 +145,7 @@ impl HostGuard {
 }
 
 /// What `Host` says. HTTP/1.0 knows no such header, and no browser speaks it.
-fn asked(request: &Request) -> Result<Option<Authority<'_>>, Problem> {
+fn host_header(request: &Request) -> Result<Option<Authority<'_>>, Problem> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let first = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host,

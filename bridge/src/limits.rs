@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 /// The bounds of one bridge.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -86,5 +88,15 @@ impl Default for Limits {
             searches: 2,
             drain: Duration::from_secs(25),
         }
+    }
+}
+
+/// A slot for each batch that may be under way.
+#[derive(Debug)]
+pub(crate) struct BatchSlots(pub(crate) Semaphore);
+
+impl BatchSlots {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self(Semaphore::new(limits.batches))
     }
 }

@@ -23,14 +23,14 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The same while we may not ask: brokers before 4.3.1 let only who may declare queues ask for them. Rarely enough that
 /// the refusals do not fill the broker's log, often enough that a right that was given is used.
-const NOT_TOLD_INTERVAL: Duration = Duration::from_secs(600);
+const FORBIDDEN_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How long the fate of a command speaks for its partition. Then nobody has tried for a while, and nothing is known.
-const SPEAKS_FOR: Duration = Duration::from_secs(60);
+/// How long a command that failed speaks for its partition. Then nobody has tried for a while, and nothing is known.
+const FAILURE_COUNTS_FOR: Duration = Duration::from_secs(60);
 
 closed_set! {
-    /// Why a partition is out. Words for everybody.
-    pub enum Why {
+    /// OutReason a partition is out. Words for everybody.
+    pub enum OutReason {
         /// There is no queue.
         Missing = "its queue is missing; run `loyalty topology`",
         /// There is no queue, or nothing leads to it.
@@ -46,7 +46,7 @@ closed_set! {
     }
 }
 
-impl Why {
+impl OutReason {
     /// Whether commands of the partition cannot be published.
     const fn stops_publishing(self) -> bool {
         match self {
@@ -60,7 +60,7 @@ impl Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutPartition {
     pub(crate) partition: Partition,
-    why: Why,
+    why: OutReason,
 }
 
 impl fmt::Display for OutPartition {
@@ -80,7 +80,7 @@ impl PartitionProbe {
     /// Begins to ask.
     pub(crate) fn start(amqp: SecretUrl) -> Self {
         let (known, stop) = (Known::default(), CancellationToken::new());
-        let asking = known.clone().ask_on(amqp);
+        let asking = known.clone().probe_on(amqp);
         tokio::spawn(stop.clone().run_until_cancelled_owned(asking));
         Self { known, _stops: stop.drop_guard() }
     }
@@ -89,17 +89,18 @@ impl PartitionProbe {
     pub(crate) fn published(&self, partition: Partition, published: &Result<Confirmed, PublishError>) {
         let why = match published {
             Ok(_) => None,
-            Err(PublishError::Unroutable { .. }) => Some(Why::Unroutable),
-            Err(PublishError::QueueFull { .. }) => Some(Why::Full),
-            Err(PublishError::TimedOut { link: Link::Up }) => Some(Why::Unconfirmed),
+            Err(PublishError::Unroutable { .. }) => Some(OutReason::Unroutable),
+            Err(PublishError::QueueFull { .. }) => Some(OutReason::Full),
+            Err(PublishError::TimedOut { link: Link::Up }) => Some(OutReason::Unconfirmed),
             // These are about all partitions, or follow from a queue that is noted already.
             Err(_) => return,
         };
         // So it is for nearly every command.
-        if why.is_none() && self.known.has_no_bad_fate(partition) {
+        if why.is_none() && self.known.has_no_failure(partition) {
             return;
         }
-        self.known.update(|states| states.entry(partition).or_default().by_fate = why.map(|why| (why, Instant::now())));
+        self.known
+            .update(|states| states.entry(partition).or_default().last_failure = why.map(|why| (why, Instant::now())));
     }
 
     /// Those that are out, in order.
@@ -120,31 +121,32 @@ struct Known(Arc<Mutex<BTreeMap<Partition, State>>>);
 /// What is known of one.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    by_asking: Option<Why>,
-    /// What became of the last command, if that was bad, and when.
-    by_fate: Option<(Why, Instant)>,
+    probed: Option<OutReason>,
+    /// Why the last command was not published, if it was not, and when.
+    last_failure: Option<(OutReason, Instant)>,
     /// At how many readings in a row it had no consumer while others had one.
     without_consumer: u32,
-    /// What the log says of it.
-    told: bool,
+    /// Whether the log says that it is out.
+    logged: bool,
 }
 
 impl State {
-    fn why(&self, now: Instant) -> Option<Why> {
-        let by_fate = self.by_fate.filter(|(_, at)| now.duration_since(*at) < SPEAKS_FOR).map(|(why, _)| why);
-        by_fate.or(self.by_asking)
+    fn why(&self, now: Instant) -> Option<OutReason> {
+        let last_failure =
+            self.last_failure.filter(|(_, at)| now.duration_since(*at) < FAILURE_COUNTS_FOR).map(|(why, _)| why);
+        last_failure.or(self.probed)
     }
 }
 
 impl Known {
-    async fn ask_on(self, amqp: SecretUrl) {
+    async fn probe_on(self, amqp: SecretUrl) {
         let mut backoff = Backoff::default();
         loop {
             let proof = Proof::default();
             if let Err(error) = self.ask(&amqp, &proof).await {
                 // The publisher says the same of the broker.
-                debug!(error = chain(&error), "Cannot ask RabbitMQ for the partitions");
-                self.update(|states| states.values_mut().for_each(|state| state.by_asking = None));
+                debug!(error = chain(&error), "Cannot probe the partitions' queues");
+                self.update(|states| states.values_mut().for_each(|state| state.probed = None));
             }
             tokio::time::sleep(backoff.wait_after(&proof)).await;
         }
@@ -160,7 +162,7 @@ impl Known {
                 Ok(statuses) => {
                     self.read(&statuses);
                     if statuses.iter().all(|(_, status)| *status == QueueStatus::NotTold) {
-                        tokio::time::sleep(NOT_TOLD_INTERVAL).await;
+                        tokio::time::sleep(FORBIDDEN_INTERVAL).await;
                     }
                 }
                 Err(error) => {
@@ -180,18 +182,18 @@ impl Known {
                 let state = states.entry(*partition).or_default();
                 let not_taken = taken && *status == QueueStatus::Exists { consumers: 0 };
                 state.without_consumer = if not_taken { state.without_consumer.saturating_add(1) } else { 0 };
-                state.by_asking = match status {
-                    QueueStatus::Exists { .. } if state.without_consumer >= CONFIRMED_BY => Some(Why::NotTaken),
+                state.probed = match status {
+                    QueueStatus::Exists { .. } if state.without_consumer >= CONFIRMED_BY => Some(OutReason::NotTaken),
                     QueueStatus::Exists { .. } | QueueStatus::NotTold => None,
-                    QueueStatus::Missing => Some(Why::Missing),
-                    QueueStatus::NoAnswer => Some(Why::NoAnswer),
+                    QueueStatus::Missing => Some(OutReason::Missing),
+                    QueueStatus::NoAnswer => Some(OutReason::NoAnswer),
                 };
             }
         });
     }
 
-    fn has_no_bad_fate(&self, partition: Partition) -> bool {
-        self.lock().get(&partition).is_none_or(|state| state.by_fate.is_none())
+    fn has_no_failure(&self, partition: Partition) -> bool {
+        self.lock().get(&partition).is_none_or(|state| state.last_failure.is_none())
     }
 
     fn out(&self) -> Vec<OutPartition> {
@@ -210,13 +212,13 @@ impl Known {
         change(&mut states);
         for (partition, state) in states.iter_mut() {
             let why = state.why(now);
-            if std::mem::replace(&mut state.told, why.is_some()) == why.is_some() {
+            if std::mem::replace(&mut state.logged, why.is_some()) == why.is_some() {
                 continue;
             }
             if let Some(why) = why {
-                warn!(%partition, %why, "A partition is out; all others go on");
+                warn!(%partition, %why, "A partition is unavailable; all others go on");
             } else {
-                info!(%partition, "A partition is in use again");
+                info!(%partition, "A partition is available again");
             }
         }
     }

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use loyalty_common::closed_set;
 use loyalty_common::decode::DecodeError;
 use loyalty_common::text::Invalid;
+use loyalty_common::{Command, CommandId, Receipt, closed_set};
 use serde::Serialize;
-
-use crate::answer::Told;
 
 /// When to come back to a bridge whose servers are away or busy: a restart takes several seconds, and asking this
 /// often burdens nobody.
@@ -44,7 +42,7 @@ closed_set! {
         NoSuchRoute = "no_such_route",
         /// Not in this way.
         MethodNotAllowed = "method_not_allowed",
-        /// Nobody of that id was ever enrolled.
+        /// No member has that id.
         NoSuchMember = "no_such_member",
         /// Nothing is known of the command; it may still be on its way.
         NoSuchCommand = "no_such_command",
@@ -77,7 +75,35 @@ closed_set! {
     }
 }
 
+/// What an answer says of its command.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CommandSummary {
+    /// For people.
+    pub(crate) message: String,
+    command_id: CommandId,
+    /// The balance after it, once it is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+}
+
+impl CommandSummary {
+    pub(crate) fn new(message: String, command: &Command, receipt: Option<Receipt>) -> Self {
+        let points = receipt.as_ref().map(|receipt| receipt.balance_after);
+        Self { message, command_id: command.command_id, points, receipt }
+    }
+}
+
 impl Code {
+    /// The problems of publishing.
+    pub(crate) const PUBLISHING: [Self; 5] =
+        [Self::BrokerAway, Self::BrokerBlocked, Self::QueueFull, Self::PublishRefused, Self::NoTopology];
+
+    /// The problems of reading a body, before its command is published.
+    pub(crate) const BODY: [Self; 5] =
+        [Self::Invalid, Self::TooLarge, Self::TooSlow, Self::NotJson, Self::ContentEncoding];
+
     /// What it means, for people.
     pub(crate) const fn purpose(self) -> &'static str {
         match self {
@@ -93,7 +119,7 @@ impl Code {
             Self::ContentEncoding => "the body must not be compressed",
             Self::NoSuchRoute => "nothing is served at this path",
             Self::MethodNotAllowed => "the path is served, but not in this way",
-            Self::NoSuchMember => "nobody of that id was ever enrolled",
+            Self::NoSuchMember => "member not found",
             Self::NoSuchCommand => "nothing is known of the command; it may still be on its way",
             Self::IdempotencyKeyReused => "the id or key was used before for something else, which stands",
             Self::InFlight => "a request about the same command is under way; nothing was done",
@@ -178,7 +204,7 @@ struct Body {
     allowed: Option<String>,
     /// What is known of the command, if the problem is about one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    told: Option<Told>,
+    about: Option<CommandSummary>,
 }
 
 impl Problem {
@@ -215,6 +241,16 @@ impl Problem {
         Self::invalid(field, &why.to_string())
     }
 
+    /// No member has that id, nor ever had.
+    pub(crate) fn no_such_member() -> Self {
+        Self::new(Code::NoSuchMember, "member not found")
+    }
+
+    /// Nothing is known of a command.
+    pub(crate) fn no_such_command() -> Self {
+        Self::new(Code::NoSuchCommand, "nothing is known of that command; it may be on its way")
+    }
+
     /// The database was asked in vain.
     pub(crate) fn database_away() -> Self {
         Self::new(Code::DatabaseAway, "the database cannot be asked at present")
@@ -243,21 +279,21 @@ impl Problem {
     }
 
     /// What stands in the way of a command that is known.
-    pub(crate) fn about(code: Code, told: Told) -> Self {
-        Self::of_command(code.as_str(), code.status(), told)
+    pub(crate) fn about(code: Code, about: CommandSummary) -> Self {
+        Self::of_command(code.as_str(), code.status(), about)
     }
 
     /// A command that the rules refused, or that met another one under its key.
-    pub(crate) fn of_command(code: &'static str, status: StatusCode, told: Told) -> Self {
-        let mut problem = Self::with(status, code, told.message.clone());
-        problem.body.told = Some(told);
+    pub(crate) fn of_command(code: &'static str, status: StatusCode, about: CommandSummary) -> Self {
+        let mut problem = Self::with(status, code, about.message.clone());
+        problem.body.about = Some(about);
         problem
     }
 
     fn with(status: StatusCode, code: &'static str, detail: String) -> Self {
         let title = status.canonical_reason().unwrap_or_default();
         let (r#type, number) = ("about:blank", status.as_u16());
-        let body = Body { r#type, title, status: number, code, detail, field: None, allowed: None, told: None };
+        let body = Body { r#type, title, status: number, code, detail, field: None, allowed: None, about: None };
         Self { status, body: Box::new(body) }
     }
 }

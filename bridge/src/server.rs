@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::limits::Limits;
-use crate::patient::Patient;
+use crate::write_timeout::WriteTimeout;
 
 /// Headers of a request. The bridge reads six.
 const HEADERS_MAX: usize = 64;
@@ -29,17 +29,17 @@ pub(crate) async fn run(listener: TcpListener, router: Router, limits: &Limits, 
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
     http.max_buf_size(limits.head_bytes).max_headers(HEADERS_MAX);
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
-        let (stream, place) = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+        let (stream, slot) = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
             () = shutdown.cancelled() => break,
         };
         let service = TowerToHyperService::new(router.clone());
-        let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
+        let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
         let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
-            let _place = place;
+            let _slot = slot;
             if let Err(error) = connection.await {
                 // The client's doing: it went away, was too slow, or spoke something else.
                 debug!(%error, "A connection ended early");
@@ -54,15 +54,15 @@ pub(crate) async fn run(listener: TcpListener, router: Router, limits: &Limits, 
     info!(part = "bridge", "Stopped");
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+/// The next connection, once there is a slot for it.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // Answers are one small write; waiting to fill a packet would only delay them. Refused is harmless.
                 let _ = stream.set_nodelay(true);
-                return (stream, place);
+                return (stream, slot);
             }
             Err(error) => {
                 warn!(%error, "Could not accept a connection");

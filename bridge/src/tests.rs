@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::FromRef;
 use axum::http::Request;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
@@ -12,21 +13,23 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_store::clock::Clock;
 use loyalty_store::pool::DatabaseUrl;
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::around::{Needs, around};
+use crate::app::App;
 use crate::host_guard::Hosts;
-use crate::{Admission, App, BridgeSettings, Limits, Metrics, routes};
+use crate::middleware::{self, Middleware, RouteClass};
+use crate::{Admission, BridgeSettings, Limits, Metrics, routes};
 
 /// Nobody listens on port 1.
 const AMQP: &str = "amqp://loyalty:s3cret@127.0.0.1:1/shop";
 const DATABASE: &str = "postgres://loyalty:s3cret@127.0.0.1:1/shop";
 
-fn app_with(limits: Limits) -> Arc<App> {
+fn app_with(limits: Limits) -> App {
     app_for(Admission::Anyone, limits)
 }
 
-fn app_for(admission: Admission, limits: Limits) -> Arc<App> {
+fn app_for(admission: Admission, limits: Limits) -> App {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let settings = BridgeSettings {
@@ -38,11 +41,12 @@ fn app_for(admission: Admission, limits: Limits) -> Arc<App> {
         clock: Clock::default(),
     };
     let address = ([127, 0, 0, 1], 5000).into();
-    Arc::new(App::new(settings, address, metrics, Arc::new(registry)).expect("a URL"))
+    let (published, shutdown) = (routes::published(&limits), CancellationToken::new());
+    App::start(settings, address, metrics, Arc::new(registry), published, &shutdown).expect("a URL")
 }
 
 fn bridge_with(limits: Limits) -> Router {
-    routes::router(app_with(limits))
+    routes::router(&app_with(limits))
 }
 
 fn bridge() -> Router {
@@ -141,7 +145,7 @@ async fn a_wrong_body_is_named_by_its_field_and_never_quoted() {
     check("{\"email\":5}", "`email` must be a string").await;
     check("{\"email\":[\"bob@example.com\"]}", "`email` must be a string").await;
     check("{\"name\":\"\"}", "`name` must be 1 to 200 bytes of UTF-8 without control characters").await;
-    check("{\"reason\":\"a\",\"reason\":\"b\"}", "`reason` stands there twice").await;
+    check("{\"reason\":\"a\",\"reason\":\"b\"}", "`reason` must be given once").await;
     check("{\"emial\":\"bob@example.com\"}", "`emial` is not a field of this request").await;
     check("{\"bob@example.com\":1}", "`body` is not a field of this request").await;
     check("bob@example.com", "`body` must be one JSON object; it is not, at line 1 column 1").await;
@@ -286,7 +290,7 @@ async fn requests_are_counted_by_pattern_and_not_by_member() {
 #[tokio::test]
 async fn no_answer_is_kept_in_a_cache() {
     let guarded = app_for(Admission::Tokens, Limits { read_timeout: Duration::from_millis(1), ..Limits::default() });
-    let guarded = routes::router(guarded);
+    let guarded = routes::router(&guarded);
     let check = async |bridge: &Router, method: &str, path: &str, status: u16| {
         let request = Request::builder()
             .method(method)
@@ -308,14 +312,14 @@ async fn no_answer_is_kept_in_a_cache() {
 #[tokio::test]
 async fn a_request_that_panics_is_answered_and_counted() {
     let app = app_with(Limits::default());
-    let around = from_fn_with_state((Arc::clone(&app), Needs::Nothing), around);
-    let panicking =
-        Router::new().route("/panics", get(async || -> () { panic!("as the test wants it") })).layer(around);
+    let state = (Arc::<Middleware>::from_ref(&app), RouteClass::Unrouted);
+    let layer = from_fn_with_state(state, middleware::handle);
+    let panicking = Router::new().route("/panics", get(async || -> () { panic!("as the test wants it") })).layer(layer);
     insta::assert_snapshot!(ask(&panicking, "GET", "/panics", &[], "").await, @r#"
     500
     content-type: application/problem+json
     {"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","detail":"the bridge failed; what was asked may have been done"}
     "#);
-    let metrics = ask(&routes::router(app), "GET", "/metrics", &[], "").await;
+    let metrics = ask(&routes::router(&app), "GET", "/metrics", &[], "").await;
     assert!(metrics.contains(r#"{method="GET",route="/panics",status="500"} 1"#), "{metrics}");
 }

@@ -1,47 +1,40 @@
 //! Our own interface, below `/v1`: commands as the contract spells them, one or many, and reads page by page.
 //!
-//! `command` and `batch` publish, through the same parts as the sample's routes; `members` reads. What is said of a
-//! command is [`said`], alone or as a line of a batch.
+//! `command` and `batch` publish, through the same parts as the sample's interface; `members` reads. The answer to a
+//! command is a [`response`], alone or as a line of a batch.
 
 mod batch;
+mod batch_body;
 mod command;
-mod lines;
+mod command_request;
 mod members;
-mod order;
 mod page;
 mod prefer;
 mod query;
-mod said;
+mod response;
 
 use axum::routing::{get, post};
-pub(crate) use command::in_flight;
 use serde_json::json;
 
+use crate::api::endpoint::{Answer, Endpoint, Parameter, header_of, path, query, reference};
 use crate::api::schemas::{self, integer};
-use crate::api::{Answer, Endpoint, Parameter, Route, header_of, path, query, reference};
-use crate::key;
+use crate::idempotency_key;
 use crate::limits::Limits;
 use crate::problem::Code;
+use crate::route::Route;
 
 /// The problems of everything that reads.
 const READING: [Code; 2] = [Code::Invalid, Code::DatabaseAway];
 
-/// The problems of everything that publishes, before it does.
-const SENDING: [Code; 5] = [Code::Invalid, Code::TooLarge, Code::TooSlow, Code::NotJson, Code::ContentEncoding];
-
-/// The problems of publishing.
-pub(crate) const PUBLISHING: [Code; 5] =
-    [Code::BrokerAway, Code::BrokerBlocked, Code::QueueFull, Code::PublishRefused, Code::NoTopology];
-
 /// The routes below `/v1`.
 pub(crate) fn routes(limits: &Limits) -> Vec<Route> {
     vec![
-        Route::new(one_command(), post(command::publish)),
-        Route::new(many_commands(limits), post(batch::publish)),
-        Route::new(one_member(limits), get(members::show)),
-        Route::new(many_members(), get(members::list)),
-        Route::new(a_ledger(limits), get(members::ledger)),
-        Route::new(a_receipt(limits), get(members::receipt)),
+        Route::bounded(one_command(), post(command::publish)),
+        Route::bounded(many_commands(limits), post(batch::publish)),
+        Route::bounded(one_member(limits), get(members::show)),
+        Route::bounded(many_members(), get(members::list)),
+        Route::bounded(a_ledger(limits), get(members::ledger)),
+        Route::bounded(a_receipt(limits), get(members::receipt)),
     ]
 }
 
@@ -50,7 +43,7 @@ fn one_command() -> Endpoint {
     Endpoint::post("/v1/commands", "Publish a command")
         .tag("Commands")
         .says("Left out, its time is now, and its id comes from the Idempotency-Key or is made here.")
-        .takes(key::parameter())
+        .takes(idempotency_key::parameter())
         .takes(header_of("Prefer", json!({"type": "string", "example": "wait=5"}), prefer))
         .body(true, vec![("application/json", reference("Command"))])
         .answers(
@@ -61,15 +54,15 @@ fn one_command() -> Endpoint {
         )
         .answers(Answer::of(200, "It is applied: its receipt.").json("Receipt"))
         .answers(Answer::of(409, "The rules refuse it, for good; `code` says why, and the receipt is in it."))
-        .problems(&SENDING)
-        .problems(&PUBLISHING)
+        .problems(&Code::BODY)
+        .problems(&Code::PUBLISHING)
         .problems(&[Code::InFlight, Code::IdempotencyKeyReused, Code::Unconfirmed])
 }
 
 fn many_commands(limits: &Limits) -> Endpoint {
     let most = limits.batch_lines;
     let list = |of| json!({"type": "array", "items": reference(of), "minItems": 1, "maxItems": most});
-    let lines = |of| vec![("application/json", list(of)), (lines::NDJSON, reference(of))];
+    let lines = |of| vec![("application/json", list(of)), (batch_body::NDJSON, reference(of))];
     let answer = Answer::of(200, "What is said of each line, in the same order and form.");
     Endpoint::post("/v1/commands/batch", "Publish up to 1,000 commands")
         .tag("Commands")
@@ -77,13 +70,13 @@ fn many_commands(limits: &Limits) -> Endpoint {
             "One a line, or an array. Each ends on its own: a bad one harms no other. An Idempotency-Key stands for a \
             command a line.",
         )
-        .takes(key::parameter())
+        .takes(idempotency_key::parameter())
         .body(true, lines("Command"))
         .answers(
             lines("Line").into_iter().fold(answer, |answer, (media_type, schema)| answer.typed(media_type, schema)),
         )
-        .problems(&SENDING)
-        .problems(&PUBLISHING)
+        .problems(&Code::BODY)
+        .problems(&Code::PUBLISHING)
 }
 
 fn one_member(limits: &Limits) -> Endpoint {

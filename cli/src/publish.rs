@@ -11,7 +11,8 @@ use loyalty_common::{Command, CommandId, CommandType, MemberId, Outcome, Receipt
 use loyalty_ledger::CommandContent;
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::Use;
-use loyalty_store::read::{Fate, fates};
+use loyalty_store::read::Fate;
+use loyalty_store::receipt_poller::ReceiptPoller;
 use loyalty_store::{Pool, standings};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -88,7 +89,7 @@ impl Publish {
         }
         let deadline = Instant::now() + wait;
         publish(&command, context).await?;
-        let fate = tokio::time::timeout_at(deadline, fate(&pool, &command, since)).await;
+        let fate = tokio::time::timeout_at(deadline, fate(pool, &command, since)).await;
         tell(&command, fate.ok().transpose()?, context)
     }
 }
@@ -135,19 +136,16 @@ impl<'a> Published<'a> {
     }
 }
 
-/// Asks until there is an answer.
-async fn fate(pool: &Pool, command: &Command, since: Timestamp) -> anyhow::Result<Fate> {
-    /// A worker's transaction takes some milliseconds.
-    const LOOK_AGAIN: Duration = Duration::from_millis(20);
-    let key = (command.member_id.clone(), command.command_id);
+/// Waits until there is an answer.
+async fn fate(pool: Pool, command: &Command, since: Timestamp) -> anyhow::Result<Fate> {
+    let mut poller = ReceiptPoller::new(pool);
+    poller.add((command.member_id.clone(), command.command_id), ());
+    // The letter of an earlier sending says nothing about this one.
+    let is_new = |(): &(), fate: &Fate| !matches!(fate, Fate::DeadLetter { at, .. } if *at < since);
     loop {
-        match fates(pool, std::slice::from_ref(&key)).await?.remove(&key) {
-            // The letter of an earlier sending says nothing about this one.
-            Some(Fate::DeadLetter { at, .. }) if at < since => {}
-            Some(fate) => return Ok(fate),
-            None => {}
+        if let Some(((), fate)) = poller.next(is_new).await?.pop() {
+            return Ok(fate);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

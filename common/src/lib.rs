@@ -9,7 +9,6 @@
 //! unless a crate says otherwise.
 
 #![warn(missing_docs)]
-
 #![warn(missing_docs, reason = "other systems link this")]
 
 #[macro_use]

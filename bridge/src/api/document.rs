@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::endpoint::{Answer, Endpoint, Parameter, reference};
-use super::{PROBLEM, schemas};
+use super::endpoint::{Answer, Endpoint, PROBLEM, Parameter, reference};
+use super::schemas;
 use crate::problem::Code;
 
 /// The name of what a request is let in by.

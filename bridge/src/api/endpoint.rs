@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::problem::Code;
 
+/// The media type of problems.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
 /// A route as its users see it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoint {

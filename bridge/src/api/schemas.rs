@@ -7,8 +7,8 @@ use loyalty_ledger::MemberStatus;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::reference;
-use crate::carry::Pending;
 use crate::problem::Code;
+use crate::submit::Pending;
 
 /// All of them, by name.
 pub(super) fn all() -> Map<String, Value> {

@@ -1,4 +1,4 @@
-//! `POST /v1/commands/batch`: many commands, and what is said of each in the same order.
+//! `POST /v1/commands/batch`: many commands, and the answer to each in the same order.
 //!
 //! Each line ends on its own: one that is wrong, refused by a full queue, or known from before decides nothing about
 //! its neighbours. Lines are handed to the producer one after the other, which keeps the order of each member.
@@ -12,40 +12,41 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use loyalty_common::Command;
 use loyalty_ledger::{CommandContent, CommandKey};
-use loyalty_producer::{Confirmed, PublishError, TraceContext, Unconfirmed};
-use loyalty_store::read;
-use tokio::time::timeout;
+use loyalty_ledger::{CommandContent, CommandKey};
 
-use super::command::in_flight;
-use super::lines::{Form, NDJSON};
-use super::order::Order;
-use super::said::{Entry, Said};
-use crate::App;
-use crate::admission::Caller;
-use crate::answer;
-use crate::arrival;
-use crate::carry::{Before, Carried};
-use crate::flying::Entered;
-use crate::key::IdempotencyKey;
-use crate::lookup::Found;
+use super::batch_body::{Form, NDJSON};
+use super::command_request::CommandRequest;
+use super::response::{CommandResponse, LineResponse};
+use crate::auth::Principal;
+use crate::command_problem::conflict;
+use crate::idempotency_key::IdempotencyKey;
+use crate::in_flight::InFlightGuard;
+use crate::limits::{BatchSlots, Limits};
 use crate::problem::{Code, Problem};
-use crate::traced;
+use crate::receipts::Receipts;
+use crate::request_body;
+use crate::request_span;
+use crate::submit::{PriorState, SubmitOutcome, Submitter};
 
 /// Publishes a batch.
-pub(crate) async fn publish(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+pub(super) async fn publish(
+    State(submitter): State<Arc<Submitter>>,
+    State(receipts): State<Arc<Receipts>>,
+    State(slots): State<Arc<BatchSlots>>,
+    State(limits): State<Limits>,
+    Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, Problem> {
     let busy = |_| Problem::new(Code::Busy, "too many batches are under way; nothing was done");
-    let _place = app.batches.try_acquire().map_err(busy)?;
+    let _slot = slots.0.try_acquire().map_err(busy)?;
     let headers = request.headers();
     let (form, key) = (Form::of(headers)?, IdempotencyKey::of(headers)?);
-    let trace = traced::part(request.extensions());
-    let body = arrival::read(request, &app, app.limits.batch_bytes).await?;
-    let mut batch = Batch::read(&app, form, &body, key.as_ref(), &caller)?;
+    let trace = request_span::trace_of(request.extensions());
+    let body = request_body::read(request, limits.batch_bytes, limits.body_timeout).await?;
+    let texts = form.split(&body, limits.batch_lines)?;
+    let mut batch = Batch::read(&submitter, &texts, key.as_ref(), &principal);
     drop(body);
-    batch.find_known().await;
+    batch.find_known(&receipts).await;
     let stopped = batch.submit(trace).await?;
     batch.confirm(stopped).await?;
     Ok(batch.answer(form))
@@ -53,114 +54,116 @@ pub(crate) async fn publish(
 
 /// The commands of a batch in their order.
 struct Batch<'a> {
-    app: &'a App,
-    lines: Vec<(usize, Stand)>,
+    submitter: &'a Submitter,
+    lines: Vec<(usize, LineState)>,
     /// Those that a client may repeat are under way until all are answered.
-    entered: Vec<Entered>,
+    guards: Vec<InFlightGuard>,
 }
 
-/// Where a line stands on its way to its answer.
-enum Stand {
+/// Where a line states on its way to its answer.
+enum LineState {
     /// To be published, unless it is known.
-    New(Order),
+    New(CommandRequest),
     /// On its way to the broker.
     Sent(Command, Unconfirmed),
     /// It repeats the line at this place of the list.
-    Same(usize),
-    /// Its answer.
-    Said(Said),
+    Repeats(usize),
+    /// Its answer is known.
+    Answered(CommandResponse),
 }
 
 impl<'a> Batch<'a> {
-    /// Decodes each line. An error is about the batch as a whole.
+    /// Decodes each line.
     fn read(
-        app: &'a App,
-        form: Form,
-        body: &[u8],
+        submitter: &'a Submitter,
+        texts: &[(usize, &[u8])],
         key: Option<&IdempotencyKey>,
-        caller: &Caller,
-    ) -> Result<Self, Problem> {
-        let texts = form.split(body, app.limits.batch_lines)?;
-        let mut batch = Self { app, lines: Vec::with_capacity(texts.len()), entered: Vec::new() };
-        let (mut seen, now) = (HashMap::new(), app.clock.now());
+        principal: &Principal,
+    ) -> Self {
+        let mut batch = Self { submitter, lines: Vec::with_capacity(texts.len()), guards: Vec::new() };
+        let (mut seen, now) = (HashMap::new(), submitter.now());
         for (line, text) in texts {
-            let stand = match Order::of_line(text, line, key, caller, now) {
-                Ok(order) => batch.first_or_same(order, &mut seen),
-                Err(problem) => Stand::Said(problem.into()),
+            let state = match CommandRequest::of_line(text, *line, key, principal, now) {
+                Ok(request) => batch.first_or_repeat(request, &mut seen),
+                Err(problem) => LineState::Answered(problem.into()),
             };
-            batch.lines.push((line, stand));
+            batch.lines.push((*line, state));
         }
-        Ok(batch)
+        batch
     }
 
-    /// Where a line stands that can be read: the same id may stand in this batch already, or be under way elsewhere.
-    fn first_or_same(&mut self, order: Order, seen: &mut HashMap<CommandKey, (usize, CommandContent)>) -> Stand {
-        if !order.repeatable {
-            return Stand::New(order); // Its id is fresh.
+    /// The state of a line that was decoded: the same id may be in this batch already, or be under way elsewhere.
+    fn first_or_repeat(
+        &mut self,
+        request: CommandRequest,
+        seen: &mut HashMap<CommandKey, (usize, Content)>,
+    ) -> LineState {
+        if !request.repeatable {
+            return LineState::New(request); // Its id is fresh.
         }
-        let key = (order.command.member_id.clone(), order.command.command_id);
+        let key = (request.command.member_id.clone(), request.command.command_id);
         if let Some((place, content)) = seen.get(&key) {
-            return match answer::conflict(&order.command, content, None) {
-                Some(problem) => Stand::Said(problem.into()),
-                None => Stand::Same(*place),
+            return match conflict(&request.command, content, None) {
+                Some(problem) => LineState::Answered(problem.into()),
+                None => LineState::Repeats(*place),
             };
         }
-        match self.app.flying.enter(&key) {
-            Some(entered) => self.entered.push(entered),
-            None => return Stand::Said(in_flight().into()),
+        match self.submitter.in_flight.enter(&key) {
+            Ok(guard) => self.guards.push(guard),
+            Err(problem) => return LineState::Answered(problem.into()),
         }
-        seen.insert(key, (self.lines.len(), CommandContent::of(&order.command)));
-        Stand::New(order)
+        seen.insert(key, (self.lines.len(), CommandContent::of(&request.command)));
+        LineState::New(request)
     }
 
     /// Answers those that came before, with one question to the database. While it is away they are published once
     /// more, and the worker recognises them.
-    async fn find_known(&mut self) {
+    async fn find_known(&mut self, receipts: &Receipts) {
         let keys: Vec<CommandKey> = self.repeatable().map(|it| (it.member_id.clone(), it.command_id)).collect();
         if keys.is_empty() {
             return;
         }
-        let asked = timeout(self.app.limits.read_timeout, read::fates(&self.app.pool, &keys)).await;
-        let Ok(Ok(mut fates)) = asked else { return };
-        for (_, stand) in &mut self.lines {
-            let Stand::New(Order { command, repeatable: true }) = stand else { continue };
+        let Some(mut fates) = receipts.find_all(&keys).await else { return };
+        for (_, state) in &mut self.lines {
+            let LineState::New(CommandRequest { command, repeatable: true }) = state else { continue };
             let Some(fate) = fates.remove(&(command.member_id.clone(), command.command_id)) else { continue };
-            if let Before::Known(fate) = Found::Fate(Box::new(fate)).into() {
-                *stand = Stand::Said(Said::of(command, Carried::Known(*fate)));
+            if let PriorState::Known(fate) = fate.into() {
+                *state = LineState::Answered(CommandResponse::of(command, SubmitOutcome::Known(*fate)));
             }
         }
     }
 
     fn repeatable(&self) -> impl Iterator<Item = &Command> {
-        self.lines.iter().filter_map(|(_, stand)| match stand {
-            Stand::New(order) => order.repeatable.then_some(&order.command),
-            Stand::Sent(..) | Stand::Same(_) | Stand::Said(_) => None,
+        self.lines.iter().filter_map(|(_, state)| match state {
+            LineState::New(request) => request.repeatable.then_some(&request.command),
+            LineState::Sent(..) | LineState::Repeats(_) | LineState::Answered(_) => None,
         })
     }
 
     /// Hands what is new to the producer, one after the other, and answers what put an end to it. An error means that
     /// none was handed over.
     async fn submit(&mut self, trace: Option<TraceContext>) -> Result<Option<Problem>, Problem> {
-        if !self.lines.iter().any(|(_, stand)| matches!(stand, Stand::New(_))) {
+        if !self.lines.iter().any(|(_, state)| matches!(state, LineState::New(_))) {
             return Ok(None);
         }
-        self.app.refuse_while_away()?;
-        let producer = self.app.producer_within(trace);
+        let submitter = self.submitter;
+        submitter.check_broker()?;
+        let producer = submitter.producer_for(trace);
         let mut stopped: Option<Problem> = None;
-        for (_, stand) in &mut self.lines {
-            let Stand::New(Order { command, .. }) = stand else { continue };
+        for (_, state) in &mut self.lines {
+            let LineState::New(CommandRequest { command, .. }) = state else { continue };
             if stopped.is_none() {
-                stopped = self.app.refuse_while_away().err();
+                stopped = submitter.check_broker().err();
             }
-            *stand = match &stopped {
-                Some(problem) => Stand::Said(problem.clone().into()),
+            *state = match &stopped {
+                Some(problem) => LineState::Answered(problem.clone().into()),
                 None => match producer.submit(command).await {
-                    Ok(unconfirmed) => Stand::Sent(command.clone(), unconfirmed),
+                    Ok(unconfirmed) => LineState::Sent(command.clone(), unconfirmed),
                     Err(error) => {
-                        let said = self.app.said(command, Err(error));
+                        let response = response(submitter, command, Err(error));
                         // It took its whole time already: the next one would, too.
-                        stopped = said.problem().cloned();
-                        Stand::Said(said)
+                        stopped = response.problem().cloned();
+                        LineState::Answered(response)
                     }
                 },
             };
@@ -171,26 +174,28 @@ impl<'a> Batch<'a> {
     /// Waits for the broker's answers. Each has its own deadline, counted from its submission. An error means that
     /// the broker took nothing: once one may be on its way, what keeps the others back is said of each.
     async fn confirm(&mut self, stopped: Option<Problem>) -> Result<(), Problem> {
+        let submitter = self.submitter;
         let mut kept_back = stopped.filter(Problem::is_of_broker);
         let mut one_went = false;
-        for (_, stand) in &mut self.lines {
-            *stand = match std::mem::replace(stand, Stand::Same(0)) {
-                Stand::Sent(command, unconfirmed) => {
-                    let said = self.app.said(&command, unconfirmed.confirmed().await);
-                    match said.problem().filter(|problem| problem.is_of_broker()) {
+        for (_, state) in &mut self.lines {
+            *state = match std::mem::replace(state, LineState::Repeats(0)) {
+                LineState::Sent(command, unconfirmed) => {
+                    let response = response(submitter, &command, unconfirmed.confirmed().await);
+                    match response.problem().filter(|problem| problem.is_of_broker()) {
                         Some(problem) => kept_back = Some(problem.clone()),
                         None => one_went = true,
                     }
-                    Stand::Said(said)
+                    LineState::Answered(response)
                 }
-                stand @ (Stand::New(_) | Stand::Same(_) | Stand::Said(_)) => stand,
+                state @ (LineState::New(_) | LineState::Repeats(_) | LineState::Answered(_)) => state,
             };
         }
         kept_back.filter(|_| !one_went).map_or(Ok(()), Err)
     }
 
     fn answer(&self, form: Form) -> Response {
-        let lines = self.lines.iter().filter_map(|(line, stand)| Some(Entry::new(*line, self.said(stand)?)));
+        let lines =
+            self.lines.iter().filter_map(|(line, state)| Some(LineResponse::new(*line, self.answer_of(state)?)));
         match form {
             Form::Array => Json(lines.collect::<Vec<_>>()).into_response(),
             Form::Ndjson => {
@@ -205,24 +210,22 @@ impl<'a> Batch<'a> {
     }
 
     /// The answer of a line. All have one by now; a repeat has that of the first, which repeats nothing.
-    fn said<'b>(&'b self, stand: &'b Stand) -> Option<&'b Said> {
-        match stand {
-            Stand::Said(said) => Some(said),
-            Stand::Same(place) => match &self.lines.get(*place)?.1 {
-                Stand::Said(said) => Some(said),
-                Stand::New(_) | Stand::Sent(..) | Stand::Same(_) => None,
+    fn answer_of<'b>(&'b self, state: &'b LineState) -> Option<&'b CommandResponse> {
+        match state {
+            LineState::Answered(response) => Some(response),
+            LineState::Repeats(place) => match &self.lines.get(*place)?.1 {
+                LineState::Answered(response) => Some(response),
+                LineState::New(_) | LineState::Sent(..) | LineState::Repeats(_) => None,
             },
-            Stand::New(_) | Stand::Sent(..) => None,
+            LineState::New(_) | LineState::Sent(..) => None,
         }
     }
 }
 
-impl App {
-    /// What is said of a command whose publishing ended so.
-    fn said(&self, command: &Command, published: Result<Confirmed, PublishError>) -> Said {
-        match self.pending(command, published) {
-            Ok(pending) => Said::of(command, Carried::Open(pending)),
-            Err(problem) => problem.into(),
-        }
+/// The answer to a command whose publishing ended so.
+fn response(submitter: &Submitter, command: &Command, published: Result<Confirmed, PublishError>) -> CommandResponse {
+    match submitter.pending(command, published) {
+        Ok(pending) => CommandResponse::of(command, SubmitOutcome::Pending(pending)),
+        Err(problem) => problem.into(),
     }
 }

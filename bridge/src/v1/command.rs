@@ -5,43 +5,39 @@ use std::sync::Arc;
 use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse, Response};
 
-use super::order::Order;
+use super::command_request::CommandRequest;
 use super::prefer::{self, Wait};
-use super::said::Said;
-use crate::App;
-use crate::admission::Caller;
-use crate::arrival::{self, is_of_type};
-use crate::carry::Cargo;
-use crate::key::IdempotencyKey;
+use super::response::CommandResponse;
+use crate::auth::Principal;
+use crate::idempotency_key::IdempotencyKey;
+use crate::limits::Limits;
 use crate::problem::{Code, Problem};
-use crate::traced;
+use crate::request_body::{self, is_of_type};
+use crate::request_span;
+use crate::submit::{Submission, Submitter};
 
 /// Publishes a command, and answers with where its receipt will be, or with the receipt.
-pub(crate) async fn publish(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+pub(super) async fn publish(
+    State(submitter): State<Arc<Submitter>>,
+    State(limits): State<Limits>,
+    Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers();
-    let wait = Wait::of(headers, app.limits.receipt_wait_max);
-    let (key, trace) = (IdempotencyKey::of(headers)?, traced::part(request.extensions()));
+    let wait = Wait::of(headers, limits.receipt_wait_max);
+    let (key, trace) = (IdempotencyKey::of(headers)?, request_span::trace_of(request.extensions()));
     if !is_of_type(headers, "application/json") {
         return Err(Problem::new(Code::NotJson, "the body must be of Content-Type application/json"));
     }
-    let body = arrival::read(request, &app, app.limits.body_bytes).await?;
-    let Order { command, repeatable } = Order::single(&body, key.as_ref(), &caller, app.clock.now())?;
-    let entered = app.flying.enter(&(command.member_id.clone(), command.command_id));
-    let Some(_entered) = entered else { return Err(in_flight()) };
-    let patience = wait.map(Wait::duration).filter(|patience| !patience.is_zero());
-    let carried = app.carry(Cargo { command: &command, repeatable, trace, patience }).await?;
-    let mut response = Said::of(&command, carried).into_response();
+    let body = request_body::read(request, limits.body_bytes, limits.body_timeout).await?;
+    let CommandRequest { command, repeatable } =
+        CommandRequest::single(&body, key.as_ref(), &principal, submitter.now())?;
+    let _guard = submitter.in_flight.enter(&(command.member_id.clone(), command.command_id))?;
+    let receipt_wait = wait.map(Wait::duration).filter(|wait| !wait.is_zero());
+    let outcome = submitter.submit(Submission { command: &command, repeatable, trace, receipt_wait }).await?;
+    let mut response = CommandResponse::of(&command, outcome).into_response();
     if let Some(wait) = wait {
         response.headers_mut().insert(prefer::APPLIED, wait.applied());
     }
     Ok(response)
-}
-
-/// The same command is under way in another request.
-pub(crate) fn in_flight() -> Problem {
-    Problem::new(Code::InFlight, "a request about this command is under way; nothing was done for this one")
 }

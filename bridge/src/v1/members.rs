@@ -17,20 +17,21 @@ use loyalty_store::read::{self, Fate, Filter, PAGE_MAX};
 use serde::Serialize;
 
 use super::page::{LIMIT, Page, Path};
-use super::query::Parameters;
-use super::said::Open;
-use crate::App;
-use crate::carry::Pending;
-use crate::lookup::Found;
-use crate::path::{PathAsked, percent_encoded};
+use super::query::QueryParams;
+use super::response::PendingResponse;
+use crate::extract::{PathParams, percent_encoded};
+use crate::limits::Limits;
 use crate::problem::{Code, Problem};
+use crate::reader::Reader;
+use crate::receipts::Receipts;
+use crate::submit::Pending;
 
 /// How long a read waits for `after_command` unless it says otherwise: far above what an idle system needs.
-const WAIT: Duration = Duration::from_secs(2);
+const DEFAULT_WAIT: Duration = Duration::from_secs(2);
 
 /// A member as clients see them.
 #[derive(Debug, Serialize)]
-pub(crate) struct Shown {
+struct MemberResponse {
     member_id: MemberId,
     status: MemberStatus,
     points: i64,
@@ -46,7 +47,7 @@ pub(crate) struct Shown {
     updated_at: Timestamp,
 }
 
-impl From<read::Member> for Shown {
+impl From<read::Member> for MemberResponse {
     fn from(member: read::Member) -> Self {
         Self {
             member_id: member.member_id,
@@ -64,126 +65,112 @@ impl From<read::Member> for Shown {
 }
 
 /// `GET /v1/members/{member_id}?after_command=&wait=`
-pub(crate) async fn show(
-    State(app): State<Arc<App>>,
-    path: PathAsked,
-    mut parameters: Parameters,
+pub(super) async fn show(
+    State(reader): State<Arc<Reader>>,
+    State(receipts): State<Arc<Receipts>>,
+    State(limits): State<Limits>,
+    path: PathParams,
+    mut query: QueryParams,
 ) -> Result<Response, Problem> {
-    let after = After::take(&app, &mut parameters)?;
-    parameters.nothing_left()?;
-    app.read_after(&path.member_id, after).await?;
-    let member = app.read(read::member(&app.pool, &path.member_id)).await?;
-    let member = member.ok_or_else(no_such_member)?;
-    Ok(Json(Shown::from(member)).into_response())
+    let after = AfterCommand::take(&mut query, &limits)?;
+    query.nothing_left()?;
+    wait_for(&receipts, &path.member_id, after).await?;
+    let member = reader.member(&path.member_id).await?;
+    Ok(Json(MemberResponse::from(member)).into_response())
 }
 
 /// `GET /v1/members?points_gte=&status=&after=&limit=`
-pub(crate) async fn list(State(app): State<Arc<App>>, mut parameters: Parameters) -> Result<Response, Problem> {
-    let points_min = parameters.integer("points_gte", 0, i64::MAX)?;
-    let status = parameters.take("status", member_status)?;
-    let after = parameters.take("after", MemberId::parse)?;
-    let limit = limit(&mut parameters)?;
-    parameters.nothing_left()?;
-    let filter = Filter { points_min, status };
-    let reading = read::members(&app.searches, &filter, after.as_ref(), limit);
-    let members = app.read_within(app.limits.search_timeout, reading).await?;
+pub(super) async fn list(State(reader): State<Arc<Reader>>, mut query: QueryParams) -> Result<Response, Problem> {
+    let points_min = query.integer("points_gte", 0, i64::MAX)?;
+    let status = query.take("status", member_status)?;
+    let after = query.take("after", MemberId::parse)?;
+    let limit = limit(&mut query)?;
+    query.nothing_left()?;
+    let members = reader.members(&Filter { points_min, status }, after.as_ref(), limit).await?;
     let mut path = Path::new("/v1/members".to_owned());
     path = points_min.map_or(path.clone(), |points| path.with("points_gte", &points.to_string()));
     path = status.map_or(path.clone(), |status| path.with("status", status.as_str()));
-    let members: Vec<Shown> = members.into_iter().map(Shown::from).collect();
+    let members: Vec<MemberResponse> = members.into_iter().map(MemberResponse::from).collect();
     Ok(Json(Page::new(members, limit, &path, |last| last.member_id.to_string())).into_response())
 }
 
 /// `GET /v1/members/{member_id}/ledger?after=&limit=&after_command=&wait=`
-pub(crate) async fn ledger(
-    State(app): State<Arc<App>>,
-    path: PathAsked,
-    mut parameters: Parameters,
+pub(super) async fn ledger(
+    State(reader): State<Arc<Reader>>,
+    State(receipts): State<Arc<Receipts>>,
+    State(limits): State<Limits>,
+    path: PathParams,
+    mut query: QueryParams,
 ) -> Result<Response, Problem> {
-    let after_seq = parameters.integer("after", 0, i64::MAX)?.unwrap_or(0);
-    let limit = limit(&mut parameters)?;
-    let after = After::take(&app, &mut parameters)?;
-    parameters.nothing_left()?;
+    let after_seq = query.integer("after", 0, i64::MAX)?.unwrap_or(0);
+    let limit = limit(&mut query)?;
+    let after = AfterCommand::take(&mut query, &limits)?;
+    query.nothing_left()?;
     let member_id = &path.member_id;
-    app.read_after(member_id, after).await?;
-    let receipts = app.read(read::ledger(&app.pool, member_id, after_seq, limit)).await?;
-    if receipts.is_empty() && app.read(read::member(&app.pool, member_id)).await?.is_none() {
-        return Err(no_such_member());
+    wait_for(&receipts, member_id, after).await?;
+    let rows = reader.ledger(member_id, after_seq, limit).await?;
+    if rows.is_empty() {
+        reader.member(member_id).await?;
     }
     let path = Path::new(format!("/v1/members/{}/ledger", percent_encoded(member_id.as_str())));
-    Ok(Json(Page::new(receipts, limit, &path, |last: &Receipt| last.seq.to_string())).into_response())
+    Ok(Json(Page::new(rows, limit, &path, |last: &Receipt| last.seq.to_string())).into_response())
 }
 
 /// `GET /v1/members/{member_id}/commands/{command_id}?wait=`
-pub(crate) async fn receipt(
-    State(app): State<Arc<App>>,
-    path: PathAsked,
-    mut parameters: Parameters,
+pub(super) async fn receipt(
+    State(receipts): State<Arc<Receipts>>,
+    State(limits): State<Limits>,
+    path: PathParams,
+    mut query: QueryParams,
 ) -> Result<Response, Problem> {
     let command_id = path.command_id()?;
-    let wait = parameters.wait(app.limits.receipt_wait_max)?;
-    parameters.nothing_left()?;
-    let fate = app.fate_within(&path.member_id, command_id, wait.unwrap_or_default()).await?;
-    let open = |pending| Open::at(path.member_id.clone(), command_id, pending).into_response();
+    let wait = query.wait(limits.receipt_wait_max)?;
+    query.nothing_left()?;
+    let fate = receipts.find_within((path.member_id.clone(), command_id), wait.unwrap_or_default()).await?;
+    let pending = |state| PendingResponse::at(path.member_id, command_id, state).into_response();
     match fate {
         Some(Fate::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
-        Some(Fate::Parked { .. }) => Ok(open(Pending::Parked)),
-        Some(Fate::DeadLetter { .. }) => Ok(open(Pending::SetAside)),
-        None => Err(Problem::new(Code::NoSuchCommand, "nothing is known of that command; it may be on its way")),
+        Some(Fate::Parked { .. }) => Ok(pending(Pending::Parked)),
+        Some(Fate::DeadLetter { .. }) => Ok(pending(Pending::SetAside)),
+        None => Err(Problem::no_such_command()),
     }
 }
 
 /// The command that an answer must hold, and how long it may be waited for.
 #[derive(Debug)]
-struct After {
+struct AfterCommand {
     command_id: CommandId,
     wait: Duration,
 }
 
-impl After {
-    fn take(app: &App, parameters: &mut Parameters) -> Result<Option<Self>, Problem> {
-        let command_id = parameters.take("after_command", CommandId::parse)?;
-        let wait = parameters.wait(app.limits.receipt_wait_max)?;
+impl AfterCommand {
+    fn take(query: &mut QueryParams, limits: &Limits) -> Result<Option<Self>, Problem> {
+        let command_id = query.take("after_command", CommandId::parse)?;
+        let wait = query.wait(limits.receipt_wait_max)?;
         match (command_id, wait) {
             (None, Some(_)) => Err(Problem::invalid("wait", "is a parameter beside `after_command` only")),
             (None, None) => Ok(None),
-            (Some(command_id), wait) => Ok(Some(Self { command_id, wait: wait.unwrap_or(WAIT) })),
+            (Some(command_id), wait) => {
+                Ok(Some(Self { command_id, wait: wait.unwrap_or(DEFAULT_WAIT.min(limits.receipt_wait_max)) }))
+            }
         }
     }
 }
 
-impl App {
-    /// Returns once a read holds the command, or says that it would not.
-    async fn read_after(&self, member_id: &MemberId, after: Option<After>) -> Result<(), Problem> {
-        let Some(After { command_id, wait }) = after else { return Ok(()) };
-        let not_yet = |why| Err(Problem::new(Code::NotAppliedYet, why));
-        match self.fate_within(member_id, command_id, wait).await? {
-            Some(Fate::Decided { .. }) => Ok(()),
-            Some(Fate::Parked { .. }) => not_yet("the command waits for the member's enrolment"),
-            Some(Fate::DeadLetter { .. }) => not_yet("the command was set aside for an operator"),
-            None => not_yet("nothing is known of the command yet; it may be on its way"),
-        }
-    }
-
-    /// The fate of a command, as soon as it has one.
-    async fn fate_within(
-        &self,
-        member_id: &MemberId,
-        command_id: CommandId,
-        wait: Duration,
-    ) -> Result<Option<Fate>, Problem> {
-        let key = (member_id.clone(), command_id);
-        match self.lookup.fate(key.clone()).await {
-            Found::Fate(fate) => Ok(Some(*fate)),
-            Found::Nothing if wait.is_zero() => Ok(None),
-            Found::Nothing => Ok(self.waiting.fate(key, None, wait).await),
-            Found::Away => Err(Problem::database_away()),
-        }
+/// Returns once a read holds the command, or says that it would not.
+async fn wait_for(receipts: &Receipts, member_id: &MemberId, after: Option<AfterCommand>) -> Result<(), Problem> {
+    let Some(AfterCommand { command_id, wait }) = after else { return Ok(()) };
+    let not_yet = |why| Err(Problem::new(Code::NotAppliedYet, why));
+    match receipts.find_within((member_id.clone(), command_id), wait).await? {
+        Some(Fate::Decided { .. }) => Ok(()),
+        Some(Fate::Parked { .. }) => not_yet("the command waits for the member's enrolment"),
+        Some(Fate::DeadLetter { .. }) => not_yet("the command was set aside for an operator"),
+        None => not_yet("nothing is known of the command yet; it may be on its way"),
     }
 }
 
-fn limit(parameters: &mut Parameters) -> Result<u32, Problem> {
-    let limit = parameters.integer("limit", 1, PAGE_MAX.into())?;
+fn limit(query: &mut QueryParams) -> Result<u32, Problem> {
+    let limit = query.integer("limit", 1, PAGE_MAX.into())?;
     Ok(limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(LIMIT))
 }
 
@@ -194,8 +181,4 @@ fn member_status(text: &str) -> Result<MemberStatus, Invalid> {
         let names: Vec<&str> = allowed().map(|status| status.as_str()).collect();
         Invalid::new(format!("must be one of {}", names.join(", ")))
     })
-}
-
-fn no_such_member() -> Problem {
-    Problem::new(Code::NoSuchMember, "nobody of that id was ever enrolled")
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::path::percent_encoded;
+use crate::extract::percent_encoded;
 
 /// Rows of a page unless the client says otherwise: a screen or two.
 pub(crate) const LIMIT: u32 = 100;

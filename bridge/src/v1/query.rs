@@ -1,21 +1,19 @@
 //! The parameters after a path's question mark. A name that is not known is refused rather than dropped: a misspelt
 //! filter must not answer with everybody.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use loyalty_common::text::Invalid;
 
-use crate::App;
 use crate::problem::{Problem, printable};
 
 /// The parameters that have not been taken yet.
 #[derive(Debug)]
-pub(crate) struct Parameters(Vec<(String, String)>);
+pub(crate) struct QueryParams(Vec<(String, String)>);
 
-impl Parameters {
+impl QueryParams {
     /// A parameter that `parse` reads. What is not read is told with the words of its error.
     pub(crate) fn take<T>(
         &mut self,
@@ -54,11 +52,11 @@ impl Parameters {
     }
 }
 
-impl FromRequestParts<Arc<App>> for Parameters {
+impl<S: Send + Sync> FromRequestParts<S> for QueryParams {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let query = Query::from_request_parts(parts, app).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::from_request_parts(parts, state).await;
         let Query(parameters) = query.map_err(|_| Problem::invalid("query", "must be names with values, in UTF-8"))?;
         Ok(Self(parameters))
     }

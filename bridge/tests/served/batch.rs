@@ -130,7 +130,7 @@ async fn when_a_queue_is_full_each_line_says_whether_it_was_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_batch_too_many_is_turned_away_at_once() {
-    let world = World::start("batch_many").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits { batches: 0, ..Limits::default() }).await;
     let refused = send(bridge.addr, "POST", PATH, &[NDJSON], &command("ann", r#""type":"enroll""#)).await;
     assert_eq!((refused.status, refused.text("code")), (503, "busy"));

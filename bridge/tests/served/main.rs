@@ -261,7 +261,7 @@ async fn a_stopping_bridge_answers_what_is_under_way_and_takes_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_no_end_of_a_head_is_cut_off() {
-    let world = World::start("heads").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits { head_timeout: Duration::from_millis(300), ..Limits::default() }).await;
     assert_eq!(http::raw(bridge.addr, "GET /123 HTTP/1.1\r\nHost: localhost\r\n").await, "", "slow");
     let wide = format!("GET /123 HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
@@ -270,7 +270,7 @@ async fn who_sends_no_end_of_a_head_is_cut_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_no_end_of_a_body_is_answered_all_the_same() {
-    let world = World::start("bodies").await;
+    let world = World::untouched().await;
     let short = Duration::from_millis(300);
     let slow = world.bridge(Limits { body_timeout: short, ..Limits::default() }).await;
     let long = world.bridge(Limits { request_timeout: short, ..Limits::default() }).await;
@@ -287,11 +287,15 @@ async fn who_sends_no_end_of_a_body_is_answered_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_reads_an_answer_is_cut_off() {
-    let world = World::start("readers").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits { write_timeout: Duration::from_millis(300), ..Limits::default() }).await;
-    let mut stream = tokio::net::TcpStream::connect(bridge.addr).await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // The system would make room for some megabytes.
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(bridge.addr).await.unwrap();
     let asking = async {
-        let requests = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+        // The longest answer that there is.
+        let requests = "GET /docs HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
         // Until the answers fill every buffer between us, and it gives up.
         while tokio::io::AsyncWriteExt::write_all(&mut stream, requests.as_bytes()).await.is_ok() {}
     };

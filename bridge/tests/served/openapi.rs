@@ -19,6 +19,11 @@ const REQUIREMENTS: &str = include_str!("../schemathesis.txt");
 /// Requests for each route and phase: enough to find each of the mistakes that were found at first, within a minute.
 const EXAMPLES: &str = "60";
 
+/// Routes whose requests mostly wait, for commands that nobody sent. Each is tried by a process of its own, beside all
+/// others; the tool's own threads meet a bug of Python 3.11 (CPython issue 106905).
+const WAITING: [&str; 3] =
+    ["/v1/members/{member_id}", "/v1/members/{member_id}/ledger", "/v1/members/{member_id}/commands/{command_id}"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_than_it_says() {
     let world = World::start("openapi").await;
@@ -38,22 +43,27 @@ async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_
     let schemathesis = schemathesis().await;
 
     let document = format!("http://{}/openapi.json", bridge.addr);
-    let mut run = Command::new(schemathesis);
-    run.arg("--config-file").arg(beside("schemathesis.toml")).args(["run", &document]);
-    run.args(["--header", &format!("Authorization: Bearer {}", token.expose())]);
-    run.args(["--max-examples", EXAMPLES, "--phases", "examples,coverage,fuzzing"]);
-    // The same requests each time. What it learns it would keep in the directory where it runs.
-    run.args(["--seed", "7", "--generation-database", "none", "--no-color", "--continue-on-failure"]);
-    run.args(["--request-timeout", "60"]);
-    run.current_dir(env!("CARGO_TARGET_TMPDIR")).kill_on_drop(true);
-    let ran = run.output().await.expect("schemathesis runs");
-    let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success(), "{said}");
+    let run = async |selection: Vec<&str>| {
+        let mut run = Command::new(&schemathesis);
+        run.arg("--config-file").arg(beside("schemathesis.toml")).args(["run", &document]).args(&selection);
+        run.args(["--header", &format!("Authorization: Bearer {}", token.expose())]);
+        run.args(["--max-examples", EXAMPLES, "--phases", "examples,coverage,fuzzing"]);
+        // The same requests each time. What it learns it would keep in the directory where it runs.
+        run.args(["--seed", "7", "--generation-database", "none", "--no-color", "--continue-on-failure"]);
+        run.args(["--request-timeout", "60"]);
+        run.current_dir(env!("CARGO_TARGET_TMPDIR")).kill_on_drop(true);
+        let ran = run.output().await.expect("schemathesis runs");
+        let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success(), "{selection:?}: {said}");
+    };
+    let all_others = run(WAITING.iter().flat_map(|path| ["--exclude-path", path]).collect());
+    let [member, ledger, receipt] = WAITING.map(|path| run(vec!["--include-path", path]));
+    tokio::join!(all_others, member, ledger, receipt);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_stands_alone_and_names_every_route_and_code() {
-    let world = World::start("docs").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     let page = send(bridge.addr, "GET", "/docs", NO_HEADERS, "").await;
     let document = send(bridge.addr, "GET", "/openapi.json", NO_HEADERS, "").await.json();

@@ -8,7 +8,7 @@ use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_names_its_host_once() {
-    let world = World::start("wire_hosts").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     let ask = async |version: &str, headers: &str| {
         let answer =
@@ -48,7 +48,7 @@ async fn a_packed_body_is_refused_and_not_read_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
-    let world = World::start("wire_expects").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     for (path, too_large) in [("/ann", 65_537), ("/v1/commands", 65_537), ("/v1/commands/batch", 2 * 1024 * 1024 + 1)] {
         let head = format!(
@@ -62,7 +62,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn points_are_written_in_one_way() {
-    let world = World::start("wire_points").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     for points in ["007", "00", "01"] {
         for kind in ["add_points", "spend_points"] {

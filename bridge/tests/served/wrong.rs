@@ -37,7 +37,7 @@ const NEVER: [&str; 9] = ["null", "true", "{}", "[]", "[\"s3cret\"]", "{\"a\":\"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_of_a_command_is_named_when_it_is_wrong() {
-    let world = World::start("wrong_fields").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     let long = format!("\"{}\"", "x".repeat(300));
     let cases: &[(&str, &[&str])] = &[
@@ -83,7 +83,7 @@ async fn every_field_of_a_command_is_named_when_it_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_is_missing_or_out_of_place_is_named() {
-    let world = World::start("misplaced_fields").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     for field in ["v", "member_id", "type", "points"] {
         let body = command("ann", r#""type":"earn","points":5"#);
@@ -112,7 +112,7 @@ async fn a_field_that_is_missing_or_out_of_place_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_body_and_header_is_named_when_it_is_wrong() {
-    let world = World::start("wrong_bodies").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     let good = command("ann", r#""type":"earn","points":5"#);
     let deep = format!("{{\"v\":{}", "[".repeat(60_000));
@@ -147,7 +147,7 @@ async fn every_body_and_header_is_named_when_it_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_part_of_a_path_is_named_when_it_is_wrong() {
-    let world = World::start("wrong_paths").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     let x65 = "x".repeat(65);
     for member in ["a%20b", "%C3%A4", "%00", "%FF", "a%0Ab", x65.as_str()] {
@@ -180,7 +180,7 @@ async fn every_part_of_a_path_is_named_when_it_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_parameter_is_named_when_it_is_wrong() {
-    let world = World::start("wrong_parameters").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     for (path, parameters) in [
         ("/v1/members", &["points_gte", "status", "after", "limit"][..]),

@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::address::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
 use crate::command::CommandType;
 use crate::ids::{CommandId, MEMBER_ID_MAX_BYTES, MemberId};
-use crate::rfc3339::Moment;
 use crate::receipt::{Outcome, RefusalCode};
+use crate::rfc3339::Moment;
 use crate::text::{EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, TEXT_MAX_BYTES, Text};
 
 /// Says what a type is to JSON Schema.

@@ -66,7 +66,7 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem 
     if !error.inner().is_data() {
         malformed(error.inner())
     } else if let Some(field) = FIELDS.iter().find(twice) {
-        Problem::invalid(field, "stands there twice")
+        Problem::invalid(field, "must be given once")
     } else if words.starts_with("unknown field") {
         Problem::invalid(printable(&place, "body"), "is not a field of this request")
     } else if FIELDS.contains(&place.as_str()) {

@@ -7,8 +7,8 @@ use axum::http::HeaderMap;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::arrival::is_of_type;
 use crate::problem::{Code, Problem};
+use crate::request_body::is_of_type;
 
 /// How a batch is spelled, and its answer with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

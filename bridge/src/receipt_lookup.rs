@@ -1,8 +1,10 @@
 //! Whether a command came before: one task asks for all requests at once.
 //!
 //! While one query is under way the next questions gather, and the next query takes them all: thousands of requests a
-//! second cost the database a few hundred queries. It never waits for a fate; that is [`waiting`](crate::waiting).
+//! second cost the database a few hundred queries. It never waits for a fate;
+//! [`receipt_waiters`](crate::receipt_waiters) does.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use loyalty_common::publisher::chain;
@@ -20,9 +22,10 @@ const TOGETHER_MAX: usize = 512;
 
 /// The asking side.
 #[derive(Debug)]
-pub(crate) struct Lookup {
+pub(crate) struct ReceiptLookup {
     questions: mpsc::Sender<Question>,
-    patience: Duration,
+    pool: Pool,
+    read_timeout: Duration,
 }
 
 /// What is known of a command.
@@ -36,26 +39,32 @@ pub(crate) enum Found {
     Away,
 }
 
-impl Lookup {
+impl ReceiptLookup {
     /// Starts the task, which ends when this is dropped.
     pub(crate) fn start(pool: Pool, limits: &Limits) -> Self {
         let (questions, inbox) = mpsc::channel(limits.requests.max(1));
-        tokio::spawn(answer_all(pool, inbox, limits.read_timeout));
-        Self { questions, patience: limits.read_timeout }
+        let read_timeout = limits.read_timeout;
+        tokio::spawn(answer_all(pool.clone(), inbox, read_timeout));
+        Self { questions, pool, read_timeout }
     }
 
     /// What is known of a command.
-    pub(crate) async fn fate(&self, key: CommandKey) -> Found {
+    pub(crate) async fn find(&self, key: CommandKey) -> Found {
         let (reply, answer) = oneshot::channel();
         let asking = async {
             self.questions.send(Question { key, reply }).await.ok()?;
             answer.await.ok()
         };
-        match timeout(self.patience, asking).await {
+        match timeout(self.read_timeout, asking).await {
             Ok(Some(Some(fate))) => Found::Fate(Box::new(fate)),
             Ok(Some(None)) => Found::Nothing,
             Ok(None) | Err(_) => Found::Away,
         }
+    }
+
+    /// What is known of many commands, in a query of their own; none: the database is away.
+    pub(crate) async fn find_all(&self, keys: &[CommandKey]) -> Option<HashMap<CommandKey, Fate>> {
+        read_fates(&self.pool, keys, self.read_timeout).await
     }
 }
 
@@ -65,21 +74,26 @@ struct Question {
     reply: oneshot::Sender<Option<Fate>>,
 }
 
-async fn answer_all(pool: Pool, mut inbox: mpsc::Receiver<Question>, patience: Duration) {
+async fn answer_all(pool: Pool, mut inbox: mpsc::Receiver<Question>, read_timeout: Duration) {
     let mut questions = Vec::new();
     while inbox.recv_many(&mut questions, TOGETHER_MAX).await > 0 {
         questions.retain(|question| !question.reply.is_closed());
         let keys: Vec<CommandKey> = questions.iter().map(|question| question.key.clone()).collect();
-        match timeout(patience, read::fates(&pool, &keys)).await {
-            Ok(Ok(fates)) => {
-                for Question { key, reply } in questions.drain(..) {
-                    // Who stopped waiting has had another answer.
-                    let _ = reply.send(fates.get(&key).cloned());
-                }
+        if let Some(fates) = read_fates(&pool, &keys, read_timeout).await {
+            for Question { key, reply } in questions.drain(..) {
+                // A request that stopped waiting has had another answer.
+                let _ = reply.send(fates.get(&key).cloned());
             }
-            Ok(Err(error)) => debug!(error = chain(&error), "Could not look for earlier receipts"),
-            Err(_) => debug!("Looking for earlier receipts took too long"),
         }
         questions.clear();
     }
+}
+
+async fn read_fates(pool: &Pool, keys: &[CommandKey], read_timeout: Duration) -> Option<HashMap<CommandKey, Fate>> {
+    match timeout(read_timeout, read::fates(pool, keys)).await {
+        Ok(Ok(fates)) => return Some(fates),
+        Ok(Err(error)) => debug!(error = chain(&error), "Could not look for earlier receipts"),
+        Err(_) => debug!("Looking for earlier receipts took too long"),
+    }
+    None
 }

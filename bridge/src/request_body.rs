@@ -1,17 +1,17 @@
 //! The body of a request and what its headers say of it.
 
 use std::error::Error;
+use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use http_body_util::LengthLimitError;
 
-use crate::App;
 use crate::problem::{Code, Problem};
 
-/// The whole body, at most `max_bytes` of it, and within the time that bodies get.
-pub(crate) async fn read(request: Request, app: &App, max_bytes: usize) -> Result<Bytes, Problem> {
+/// The whole body, at most `max_bytes` of it, within `body_timeout`.
+pub(crate) async fn read(request: Request, max_bytes: usize, body_timeout: Duration) -> Result<Bytes, Problem> {
     if !is_plain(request.headers()) {
         return Err(Problem::of_field(Code::ContentEncoding, "content-encoding", "must be identity, or be left out"));
     }
@@ -20,7 +20,7 @@ pub(crate) async fn read(request: Request, app: &App, max_bytes: usize) -> Resul
     if request.body().size_hint().lower() > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    match tokio::time::timeout(app.limits.body_timeout, to_bytes(request.into_body(), max_bytes)).await {
+    match tokio::time::timeout(body_timeout, to_bytes(request.into_body(), max_bytes)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) => Err(too_large()),
         // The connection broke, or its framing is wrong. Hardly anybody is left to read this.

@@ -13,16 +13,16 @@ use tokio::time::{Instant, Sleep};
 
 /// Ends with an error once nothing could be written for a while, though there was something to write.
 #[derive(Debug)]
-pub(crate) struct Patient<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
-    patience: Duration,
+    limit: Duration,
     /// Runs while the other side takes nothing. In a box: most connections never need it.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(crate) const fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None }
+impl<S> WriteTimeout<S> {
+    pub(crate) const fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, stalled: None }
     }
 
     /// Passes on what writing came to. While it comes to nothing, time runs.
@@ -31,14 +31,14 @@ impl<S> Patient<S> {
             self.stalled = None;
             return written;
         }
-        let until = Instant::now() + self.patience;
+        let until = Instant::now() + self.limit;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -48,7 +48,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.bounded(context, written)
@@ -88,7 +88,7 @@ mod tests {
     async fn who_takes_nothing_for_too_long_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(4);
         let began = Instant::now();
-        let ended = Patient::new(ours, Duration::from_secs(10)).write_all(b"12345").await;
+        let ended = WriteTimeout::new(ours, Duration::from_secs(10)).write_all(b"12345").await;
         assert_eq!(ended.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), Duration::from_secs(10));
     }
@@ -96,7 +96,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_a_little_now_and_then_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(4);
-        let mut ours = Patient::new(ours, Duration::from_secs(10));
+        let mut ours = WriteTimeout::new(ours, Duration::from_secs(10));
         let writing = tokio::spawn(async move { ours.write_all(&[7; 16]).await });
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_secs(9)).await;

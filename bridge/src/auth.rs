@@ -1,4 +1,4 @@
-//! Who is let in: asks every request for a token with the scope that its route needs.
+//! Authentication: asks every request for a token with the scope that its route needs.
 //!
 //! The valid tokens are read together every other second and held in memory: a token costs a request no query, and
 //! strangers cannot make the database work. What is refused is never told apart, in words, in the log or by time.
@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::App;
 use crate::problem::{Code, Problem};
 
 /// How old what is known of the tokens may become while the database answers: a token that is revoked or expires is
@@ -39,15 +38,15 @@ pub enum Admission {
 
 /// Who asks, as far as it is known. Stands in the extensions of every request that was let in.
 #[derive(Clone, Debug)]
-pub(crate) enum Caller {
+pub(crate) enum Principal {
     /// Nobody asked who it is.
     Anyone,
     /// The holder of a token with these scopes.
     Holder(Vec<Scope>),
 }
 
-impl Caller {
-    /// An error, if this is not for the caller.
+impl Principal {
+    /// An error, if this is not for the principal.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
         self.require_one(&[scope])
     }
@@ -65,21 +64,8 @@ impl Caller {
     }
 }
 
-/// Lets a request in, with its [`Caller`] among its extensions from here on.
-pub(crate) async fn admit(app: &App, request: &mut Request) -> Result<(), Problem> {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let needed = needed(request.method(), route);
-    if needed.is_empty() {
-        return Ok(());
-    }
-    let caller = app.door.caller(request.headers()).await?;
-    caller.require_one(needed)?;
-    request.extensions_mut().insert(caller);
-    Ok(())
-}
-
 /// The scopes of which a route needs one. A route that is not named here is not open by that.
-pub(crate) fn needed(method: &Method, route: &str) -> &'static [Scope] {
+pub(crate) fn needed_scopes(method: &Method, route: &str) -> &'static [Scope] {
     match route {
         "/healthz" | "/readyz" | "/openapi.json" => &[],
         _ if route == "/docs" || route.starts_with("/docs/") => &[],
@@ -91,13 +77,13 @@ pub(crate) fn needed(method: &Method, route: &str) -> &'static [Scope] {
     }
 }
 
-/// What is known of the tokens, and what follows from it.
+/// Knows the tokens, and whom they let in.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Authenticator {
     admission: Admission,
     known: watch::Receiver<Option<Snapshot>>,
     /// How long the first request waits for the first snapshot.
-    patience: Duration,
+    read_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -106,17 +92,17 @@ struct Snapshot {
     at: Instant,
 }
 
-impl Door {
+impl Authenticator {
     /// Starts to read the tokens, until this is dropped.
-    pub(crate) fn start(admission: Admission, pool: Pool, patience: Duration) -> Self {
+    pub(crate) fn start(admission: Admission, pool: Pool, read_timeout: Duration) -> Self {
         let (knowing, known) = watch::channel(None);
         match admission {
             Admission::Anyone => {}
             Admission::UntilTokens | Admission::Tokens => {
-                tokio::spawn(keep_reading(pool, knowing, patience));
+                tokio::spawn(keep_reading(pool, knowing, read_timeout));
             }
         }
-        Self { admission, known, patience }
+        Self { admission, known, read_timeout }
     }
 
     /// Whether it serves whoever reaches it, or may do so for all that is known.
@@ -128,41 +114,54 @@ impl Door {
         }
     }
 
+    /// Lets a request in, with its [`Principal`] among its extensions from here on.
+    pub(crate) async fn authenticate(&self, request: &mut Request) -> Result<(), Problem> {
+        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let needed = needed_scopes(request.method(), route);
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let principal = self.principal(request.headers()).await?;
+        principal.require_one(needed)?;
+        request.extensions_mut().insert(principal);
+        Ok(())
+    }
+
     /// Whether an operator asks, by a token: where nobody is asked for one, nobody is known to be an operator.
     pub(crate) async fn admits_operator(&self, headers: &HeaderMap) -> bool {
         if !headers.contains_key(header::AUTHORIZATION) {
             return false;
         }
-        match self.caller(headers).await {
-            Ok(Caller::Holder(scopes)) => scopes.contains(&Scope::Operate),
-            Ok(Caller::Anyone) | Err(_) => false,
+        match self.principal(headers).await {
+            Ok(Principal::Holder(scopes)) => scopes.contains(&Scope::Operate),
+            Ok(Principal::Anyone) | Err(_) => false,
         }
     }
 
     /// Who asks.
-    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
         if self.admission == Admission::Anyone {
-            return Ok(Caller::Anyone);
+            return Ok(Principal::Anyone);
         }
         let mut known = self.known.clone();
-        let first = timeout(self.patience, known.wait_for(Option::is_some)).await;
+        let first = timeout(self.read_timeout, known.wait_for(Option::is_some)).await;
         let Ok(Ok(snapshot)) = first else { return Err(Problem::database_away()) };
         let fresh = snapshot.as_ref().filter(|snapshot| snapshot.at.elapsed() < STALE_MAX);
         let valid = &fresh.ok_or_else(Problem::database_away)?.valid;
         if self.admission == Admission::UntilTokens && !valid.is_claimed() {
-            return Ok(Caller::Anyone);
+            return Ok(Principal::Anyone);
         }
         let bearer = bearer(headers)?;
         let scopes = bearer.as_ref().and_then(|bearer| valid.scopes(bearer)).ok_or_else(invalid)?;
-        Ok(Caller::Holder(scopes.to_vec()))
+        Ok(Principal::Holder(scopes.to_vec()))
     }
 }
 
-async fn keep_reading(pool: Pool, knowing: watch::Sender<Option<Snapshot>>, patience: Duration) {
+async fn keep_reading(pool: Pool, knowing: watch::Sender<Option<Snapshot>>, read_timeout: Duration) {
     let mut is_away = false;
     loop {
         let asked = Instant::now();
-        let read = timeout(patience, token::valid(&pool)).await;
+        let read = timeout(read_timeout, token::valid(&pool)).await;
         let problem = match read {
             Ok(Ok(valid)) => {
                 // As of the question: what changes between it and the answer counts as not seen.
@@ -173,7 +172,7 @@ async fn keep_reading(pool: Pool, knowing: watch::Sender<Option<Snapshot>>, pati
             Err(_) => Some("no answer in time".to_owned()),
         };
         match &problem {
-            Some(error) if !is_away => warn!(error, "Could not read the tokens; what was known of them is used"),
+            Some(error) if !is_away => warn!(error, "Could not read the tokens; those that were read last are used"),
             None if is_away => info!("The tokens can be read again"),
             Some(_) | None => {}
         }
@@ -210,7 +209,7 @@ mod tests {
     #[test]
     fn every_route_asks_for_its_scope_and_unknown_ones_are_not_open() {
         let check = |method: Method, route: &str, expected: &[Scope]| {
-            assert_eq!(needed(&method, route), expected, "{method} {route}");
+            assert_eq!(needed_scopes(&method, route), expected, "{method} {route}");
         };
         for route in ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{file}"] {
             check(Method::GET, route, &[]);
@@ -230,8 +229,8 @@ mod tests {
     async fn what_was_known_long_ago_lets_nobody_in() {
         let snapshot = Snapshot { valid: Valid::default(), at: Instant::now() };
         let (_knowing, known) = watch::channel(Some(snapshot));
-        let door = Door { admission: Admission::UntilTokens, known, patience: REFRESH };
-        let let_in = async || door.caller(&HeaderMap::new()).await.map(drop).map_err(|problem| problem.code());
+        let auth = Authenticator { admission: Admission::UntilTokens, known, read_timeout: REFRESH };
+        let let_in = async || auth.principal(&HeaderMap::new()).await.map(drop).map_err(|problem| problem.code());
         tokio::time::advance(STALE_MAX / 2).await;
         assert_eq!(let_in().await, Ok(()));
         tokio::time::advance(STALE_MAX / 2).await;

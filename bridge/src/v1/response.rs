@@ -1,5 +1,4 @@
-//! What is said of one command, as an answer of its own or as a line of a batch: its receipt, where it stands, or the
-//! problem with it.
+//! The answer to one command, on its own or as a line of a batch: its receipt, where it stands, or the problem with it.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,32 +7,33 @@ use loyalty_common::{Command, CommandId, MemberId, Outcome, Receipt};
 use loyalty_store::read::Fate;
 use serde::Serialize;
 
-use crate::answer::{self, REPLAYED};
-use crate::carry::{Carried, Pending};
-use crate::path::percent_encoded;
-use crate::problem::{Code, Problem};
+use crate::command_problem;
+use crate::extract::percent_encoded;
+use crate::idempotency_key::REPLAYED;
+use crate::problem::{Code, CommandSummary, Problem};
+use crate::submit::{Pending, SubmitOutcome};
 
 const UNCONFIRMED: &str = "The queue did not confirm the command; it may be applied or not. Repeat it under the same \
     command_id or Idempotency-Key.";
 
-/// What is said of a command.
+/// The answer to a command.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandResponse {
     /// Whether it came before, and nothing was published for this request.
     replayed: bool,
-    what: What,
+    body: Body,
 }
 
 #[derive(Debug)]
-enum What {
+enum Body {
     Receipt(Box<Receipt>),
-    Open(Open),
+    Pending(PendingResponse),
     Problem(Problem),
 }
 
 /// A command that is not decided.
 #[derive(Debug, Serialize)]
-pub(crate) struct Open {
+pub(crate) struct PendingResponse {
     member_id: MemberId,
     command_id: CommandId,
     state: Pending,
@@ -43,66 +43,71 @@ pub(crate) struct Open {
     location: String,
 }
 
-impl Said {
-    /// Of a command that was carried.
-    pub(crate) fn of(command: &Command, carried: Carried) -> Self {
-        let (replayed, what) = match carried {
-            Carried::Known(fate) => (true, What::of_fate(command, fate)),
-            Carried::Settled(fate) => (false, What::of_fate(command, fate)),
-            Carried::Open(pending) => (false, What::of_pending(command, pending)),
+impl CommandResponse {
+    /// The answer to a command that was submitted.
+    pub(crate) fn of(command: &Command, outcome: SubmitOutcome) -> Self {
+        let (replayed, body) = match outcome {
+            SubmitOutcome::Known(fate) => (true, Body::of_fate(command, fate)),
+            SubmitOutcome::Settled(fate) => (false, Body::of_fate(command, fate)),
+            SubmitOutcome::Pending(pending) => (false, Body::of_pending(command, pending)),
         };
         // A problem of the request repeats nothing; a refusal is an answer like any other.
-        let reused = matches!(&what, What::Problem(problem) if problem.code() == Code::IdempotencyKeyReused.as_str());
-        Self { replayed: replayed && !reused, what }
+        let reused = matches!(&body, Body::Problem(problem) if problem.code() == Code::IdempotencyKeyReused.as_str());
+        Self { replayed: replayed && !reused, body }
     }
 
     /// The problem, if there is one.
     pub(crate) fn problem(&self) -> Option<&Problem> {
-        match &self.what {
-            What::Problem(problem) => Some(problem),
-            What::Receipt(_) | What::Open(_) => None,
+        match &self.body {
+            Body::Problem(problem) => Some(problem),
+            Body::Receipt(_) | Body::Pending(_) => None,
         }
     }
 }
 
-impl From<Problem> for Said {
+impl From<Problem> for CommandResponse {
     fn from(problem: Problem) -> Self {
-        Self { replayed: false, what: What::Problem(problem) }
+        Self { replayed: false, body: Body::Problem(problem) }
     }
 }
 
-impl What {
+impl Body {
     fn of_fate(command: &Command, fate: Fate) -> Self {
         match fate {
             Fate::Decided { content, receipt } => {
-                if let Some(conflict) = answer::conflict(command, &content, Some(&receipt)) {
+                if let Some(conflict) = command_problem::conflict(command, &content, Some(&receipt)) {
                     return Self::Problem(conflict);
                 }
                 match receipt.outcome {
                     Outcome::Applied => Self::Receipt(Box::new(receipt)),
-                    Outcome::Refused => Self::Problem(answer::refused(command, receipt)),
+                    Outcome::Refused => Self::Problem(command_problem::refused(command, receipt)),
                 }
             }
-            Fate::Parked { content } => match content.and_then(|content| answer::conflict(command, &content, None)) {
-                Some(conflict) => Self::Problem(conflict),
-                None => Self::of_pending(command, Pending::Parked),
-            },
+            Fate::Parked { content } => {
+                match content.and_then(|content| command_problem::conflict(command, &content, None)) {
+                    Some(conflict) => Self::Problem(conflict),
+                    None => Self::of_pending(command, Pending::Parked),
+                }
+            }
             Fate::DeadLetter { .. } => Self::of_pending(command, Pending::SetAside),
         }
     }
 
     fn of_pending(command: &Command, state: Pending) -> Self {
         match state {
-            Pending::Accepted | Pending::Parked | Pending::SetAside => Self::Open(Open::of(command, state)),
-            // Who only looks at the status must not take it for accepted.
-            Pending::Unconfirmed => {
-                Self::Problem(Problem::about(Code::Unconfirmed, answer::told(UNCONFIRMED.to_owned(), command, None)))
+            Pending::Accepted | Pending::Parked | Pending::SetAside => {
+                Self::Pending(PendingResponse::of(command, state))
             }
+            // Who only looks at the status must not take it for accepted.
+            Pending::Unconfirmed => Self::Problem(Problem::about(
+                Code::Unconfirmed,
+                CommandSummary::new(UNCONFIRMED.to_owned(), command, None),
+            )),
         }
     }
 }
 
-impl Open {
+impl PendingResponse {
     /// Where a command stands.
     pub(crate) fn of(command: &Command, state: Pending) -> Self {
         Self::at(command.member_id.clone(), command.command_id, state)
@@ -116,19 +121,19 @@ impl Open {
     }
 }
 
-impl IntoResponse for Open {
+impl IntoResponse for PendingResponse {
     fn into_response(self) -> Response {
         let location = [(header::LOCATION, self.location.clone())];
         (StatusCode::ACCEPTED, location, Json(self)).into_response()
     }
 }
 
-impl IntoResponse for Said {
+impl IntoResponse for CommandResponse {
     fn into_response(self) -> Response {
-        let mut response = match self.what {
-            What::Receipt(receipt) => Json(receipt).into_response(),
-            What::Open(open) => open.into_response(),
-            What::Problem(problem) => problem.into_response(),
+        let mut response = match self.body {
+            Body::Receipt(receipt) => Json(receipt).into_response(),
+            Body::Pending(pending) => pending.into_response(),
+            Body::Problem(problem) => problem.into_response(),
         };
         if self.replayed {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -139,18 +144,18 @@ impl IntoResponse for Said {
 
 /// What is said of a line of a batch. `status` is the status that the command would have had as a request of its own.
 #[derive(Debug, Serialize)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct LineResponse<'a> {
     /// Counted from 1.
     pub(crate) line: usize,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
     #[serde(flatten)]
-    what: EntryWhat<'a>,
+    body: LineBody<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum EntryWhat<'a> {
+enum LineBody<'a> {
     Receipt {
         status: u16,
         state: Outcome,
@@ -158,28 +163,28 @@ enum EntryWhat<'a> {
         command_id: CommandId,
         receipt: &'a Receipt,
     },
-    Open {
+    Pending {
         status: u16,
         #[serde(flatten)]
-        open: &'a Open,
+        pending: &'a PendingResponse,
     },
     Problem(&'a Problem),
 }
 
-impl<'a> Entry<'a> {
+impl<'a> LineResponse<'a> {
     /// The line of that number.
-    pub(crate) fn new(line: usize, said: &'a Said) -> Self {
-        let what = match &said.what {
-            What::Receipt(receipt) => EntryWhat::Receipt {
+    pub(crate) fn new(line: usize, response: &'a CommandResponse) -> Self {
+        let body = match &response.body {
+            Body::Receipt(receipt) => LineBody::Receipt {
                 status: StatusCode::OK.as_u16(),
                 state: receipt.outcome,
                 member_id: &receipt.member_id,
                 command_id: receipt.command_id,
                 receipt,
             },
-            What::Open(open) => EntryWhat::Open { status: StatusCode::ACCEPTED.as_u16(), open },
-            What::Problem(problem) => EntryWhat::Problem(problem),
+            Body::Pending(pending) => LineBody::Pending { status: StatusCode::ACCEPTED.as_u16(), pending },
+            Body::Problem(problem) => LineBody::Problem(problem),
         };
-        Self { line, replayed: said.replayed, what }
+        Self { line, replayed: response.replayed, body }
     }
 }

@@ -1,25 +1,27 @@
 //! The variable parts of a path: a member, points, a command. Checked here, before anything is done.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::request::Parts;
 use loyalty_common::{CommandId, MemberId, Points};
 
-use crate::App;
 use crate::problem::Problem;
-use crate::routes::{RESERVED, V1};
+
+/// Paths of our own, and therefore no member ids where those stand first.
+pub(crate) const RESERVED: [&str; 6] = ["healthz", "readyz", "metrics", "v1", "docs", "openapi.json"];
+
+/// How the paths of our own interface begin.
+const V1: &str = "/v1/";
 
 /// The variable parts of a path.
 #[derive(Debug)]
-pub(crate) struct PathAsked {
+pub(crate) struct PathParams {
     /// Whom the request is about.
     pub(crate) member_id: MemberId,
     points: Option<String>,
     command_id: Option<String>,
 }
 
-impl PathAsked {
+impl PathParams {
     /// The points in the path.
     pub(crate) fn points(&self) -> Result<Points, Problem> {
         let text = self.points.as_deref().unwrap_or_default();
@@ -37,12 +39,12 @@ impl PathAsked {
     }
 }
 
-impl FromRequestParts<Arc<App>> for PathAsked {
+impl<S: Send + Sync> FromRequestParts<S> for PathParams {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // Percent-encoding is undone here; what is no UTF-8 then is an error that names the part in its text.
-        let path = RawPathParams::from_request_parts(parts, app).await;
+        let path = RawPathParams::from_request_parts(parts, state).await;
         let path = path.map_err(|error| {
             let names = ["points", "command_id"];
             let field = names.into_iter().find(|name| error.body_text().contains(name)).unwrap_or("member_id");

@@ -1,47 +1,32 @@
-//! What is said of a command. The messages are those that the users of this interface know, to the letter; what is
-//! ours stands beside them.
+//! The answer to a command. The messages are those that the users of this interface know, to the letter; what is ours
+//! stands beside them.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use loyalty_common::{Action, Command, CommandId, Earn, Exit, Outcome, Receipt, RefusalCode, Spend};
-use loyalty_ledger::CommandContent;
+use loyalty_common::{Action, Command, Outcome, Receipt};
 use loyalty_store::read::Fate;
 use serde::Serialize;
 
-use crate::carry::{Carried, Pending};
-use crate::path::percent_encoded;
-use crate::problem::{Code, Problem};
-
-/// Says that the same request was answered before, and that nothing was published for this one.
-pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
-/// What a client is told of its command.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Told {
-    /// For people.
-    pub(crate) message: String,
-    command_id: CommandId,
-    /// The balance after it, once it is decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    points: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<Receipt>,
-}
+use crate::command_problem::{conflict, refused};
+use crate::extract::percent_encoded;
+use crate::idempotency_key::REPLAYED;
+use crate::problem::{Code, CommandSummary};
+use crate::submit::{Pending, SubmitOutcome};
 
 #[derive(Serialize)]
 struct Answer {
     #[serde(flatten)]
-    told: Told,
+    summary: CommandSummary,
     status: &'static str,
 }
 
-/// The answer to a command that was carried.
-pub(crate) fn of(command: &Command, carried: Carried) -> Response {
-    match carried {
-        Carried::Known(fate) => replayed(of_fate(command, fate)),
-        Carried::Settled(fate) => of_fate(command, fate),
-        Carried::Open(open) => pending(command, open),
+/// The answer to a command that was submitted.
+pub(crate) fn of(command: &Command, outcome: SubmitOutcome) -> Response {
+    match outcome {
+        SubmitOutcome::Known(fate) => replayed(of_fate(command, fate)),
+        SubmitOutcome::Settled(fate) => of_fate(command, fate),
+        SubmitOutcome::Pending(state) => pending(command, state),
     }
 }
 
@@ -66,26 +51,11 @@ fn of_fate(command: &Command, fate: Fate) -> Response {
 }
 
 /// The answer to a command that is not decided yet: what is known, and where to ask again.
-fn pending(command: &Command, pending: Pending) -> Response {
-    let message = pending.message();
-    let told = Told { message: message.to_owned(), command_id: command.command_id, points: None, receipt: None };
+fn pending(command: &Command, state: Pending) -> Response {
+    let summary = CommandSummary::new(state.message().to_owned(), command, None);
     let member = percent_encoded(command.member_id.as_str());
     let location = [(header::LOCATION, format!("/{member}/commands/{}", command.command_id))];
-    (StatusCode::ACCEPTED, location, Json(Answer { told, status: pending.as_str() })).into_response()
-}
-
-impl Pending {
-    /// Where the command stands, for people.
-    pub(crate) const fn message(self) -> &'static str {
-        match self {
-            Self::Accepted => "The command is accepted and not applied yet.",
-            Self::Parked => "The member is not enrolled; the command waits for the enrolment.",
-            Self::SetAside => "The command could not be used and was set aside for an operator.",
-            Self::Unconfirmed => {
-                "The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key."
-            }
-        }
-    }
+    (StatusCode::ACCEPTED, location, Json(Answer { summary, status: state.as_str() })).into_response()
 }
 
 /// Marks an answer as one that was given before.
@@ -107,37 +77,15 @@ fn applied(command: &Command, receipt: Receipt) -> Response {
         // No route leads here; a key that was used for one does, by way of a receipt.
         other => (StatusCode::OK, format!("Applied {} to user id: {member}", other.command_type())),
     };
-    let told = told(message, command, Some(receipt));
-    (status, Json(Answer { told, status: Outcome::Applied.as_str() })).into_response()
-}
-
-/// The problem that a refusal is.
-pub(crate) fn refused(command: &Command, receipt: Receipt) -> Problem {
-    let code = receipt.code.map_or("refused", RefusalCode::as_str);
-    let reason = receipt.code.map_or("the rules refuse it", RefusalCode::message);
-    let message = format!("Refused for user id: {}: {reason}", command.member_id);
-    Problem::of_command(code, StatusCode::CONFLICT, told(message, command, Some(receipt)))
-}
-
-/// Whether the id was used for something else, which then stands.
-pub(crate) fn conflict(command: &Command, content: &CommandContent, receipt: Option<&Receipt>) -> Option<Problem> {
-    let differing = CommandContent::of(command).differing_fields(content);
-    let code = Code::IdempotencyKeyReused;
-    let message = format!("The key was used before with another {}; the first request stands.", differing.join(", "));
-    let told = told(message, command, receipt.cloned());
-    (!differing.is_empty()).then(|| Problem::of_command(code.as_str(), code.status(), told))
-}
-
-/// What is told of a command, in these words.
-pub(crate) fn told(message: String, command: &Command, receipt: Option<Receipt>) -> Told {
-    let points = receipt.as_ref().map(|receipt| receipt.balance_after);
-    Told { message, command_id: command.command_id, points, receipt }
+    let summary = CommandSummary::new(message, command, Some(receipt));
+    (status, Json(Answer { summary, status: Outcome::Applied.as_str() })).into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use loyalty_common::{MemberId, Points};
+    use loyalty_common::{MemberId, Points, RefusalCode};
+    use loyalty_ledger::CommandContent;
     use loyalty_store::dead_letter::Reason;
 
     use super::*;
@@ -175,16 +123,16 @@ mod tests {
         Fate::Decided { receipt, content: CommandContent::of(command) }
     }
 
-    async fn said(response: Response) -> String {
+    async fn written(response: Response) -> String {
         let status = response.status().as_u16();
-        let mut said = vec![status.to_string()];
+        let mut lines = vec![status.to_string()];
         for name in ["content-type", "location", "idempotent-replayed"] {
             let value = response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
-            said.extend(value.map(|value| format!("{name}: {value}")));
+            lines.extend(value.map(|value| format!("{name}: {value}")));
         }
         let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
-        said.push(String::from_utf8(body.to_vec()).expect("text"));
-        said.join("\n")
+        lines.push(String::from_utf8(body.to_vec()).expect("text"));
+        lines.join("\n")
     }
 
     /// The words that existing users match on.
@@ -192,24 +140,24 @@ mod tests {
     async fn what_was_applied_is_told_in_the_words_that_users_know() {
         let points = Points::try_new(1_000).expect("points");
         let enroll = command(Action::Enroll(Enroll { email: None, name: None }));
-        insta::assert_snapshot!(said(of_fate(&enroll, decided(&enroll, None))).await, @r#"
+        insta::assert_snapshot!(written(of_fate(&enroll, decided(&enroll, None))).await, @r#"
         201
         content-type: application/json
         {"message":"Resource created successfully for user ID: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"enroll","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
         let earn = command(Action::Earn(Earn { points }));
-        insta::assert_snapshot!(said(of_fate(&earn, decided(&earn, None))).await, @r#"
+        insta::assert_snapshot!(written(of_fate(&earn, decided(&earn, None))).await, @r#"
         200
         content-type: application/json
         {"message":"1000 added to user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
-        insta::assert_snapshot!(said(of_fate(&spend(), decided(&spend(), None))).await, @r#"
+        insta::assert_snapshot!(written(of_fate(&spend(), decided(&spend(), None))).await, @r#"
         200
         content-type: application/json
         {"message":"10 spent from user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"applied","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
         let exit = command(Action::Exit(Exit));
-        insta::assert_snapshot!(said(replayed(of_fate(&exit, decided(&exit, None)))).await, @r#"
+        insta::assert_snapshot!(written(replayed(of_fate(&exit, decided(&exit, None)))).await, @r#"
         200
         content-type: application/json
         idempotent-replayed: true
@@ -220,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_refused_is_told_with_its_code_and_the_balance() {
         let fate = decided(&spend(), Some(RefusalCode::InsufficientPoints));
-        insta::assert_snapshot!(said(of_fate(&spend(), fate)).await, @r#"
+        insta::assert_snapshot!(written(of_fate(&spend(), fate)).await, @r#"
         409
         content-type: application/problem+json
         {"type":"about:blank","title":"Conflict","status":409,"code":"insufficient_points","detail":"Refused for user id: 123: the balance is smaller than the points to spend","message":"Refused for user id: 123: the balance is smaller than the points to spend","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"refused","code":"insufficient_points","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
@@ -229,20 +177,20 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_decided_says_where_to_ask() {
-        insta::assert_snapshot!(said(pending(&spend(), Pending::Accepted)).await, @r#"
+        insta::assert_snapshot!(written(pending(&spend(), Pending::Accepted)).await, @r#"
         202
         content-type: application/json
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         {"message":"The command is accepted and not applied yet.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"accepted"}
         "#);
-        insta::assert_snapshot!(said(pending(&spend(), Pending::Unconfirmed)).await, @r#"
+        insta::assert_snapshot!(written(pending(&spend(), Pending::Unconfirmed)).await, @r#"
         202
         content-type: application/json
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         {"message":"The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"unconfirmed"}
         "#);
         let parked = Fate::Parked { content: Some(CommandContent::of(&spend())) };
-        insta::assert_snapshot!(said(of_fate(&spend(), parked)).await, @r#"
+        insta::assert_snapshot!(written(of_fate(&spend(), parked)).await, @r#"
         202
         content-type: application/json
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
@@ -250,7 +198,7 @@ mod tests {
         "#);
         let at = "2026-11-22T10:00:00Z".parse().expect("a time");
         let letter = Fate::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
-        insta::assert_snapshot!(said(of_fate(&spend(), letter)).await, @r#"
+        insta::assert_snapshot!(written(of_fate(&spend(), letter)).await, @r#"
         202
         content-type: application/json
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
@@ -261,13 +209,13 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_was_used_for_something_else_is_a_conflict() {
         let earn = command(Action::Earn(Earn { points: Points::try_new(1_000).expect("points") }));
-        insta::assert_snapshot!(said(replayed(of_fate(&spend(), decided(&earn, None)))).await, @r#"
+        insta::assert_snapshot!(written(replayed(of_fate(&spend(), decided(&earn, None)))).await, @r#"
         422
         content-type: application/problem+json
         {"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"idempotency_key_reused","detail":"The key was used before with another type, points; the first request stands.","message":"The key was used before with another type, points; the first request stands.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
         "#);
         let parked = Fate::Parked { content: Some(CommandContent::of(&earn)) };
-        let answer = said(of_fate(&spend(), parked)).await;
+        let answer = written(of_fate(&spend(), parked)).await;
         assert!(answer.starts_with("422\n") && answer.contains("another type, points"), "{answer}");
     }
 }

@@ -1,4 +1,4 @@
-//! What can be read: a member, and what became of a command. Nothing is published here.
+//! The routes that read: a member, and what became of a command. Nothing is published here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,23 +9,21 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use loyalty_common::MemberId;
 use loyalty_ledger::MemberStatus;
-use loyalty_store::StoreError;
-use loyalty_store::read::{self, Fate};
+use loyalty_store::read::Fate;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::timeout;
-use tracing::debug;
 
-use crate::App;
-use crate::carry::Pending;
-use crate::path::PathAsked;
-use crate::problem::{Code, Problem};
+use crate::extract::PathParams;
+use crate::problem::Problem;
+use crate::reader::Reader;
+use crate::receipts::Receipts;
+use crate::submit::Pending;
 
 /// The largest integer that every JSON reader takes exactly: 2^53.
 const EXACT_INTEGER_MAX: u64 = 1 << 53;
 
 #[derive(Serialize)]
-struct Shown {
+struct MemberResponse {
     user_id: Value,
     points: i64,
     member_id: MemberId,
@@ -35,10 +33,9 @@ struct Shown {
 }
 
 /// `GET /{member_id}`
-pub(crate) async fn member(State(app): State<Arc<App>>, path: PathAsked) -> Result<Response, Problem> {
-    let member = app.read(read::member(&app.pool, &path.member_id)).await?;
-    let member = member.ok_or_else(|| Problem::new(Code::NoSuchMember, "nobody of that id was ever enrolled"))?;
-    let shown = Shown {
+pub(super) async fn member(State(reader): State<Arc<Reader>>, path: PathParams) -> Result<Response, Problem> {
+    let member = reader.member(&path.member_id).await?;
+    let response = MemberResponse {
         user_id: user_id(&member.member_id),
         points: member.balance,
         member_id: member.member_id,
@@ -46,14 +43,13 @@ pub(crate) async fn member(State(app): State<Arc<App>>, path: PathAsked) -> Resu
         lifetime_points: member.lifetime,
         epoch: member.epoch,
     };
-    Ok(Json(shown).into_response())
+    Ok(Json(response).into_response())
 }
 
 /// `GET /{member_id}/commands/{command_id}`: the receipt, once there is one.
-pub(crate) async fn command(State(app): State<Arc<App>>, path: PathAsked) -> Result<Response, Problem> {
+pub(super) async fn command(State(receipts): State<Arc<Receipts>>, path: PathParams) -> Result<Response, Problem> {
     let command_id = path.command_id()?;
-    let keys = [(path.member_id, command_id)];
-    let fate = app.read(read::fates(&app.pool, &keys)).await?.remove(&keys[0]);
+    let fate = receipts.find_within((path.member_id, command_id), Duration::ZERO).await?;
     let undecided = |pending: Pending| {
         let body = serde_json::json!({"command_id": command_id, "status": pending});
         (StatusCode::ACCEPTED, Json(body)).into_response()
@@ -62,29 +58,7 @@ pub(crate) async fn command(State(app): State<Arc<App>>, path: PathAsked) -> Res
         Some(Fate::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
         Some(Fate::Parked { .. }) => Ok(undecided(Pending::Parked)),
         Some(Fate::DeadLetter { .. }) => Ok(undecided(Pending::SetAside)),
-        None => Err(Problem::new(Code::NoSuchCommand, "nothing is known of that command; it may be on its way")),
-    }
-}
-
-impl App {
-    /// Reads, within the time that a reader gets.
-    pub(crate) async fn read<T>(&self, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
-        self.read_within(self.limits.read_timeout, reading).await
-    }
-
-    /// Reads, within this time.
-    pub(crate) async fn read_within<T>(
-        &self,
-        patience: Duration,
-        reading: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, Problem> {
-        match timeout(patience, reading).await {
-            Ok(read) => read.map_err(|error| {
-                debug!(%error, "Could not read");
-                Problem::database_away()
-            }),
-            Err(_) => Err(Problem::database_away()),
-        }
+        None => Err(Problem::no_such_command()),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The header `Idempotency-Key`: what the client calls its request, so that it may repeat it.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use loyalty_common::{CommandId, MemberId};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::api::{Parameter, header_of};
+use crate::api::endpoint::{Parameter, header_of};
 use crate::problem::Problem;
 
 /// The namespace of the command ids that are derived from idempotency keys: a random UUID, fixed for ever.
@@ -16,6 +16,9 @@ const MAX_BYTES: usize = 255;
 
 /// The header's name, which problems say as well.
 pub(crate) const HEADER: &str = "idempotency-key";
+
+/// The answer's header that says that the same request was answered before, and that nothing was published for this one.
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The header as its users see it. Spaces at its ends are no part of it, as with every header.
 pub(crate) fn parameter() -> Parameter {

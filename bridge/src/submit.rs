@@ -1,40 +1,43 @@
-//! Carries a command from its request to what is known of it: looks whether it was answered before, publishes it,
-//! waits for its receipt. Every way that can end is a [`Carried`] or a [`Problem`], and a problem means that nothing
-//! was done.
+//! Submits a command: looks whether it was answered before, publishes it, waits for its receipt. Every way that can end
+//! is a [`SubmitOutcome`] or a [`Problem`], and a problem means that nothing was done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::{Command, Partition, closed_set};
 use loyalty_producer::{Confirmed, Link, Producer, PublishError, Refusal, TraceContext};
+use loyalty_store::clock::DatabaseClock;
 use loyalty_store::read::Fate;
 
-use crate::App;
-use crate::lookup::Found;
+use crate::in_flight::InFlight;
+use crate::metrics::Metrics;
+use crate::partition_probe::PartitionProbe;
 use crate::problem::{Code, Problem};
+use crate::receipt_lookup::Found;
+use crate::receipts::Receipts;
 
-/// A command to carry.
+/// A command to submit.
 #[derive(Debug)]
-pub(crate) struct Cargo<'a> {
-    /// What is asked.
+pub(crate) struct Submission<'a> {
     pub(crate) command: &'a Command,
     /// Whether its id is the client's, so that it may have come before.
     pub(crate) repeatable: bool,
     /// The trace that it is part of.
     pub(crate) trace: Option<TraceContext>,
     /// How long to wait for its fate; none: not at all.
-    pub(crate) patience: Option<Duration>,
+    pub(crate) receipt_wait: Option<Duration>,
 }
 
-/// What is known of a command that was carried.
+/// What is known of a command that was submitted.
 #[derive(Debug)]
-pub(crate) enum Carried {
+pub(crate) enum SubmitOutcome {
     /// It came before; nothing was published for this request.
     Known(Fate),
     /// It was published, and this became of it in time.
     Settled(Fate),
     /// It is not decided.
-    Open(Pending),
+    Pending(Pending),
 }
 
 closed_set! {
@@ -51,65 +54,103 @@ closed_set! {
     }
 }
 
+impl Pending {
+    /// Where the command stands, for people.
+    pub(crate) const fn message(self) -> &'static str {
+        match self {
+            Self::Accepted => "The command is accepted and not applied yet.",
+            Self::Parked => "The member is not enrolled; the command waits for the enrolment.",
+            Self::SetAside => "The command could not be used and was set aside for an operator.",
+            Self::Unconfirmed => {
+                "The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key."
+            }
+        }
+    }
+}
+
 /// What is known of a command before it is published.
-pub(crate) enum Before {
+#[derive(Debug)]
+pub(crate) enum PriorState {
     /// It may be published; a dead letter of this time is of an earlier try and says nothing about this one.
     New { old_letter: Option<Timestamp> },
     /// It is known, and this became of it.
     Known(Box<Fate>),
     /// The database is away.
-    NotAsked,
+    Unknown,
 }
 
-impl From<Found> for Before {
+impl From<Found> for PriorState {
     fn from(found: Found) -> Self {
         match found {
-            Found::Fate(fate) => match fate.as_ref() {
-                // The id is not used up: whoever mended the cause may try again.
-                Fate::DeadLetter { at, .. } => Self::New { old_letter: Some(*at) },
-                Fate::Decided { .. } | Fate::Parked { .. } => Self::Known(fate),
-            },
+            Found::Fate(fate) => Self::from(*fate),
             Found::Nothing => Self::New { old_letter: None },
-            Found::Away => Self::NotAsked,
+            Found::Away => Self::Unknown,
         }
     }
 }
 
-impl App {
-    /// Carries one command.
-    pub(crate) async fn carry(&self, cargo: Cargo<'_>) -> Result<Carried, Problem> {
-        let command = cargo.command;
+impl From<Fate> for PriorState {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            // The id is not used up: whoever removed the cause may try again.
+            Fate::DeadLetter { at, .. } => Self::New { old_letter: Some(at) },
+            Fate::Decided { .. } | Fate::Parked { .. } => Self::Known(Box::new(fate)),
+        }
+    }
+}
+
+/// Submits the commands of all requests.
+#[derive(Debug)]
+pub(crate) struct Submitter {
+    pub(crate) producer: Producer,
+    pub(crate) partitions: Arc<PartitionProbe>,
+    pub(crate) receipts: Arc<Receipts>,
+    pub(crate) clock: Arc<DatabaseClock>,
+    pub(crate) metrics: Metrics,
+    /// The commands of the requests that are under way.
+    pub(crate) in_flight: InFlight,
+}
+
+impl Submitter {
+    /// The time of commands that bring none.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Submits one command.
+    pub(crate) async fn submit(&self, submission: Submission<'_>) -> Result<SubmitOutcome, Problem> {
+        let command = submission.command;
         let key = (command.member_id.clone(), command.command_id);
         // A fresh id cannot be known.
-        let before = if cargo.repeatable { self.lookup.fate(key.clone()).await } else { Found::Nothing };
-        let old_letter = match before.into() {
-            Before::Known(fate) => return Ok(Carried::Known(*fate)),
-            Before::New { old_letter } => Some(old_letter),
-            Before::NotAsked => None,
+        let found = if submission.repeatable { self.receipts.find(key.clone()).await } else { Found::Nothing };
+        let old_letter = match found.into() {
+            PriorState::Known(fate) => return Ok(SubmitOutcome::Known(*fate)),
+            PriorState::New { old_letter } => Some(old_letter),
+            PriorState::Unknown => None,
         };
-        let pending = self.publish(command, cargo.trace).await?;
+        let pending = self.publish(command, submission.trace).await?;
         // Who could not be asked before will hardly answer now; the worker recognises a repeat.
-        let (Some(old_letter), Some(patience)) = (old_letter, cargo.patience) else {
-            return Ok(Carried::Open(pending));
+        let (Some(old_letter), Some(receipt_wait)) = (old_letter, submission.receipt_wait) else {
+            return Ok(SubmitOutcome::Pending(pending));
         };
-        let fate = self.waiting.fate(key, old_letter, patience).await;
-        Ok(fate.map_or(Carried::Open(pending), Carried::Settled))
+        let fate = self.receipts.wait_for(key, old_letter, receipt_wait).await;
+        Ok(fate.map_or(SubmitOutcome::Pending(pending), SubmitOutcome::Settled))
     }
 
     /// Publishes, and says what is known of the command then. An error means that it was not published.
     async fn publish(&self, command: &Command, trace: Option<TraceContext>) -> Result<Pending, Problem> {
-        self.refuse_while_away()?;
-        let published = self.producer_within(trace).publish(command).await;
+        self.check_broker()?;
+        let published = self.producer_for(trace).publish(command).await;
         self.pending(command, published)
     }
 
     /// The producer, sending as part of a trace if there is one.
-    pub(crate) fn producer_within(&self, trace: Option<TraceContext>) -> Producer {
+    pub(crate) fn producer_for(&self, trace: Option<TraceContext>) -> Producer {
         trace.map_or_else(|| self.producer.clone(), |trace| self.producer.traced(trace))
     }
 
     /// Before anything is sent: a client learns of an outage at once, and not after a timeout.
-    pub(crate) fn refuse_while_away(&self) -> Result<(), Problem> {
+    pub(crate) fn check_broker(&self) -> Result<(), Problem> {
         match &*self.producer.link().borrow() {
             Link::Up => Ok(()),
             Link::Down(_) => Err(away()),
