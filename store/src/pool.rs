@@ -41,7 +41,8 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum Use {
     /// Lookups and writes by key only. A plan made while the tables were empty would scan them when they are full
     /// (six times slower, measured), so scans and the joins that need them are switched off. So is compiling: a
-    /// statement that must scan looks so dear then that the server would compile it, each time, for milliseconds.
+    /// statement that must scan looks so dear then that the server would compile it, each time, for milliseconds. So are
+    /// bitmaps: what takes the first rows of a partition by its key would gather and sort all of them.
     Keys,
     /// Anything: searches, sums, checks.
     Queries,
@@ -102,7 +103,10 @@ impl Pool {
 fn prepared_for(uses: Use, patience: Duration) -> Hook {
     let patience_ms = patience.as_millis();
     let by_key = match uses {
-        Use::Keys => "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;",
+        Use::Keys => {
+            "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
+             set enable_bitmapscan = off; set jit = off;"
+        }
         Use::Queries => "",
     };
     let settings = format!(

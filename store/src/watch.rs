@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::try_join;
+use loyalty_common::partition::PARTITIONS;
 use tokio_postgres::Row;
 
 use crate::connection::Connection;
@@ -45,33 +46,6 @@ pub struct Queued {
     pub oldest: Duration,
 }
 
-/// How many rows a table has, up to the bound, and how old the oldest of all partitions is.
-macro_rules! queued {
-    ($table:literal, $at:literal, $order:literal) => {
-        concat!(
-            "select (select count(*) from (select from ",
-            $table,
-            " limit $1) as counted),
-                    extract(epoch from clock_timestamp() - min(oldest.at))::float8
-             from generate_series(0, 15) as p (number)
-             cross join lateral (select ",
-            $at,
-            " as at from ",
-            $table,
-            "
-                                 where partition = p.number order by ",
-            $order,
-            " limit 1) as oldest"
-        )
-    };
-}
-
-const OUTBOX: &str = queued!("outbox", "created_at", "outbox_id");
-
-const EVENTS: &str = queued!("event_outbox", "created_at", "event_no");
-
-const PARKED: &str = queued!("parked", "parked_at", "parked_at");
-
 const DEAD_LETTERS: &str = "
     select reason, count(*)
     from (select reason from dead_letter where state = 'open' order by dead_letter_id limit $1) as counted
@@ -84,24 +58,33 @@ const MAILS: &str = "
     cross join lateral (
         select count(*) as mails from (
             select from email where partition = p.number and email.state = s.state
-                                and email.state not in ('sent', 'no_address') limit $2) as unsettled) as counted
+                                and email.state not in ('sent', 'no_address') limit $2) as bounded) as counted
     group by s.state";
 
 /// Reads all of it, in one flight. Call it with a pool for lookups by key.
 pub async fn backlog(pool: &Pool) -> Result<Backlog, StoreError> {
     let client = pool.get().await?;
     let (outbox, events, parked, dead_letters, mails) = try_join!(
-        queued(&client, OUTBOX),
-        queued(&client, EVENTS),
-        queued(&client, PARKED),
+        queued(&client, "outbox", "created_at", "outbox_id"),
+        queued(&client, "event_outbox", "created_at", "event_no"),
+        queued(&client, "parked", "parked_at", "parked_at"),
         dead_letters(&client),
         mails(&client)
     )?;
     Ok(Backlog { outbox, events, parked, dead_letters, mails })
 }
 
-async fn queued(client: &Connection, query: &str) -> Result<Queued, StoreError> {
-    let statement = client.prepare_cached(query).await?;
+/// How many rows a table has, up to the bound, and how long the oldest waits: the first of each partition by `order`.
+async fn queued(client: &Connection, table: &str, since: &str, order: &str) -> Result<Queued, StoreError> {
+    let query = format!(
+        "select (select count(*) from (select from {table} limit $1) as counted),
+                extract(epoch from clock_timestamp() - min(first.since))::float8
+         from generate_series(0, {LAST}) as p (number)
+         cross join lateral (
+             select {since} as since from {table} where partition = p.number order by {order} limit 1) as first",
+        LAST = PARTITIONS - 1
+    );
+    let statement = client.prepare_cached(&query).await?;
     let row = client.query_one(&statement, &[&COUNTED_MAX]).await?;
     let seconds: Option<f64> = row.get(1);
     // A clock that was set back makes a wait negative; that is none.

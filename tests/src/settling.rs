@@ -14,9 +14,11 @@ pub(crate) const MARKER: &str = "~marker-";
 /// A message is known by its command's id and, if it is no command any more, by its body.
 const WITHOUT_FATE: &str = "
     select concat_ws(' ', u.member_id, u.command_id)
-    from unnest($1::text[], $2::uuid[], $3::bytea[]) as u (member_id, command_id, body)
-    where not exists (select from ledger as l where l.member_id = u.member_id and l.command_id = u.command_id)
-      and not exists (select from parked as p where p.member_id = u.member_id and p.command_id = u.command_id)
+    from unnest($1::text[], $2::uuid[], $3::bytea[], $4::smallint[]) as u (member_id, command_id, body, partition)
+    where not exists (select from ledger as l where l.partition = u.partition and l.member_id = u.member_id
+                                                and l.command_id = u.command_id)
+      and not exists (select from parked as p where p.partition = u.partition and p.member_id = u.member_id
+                                                and p.command_id = u.command_id)
       and not exists (select from dead_letter as d where d.member_id = u.member_id and d.command_id = u.command_id)
       and not exists (select from dead_letter as d where d.body = u.body)";
 
@@ -41,7 +43,9 @@ impl World {
     /// What was published and has no fate, in words. A database that is away knows of no fate at all.
     async fn without_fate(&self) -> Vec<String> {
         let Messages { members, ids, bodies } = self.published().messages.clone();
-        match self.try_query(WITHOUT_FATE, &[&members, &ids, &bodies]).await {
+        let partition = |member: &String| member.parse().map(|id| i16::from(Partition::of(&id).number()));
+        let partitions: Vec<i16> = members.iter().map(partition).collect::<Result<_, _>>().expect("ids of members");
+        match self.try_query(WITHOUT_FATE, &[&members, &ids, &bodies, &partitions]).await {
             Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
             Err(error) => vec![format!("the database is away: {error}")],
         }

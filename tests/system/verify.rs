@@ -48,3 +48,45 @@ async fn a_table_without_its_guard_is_found() {
     assert_eq!(broken.code, Some(1), "{}{}", broken.output, broken.log);
     assert!(broken.output.contains("is switched off"), "{}", broken.output);
 }
+
+/// What `verify` and `rebuild` rest on: whatever the types of the commands, the rows say what they did.
+#[tokio::test]
+async fn the_effects_of_the_rows_sum_to_the_members_row() {
+    const OTHERWISE: &str = "
+        select member_id from member as m
+        cross join lateral (
+            select coalesce(sum(delta), 0) as balance,
+                   coalesce(sum(lifetime_delta) filter (where epoch = m.epoch), 0) as lifetime,
+                   count(*) filter (where status_after = 'active') as epoch,
+                   coalesce((array_agg(status_after order by seq desc) filter (where status_after is not null))[1],
+                            'unenrolled') as status
+            from ledger as l where l.partition = m.partition and l.member_id = m.member_id) as due
+        where (m.balance, m.lifetime, m.epoch, m.status) <> (due.balance, due.lifetime, due.epoch, due.status)";
+    let world = World::start().await;
+    let _worker = world.worker().await;
+    world.earn("bob", 70).await;
+    for member in ["ann", "bob", "cid"] {
+        world.enroll(member).await;
+        world.earn(member, 1_200).await;
+        world.spend(member, 500).await;
+        world.spend(member, 5_000).await;
+    }
+    world.exit("bob").await;
+    world.enroll("bob").await;
+    world.earn("bob", 30).await;
+    world.terminate("cid").await;
+    world.enroll("cid").await;
+    world.exit("dan").await;
+    world.settled().await;
+
+    let member = async |id: &str| {
+        let member = world.member(id).await;
+        (member.status, member.epoch, member.balance, member.lifetime)
+    };
+    assert_eq!(member("ann").await, ("active".to_owned(), 1, 700, 1_200));
+    assert_eq!(member("bob").await, ("active".to_owned(), 2, 30, 30));
+    assert_eq!(member("cid").await, ("terminated".to_owned(), 1, 0, 1_200));
+    let otherwise: Vec<String> = world.query(OTHERWISE, &[]).await.iter().map(|row| row.get(0)).collect();
+    assert_eq!(otherwise, [""; 0]);
+    world.verified().await;
+}
