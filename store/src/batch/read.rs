@@ -1,6 +1,6 @@
 //! The first flight of a batch, and the rarer second one: locks, and what is known under them. The statements of a
 //! flight are sent together, each kind in the order of the partitions, so that every worker locks members in the order
-//! of (partition, member_id).
+//! of partition and id.
 
 use std::collections::HashMap;
 
