@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`command`] and [`receipt`] say what goes in and what comes back, [`event`] what is told to
 //! whoever listens, [`partition`] and [`topology`] say where it travels, [`publisher`] gets it there with a confirm,
-//! [`schema`] tells it to other systems, and [`traces`] what happened to it on its way.
+//! `schema` tells it to other systems, and [`traces`] what happened to it on its way.
 //! Nothing here knows SQL or HTTP, and nothing that only one side needs belongs here.
 //!
 //! The contract as data compiles alone; what talks to a broker, logs or runs is behind the feature `amqp`, which is on

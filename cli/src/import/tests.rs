@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Parser;
-use loyalty_common::{Action, CommandId, Earn, Enroll, Exit, Points, Terminate};
+use loyalty_common::{Action, CommandId, Earn, Enroll, Points};
 
 use super::Import;
 use super::addresses::Addresses;
@@ -323,9 +323,7 @@ fn a_member_is_enrolled_once_before_the_first_row_even_if_that_earns_nothing() {
                 let reason = item.command.reason.as_ref().map_or("", |reason| reason.as_str());
                 format!("{} earned {points}, {reason}", item.command.member_id)
             }
-            Action::Update(_) | Action::Spend(_) | Action::Exit(Exit) | Action::Terminate(Terminate) => {
-                unreachable!("a CSV row only earns")
-            }
+            other => unreachable!("a CSV row only earns: {other:?}"),
         })
         .collect();
     insta::assert_snapshot!(told.join("\n"), @r"
@@ -345,11 +343,9 @@ fn who_has_no_address_at_first_gets_that_of_a_later_row() {
     let rows =
         b"id,email,date,amount\nb9,,2026-11-22,150.00\nb3,,2026-11-22,20.00\nb9,b9@example.com,2026-11-23,150.00\n";
     let chunk = read("orders.csv", rows, &flags).expect("a usable file");
-    let address = |item: &Item| match &item.command.action {
-        Action::Enroll(Enroll { email, .. }) => Some(email.as_ref().map_or("none", |email| email.expose()).to_owned()),
-        Action::Update(_) | Action::Earn(_) | Action::Spend(_) | Action::Exit(Exit) | Action::Terminate(Terminate) => {
-            None
-        }
+    let address = |item: &Item| {
+        let Action::Enroll(Enroll { email, .. }) = &item.command.action else { return None };
+        Some(email.as_ref().map_or("none", |email| email.expose()).to_owned())
     };
     assert_eq!(chunk.items.iter().filter_map(address).collect::<Vec<_>>(), ["b9@example.com", "none"]);
     insta::assert_snapshot!(told(&chunk.remarks), @"3: there is no address; the member is enrolled without one");
