@@ -19,6 +19,8 @@
 //!
 //! Who repeats a command, after a crash or an error, repeats it under its `command_id`: it is applied once.
 
+#![warn(missing_docs)]
+
 mod many;
 
 use std::sync::Arc;
