@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, Draft, VERSION, to_microseconds};
 use crate::contact::{Change, ContactUpdate};
-use crate::moment::is_rfc_3339;
+use crate::rfc3339::is_rfc_3339;
 use crate::text::{Invalid, Points};
 
 /// The command of a body.

@@ -5,6 +5,8 @@
 //! [`schema`] tells it to other systems, and [`traces`] what happened to it on its way.
 //! Nothing here knows SQL or HTTP, and nothing that only one side needs belongs here.
 
+#![warn(missing_docs)]
+
 #[macro_use]
 mod closed_set;
 
@@ -17,11 +19,11 @@ pub mod decode;
 pub mod envelope;
 pub mod event;
 pub mod ids;
-mod moment;
 pub mod partition;
 pub mod publisher;
 pub mod queue_probe;
 pub mod receipt;
+mod rfc3339;
 pub mod schema;
 pub mod secret;
 pub mod telemetry;

@@ -5,12 +5,12 @@
 //! again and sends what was not confirmed once more, in order. So a message may arrive twice, and never silently not
 //! at all: receivers recognise it by its id. It must never report a confirm that it did not see.
 
-mod door;
-mod flight;
+mod blocked_probe;
+mod confirms;
+mod publisher_task;
+mod queue_quota;
 mod refusal;
-mod sending;
-mod share;
-mod traffic;
+mod stats;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use tokio::time::Instant;
 
 use crate::secret::SecretUrl;
 use crate::traces::{Span, messaging};
-use sending::Sending;
-use share::{Placed, Shares};
+use publisher_task::Sending;
+use queue_quota::{Placed, Shares};
 
 pub use refusal::Refusal;
-use traffic::Counts;
-pub use traffic::Traffic;
+use stats::Counts;
+pub use stats::Traffic;
 
 /// What a publisher may hold and how long it waits.
 #[derive(Clone, Copy, Debug)]

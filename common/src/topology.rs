@@ -5,16 +5,16 @@
 //! exact.
 
 mod argument;
-mod harm;
-mod rung;
+mod impact;
+mod retry_delay;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 
 pub use argument::{Argument, Value, field_table};
-pub use harm::{Harm, LIMITS};
-pub use rung::Rung;
+pub use impact::{Harm, LIMITS};
+pub use retry_delay::Rung;
 
 use crate::partition::Partition;
 

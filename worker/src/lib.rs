@@ -7,28 +7,28 @@
 //! could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator,
 //! [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
-mod announcer;
+mod backlog_metrics;
 pub mod batching;
+mod consumer;
+pub mod dead_letter_consumer;
+pub mod email_relay;
+mod event_relay;
 pub mod fold;
 pub mod headers;
-mod intake;
-pub mod keeper;
 mod lane;
 pub mod ledger;
 mod letter;
 pub mod limits;
-mod lookout;
 pub mod mail;
+pub mod maintenance;
 pub mod message;
 pub mod metrics;
-mod outgoing;
+mod outbox;
 mod queue_consumer;
 pub mod queue_states;
 pub mod rehearsal;
-pub mod relay;
 pub mod replay;
 mod supervise;
-pub mod sweep;
 pub mod telling;
 
 use std::sync::Arc;
@@ -50,12 +50,12 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use telling::Events;
 
-use intake::Intake;
+use consumer::Intake;
 use lane::Lane;
 use mail::{MailSettings, Mailer, MailerError};
+use maintenance::Sweep;
 use metrics::Part;
 use supervise::supervise;
-use sweep::Sweep;
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ pub async fn run(
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
     let sends_mails = settings.mail.smtp.is_some();
     metrics.outgoing.watch("outbox", publisher.traffic());
-    let lookout_pool = lookout::pool(&settings.database)?;
+    let lookout_pool = backlog_metrics::pool(&settings.database)?;
     let topology = Topology::new(settings.mail.ladder.rungs());
     let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
@@ -132,15 +132,21 @@ pub async fn run(
         let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
         metrics.outgoing.watch("events", publisher.traffic());
         let pool = Pool::new(&settings.database, Use::Keys, ANNOUNCER_CONNECTIONS)?;
-        parts.spawn(announcer::run(pool, publisher, announcer, shutdown.clone()));
+        parts.spawn(event_relay::run(pool, publisher, announcer, shutdown.clone()));
     }
-    parts.spawn(relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
+    parts.spawn(email_relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
     let states = metrics.queue_states();
     parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
     parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
-    parts.spawn(keeper::run(settings.amqp.clone(), pool, metrics.reconnects.clone(), states, shutdown.clone()));
-    parts.spawn(lookout::tables(lookout_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
-    parts.spawn(lookout::queues(settings.amqp, topology, metrics, shutdown.clone()));
+    parts.spawn(dead_letter_consumer::run(
+        settings.amqp.clone(),
+        pool,
+        metrics.reconnects.clone(),
+        states,
+        shutdown.clone(),
+    ));
+    parts.spawn(backlog_metrics::tables(lookout_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
+    parts.spawn(backlog_metrics::queues(settings.amqp, topology, metrics, shutdown.clone()));
     let joined = join(parts, &shutdown, limits.drain + OVERDUE);
     tokio::pin!(joined);
     let refused = tokio::select! {

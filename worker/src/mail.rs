@@ -4,21 +4,21 @@
 //! with the mail server and `outcome` judges what it said; `templates` writes the mail. A mail server that is slow, down
 //! or wrong must never reach the points: all that connects the two is a queue.
 
-mod delivery;
 mod dialogue;
-mod ladder;
+mod handler;
 mod mailbox;
 mod metrics;
 mod outcome;
-mod pace;
+mod persist_result;
+mod rate_limiter;
 mod reply;
+mod retry_schedule;
 mod sender;
 mod server;
 mod session;
 mod settings;
 mod smtp;
 mod templates;
-mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-pub use ladder::Ladder;
 pub use metrics::MailMetrics;
+pub use retry_schedule::Ladder;
 pub use sender::SenderError;
 pub use server::{MailServer, ServerError, SmtpUrl};
 pub use settings::{MailSettings, OnUnknown};
@@ -40,8 +40,8 @@ pub use templates::TemplatesError;
 use crate::metrics::{Part, Reconnects};
 use crate::queue_states::QueueStates;
 use crate::supervise::supervise;
-use delivery::Office;
-use pace::Pace;
+use handler::Office;
+use rate_limiter::Pace;
 use server::Server;
 use session::Session;
 use smtp::Smtp;

@@ -4,9 +4,9 @@
 //! label has few values and never a member's.
 
 mod gauge;
-mod hand;
-mod latest;
-mod outgoing;
+mod in_flight;
+mod publishers;
+mod snapshot;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,12 +20,12 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use gauge::Gauge;
-pub(crate) use hand::{Hand, LaneHand};
-pub(crate) use latest::{Figures, Latest};
-pub(crate) use outgoing::Outgoing;
+pub(crate) use in_flight::{Hand, LaneHand};
+pub(crate) use publishers::Outgoing;
+pub(crate) use snapshot::{Figures, Latest};
 
+use crate::backlog_metrics::{QueueDepth, TableBacklog};
 use crate::fold::Fate;
-use crate::lookout::{QueueDepth, TableBacklog};
 use crate::mail::MailMetrics;
 use crate::message::Message;
 use crate::queue_states::QueueStates;

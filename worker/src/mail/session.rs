@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::delivery::{DeliveryError, Handled, Office};
+use super::handler::{DeliveryError, Handled, Office};
 use crate::queue_consumer::why;
 use crate::queue_states::{QueueStates, Why};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use loyalty_common::closed_set;
 use serde::{Deserialize, Deserializer};
 
-use super::ladder::Ladder;
+use super::retry_schedule::Ladder;
 use super::server::SmtpUrl;
 
 /// How rewards are mailed.

@@ -22,7 +22,7 @@ use loyalty_store::{Pool, migrate};
 use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
 use loyalty_worker::queue_states::QueueStates;
-use loyalty_worker::{keeper, relay};
+use loyalty_worker::{dead_letter_consumer, email_relay};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
@@ -125,7 +125,13 @@ impl World {
         let mailer = self.mailer(pool.clone());
         let post = self.relay();
         let (amqp, stop) = (amqp.clone(), post.stop.clone());
-        let keeper = tokio::spawn(keeper::run(amqp.clone(), pool, reconnects(), QueueStates::default(), stop.clone()));
+        let keeper = tokio::spawn(dead_letter_consumer::run(
+            amqp.clone(),
+            pool,
+            reconnects(),
+            QueueStates::default(),
+            stop.clone(),
+        ));
         let mailer = tokio::spawn(mailer.run(amqp, reconnects(), QueueStates::default(), stop));
         post.and([keeper, mailer])
     }
@@ -133,7 +139,7 @@ impl World {
     /// Starts the relay alone.
     pub(crate) fn relay(&self) -> Post {
         let (stop, publisher, wake) = (CancellationToken::new(), self.publisher(), Arc::new(Notify::new()));
-        let relay = tokio::spawn(relay::run(self.pool.clone(), publisher, Arc::clone(&wake), stop.clone()));
+        let relay = tokio::spawn(email_relay::run(self.pool.clone(), publisher, Arc::clone(&wake), stop.clone()));
         Post { stop, wake, parts: vec![relay] }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loyalty_store::letters::Concluded;
-use loyalty_worker::sweep::Sweep;
+use loyalty_worker::maintenance::Sweep;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::validator;
 use crate::command::CommandType;
 use crate::decode::{DecodeError, decode};
-use crate::moment::is_rfc_3339;
+use crate::rfc3339::is_rfc_3339;
 use crate::schema::{Document, Tree, value};
 use crate::{CommandId, EmailAddress, MemberId, Text};
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::outgoing::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying, properties};
+use crate::outbox::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying, properties};
 
 /// Events taken in one turn: as many as the publisher's window, since those of different members travel together.
 const TURN_EVENTS: u32 = 1_000;

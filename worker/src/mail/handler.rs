@@ -21,14 +21,14 @@ use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::ladder::Ladder;
 use super::metrics::MailMetrics;
 use super::outcome::{Note, Outcome};
-use super::pace::Pace;
+use super::persist_result::written;
+use super::rate_limiter::Pace;
+use super::retry_schedule::Ladder;
 use super::settings::OnUnknown;
 use super::smtp::Smtp;
 use super::templates::{ComposeError, Templates};
-use super::written::written;
 use crate::headers;
 use crate::letter::letter;
 

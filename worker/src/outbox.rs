@@ -1,4 +1,4 @@
-//! What the [`relay`](crate::relay) of mails and the [`announcer`](crate::announcer) of events have in common: when they
+//! What the [`relay`](crate::email_relay) of mails and the [`announcer`](crate::event_relay) of events have in common: when they
 //! look, how long they hold what they took, what a message says of itself, and why something stays where it is.
 
 use std::time::Duration;

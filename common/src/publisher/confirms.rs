@@ -13,7 +13,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
 use tokio::sync::mpsc;
 
-use super::share::Placed;
+use super::queue_quota::Placed;
 
 /// What one channel owes answers for.
 pub(super) struct Flight {

@@ -15,10 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use super::door::Door;
-use super::flight::{Flight, Landed};
-use super::share::Place;
-use super::traffic::Counts;
+use super::blocked_probe::Door;
+use super::confirms::{Flight, Landed};
+use super::queue_quota::Place;
+use super::stats::Counts;
 use super::{Confirmed, Limits, Link, Message, PublishError, Refusal, Request, chain};
 use crate::amqp;
 use crate::backoff::{Backoff, Proof};

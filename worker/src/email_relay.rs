@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::outgoing::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying, properties};
+use crate::outbox::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying, properties};
 
 /// Messages taken in one transaction. Enough to fill the publisher's window a few times a second; few enough that a
 /// row is not locked for long.
