@@ -14,7 +14,7 @@ use lapin::{Channel, ExchangeKind};
 
 pub use argument::{Argument, Value, field_table};
 pub use impact::{Harm, LIMITS};
-pub use retry_delay::Rung;
+pub use retry_delay::RetryDelay;
 
 use crate::partition::Partition;
 
@@ -77,15 +77,15 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology with this retry ladder.
-    pub fn new(ladder: &[Rung]) -> Self {
+    /// The topology with this retry schedule.
+    pub fn new(retry_schedule: &[RetryDelay]) -> Self {
         let mut queues = vec![
             keeping_queue(DEAD_COMMANDS, DEAD, "command"),
             keeping_queue(DEAD_EMAILS, DEAD, "email"),
             keeping_queue(UNROUTED, UNROUTED, ""),
             emails_queue(),
         ];
-        queues.extend(ladder.iter().map(|rung| rung_queue(*rung)));
+        queues.extend(retry_schedule.iter().map(|delay| retry_queue(*delay)));
         queues.extend(Partition::all().map(command_queue));
         Self { exchanges: exchanges(), queues }
     }
@@ -167,14 +167,14 @@ fn emails_queue() -> Queue {
     Queue { name: EMAILS.to_owned(), bindings: vec![(EMAILS, SEND_KEY.to_owned())], arguments }
 }
 
-/// One rung: nobody consumes it; when its time is up the broker moves the message back to the mails to send. One
+/// A retry queue: nobody consumes it; when its time is up the broker moves the message back to the mails to send. One
 /// queue per delay, because messages expire only at the head of a queue.
-fn rung_queue(rung: Rung) -> Queue {
-    let ttl_ms = i64::try_from(rung.wait().as_millis()).expect("a rung is at most a day");
+fn retry_queue(delay: RetryDelay) -> Queue {
+    let ttl_ms = i64::try_from(delay.wait().as_millis()).expect("a delay is at most a day");
     let mut arguments = bounded();
-    arguments.push(Argument::number("x-message-ttl", ttl_ms, Harm::Ladder));
+    arguments.push(Argument::number("x-message-ttl", ttl_ms, Harm::RetrySchedule));
     arguments.extend(dead_lettered_to(EMAILS, SEND_KEY, Harm::NeverBack));
-    Queue { name: rung.queue(), bindings: vec![(EMAILS, rung.routing_key())], arguments }
+    Queue { name: delay.queue(), bindings: vec![(EMAILS, delay.routing_key())], arguments }
 }
 
 /// A queue that keeps what nobody could use until the keeper has stored it.
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_queue_is_a_bounded_quorum_queue_that_refuses_when_full() {
-        let topology = Topology::new(&Rung::default_ladder());
+        let topology = Topology::new(&RetryDelay::default_schedule());
         assert_eq!(topology.queues.len(), 16 + 1 + 5 + 3);
         for queue in &topology.queues {
             for needed in bounded() {

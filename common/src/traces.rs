@@ -11,7 +11,7 @@
 //! | `process loyalty.emails` | consumer | it is delivered | its fate is known | the message's header |
 //! | `send mail` | client | the mail is written | the mail server's answer | the value in hand |
 //!
-//! A mail that waits for another attempt goes on below its `process` with the `publish` to its rung, and so again.
+//! A mail that waits for another attempt goes on below its `process` with the `publish` to its retry queue, and so again.
 //!
 //! - A trace begins where commands come in, at the bridge and at the lane, if they bring none. All else only goes on:
 //!   no parent, no span. So health checks, events, sweeps and the command line make no traces of their own.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{Rung, Topology, Value};
+use loyalty_common::topology::{RetryDelay, Topology, Value};
 use loyalty_local::{Mailbox, PgBouncer, PgBouncerError, PoolMode, Postgres, Proxy, RabbitMq};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::DatabaseUrl;
@@ -356,5 +356,5 @@ impl Drop for World {
 }
 
 fn topology() -> Topology {
-    Topology::new(&LADDER.map(|rung| Rung::parse(rung).expect("a rung")))
+    Topology::new(&LADDER.map(|rung| RetryDelay::parse(rung).expect("a rung")))
 }

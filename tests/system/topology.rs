@@ -3,7 +3,7 @@
 
 use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
-use loyalty_common::topology::{Rung, Topology};
+use loyalty_common::topology::{RetryDelay, Topology};
 use loyalty_tests::program::{Ended, Program};
 use loyalty_tests::{Setup, Way, World, eventually};
 use serde_json::{Value, json};
@@ -156,7 +156,7 @@ async fn an_abandoned_rung_drains_and_is_removed() {
 #[tokio::test]
 async fn an_abandoned_rung_whose_mail_is_still_on_its_way_stays() {
     let world = World::start().await;
-    let rung: Rung = Rung::parse("9s").expect("a rung");
+    let rung: RetryDelay = RetryDelay::parse("9s").expect("a rung");
     let arguments = json!({
         "x-queue-type": "quorum", "x-overflow": "reject-publish", "x-message-ttl": 1,
         "x-dead-letter-exchange": "loyalty.emails", "x-dead-letter-routing-key": "nowhere",
@@ -243,8 +243,8 @@ fn in_short(difference: &Value) -> String {
 }
 
 /// Makes a queue of a rung that the world's ladder does not name, as an older ladder did.
-async fn abandon(world: &World, rung: &str) -> Rung {
-    let rung = Rung::parse(rung).expect("a rung");
+async fn abandon(world: &World, rung: &str) -> RetryDelay {
+    let rung = RetryDelay::parse(rung).expect("a rung");
     let connection = amqp::connect(&world.amqp(), "tests").await.expect("a connection to the broker");
     let channel = connection.create_channel().await.expect("a channel");
     Topology::new(&[rung]).declare(&channel).await.expect("the rung's queue");
@@ -252,7 +252,7 @@ async fn abandon(world: &World, rung: &str) -> Rung {
     rung
 }
 
-async fn put_on(world: &World, rung: &Rung, body: &str) {
+async fn put_on(world: &World, rung: &RetryDelay, body: &str) {
     let message = json!({"routing_key": rung.routing_key(), "payload": body, "payload_encoding": "string",
         "properties": {"delivery_mode": 2}});
     let path = "/api/exchanges/{vhost}/loyalty.emails/publish";
@@ -283,7 +283,7 @@ async fn bind(world: &World, exchange: &str, queue: &str, key: &str) {
 }
 
 /// How often a rung is bound to something else than the default exchange.
-async fn bindings_of(world: &World, rung: &Rung) -> usize {
+async fn bindings_of(world: &World, rung: &RetryDelay) -> usize {
     let answer = world.manage("GET", &format!("/api/queues/{{vhost}}/{}/bindings", rung.queue()), None).await;
     answer.json().as_array().expect("a list").iter().filter(|binding| binding["source"] != "").count()
 }

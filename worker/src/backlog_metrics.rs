@@ -15,7 +15,7 @@ use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::backoff::Proof;
 use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{Rung, Topology};
+use loyalty_common::topology::{RetryDelay, Topology};
 use loyalty_store::clock::{DatabaseClock, Offset};
 use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::watch::{Backlog, backlog};
@@ -147,14 +147,14 @@ impl QueueReader {
                 Ok(depth) => {
                     self.states.has_consumers(name, depth.consumers);
                     depths.push(depth);
-                    if Rung::of_queue(name).is_some() {
+                    if RetryDelay::of_queue(name).is_some() {
                         self.states.in_use(name);
                     }
                 }
                 // Who may not ask for one may not ask for the others, and each refusal is an error in the broker's log.
                 Err(error) if why(&error) == Why::Refused => return Ok(None),
                 Err(error) => {
-                    if Rung::of_queue(name).is_some() && why(&error) == Why::Missing {
+                    if RetryDelay::of_queue(name).is_some() && why(&error) == Why::Missing {
                         self.states.goes_out(name, Why::Missing, &chain(&error));
                     }
                     channel = connection.create_channel().await.map_err(QueuesError::Channel)?;

@@ -117,7 +117,7 @@ pub async fn run(
     let sends_mails = settings.mail.smtp.is_some();
     metrics.outgoing.watch("outbox", publisher.traffic());
     let lookout_pool = backlog_metrics::pool(&settings.database)?;
-    let topology = Topology::new(settings.mail.ladder.rungs());
+    let topology = Topology::new(settings.mail.ladder.delays());
     let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();

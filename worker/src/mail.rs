@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 pub use metrics::MailMetrics;
-pub use retry_schedule::Ladder;
+pub use retry_schedule::RetrySchedule;
 pub use sender::SenderError;
 pub use server::{MailServer, ServerError, SmtpUrl};
 pub use settings::{MailSettings, OnUnknown};

@@ -11,7 +11,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use loyalty_bridge::{Admission, BridgeSettings, Hosts, Limits, Metrics};
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{COMMANDS, Rung, Topology};
+use loyalty_common::topology::{COMMANDS, RetryDelay, Topology};
 use loyalty_common::{Partition, amqp};
 use loyalty_local::{Durability, Postgres, Proxy, RabbitMq, Servers};
 use loyalty_store::clock::Clock;
@@ -252,7 +252,7 @@ impl World {
     /// Declares what a fresh world has, or whatever of it is missing.
     pub(crate) async fn declare_topology(&self) {
         let (_connection, channel) = self.channel().await;
-        Topology::new(&Rung::default_ladder()).declare(&channel).await.unwrap();
+        Topology::new(&RetryDelay::default_schedule()).declare(&channel).await.unwrap();
     }
 
     /// How many messages the small queue of a member holds; they are taken out.

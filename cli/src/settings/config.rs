@@ -61,7 +61,7 @@ impl Config {
 
     /// What must stand on the broker.
     pub(crate) fn topology(&self) -> Topology {
-        Topology::new(self.mail.ladder.rungs()).with_events(self.events == Events::On)
+        Topology::new(self.mail.ladder.delays()).with_events(self.events == Events::On)
     }
 
     /// The file that was named, which must exist, or else the default one, which need not.

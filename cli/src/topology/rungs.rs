@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use loyalty_common::topology::{EMAILS, Rung, Topology};
+use loyalty_common::topology::{EMAILS, RetryDelay, Topology};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -57,7 +57,7 @@ enum Fate {
 
 /// Whether a name is that of a rung's queue that is not wanted.
 pub(super) fn is_abandoned(wanted: &Topology, name: &str) -> bool {
-    Rung::of_queue(name).is_some() && !wanted.queues.iter().any(|queue| queue.name == name)
+    RetryDelay::of_queue(name).is_some() && !wanted.queues.iter().any(|queue| queue.name == name)
 }
 
 /// The abandoned ones among these queues.
@@ -124,7 +124,7 @@ async fn drained(connection: &Connection, management: &Management, queue: &Queue
     }
     let channel = connection.create_channel().await.context("could not open a channel")?;
     let name = queue.name.as_str();
-    if let Some(rung) = Rung::of_queue(name) {
+    if let Some(rung) = RetryDelay::of_queue(name) {
         let key = rung.routing_key();
         let unbinding = channel.queue_unbind(name.into(), EMAILS.into(), key.as_str().into(), FieldTable::default());
         unbinding.await.with_context(|| format!("could not unbind {name}"))?;

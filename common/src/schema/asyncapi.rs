@@ -24,7 +24,7 @@ use crate::schema::command::{alternative, purpose};
 use crate::schema::tree::{Tree, object};
 use crate::schema::value::number;
 use crate::schema::{event, headers};
-use crate::topology::{self, Argument, Exchange, Queue, Rung, Topology, Value};
+use crate::topology::{self, Argument, Exchange, Queue, RetryDelay, Topology, Value};
 
 /// The version of the AMQP bindings that the document uses.
 const BINDING_VERSION: &str = "0.3.0";
@@ -41,7 +41,7 @@ pub(super) fn document() -> Tree {
                 member enrols, or kept as a dead letter. Publish it again under the same id whenever you are not sure.",
         },
         "defaultContentType" => CONTENT_TYPE,
-        "channels" => channels(&Topology::new(&Rung::default_ladder()).with_events(true)),
+        "channels" => channels(&Topology::new(&RetryDelay::default_schedule()).with_events(true)),
         "operations" => object! { "publishCommand" => publish_command(), "receiveEvent" => events::receive() },
         "components" => object! {
             "messages" => of_each_type(message).and(events::of_each_type(events::message)),

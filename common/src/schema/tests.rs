@@ -13,7 +13,7 @@ use crate::command::CommandType;
 use crate::envelope::TraceContext;
 use crate::event::EventType;
 use crate::receipt::{Outcome, Receipt, RefusalCode};
-use crate::topology::{Rung, Topology};
+use crate::topology::{RetryDelay, Topology};
 use crate::{Partition, topology};
 
 fn validator(tree: &Tree) -> Validator {
@@ -133,7 +133,7 @@ fn the_headers_are_those_that_a_trace_context_takes() {
 /// AsyncAPI shows them as one.
 #[test]
 fn the_queues_of_the_partitions_differ_by_their_number_only() {
-    let queues = Topology::new(&Rung::default_ladder()).queues;
+    let queues = Topology::new(&RetryDelay::default_schedule()).queues;
     let first = queues.iter().find(|queue| queue.name == "loyalty.commands.00").expect("the first partition");
     for partition in Partition::all() {
         let queue = queues.iter().find(|queue| queue.name == partition.queue()).expect("a queue for each partition");

@@ -25,7 +25,7 @@ crate::closed_set! {
         /// A time to live where none belongs.
         Expiring = "messages are given up before anybody took them",
         /// Another time to live on a rung.
-        Ladder = "mails are tried again at other times than the retry ladder says",
+        RetrySchedule = "mails are tried again at other times than the retry ladder says",
         /// A rung that leads elsewhere.
         NeverBack = "mails that wait for their next attempt may never come back",
         /// A crash net that leads elsewhere.

@@ -1,20 +1,20 @@
-//! A rung of the mails' retry ladder. Its queue's name carries its time, so that a rung of another time is another
-//! queue, and one that no ladder names any more can be told by its name.
+//! One delay of the mails' retry schedule. Its queue's name carries the time, so that another delay is another
+//! queue, and one that no schedule names any more can be told by its name.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::text::Invalid;
 
-/// What the names of all rungs' queues begin with.
+/// What the names of all retry queues begin with.
 const QUEUE_PREFIX: &str = "loyalty.emails.retry.";
 
-/// A step of the mails' retry ladder: how long a mail waits. The queue's name carries the time.
+/// How long a mail waits for its next attempt. The retry queue's name carries the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rung(Duration);
+pub struct RetryDelay(Duration);
 
-impl Rung {
-    /// The rung of a text such as `10s`, `5m`, `6h`: whole seconds, one second to one day.
+impl RetryDelay {
+    /// Reads a text such as `10s`, `5m`, `6h`: whole seconds, one second to one day.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         const DAY_SECONDS: u64 = 24 * 60 * 60;
         let wrong = || Invalid::new("must be a time such as 10s, 5m or 6h, from 1s to 24h");
@@ -30,35 +30,35 @@ impl Rung {
         if (1..=DAY_SECONDS).contains(&seconds) { Ok(Self(Duration::from_secs(seconds))) } else { Err(wrong()) }
     }
 
-    /// How long a mail waits on this rung.
+    /// The delay.
     pub const fn wait(self) -> Duration {
         self.0
     }
 
-    /// The routing key that leads to the rung.
+    /// The routing key that leads to the retry queue.
     pub fn routing_key(self) -> String {
         format!("retry.{self}")
     }
 
-    /// The rung's queue.
+    /// The retry queue.
     pub fn queue(self) -> String {
         format!("{QUEUE_PREFIX}{self}")
     }
 
-    /// The rung whose queue has this name, if it is that of one.
+    /// The delay of the retry queue of this name, if it is one.
     pub fn of_queue(name: &str) -> Option<Self> {
-        let rung = Self::parse(name.strip_prefix(QUEUE_PREFIX)?).ok()?;
+        let delay = Self::parse(name.strip_prefix(QUEUE_PREFIX)?).ok()?;
         // `60s` would be the queue `1m`: a queue of that name is not one that we made.
-        (rung.queue() == name).then_some(rung)
+        (delay.queue() == name).then_some(delay)
     }
 
-    /// The ladder that a fresh installation has: a hiccup, a restart, a greylist, an outage, a bad night.
-    pub fn default_ladder() -> Vec<Self> {
+    /// The schedule that a fresh installation has: a hiccup, a restart, a greylist, an outage, a bad night.
+    pub fn default_schedule() -> Vec<Self> {
         [10, 60, 600, 3600, 6 * 3600].into_iter().map(|seconds| Self(Duration::from_secs(seconds))).collect()
     }
 }
 
-impl fmt::Display for Rung {
+impl fmt::Display for RetryDelay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         match seconds {
@@ -74,11 +74,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rung_is_written_as_it_is_read() {
+    fn a_delay_is_written_as_it_is_read() {
         let check = |text: &str, seconds: Option<u64>| {
-            let rung = Rung::parse(text).ok();
-            assert_eq!(rung.map(|rung| rung.wait().as_secs()), seconds, "{text}");
-            assert_eq!(rung.map(|rung| rung.to_string()), seconds.map(|_| text.to_owned()));
+            let delay = RetryDelay::parse(text).ok();
+            assert_eq!(delay.map(|delay| delay.wait().as_secs()), seconds, "{text}");
+            assert_eq!(delay.map(|delay| delay.to_string()), seconds.map(|_| text.to_owned()));
         };
         check("10s", Some(10));
         check("1m", Some(60));
@@ -89,9 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rung_is_told_by_the_name_of_its_queue() {
-        let check = |name: &str, rung: Option<&str>| {
-            assert_eq!(Rung::of_queue(name).map(|rung| rung.to_string()).as_deref(), rung, "{name}");
+    fn a_delay_is_known_by_the_name_of_its_queue() {
+        let check = |name: &str, delay: Option<&str>| {
+            assert_eq!(RetryDelay::of_queue(name).map(|delay| delay.to_string()).as_deref(), delay, "{name}");
         };
         check("loyalty.emails.retry.10m", Some("10m"));
         check("loyalty.emails.retry.60s", None);

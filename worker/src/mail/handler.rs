@@ -13,7 +13,7 @@ use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 use loyalty_common::envelope::{PERSISTENT, TraceContext};
 use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, chain};
-use loyalty_common::topology::{self, Rung};
+use loyalty_common::topology::{self, RetryDelay};
 use loyalty_common::traces::{Kind, Span, messaging};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
 use loyalty_store::email::{self, Attempt, Claim, ClaimError, EmailId, Mail, request};
@@ -25,7 +25,7 @@ use super::metrics::MailMetrics;
 use super::outcome::{Note, Outcome};
 use super::persist_result::written;
 use super::rate_limiter::Pace;
-use super::retry_schedule::Ladder;
+use super::retry_schedule::RetrySchedule;
 use super::settings::OnUnknown;
 use super::smtp::Smtp;
 use super::templates::{ComposeError, Templates};
@@ -38,7 +38,7 @@ pub(crate) struct Office {
     pub(crate) publisher: Publisher,
     pub(crate) smtp: Smtp,
     pub(crate) templates: Templates,
-    pub(crate) ladder: Ladder,
+    pub(crate) ladder: RetrySchedule,
     pub(crate) pace: Pace,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) metrics: MailMetrics,
@@ -208,7 +208,7 @@ impl Office {
     async fn retry(
         &self,
         attempt: Attempt,
-        rung: Option<Rung>,
+        rung: Option<RetryDelay>,
         why: &Note,
         asked: &mut Asked,
     ) -> Result<Handled, DeliveryError> {
@@ -261,7 +261,7 @@ impl Office {
     /// waits again.
     async fn put_on(
         &self,
-        rung: Rung,
+        rung: RetryDelay,
         email_id: EmailId,
         attempts: i64,
         asked: &Asked,
@@ -297,7 +297,7 @@ impl Asked {
 
 /// A message of our own rather than the one that came: brokers before 4.0 read its `x-death` headers and may take a
 /// mail on its third rung for one that goes in circles, and drop it.
-fn on_rung(rung: Rung, email_id: EmailId, attempts: i64, trace: Option<&TraceContext>) -> Message {
+fn on_rung(rung: RetryDelay, email_id: EmailId, attempts: i64, trace: Option<&TraceContext>) -> Message {
     let mut headers = trace.map(TraceContext::headers).unwrap_or_default();
     headers.insert(ATTEMPT_HEADER.into(), AMQPValue::LongLongInt(attempts));
     let properties = BasicProperties::default()

@@ -18,7 +18,7 @@ use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::backoff::Proof;
 use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::{self, Rung};
+use loyalty_common::topology::{self, RetryDelay};
 use loyalty_store::StoreError;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +90,7 @@ impl Session<'_> {
             self.report(error, connection.status().connected());
         }
         amqp::close(&connection).await;
-        let rungs = self.office.ladder.rungs().iter().map(|rung| rung.queue());
+        let rungs = self.office.ladder.delays().iter().map(|rung| rung.queue());
         self.states.session_ended(&rungs.chain([topology::EMAILS.to_owned()]).collect::<Vec<_>>());
         worked
     }
@@ -124,7 +124,7 @@ impl Session<'_> {
     /// Looks at all rungs, so that each that is missing is named.
     async fn rungs_stand(&self, connection: &Connection) -> Result<(), SessionError> {
         let mut missing = None;
-        for rung in self.office.ladder.rungs() {
+        for rung in self.office.ladder.delays() {
             match stands(connection, *rung).await {
                 Ok(()) => self.states.in_use(&rung.queue()),
                 Err(error @ SessionError::MissingRung { .. }) => {
@@ -201,7 +201,7 @@ impl Session<'_> {
 
 /// A mail that failed and finds no queue to wait in could only be delivered again at once, and again: none is taken
 /// while one is missing.
-async fn stands(connection: &Connection, rung: Rung) -> Result<(), SessionError> {
+async fn stands(connection: &Connection, rung: RetryDelay) -> Result<(), SessionError> {
     let queue = rung.queue();
     let asked = async {
         let channel = connection.create_channel().await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use loyalty_common::closed_set;
 use serde::{Deserialize, Deserializer};
 
-use super::retry_schedule::Ladder;
+use super::retry_schedule::RetrySchedule;
 use super::server::SmtpUrl;
 
 /// How rewards are mailed.
@@ -20,7 +20,7 @@ pub struct MailSettings {
     pub from: String,
     /// How long a mail waits after each failed attempt: `["10s", "1m"]`. After the last it is a dead letter. Its
     /// queues must stand on the broker, so declare the topology anew after a change.
-    pub ladder: Ladder,
+    pub ladder: RetrySchedule,
     /// Connections to the mail server at the same time. Most servers grant one client ten or twenty.
     pub connections: NonZeroU8,
     /// Mails per second at most; unset, as fast as the server takes them.
@@ -56,7 +56,7 @@ impl Default for MailSettings {
         Self {
             smtp: None,
             from: "Loyalty <loyalty@localhost>".to_owned(),
-            ladder: Ladder::default(),
+            ladder: RetrySchedule::default(),
             connections: CONNECTIONS,
             per_second: None,
             on_unknown: OnUnknown::Hold,
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn every_setting_has_a_default_and_a_bound() {
         let read = |json: &str| serde_json::from_str::<MailSettings>(json);
-        assert_eq!(read("{}").expect("all defaults").ladder.rungs().len(), 5);
+        assert_eq!(read("{}").expect("all defaults").ladder.delays().len(), 5);
         let full = r#"{"smtp":"smtp://127.0.0.1:2525","from":"a@b.example","ladder":["1s"],"connections":1,
             "per_second":10,"on_unknown":"resend","answer_seconds":5,"subject":"s","text":"t","html":"h"}"#;
         let full = read(full).expect("all set");

@@ -19,7 +19,7 @@ use loyalty_store::email::EmailId;
 use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::rows::RewardRow;
 use loyalty_store::{Pool, migrate};
-use loyalty_worker::mail::{Ladder, MailMetrics, MailSettings, Mailer, SmtpUrl};
+use loyalty_worker::mail::{MailMetrics, MailSettings, Mailer, RetrySchedule, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
 use loyalty_worker::queue_states::QueueStates;
 use loyalty_worker::{dead_letter_consumer, email_relay};
@@ -90,9 +90,9 @@ impl World {
         world
     }
 
-    async fn declare(&self, ladder: &Ladder) {
+    async fn declare(&self, ladder: &RetrySchedule) {
         let (connection, channel) = self.channel().await;
-        Topology::new(ladder.rungs()).declare(&channel).await.expect("the topology");
+        Topology::new(ladder.delays()).declare(&channel).await.expect("the topology");
         amqp::close(&connection).await;
     }
 

@@ -19,7 +19,7 @@ use loyalty_store::permission::Permission;
 use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{Pool, migrate, rebuild, verify};
-use loyalty_worker::mail::{Ladder, MailSettings, SmtpUrl};
+use loyalty_worker::mail::{MailSettings, RetrySchedule, SmtpUrl};
 use loyalty_worker::rehearsal::{Prediction, rehearse};
 use loyalty_worker::replay::{Pace, Replayer, Report};
 use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
@@ -63,7 +63,7 @@ impl World {
         let world = Self { name, servers, pool, mailbox };
         let connection = amqp::connect(&world.amqp(), "tests").await.expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
-        Topology::new(ladder().rungs()).declare(&channel).await.expect("the topology");
+        Topology::new(ladder().delays()).declare(&channel).await.expect("the topology");
         amqp::close(&connection).await;
         world
     }
@@ -270,7 +270,7 @@ pub(crate) fn letter(command: &Command) -> NewDeadLetter {
 }
 
 /// Rungs as short as they can be.
-fn ladder() -> Ladder {
+fn ladder() -> RetrySchedule {
     serde_json::from_value(json!(["1s"])).expect("a ladder")
 }
 
