@@ -29,7 +29,7 @@ use crate::batching;
 use crate::fold::{Fate, fold};
 use crate::ledger::Programme;
 use crate::message::{Content, Message, Unusable, enrolling, keys};
-use crate::metrics::{LaneHand, Metrics};
+use crate::metrics::{LaneInFlight, Metrics};
 use crate::telling::Events;
 
 use acks::acks;
@@ -65,7 +65,7 @@ impl Lane {
         let mut taken = Vec::new();
         let mut last = 0;
         let mut held = Held::default();
-        let mut in_hand = self.metrics.hand.of_lane();
+        let mut in_hand = self.metrics.in_flight.of_lane();
         loop {
             if batching::lingers(last, deliveries.len()) {
                 stop.run_until_cancelled(tokio::time::sleep(batching::LINGER)).await;
@@ -95,7 +95,7 @@ impl Lane {
         &self,
         mut parts: VecDeque<Vec<Message>>,
         held: &mut Held,
-        in_hand: &mut LaneHand<'_>,
+        in_hand: &mut LaneInFlight<'_>,
         stop: &CancellationToken,
     ) -> bool {
         let mut attempt = 0;

@@ -10,6 +10,7 @@
 mod backlog_metrics;
 pub mod batching;
 mod consumer;
+mod consumer_session;
 pub mod dead_letter_consumer;
 pub mod email_relay;
 mod event_relay;
@@ -50,7 +51,7 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use telling::Events;
 
-use consumer::Intake;
+use consumer::CommandConsumer;
 use lane::Lane;
 use mail::{MailSettings, Mailer, MailerError};
 use maintenance::Sweep;
@@ -115,22 +116,22 @@ pub async fn run(
     let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
     let sends_mails = settings.mail.smtp.is_some();
-    metrics.outgoing.watch("outbox", publisher.traffic());
-    let lookout_pool = backlog_metrics::pool(&settings.database)?;
+    metrics.publishers.watch("outbox", publisher.traffic());
+    let backlog_pool = backlog_metrics::pool(&settings.database)?;
     let topology = Topology::new(settings.mail.ladder.delays());
     let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
-    let intake = Intake { amqp: settings.amqp.clone(), lane, limits, states, consuming };
+    let consumer = CommandConsumer { amqp: settings.amqp.clone(), lane, limits, states, consuming };
 
     let mut parts = JoinSet::new();
     let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
-    parts.spawn(
-        async move { supervise(Part::Commands, &reconnects, &stop, |proof| intake.session(&stop, proof)).await },
-    );
+    parts.spawn(async move {
+        supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await
+    });
     if settings.events == Events::On {
         let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
-        metrics.outgoing.watch("events", publisher.traffic());
+        metrics.publishers.watch("events", publisher.traffic());
         let pool = Pool::new(&settings.database, Use::Keys, ANNOUNCER_CONNECTIONS)?;
         parts.spawn(event_relay::run(pool, publisher, announcer, shutdown.clone()));
     }
@@ -145,7 +146,7 @@ pub async fn run(
         states,
         shutdown.clone(),
     ));
-    parts.spawn(backlog_metrics::tables(lookout_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
+    parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
     parts.spawn(backlog_metrics::queues(settings.amqp, topology, metrics, shutdown.clone()));
     let joined = join(parts, &shutdown, limits.drain + OVERDUE);
     tokio::pin!(joined);

@@ -7,6 +7,7 @@ use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind};
+use loyalty_common::queue_probe;
 use loyalty_common::topology::{Argument, Exchange, Harm, Queue, Topology, field_table};
 
 use super::difference::{Difference, Kind};
@@ -48,9 +49,12 @@ async fn compare_exchange(connection: &Connection, exchange: &Exchange) -> anyho
 async fn compare_queue(connection: &Connection, queue: &Queue) -> anyhow::Result<Option<Difference>> {
     let declare = async |passive| {
         let channel = connection.create_channel().await?;
-        let options = QueueDeclareOptions { passive, ..QueueDeclareOptions::durable() };
-        let arguments = if passive { FieldTable::default() } else { field_table(&queue.arguments) };
-        channel.queue_declare(queue.name.as_str().into(), options, arguments).await?;
+        if passive {
+            queue_probe::ask(&channel, &queue.name).await?;
+        } else {
+            let (name, arguments) = (queue.name.as_str().into(), field_table(&queue.arguments));
+            channel.queue_declare(name, QueueDeclareOptions::durable(), arguments).await?;
+        }
         channel.close(REPLY_SUCCESS, "done".into()).await
     };
     let refusal = compare(&queue.name, declare).await?;

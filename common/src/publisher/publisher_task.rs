@@ -21,7 +21,7 @@ use super::queue_quota::Place;
 use super::stats::Counts;
 use super::{Confirmed, Limits, Link, Message, PublishError, Refusal, Request, chain};
 use crate::amqp;
-use crate::backoff::{Backoff, Proof};
+use crate::backoff::{Backoff, SessionProgress};
 use crate::secret::SecretUrl;
 
 /// How often to look for senders that stopped waiting, while their messages are in the way of others. Far below the
@@ -79,9 +79,9 @@ impl Sending {
         while !self.finished() {
             // That something was confirmed is no proof: a connection that breaks soon after (no such exchange, say) must
             // not be rebuilt in a hurry.
-            let proof = Proof::default();
-            if let Err(broken) = self.session(&url, &name, &proof).await {
-                let wait = backoff.wait_after(&proof);
+            let progress = SessionProgress::default();
+            if let Err(broken) = self.session(&url, &name, &progress).await {
+                let wait = backoff.wait_after(&progress);
                 self.broken(&name, &broken, wait);
                 tokio::time::sleep(wait).await;
                 self.forget();
@@ -96,11 +96,11 @@ impl Sending {
     }
 
     /// One connection, from its beginning to its end.
-    async fn session(&mut self, url: &SecretUrl, name: &str, proof: &Proof) -> Result<(), Broken> {
+    async fn session(&mut self, url: &SecretUrl, name: &str, progress: &SessionProgress) -> Result<(), Broken> {
         let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name, self.fresh));
         let (connection, channel, door) = opening.await.map_err(|_| Broken::Slow)??;
         info!(publisher = name, unconfirmed = self.unconfirmed.len(), "Connected to RabbitMQ");
-        proof.opened();
+        progress.opened();
         let served = self.serve(&connection, channel, door).await;
         amqp::close(&connection).await;
         served

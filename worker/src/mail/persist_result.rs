@@ -12,7 +12,7 @@ use tracing::{error, warn};
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
 /// refused every time, and is an error; so is a right that the role lacks. Then the mail's place is free for others, its
 /// request comes again, and once the lease is over its fate is unknown.
-pub(crate) async fn written<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
+pub(crate) async fn persist_result<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -53,7 +53,7 @@ mod tests {
             assert_eq!(repeated, tries.fetch_add(1, Ordering::Relaxed) > 0);
             if began.elapsed().as_secs() < 3_600 { Err(AWAY) } else { Ok("written") }
         };
-        assert_eq!(written(write).await.expect("it comes back"), "written");
+        assert_eq!(persist_result(write).await.expect("it comes back"), "written");
         assert!(began.elapsed().as_secs() < 3_600 + backoff::LONGEST.as_secs());
     }
 }
