@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use loyalty_common::publisher::chain;
-use loyalty_producer::{Link, Refusal};
+use loyalty_producer::{ConnectionState, Refusal};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -110,7 +110,7 @@ fn answer(missing: &[Missing], degraded: &[Missing], with_details: bool) -> Resp
 
 /// `GET /metrics`: for Prometheus.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    app.metrics.look_at(&app.producer.traffic(), &app.partitions);
+    app.metrics.look_at(&app.producer.stats(), &app.partitions);
     app.metrics.clock_is(app.clock.offset());
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &app.registry) {
@@ -121,14 +121,14 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
 
 impl App {
     fn broker_missing(&self) -> Option<Missing> {
-        let link = self.producer.link().borrow().clone();
+        let link = self.producer.connection().borrow().clone();
         let words = match &link {
-            Link::Up => return None,
-            Link::Down(_) => "not connected",
-            Link::Blocked(_) => "short of memory or disk",
-            Link::Refused(Refusal::NoExchange(_)) => "the exchange is missing; run `loyalty topology`",
-            Link::Refused(Refusal::Forbidden(_)) => "publishing is forbidden",
-            Link::Refused(Refusal::Other(_)) => "refuses what is published",
+            ConnectionState::Up => return None,
+            ConnectionState::Down(_) => "not connected",
+            ConnectionState::Blocked(_) => "short of memory or disk",
+            ConnectionState::Refused(Refusal::NoExchange(_)) => "the exchange is missing; run `loyalty topology`",
+            ConnectionState::Refused(Refusal::Forbidden(_)) => "publishing is forbidden",
+            ConnectionState::Refused(Refusal::Other(_)) => "refuses what is published",
         };
         Some(Missing::new("RabbitMQ", words, &link.to_string()))
     }

@@ -156,7 +156,7 @@ impl App {
         let Limits { requests, confirm_timeout, .. } = limits;
         // Somebody stands at the till.
         let window =
-            Window { window: requests, confirm_timeout, when_blocked: WhenBlocked::GiveUp, ..Window::default() };
+            Window { window: requests, confirm_timeout, when_blocked: WhenBlocked::FailFast, ..Window::default() };
         let pool = Pool::with_patience(&database, Use::Keys, limits.database_connections, limits.read_timeout)?;
         Ok(Self {
             partitions: PartitionProbe::start(amqp.clone()),

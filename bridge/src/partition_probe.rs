@@ -13,7 +13,7 @@ use loyalty_common::backoff::{Backoff, SessionProgress};
 use loyalty_common::publisher::chain;
 use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::{Partition, closed_set};
-use loyalty_producer::{Confirmed, Link, PublishError, SecretUrl};
+use loyalty_producer::{Confirmed, ConnectionState, PublishError, SecretUrl};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
@@ -91,7 +91,7 @@ impl PartitionProbe {
             Ok(_) => None,
             Err(PublishError::Unroutable { .. }) => Some(Why::Unroutable),
             Err(PublishError::QueueFull { .. }) => Some(Why::Full),
-            Err(PublishError::TimedOut { link: Link::Up }) => Some(Why::Unconfirmed),
+            Err(PublishError::TimedOut { connection: ConnectionState::Up }) => Some(Why::Unconfirmed),
             // These are about all partitions, or follow from a queue that is noted already.
             Err(_) => return,
         };

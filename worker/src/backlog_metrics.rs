@@ -60,7 +60,7 @@ pub(crate) async fn tables(
                 latest.set(None);
                 // Once an outage: whoever works with the database says the same, and every few seconds is a flood.
                 if !std::mem::replace(&mut told, true) {
-                    warn!(error = chain(&error), "What waits in the tables cannot be read; its gauges are gone");
+                    warn!(error = chain(&error), "Cannot read the backlog; its gauges are withheld");
                 }
             }
         }

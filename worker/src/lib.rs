@@ -1,10 +1,11 @@
 //! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
 //!
 //! Read in this order: [`ledger`] has the rules; `message` reads a delivery; [`fold`] turns a batch of messages into
-//! the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds the lanes by a
-//! `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which queue is out.
-//! The mails leave by `relay` and `mail`; the events that [`telling`] makes, by `announcer`. `keeper` stores what nobody
-//! could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an operator,
+//! the changes of one transaction; `lane` applies and acknowledges batches; `consumer` feeds the lanes. All that is
+//! consumed is consumed by a `consumer_session`, each queue by a `queue_consumer`; `supervise` keeps it all running, and
+//! [`queue_states`] says which queue is out. The mails leave by `email_relay` and `mail`; the events that [`telling`] makes,
+//! by `event_relay`. `dead_letter_consumer` stores what nobody could use, and `maintenance` what has waited too long;
+//! `backlog_metrics` reads what waits, for the [`metrics`]. For an operator,
 //! [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
 
 mod backlog_metrics;
@@ -54,7 +55,7 @@ pub use telling::Events;
 use consumer::CommandConsumer;
 use lane::Lane;
 use mail::{MailSettings, Mailer, MailerError};
-use maintenance::Sweep;
+use maintenance::Maintenance;
 use metrics::Part;
 use supervise::supervise;
 
@@ -116,10 +117,10 @@ pub async fn run(
     let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
     let sends_mails = settings.mail.smtp.is_some();
-    metrics.publishers.watch("outbox", publisher.traffic());
+    metrics.publishers.watch("outbox", publisher.stats());
     let backlog_pool = backlog_metrics::pool(&settings.database)?;
     let topology = Topology::new(settings.mail.ladder.delays());
-    let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
+    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
     let consumer = CommandConsumer { amqp: settings.amqp.clone(), lane, limits, states, consuming };
@@ -131,14 +132,14 @@ pub async fn run(
     });
     if settings.events == Events::On {
         let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
-        metrics.publishers.watch("events", publisher.traffic());
-        let pool = Pool::new(&settings.database, Use::Keys, ANNOUNCER_CONNECTIONS)?;
+        metrics.publishers.watch("events", publisher.stats());
+        let pool = Pool::new(&settings.database, Use::Keys, EVENT_RELAY_CONNECTIONS)?;
         parts.spawn(event_relay::run(pool, publisher, announcer, shutdown.clone()));
     }
     parts.spawn(email_relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
     let states = metrics.queue_states();
     parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
-    parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
+    parts.spawn(maintenance.run(Arc::default(), shutdown.clone()));
     parts.spawn(dead_letter_consumer::run(
         settings.amqp.clone(),
         pool,
@@ -158,8 +159,8 @@ pub async fn run(
     joined.await.and(Err(refused.into()))
 }
 
-/// The announcer has one turn at a time.
-const ANNOUNCER_CONNECTIONS: usize = 1;
+/// The event relay has one turn at a time.
+const EVENT_RELAY_CONNECTIONS: usize = 1;
 
 /// What a part may take beyond the time to drain. Each bounds itself while its servers answer; one that was frozen
 /// never does.

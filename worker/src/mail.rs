@@ -109,7 +109,7 @@ impl Mailer {
     /// Sends mails until `shutdown`, then finishes those that are being sent.
     pub async fn run(self, amqp: SecretUrl, reconnects: Reconnects, states: QueueStates, shutdown: CancellationToken) {
         let Some(handler) = &self.handler else {
-            warn!("No mail server is set; mails wait in their queue");
+            warn!("No mail server is configured; emails wait in their queue");
             return;
         };
         let at_work = TaskTracker::new();

@@ -45,7 +45,7 @@ pub struct QueueStates(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     states: Mutex<BTreeMap<String, State>>,
-    /// Rung when a queue does not know of our consumer.
+    /// Notified when a queue does not know of our consumer.
     doubts: Notify,
 }
 
@@ -117,7 +117,7 @@ impl QueueStates {
         states.insert(queue.to_owned(), State::Out { why, since, told });
         drop(states);
         if tells {
-            warn!(queue, %why, error, "A queue is out and is tried again and again; all others go on");
+            warn!(queue, %why, error, "A queue is out and is retried; all others go on");
         } else {
             debug!(queue, %why, error, "A queue is out");
         }

@@ -25,7 +25,7 @@ pub(crate) async fn supervise<E, F>(
         let Err(error) = session(progress.clone()).await else { break };
         reconnects.broke(part);
         let wait = backoff.wait_after(&progress);
-        warn!(%part, error = chain(&error), wait_ms = wait.as_millis(), "A part of the worker broke; it starts again");
+        warn!(%part, error = chain(&error), wait_ms = wait.as_millis(), "A part of the worker failed and restarts");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = shutdown.cancelled() => {}

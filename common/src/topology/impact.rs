@@ -3,7 +3,7 @@
 
 crate::closed_set! {
     /// What a difference breaks.
-    pub enum Harm {
+    pub enum Impact {
         /// A queue or exchange is not there.
         Missing = "what is published there is refused or goes astray",
         /// A binding is not there.
@@ -45,11 +45,11 @@ crate::closed_set! {
 
 /// Limits that an argument `x-...` or a policy can set on a queue, and what breaks where one is lower than it should
 /// be, or set where none should be. RabbitMQ takes the lower of the two, and of an operator's policy.
-pub const LIMITS: [(&str, Harm); 6] = [
-    ("max-length", Harm::Bound),
-    ("max-length-bytes", Harm::Bound),
-    ("message-ttl", Harm::Expiring),
-    ("delivery-limit", Harm::DeliveryLimit),
-    ("expires", Harm::QueueGoes),
-    ("consumer-timeout", Harm::TakenBack),
+pub const LIMITS: [(&str, Impact); 6] = [
+    ("max-length", Impact::Bound),
+    ("max-length-bytes", Impact::Bound),
+    ("message-ttl", Impact::Expiring),
+    ("delivery-limit", Impact::DeliveryLimit),
+    ("expires", Impact::QueueGoes),
+    ("consumer-timeout", Impact::TakenBack),
 ];

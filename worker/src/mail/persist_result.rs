@@ -22,14 +22,18 @@ where
             Err(error) if error.is_forbidden() => {
                 error!(
                     error = chain(&error),
-                    "A mail's fate cannot be written: the worker's role lacks a right; grant it (docs/operating.md)"
+                    "Cannot store a mail's result: the worker's role lacks a privilege; grant it (docs/operating.md)"
                 );
                 return Err(error);
             }
             Err(error) if !error.is_content_refused() => {
                 let wait = backoff::delay(tries, backoff::jitter());
                 tries = tries.saturating_add(1);
-                warn!(error = chain(&error), wait_ms = wait.as_millis(), "A mail's fate is not written yet");
+                warn!(
+                    error = chain(&error),
+                    wait_ms = wait.as_millis(),
+                    "Cannot store a mail's result yet; trying again"
+                );
                 tokio::time::sleep(wait).await;
             }
             result => return result,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Mutex;
 
-use loyalty_common::publisher::Traffic;
+use loyalty_common::publisher::PublisherStats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -16,11 +16,11 @@ const UP: Gauge = Gauge::of("loyalty_worker_publisher_up", "Whether the broker t
 
 /// The publishers that are watched, each by its name.
 #[derive(Debug, Default)]
-pub(crate) struct Publishers(Mutex<Vec<(&'static str, Traffic)>>);
+pub(crate) struct Publishers(Mutex<Vec<(&'static str, PublisherStats)>>);
 
 impl Publishers {
     /// Watches a publisher, too. Each name once.
-    pub(crate) fn watch(&self, name: &'static str, traffic: Traffic) {
+    pub(crate) fn watch(&self, name: &'static str, traffic: PublisherStats) {
         self.0.lock().expect("nobody panics while holding it").push((name, traffic));
     }
 }
