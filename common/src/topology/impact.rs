@@ -24,9 +24,9 @@ crate::closed_set! {
         Bound = "publishers are refused too early, or the broker's disk fills and stops everybody",
         /// A time to live where none belongs.
         Expiring = "messages are given up before anybody took them",
-        /// Another time to live on a rung.
-        RetrySchedule = "mails are tried again at other times than the retry ladder says",
-        /// A rung that leads elsewhere.
+        /// Another time to live of a retry queue.
+        RetrySchedule = "mails are tried again at other times than the retry schedule says",
+        /// A retry queue that leads elsewhere.
         NeverBack = "mails that wait for their next attempt may never come back",
         /// A crash net that leads elsewhere.
         DeadLetters = "what is given up is dropped or moved instead of kept as a dead letter",
