@@ -94,7 +94,7 @@ impl<T: Send> ConsumerSession<'_, T> {
                     }
                 }
                 Some(()) = consumers.next() => {} // It was told to stop.
-                handled = &mut handler => return handled.map_err(SessionError::Handler),
+                ended = &mut handler => return ended.map_err(SessionError::Handler),
             }
         }
     }

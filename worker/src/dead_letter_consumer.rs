@@ -99,7 +99,7 @@ impl DeadLetterConsumer {
             states: &self.states,
             changed: &|| {},
         };
-        session.run(self.keep_all(letters, stop), stop, &progress).await
+        session.run(Box::pin(self.keep_all(letters, stop)), stop, &progress).await
     }
 
     /// A batch that was begun is finished before `stop` is looked at again.

@@ -128,7 +128,7 @@ pub async fn run(
     let mut parts = JoinSet::new();
     let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
     parts.spawn(async move {
-        supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await
+        supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await;
     });
     if settings.events == Events::On {
         let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
