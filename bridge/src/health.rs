@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use loyalty_common::publisher::chain;
-use loyalty_producer::{Link, Producer, Refusal};
+use loyalty_producer::{ConnectionState, Producer, Refusal};
 use loyalty_store::Pool;
 use loyalty_store::clock::DatabaseClock;
 use serde::Serialize;
@@ -47,14 +47,14 @@ pub(crate) async fn ready(State(health): State<Arc<Health>>, headers: HeaderMap)
 
 impl Health {
     fn broker_missing(&self) -> Option<Missing> {
-        let link = self.producer.link().borrow().clone();
+        let link = self.producer.connection().borrow().clone();
         let words = match &link {
-            Link::Up => return None,
-            Link::Down(_) => "not connected",
-            Link::Blocked(_) => "short of memory or disk",
-            Link::Refused(Refusal::NoExchange(_)) => "the exchange is missing; run `loyalty topology`",
-            Link::Refused(Refusal::Forbidden(_)) => "publishing is forbidden",
-            Link::Refused(Refusal::Other(_)) => "refuses what is published",
+            ConnectionState::Up => return None,
+            ConnectionState::Down(_) => "not connected",
+            ConnectionState::Blocked(_) => "short of memory or disk",
+            ConnectionState::Refused(Refusal::NoExchange(_)) => "the exchange is missing; run `loyalty topology`",
+            ConnectionState::Refused(Refusal::Forbidden(_)) => "publishing is forbidden",
+            ConnectionState::Refused(Refusal::Other(_)) => "refuses what is published",
         };
         Some(Missing::new("RabbitMQ", words, &link.to_string()))
     }

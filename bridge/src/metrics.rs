@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use loyalty_common::Partition;
-use loyalty_producer::{Confirmed, PublishError, Traffic};
+use loyalty_producer::{Confirmed, PublishError, PublisherStats};
 use loyalty_store::clock::Offset;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -117,7 +117,7 @@ impl Metrics {
     }
 
     /// Takes over the figures of the publisher and of the partitions, when somebody asks for them.
-    pub(crate) fn look_at(&self, publisher: &Traffic, partitions: &PartitionProbe) {
+    pub(crate) fn look_at(&self, publisher: &PublisherStats, partitions: &PartitionProbe) {
         let out = partitions.out();
         for partition in Partition::all() {
             let is_out = out.iter().any(|out| out.partition == partition);

@@ -9,11 +9,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use loyalty_common::backoff::{Backoff, Proof};
+use loyalty_common::backoff::{Backoff, SessionProgress};
 use loyalty_common::publisher::chain;
 use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::{Partition, closed_set};
-use loyalty_producer::{Confirmed, Link, PublishError, SecretUrl};
+use loyalty_producer::{Confirmed, ConnectionState, PublishError, SecretUrl};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
@@ -91,7 +91,7 @@ impl PartitionProbe {
             Ok(_) => None,
             Err(PublishError::Unroutable { .. }) => Some(OutReason::Unroutable),
             Err(PublishError::QueueFull { .. }) => Some(OutReason::Full),
-            Err(PublishError::TimedOut { link: Link::Up }) => Some(OutReason::Unconfirmed),
+            Err(PublishError::TimedOut { connection: ConnectionState::Up }) => Some(OutReason::Unconfirmed),
             // These are about all partitions, or follow from a queue that is noted already.
             Err(_) => return,
         };
@@ -142,17 +142,17 @@ impl Known {
     async fn probe_on(self, amqp: SecretUrl) {
         let mut backoff = Backoff::default();
         loop {
-            let proof = Proof::default();
-            if let Err(error) = self.ask(&amqp, &proof).await {
+            let progress = SessionProgress::default();
+            if let Err(error) = self.ask(&amqp, &progress).await {
                 // The publisher says the same of the broker.
                 debug!(error = chain(&error), "Cannot probe the partitions' queues");
                 self.update(|states| states.values_mut().for_each(|state| state.probed = None));
             }
-            tokio::time::sleep(backoff.wait_after(&proof)).await;
+            tokio::time::sleep(backoff.wait_after(&progress)).await;
         }
     }
 
-    async fn ask(&self, amqp: &SecretUrl, proof: &Proof) -> Result<(), ProbeError> {
+    async fn ask(&self, amqp: &SecretUrl, progress: &SessionProgress) -> Result<(), ProbeError> {
         let probe = QueueProbe::connect(amqp, "bridge probe").await?;
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -170,17 +170,17 @@ impl Known {
                     return Err(error);
                 }
             }
-            proof.worked();
+            progress.worked();
         }
     }
 
     fn read(&self, statuses: &[(Partition, QueueStatus)]) {
         const CONFIRMED_BY: u32 = 2;
-        let taken = statuses.iter().any(|(_, status)| matches!(status, QueueStatus::Exists { consumers: 1.. }));
+        let taken = statuses.iter().any(|(_, status)| matches!(status, QueueStatus::Exists { consumers: 1.., .. }));
         self.update(|states| {
             for (partition, status) in statuses {
                 let state = states.entry(*partition).or_default();
-                let not_taken = taken && *status == QueueStatus::Exists { consumers: 0 };
+                let not_taken = taken && matches!(status, QueueStatus::Exists { consumers: 0, .. });
                 state.without_consumer = if not_taken { state.without_consumer.saturating_add(1) } else { 0 };
                 state.probed = match status {
                     QueueStatus::Exists { .. } if state.without_consumer >= CONFIRMED_BY => Some(OutReason::NotTaken),
@@ -233,7 +233,9 @@ mod tests {
     use super::*;
 
     fn all_with(consumers: u32, three: QueueStatus) -> Vec<(Partition, QueueStatus)> {
-        let of = |partition: Partition| if partition.number() == 3 { three } else { QueueStatus::Exists { consumers } };
+        let of = |partition: Partition| {
+            if partition.number() == 3 { three } else { QueueStatus::Exists { ready: 0, consumers } }
+        };
         Partition::all().map(|partition| (partition, of(partition))).collect()
     }
 
@@ -241,7 +243,7 @@ mod tests {
     fn that_nobody_takes_a_partition_counts_the_second_time_and_only_while_others_are_taken() {
         let known = Known::default();
         let out = || known.out().iter().map(ToString::to_string).collect::<Vec<_>>();
-        let nobody = QueueStatus::Exists { consumers: 0 };
+        let nobody = QueueStatus::Exists { ready: 0, consumers: 0 };
         known.read(&all_with(0, nobody));
         known.read(&all_with(0, nobody));
         assert_eq!(out(), [""; 0], "no worker runs at all");

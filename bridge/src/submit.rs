@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use loyalty_common::{Command, Partition, closed_set};
-use loyalty_producer::{Confirmed, Link, Producer, PublishError, Refusal, TraceContext};
+use loyalty_producer::{Confirmed, ConnectionState, Producer, PublishError, Refusal, TraceContext};
 use loyalty_store::clock::DatabaseClock;
 use loyalty_store::read::Fate;
 
@@ -151,11 +151,11 @@ impl Submitter {
 
     /// Before anything is sent: a client learns of an outage at once, and not after a timeout.
     pub(crate) fn check_broker(&self) -> Result<(), Problem> {
-        match &*self.producer.link().borrow() {
-            Link::Up => Ok(()),
-            Link::Down(_) => Err(away()),
-            Link::Blocked(_) => Err(blocked()),
-            Link::Refused(refusal) => Err(refused(refusal)),
+        match &*self.producer.connection().borrow() {
+            ConnectionState::Up => Ok(()),
+            ConnectionState::Down(_) => Err(away()),
+            ConnectionState::Blocked(_) => Err(blocked()),
+            ConnectionState::Refused(refusal) => Err(refused(refusal)),
         }
     }
 

@@ -33,8 +33,8 @@ impl Backoff {
     }
 
     /// The wait after a session that failed: short again, if the session had worked.
-    pub fn wait_after(&mut self, session: &Proof) -> Duration {
-        if session.holds() {
+    pub fn wait_after(&mut self, session: &SessionProgress) -> Duration {
+        if session.has_worked() {
             self.begin_anew();
         }
         self.next_wait()
@@ -46,9 +46,9 @@ impl Backoff {
     }
 }
 
-/// The proof that a session has really worked. The session gives it, and whoever builds the next one asks for it.
+/// What a session says of its progress: the proof that it has really worked, for whoever builds the next one.
 #[derive(Clone, Debug, Default)]
-pub struct Proof(Arc<Evidence>);
+pub struct SessionProgress(Arc<Evidence>);
 
 #[derive(Debug, Default)]
 struct Evidence {
@@ -56,7 +56,7 @@ struct Evidence {
     worked: AtomicBool,
 }
 
-impl Proof {
+impl SessionProgress {
     /// All that the session needs stands open.
     pub fn opened(&self) {
         self.0.opened.get_or_init(Instant::now);
@@ -68,7 +68,7 @@ impl Proof {
     }
 
     /// Whether it worked, or stood open for long enough.
-    pub fn holds(&self) -> bool {
+    pub fn has_worked(&self) -> bool {
         let stood = || self.0.opened.get().is_some_and(|opened| opened.elapsed() >= PROVEN_AFTER);
         self.0.worked.load(Ordering::Relaxed) || stood()
     }
@@ -106,18 +106,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waits_grow_until_a_session_has_worked() {
         let mut backoff = Backoff::default();
-        let mut after = |session: &Proof| backoff.wait_after(session);
-        let failed = Proof::default();
+        let mut after = |session: &SessionProgress| backoff.wait_after(session);
+        let failed = SessionProgress::default();
         for attempt in 0..8 {
             let wait = after(&failed);
             assert!((delay(attempt, 0.0)..=delay(attempt, 1.0)).contains(&wait), "{attempt}: {wait:?}");
         }
 
-        let settled = Proof::default();
+        let settled = SessionProgress::default();
         settled.worked();
         assert!(after(&settled) <= FIRST);
 
-        let opened = Proof::default();
+        let opened = SessionProgress::default();
         opened.opened();
         assert!(after(&opened) > FIRST, "it may have ended as soon as it stood");
         tokio::time::advance(PROVEN_AFTER).await;

@@ -10,6 +10,7 @@
 
 #![warn(missing_docs)]
 #![warn(missing_docs, reason = "other systems link this")]
+#![warn(missing_docs)]
 
 #[macro_use]
 mod closed_set;

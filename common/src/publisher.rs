@@ -23,12 +23,12 @@ use tokio::time::Instant;
 
 use crate::secret::SecretUrl;
 use crate::traces::{Span, messaging};
-use publisher_task::Sending;
-use queue_quota::{Placed, Shares};
+use publisher_task::PublisherTask;
+use queue_quota::{AdmittedMessage, QueueQuotas};
 
 pub use refusal::Refusal;
-use stats::Counts;
-pub use stats::Traffic;
+use stats::Counters;
+pub use stats::PublisherStats;
 
 /// What a publisher may hold and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -65,17 +65,17 @@ pub enum WhenBlocked {
     /// It waits until its time is over: the broker may recover before.
     Wait,
     /// It is given up at once, for somebody who waits for an answer.
-    GiveUp,
+    FailFast,
 }
 
 /// A handle on the publisher; clones share its connection and its window. It closes when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     requests: mpsc::Sender<Request>,
-    link: watch::Receiver<Link>,
-    counts: Arc<Counts>,
+    link: watch::Receiver<ConnectionState>,
+    counts: Arc<Counters>,
     limits: Limits,
-    shares: Arc<Shares>,
+    quotas: Arc<QueueQuotas>,
 }
 
 impl Publisher {
@@ -85,8 +85,8 @@ impl Publisher {
     }
 
     /// As [`start`](Self::start), for messages to one exchange: each connection begins by asking whether the broker
-    /// would take one, with a message that is taken back. As long as it would not, the link is
-    /// [`Refused`](Link::Refused), and everything is refused at once.
+    /// would take one, with a message that is taken back. As long as it would not, the connection is
+    /// [`Refused`](ConnectionState::Refused), and everything is refused at once.
     pub fn probing(url: SecretUrl, name: &str, limits: Limits, exchange: &'static str) -> Self {
         Self::start_for(url, name, limits, Some(exchange))
     }
@@ -95,12 +95,12 @@ impl Publisher {
         // What waits here is not sent yet; more room would only hide the window from those who submit.
         const INBOX_MESSAGES: usize = 1;
         let (requests, inbox) = mpsc::channel(INBOX_MESSAGES);
-        let (link_state, link) = watch::channel(Link::Down("not connected yet".to_owned()));
-        let counts = Arc::new(Counts::default());
-        let sending = Sending::new(inbox, link_state, Arc::clone(&counts), &limits, exchange);
+        let (link_state, link) = watch::channel(ConnectionState::Down("not connected yet".to_owned()));
+        let counts = Arc::new(Counters::default());
+        let sending = PublisherTask::new(inbox, link_state, Arc::clone(&counts), &limits, exchange);
         tokio::spawn(sending.run(url, name.to_owned()));
-        let shares = Arc::new(Shares::of(&limits));
-        Self { requests, link, counts, limits, shares }
+        let quotas = Arc::new(QueueQuotas::of(&limits));
+        Self { requests, link, counts, limits, quotas }
     }
 
     /// Publishes a message and waits for its confirm.
@@ -116,14 +116,14 @@ impl Publisher {
         let span = messaging::publishing(&mut message);
         let (reply, answer) = oneshot::channel();
         let claimed = Arc::new(AtomicBool::new(false));
-        let mut patience = Patience { deadline, link: self.link.clone(), when_blocked: self.limits.when_blocked };
+        let mut deadline = Deadline { at: deadline, link: self.link.clone(), when_blocked: self.limits.when_blocked };
         let refused = tokio::select! {
             biased;
             handed_over = self.hand_over(message, reply, &claimed, half_time) => match handed_over {
-                Ok(()) => return Ok(Unconfirmed { answer, claimed, patience, span }),
+                Ok(()) => return Ok(Unconfirmed { answer, claimed, deadline, span }),
                 Err(error) => Err(error),
             },
-            link = patience.ends() => Err(PublishError::not_sent(link)),
+            link = deadline.expires() => Err(PublishError::not_sent(link)),
         };
         messaging::published(span, &refused);
         refused
@@ -138,24 +138,24 @@ impl Publisher {
         half_time: Instant,
     ) -> Result<(), PublishError> {
         let place = if message.mandatory {
-            let gives_up = self.limits.when_blocked == WhenBlocked::GiveUp;
-            Some(self.shares.place(&message, gives_up).await.ok_or(PublishError::Overloaded)?)
+            let gives_up = self.limits.when_blocked == WhenBlocked::FailFast;
+            Some(self.quotas.place(&message, gives_up).await.ok_or(PublishError::Overloaded)?)
         } else {
             None // Many queues or none may take it.
         };
-        let message = Arc::new(Placed { message, place });
+        let message = Arc::new(AdmittedMessage { message, place });
         let request = Request { message, reply, claimed: Arc::clone(claimed), half_time };
         self.requests.send(request).await.map_err(|_| PublishError::Closed)
     }
 
     /// How the publisher stands with its broker, now and as it changes.
-    pub fn link(&self) -> watch::Receiver<Link> {
+    pub fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.link.clone()
     }
 
     /// What it has under way, for whoever watches over it.
-    pub fn traffic(&self) -> Traffic {
-        Traffic { counts: Arc::clone(&self.counts), link: self.link.clone() }
+    pub fn stats(&self) -> PublisherStats {
+        PublisherStats { counts: Arc::clone(&self.counts), link: self.link.clone() }
     }
 }
 
@@ -165,7 +165,7 @@ impl Publisher {
 pub struct Unconfirmed {
     answer: oneshot::Receiver<Result<Confirmed, PublishError>>,
     claimed: Arc<AtomicBool>,
-    patience: Patience,
+    deadline: Deadline,
     span: Span,
 }
 
@@ -175,7 +175,7 @@ impl Unconfirmed {
         let result = tokio::select! {
             biased;
             answer = &mut self.answer => answer.unwrap_or(Err(PublishError::Closed)),
-            link = self.patience.ends() => Err(self.give_up(link)),
+            link = self.deadline.expires() => Err(self.give_up(link)),
         };
         messaging::published(self.span, &result);
         result
@@ -183,34 +183,34 @@ impl Unconfirmed {
 
     /// Takes the message back if it was not sent. Claiming it here keeps the task from sending it later, so that
     /// "not sent" stays true.
-    fn give_up(&self, link: Link) -> PublishError {
+    fn give_up(&self, link: ConnectionState) -> PublishError {
         let was_sent = self.claimed.swap(true, Ordering::AcqRel);
-        if was_sent { PublishError::TimedOut { link } } else { PublishError::not_sent(link) }
+        if was_sent { PublishError::TimedOut { connection: link } } else { PublishError::not_sent(link) }
     }
 }
 
 /// How long a message is waited for.
 #[derive(Debug)]
-struct Patience {
-    deadline: Instant,
-    link: watch::Receiver<Link>,
+struct Deadline {
+    at: Instant,
+    link: watch::Receiver<ConnectionState>,
     when_blocked: WhenBlocked,
 }
 
-impl Patience {
+impl Deadline {
     /// Resolves when there is no more to wait for, with how the publisher stands with its broker then.
-    async fn ends(&mut self) -> Link {
+    async fn expires(&mut self) -> ConnectionState {
         let when_blocked = self.when_blocked;
-        let is_hopeless = |link: &Link| match link {
-            Link::Refused(_) => true,
-            Link::Blocked(_) => when_blocked == WhenBlocked::GiveUp,
-            Link::Up | Link::Down(_) => false,
+        let is_hopeless = |link: &ConnectionState| match link {
+            ConnectionState::Refused(_) => true,
+            ConnectionState::Blocked(_) => when_blocked == WhenBlocked::FailFast,
+            ConnectionState::Up | ConnectionState::Down(_) => false,
         };
-        if let Ok(Ok(link)) = tokio::time::timeout_at(self.deadline, self.link.wait_for(is_hopeless)).await {
+        if let Ok(Ok(link)) = tokio::time::timeout_at(self.at, self.link.wait_for(is_hopeless)).await {
             return link.clone();
         }
         // A publisher that is closed meanwhile says so by its answer.
-        tokio::time::sleep_until(self.deadline).await;
+        tokio::time::sleep_until(self.at).await;
         self.link.borrow().clone()
     }
 }
@@ -276,10 +276,10 @@ pub enum PublishError {
     #[error("RabbitMQ confirms too slowly; the message was not sent")]
     Overloaded,
     /// The message was sent and no confirm came in time. It may still arrive: repeat it under the same id.
-    #[error("RabbitMQ did not confirm the message in time ({link}); it may still arrive")]
+    #[error("RabbitMQ did not confirm the message in time ({connection}); it may still arrive")]
     TimedOut {
         /// How the publisher stood with the broker then.
-        link: Link,
+        connection: ConnectionState,
     },
     /// The publisher was closed. The message may arrive if it was sent before.
     #[error("the publisher is closed")]
@@ -315,19 +315,19 @@ impl PublishError {
     }
 
     /// What kept a message from being sent until its deadline.
-    fn not_sent(link: Link) -> Self {
+    fn not_sent(link: ConnectionState) -> Self {
         match link {
-            Link::Up => Self::Overloaded,
-            Link::Blocked(reason) => Self::Blocked { reason },
-            Link::Refused(refusal) => Self::Refused { refusal },
-            Link::Down(reason) => Self::Disconnected { reason },
+            ConnectionState::Up => Self::Overloaded,
+            ConnectionState::Blocked(reason) => Self::Blocked { reason },
+            ConnectionState::Refused(refusal) => Self::Refused { refusal },
+            ConnectionState::Down(reason) => Self::Disconnected { reason },
         }
     }
 }
 
 /// How the publisher stands with its broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum ConnectionState {
     /// Not connected, and why.
     Down(String),
     /// Connected and publishing.
@@ -338,7 +338,7 @@ pub enum Link {
     Refused(Refusal),
 }
 
-impl fmt::Display for Link {
+impl fmt::Display for ConnectionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Down(reason) => write!(f, "not connected: {reason}"),
@@ -352,7 +352,7 @@ impl fmt::Display for Link {
 /// A message and where its fate is told.
 #[derive(Debug)]
 struct Request {
-    message: Arc<Placed>,
+    message: Arc<AdmittedMessage>,
     reply: oneshot::Sender<Result<Confirmed, PublishError>>,
     /// Set once, by whoever comes first: the task when it sends the message, or its sender when it gives up.
     claimed: Arc<AtomicBool>,

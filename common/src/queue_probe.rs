@@ -21,8 +21,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a queue says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueStatus {
-    /// It exists, and has so many consumers; none, also if it has no leader to ask.
+    /// It exists. Without a leader to ask it says that it has no messages and no consumers.
     Exists {
+        /// Messages that no consumer holds. The broker may say 0 too early.
+        ready: u32,
         /// Those that stand ready included.
         consumers: u32,
     },
@@ -69,11 +71,12 @@ impl QueueProbe {
         let mut channel = self.channel().await?;
         let mut queues = queues.into_iter();
         while let Some((of, queue)) = queues.next() {
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-            let asking = channel.queue_declare(queue.into(), options, FieldTable::default());
+            let asking = ask(&channel, &queue);
             let answer = timeout(ANSWER_TIMEOUT, amqp::while_connected(&self.connection, asking)).await;
             let status = match answer {
-                Ok(Ok(Ok(queue))) => QueueStatus::Exists { consumers: queue.consumer_count() },
+                Ok(Ok(Ok(queue))) => {
+                    QueueStatus::Exists { ready: queue.message_count(), consumers: queue.consumer_count() }
+                }
                 Ok(Ok(Err(error)) | Err(error)) => refused(error)?,
                 Err(_) => QueueStatus::NoAnswer,
             };
@@ -105,6 +108,12 @@ impl QueueProbe {
         let opening = timeout(ANSWER_TIMEOUT, self.connection.create_channel()).await;
         opening.map_err(|_| ProbeError::NoChannel)?.map_err(ProbeError::Lost)
     }
+}
+
+/// Asks for one queue, and makes none. A refusal closes the channel.
+pub async fn ask(channel: &Channel, queue: &str) -> Result<lapin::Queue, lapin::Error> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    channel.queue_declare(queue.into(), options, FieldTable::default()).await
 }
 
 fn refused(error: lapin::Error) -> Result<QueueStatus, ProbeError> {

@@ -13,7 +13,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 
 pub use argument::{Argument, Value, field_table};
-pub use impact::{Harm, LIMITS};
+pub use impact::{Impact, LIMITS};
 pub use retry_delay::RetryDelay;
 
 use crate::partition::Partition;
@@ -41,7 +41,7 @@ pub const QUEUE_MAX_MESSAGES: i64 = 1_000_000;
 /// Deliveries before a command or mail counts as one that kills its consumer. Far above what restarts cause; never
 /// unset, since the default differs between versions (none in 3.x, 20 in 4.x).
 pub const DELIVERY_LIMIT: i64 = 200;
-/// Deliveries of a dead letter that the keeper could not store: practically unbounded, since there is nowhere else
+/// Deliveries of a dead letter that the worker could not store: practically unbounded, since there is nowhere else
 /// to go, but set, for the same reason.
 pub const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 
@@ -144,7 +144,7 @@ impl Queue {
 
 fn exchanges() -> Vec<Exchange> {
     let exchange = |name, kind, arguments| Exchange { name, kind, arguments };
-    let alternate = Argument::text("alternate-exchange", UNROUTED, Harm::Unrouted);
+    let alternate = Argument::text("alternate-exchange", UNROUTED, Impact::Unrouted);
     vec![
         exchange(UNROUTED, ExchangeKind::Fanout, vec![]),
         exchange(DEAD, ExchangeKind::Direct, vec![]),
@@ -156,14 +156,14 @@ fn exchanges() -> Vec<Exchange> {
 /// One partition: a single active consumer keeps the order of its members.
 fn command_queue(partition: Partition) -> Queue {
     let mut arguments = consumed(DELIVERY_LIMIT);
-    arguments.push(Argument::switch("x-single-active-consumer", true, Harm::Order));
-    arguments.extend(dead_lettered_to(DEAD, "command", Harm::DeadLetters));
+    arguments.push(Argument::switch("x-single-active-consumer", true, Impact::Order));
+    arguments.extend(dead_lettered_to(DEAD, "command", Impact::DeadLetters));
     Queue { name: partition.queue(), bindings: vec![(COMMANDS, partition.routing_key())], arguments }
 }
 
 fn emails_queue() -> Queue {
     let mut arguments = consumed(DELIVERY_LIMIT);
-    arguments.extend(dead_lettered_to(DEAD, "email", Harm::DeadLetters));
+    arguments.extend(dead_lettered_to(DEAD, "email", Impact::DeadLetters));
     Queue { name: EMAILS.to_owned(), bindings: vec![(EMAILS, SEND_KEY.to_owned())], arguments }
 }
 
@@ -172,12 +172,12 @@ fn emails_queue() -> Queue {
 fn retry_queue(delay: RetryDelay) -> Queue {
     let ttl_ms = i64::try_from(delay.wait().as_millis()).expect("a delay is at most a day");
     let mut arguments = bounded();
-    arguments.push(Argument::number("x-message-ttl", ttl_ms, Harm::RetrySchedule));
-    arguments.extend(dead_lettered_to(EMAILS, SEND_KEY, Harm::NeverBack));
+    arguments.push(Argument::number("x-message-ttl", ttl_ms, Impact::RetrySchedule));
+    arguments.extend(dead_lettered_to(EMAILS, SEND_KEY, Impact::NeverBack));
     Queue { name: delay.queue(), bindings: vec![(EMAILS, delay.routing_key())], arguments }
 }
 
-/// A queue that keeps what nobody could use until the keeper has stored it.
+/// A queue that keeps what nobody could use until the worker has stored it.
 fn keeping_queue(name: &str, exchange: &'static str, key: &str) -> Queue {
     Queue {
         name: name.to_owned(),
@@ -188,20 +188,20 @@ fn keeping_queue(name: &str, exchange: &'static str, key: &str) -> Queue {
 
 fn bounded() -> Vec<Argument> {
     vec![
-        Argument::text("x-queue-type", "quorum", Harm::Perishable),
+        Argument::text("x-queue-type", "quorum", Impact::Perishable),
         // Refusing at the door is also what at-least-once dead-lettering requires of its source.
-        Argument::text("x-overflow", "reject-publish", Harm::Dropped),
-        Argument::number("x-max-length", QUEUE_MAX_MESSAGES, Harm::Bound),
+        Argument::text("x-overflow", "reject-publish", Impact::Dropped),
+        Argument::number("x-max-length", QUEUE_MAX_MESSAGES, Impact::Bound),
     ]
 }
 
 fn consumed(delivery_limit: i64) -> Vec<Argument> {
     let mut arguments = bounded();
-    arguments.push(Argument::number("x-delivery-limit", delivery_limit, Harm::DeliveryLimit));
+    arguments.push(Argument::number("x-delivery-limit", delivery_limit, Impact::DeliveryLimit));
     arguments
 }
 
-fn dead_lettered_to(exchange: &str, key: &str, breaks: Harm) -> [Argument; 3] {
+fn dead_lettered_to(exchange: &str, key: &str, breaks: Impact) -> [Argument; 3] {
     [
         Argument::text("x-dead-letter-exchange", exchange, breaks),
         Argument::text("x-dead-letter-routing-key", key, breaks),

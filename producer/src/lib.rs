@@ -34,7 +34,7 @@ use tokio::sync::watch;
 pub use loyalty_common::command::payloads::*;
 pub use loyalty_common::envelope::TraceContext;
 pub use loyalty_common::publisher::{
-    Confirmed, Limits, Link, PublishError, Refusal, Traffic, Unconfirmed, WhenBlocked,
+    Confirmed, ConnectionState, Limits, PublishError, PublisherStats, Refusal, Unconfirmed, WhenBlocked,
 };
 pub use loyalty_common::secret::SecretUrl;
 pub use loyalty_common::text::Invalid;
@@ -59,18 +59,18 @@ impl Producer {
     /// connections and in each message (`app_id`).
     pub async fn connect(url: SecretUrl, name: &str, limits: Limits) -> Result<Self, ConnectError> {
         let producer = Self::with(Publisher::start(url, name, limits), name, limits);
-        let mut link = producer.link();
-        let stands = link.wait_for(|link| !matches!(link, Link::Down(_)));
+        let mut link = producer.connection();
+        let stands = link.wait_for(|link| !matches!(link, ConnectionState::Down(_)));
         // Whether it stands or the time is over, the link says.
         let _ = tokio::time::timeout(FIRST_CONNECTION_TIMEOUT, stands).await;
         match link.borrow().clone() {
-            Link::Down(reason) => Err(ConnectError { reason }),
-            Link::Up | Link::Blocked(_) | Link::Refused(_) => Ok(producer),
+            ConnectionState::Down(reason) => Err(ConnectError { reason }),
+            ConnectionState::Up | ConnectionState::Blocked(_) | ConnectionState::Refused(_) => Ok(producer),
         }
     }
 
     /// As [`connect`](Self::connect), without waiting: for services that must start while the broker is away. Its
-    /// [`link`](Self::link) tells besides whether the broker would take commands, and while it would not (the exchange
+    /// [`connection`](Self::connection) tells besides whether the broker would take commands, and while it would not (the exchange
     /// or the right to write to it is missing) each is refused at once.
     pub fn start(url: SecretUrl, name: &str, limits: Limits) -> Self {
         Self::with(Publisher::probing(url, name, limits, topology::COMMANDS), name, limits)
@@ -99,13 +99,13 @@ impl Producer {
     }
 
     /// How the producer stands with its broker, now and as it changes.
-    pub fn link(&self) -> watch::Receiver<Link> {
-        self.publisher.link()
+    pub fn connection(&self) -> watch::Receiver<ConnectionState> {
+        self.publisher.connection()
     }
 
     /// What it has under way, for whoever watches over it.
-    pub fn traffic(&self) -> Traffic {
-        self.publisher.traffic()
+    pub fn stats(&self) -> PublisherStats {
+        self.publisher.stats()
     }
 }
 

@@ -25,13 +25,13 @@
 //! | the partition is checked | `worker/message.rs`, `check_partition` | `bad_input::bad_messages_between_good_ones_...` |
 //! | the body's size is bounded | `common/decode.rs` | the same |
 //! | a dead letter that comes again is the same letter | `store/dead_letter.rs`, `RECORD` | `redelivery::a_worker_killed_between_commit_and_...` |
-//! | the keeper acknowledges after its commit | `worker/keeper.rs`, `keep` | `fates::while_the_database_is_away_nothing_...` |
+//! | dead letters are acknowledged after their commit | `worker/dead_letter_consumer.rs`, `keep` | `fates::while_the_database_is_away_nothing_...` |
 //! | a worker holds a bounded number | `worker/queue_consumer.rs`, `prefetch` | `bounds::a_worker_holds_no_more_than_its_prefetch` |
 //! | a queue that was out is consumed on a connection of its own | `worker/queue_consumer.rs`, `again` | `queues::queues_that_have_lost_their_leaders_...` |
 //! | a queue that does not know of its consumer is consumed anew | `worker/queue_states.rs`, `is_unknown_to` | `queues::a_queue_that_loses_its_leader_...` |
 //! | a refused publish is no confirm | `common/publisher/sending.rs`, `settle` | `bounds::a_full_queue_refuses_its_publisher_...` |
 //! | what was not confirmed is sent again | `common/publisher/sending.rs`, `serve` | `broker::a_broker_that_restarts_and_dies_...` |
-//! | nothing leaves the outbox before its confirm | `worker/relay.rs`, `publish` | `rewards::a_mail_whose_worker_was_killed_before_...` |
+//! | nothing leaves the outbox before its confirm | `worker/email_relay.rs`, `publish` | `rewards::a_mail_whose_worker_was_killed_before_...` |
 //! | a claim whose answer was lost is taken back | `worker/mail/delivery.rs`, `claim` | `worker/tests/mail/lost.rs`, `a_mail_whose_claim_...` |
 //! | ... if it is that claim which stands, and not before it is decided | `store/email/claim.rs` | `store/tests/operator/mails.rs`, `a_claim_in_doubt_...` |
 //! | a mail that was sent cannot be claimed | `store/email/claim.rs`, `CLAIM` | `rewards::a_mail_whose_worker_was_killed_after_...` |
@@ -43,7 +43,7 @@
 //! | a rung's queue is deleted only after a second count | `cli/topology/retired_retry_queues.rs`, `retire` | `topology::an_abandoned_rung_whose_mail_...` |
 //! | ... and only in the broker that was asked | `cli/topology/retired_retry_queues.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
 //! | no mail is taken while a rung is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_rungs_are_missing_...` |
-//! | an event waits for the confirm of the one before | `worker/announcer.rs`, `publish_in_turn` | `events::a_listener_who_refuses_events_...` |
+//! | an event waits for the confirm of the one before | `worker/event_relay.rs`, `publish_in_order` | `events::a_listener_who_refuses_events_...` |
 //! | one worker at a time publishes events | `store/events.rs`, `takes_turn` | `events::two_workers_tell_each_event_once_...` |
 //! | an event stands in its command's transaction | `store/batch/write.rs`, `insert_events` | `events::what_is_rolled_back_is_never_told` |
 //! | a listener's binding is no fault | `cli/topology/compare.rs`, `extra_binding` | `events::the_topology_with_events_...` |

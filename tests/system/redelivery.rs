@@ -28,7 +28,7 @@ async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
 
     let _successor = world.worker().await;
     world.settled().await;
-    // The keeper's message comes from another queue, with no marker behind it.
+    // The dead letter's message comes from another queue, with no marker behind it.
     let twice = async || (world.count("dead_letter where attempts = 2").await == 2).then_some(());
     eventually("everything is delivered again", twice).await;
     assert_eq!(world.dead_letters().await.len(), 2, "dead letters do not double");

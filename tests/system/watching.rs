@@ -200,7 +200,7 @@ async fn while_the_broker_is_away_its_figures_are_absent_and_the_breaks_are_coun
         "loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}",
         "loyalty_worker_reconnects_total{part=\"commands\"}",
         "loyalty_worker_reconnects_total{part=\"mailer\"}",
-        "loyalty_worker_reconnects_total{part=\"keeper\"}",
+        "loyalty_worker_reconnects_total{part=\"dead_letters\"}",
         "loyalty_worker_reconnects_total{part=\"queues\"}",
     ] {
         let counts = async || worker.figures().await.value(counted).is_some_and(|breaks| breaks > 0.0).then_some(());

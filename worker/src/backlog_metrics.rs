@@ -1,4 +1,4 @@
-//! The lookout: reads, every few seconds, how much waits in the tables and in the queues, for the gauges.
+//! The backlog gauges: reads, every few seconds, how much waits in the tables and in the queues, for the gauges.
 //!
 //! It reads with a connection of its own to each server, so that it never takes one from the points, and gives up
 //! early. What could not be read is not shown; nothing here ever fails a worker.
@@ -7,13 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::QueueDeclareOptions;
-use lapin::protocol::constants::REPLY_SUCCESS;
-use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
-use loyalty_common::amqp::{self, ConnectError};
-use loyalty_common::backoff::Proof;
+use loyalty_common::backoff::SessionProgress;
 use loyalty_common::publisher::chain;
+use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{RetryDelay, Topology};
 use loyalty_store::clock::{DatabaseClock, Offset};
@@ -21,13 +17,12 @@ use loyalty_store::pool::{DatabaseUrl, Use};
 use loyalty_store::watch::{Backlog, backlog};
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::encoding::DescriptorEncoder;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::metrics::{Figures, Gauge, Latest, Metrics, Part};
-use crate::queue_consumer::why;
-use crate::queue_states::{QueueStates, Why};
+use crate::metrics::{Figures, Gauge, Metrics, Part, Snapshot};
+use crate::queue_states::{OutReason, QueueStates};
 use crate::supervise::supervise;
 
 /// Between two readings. A third of the interval at which Prometheus usually asks, so that what it gets is of now.
@@ -40,9 +35,6 @@ const NOT_TOLD_INTERVAL: Duration = Duration::from_secs(600);
 /// How long a statement of a reading may run. They take milliseconds; a database that needs longer has other work.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long one reading of all queues may take. A queue without a majority of its nodes does not answer.
-const QUEUES_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The pool of the readings: they come one after the other.
 pub(crate) fn pool(database: &DatabaseUrl) -> Result<Pool, StoreError> {
     Pool::with_patience(database, Use::Keys, 1, STATEMENT_TIMEOUT)
@@ -52,7 +44,7 @@ pub(crate) fn pool(database: &DatabaseUrl) -> Result<Pool, StoreError> {
 pub(crate) async fn tables(
     pool: Pool,
     clock: Arc<DatabaseClock>,
-    latest: Latest<TableBacklog>,
+    latest: Snapshot<TableBacklog>,
     shutdown: CancellationToken,
 ) {
     let mut ticks = interval(INTERVAL);
@@ -68,7 +60,7 @@ pub(crate) async fn tables(
                 latest.set(None);
                 // Once an outage: whoever works with the database says the same, and every few seconds is a flood.
                 if !std::mem::replace(&mut told, true) {
-                    warn!(error = chain(&error), "What waits in the tables cannot be read; its gauges are gone");
+                    warn!(error = chain(&error), "Cannot read the backlog; its gauges are withheld");
                 }
             }
         }
@@ -84,93 +76,68 @@ async fn read_tables(pool: &Pool, clock: &DatabaseClock) -> Result<TableBacklog,
 pub(crate) async fn queues(amqp: SecretUrl, topology: Topology, metrics: Metrics, shutdown: CancellationToken) {
     let names: Vec<String> = topology.queues.into_iter().map(|queue| queue.name).collect();
     let reader = QueueReader { amqp, names, latest: metrics.queues, states: metrics.queue_states };
-    supervise(Part::Queues, &metrics.reconnects, &shutdown, |proof| reader.session(&shutdown, proof)).await;
+    supervise(Part::Queues, &metrics.reconnects, &shutdown, |progress| reader.session(&shutdown, progress)).await;
 }
 
 struct QueueReader {
     amqp: SecretUrl,
     names: Vec<String>,
-    latest: Latest<Vec<QueueDepth>>,
-    /// Who consumes a queue knows of it first; a rung's queue has no consumer.
+    latest: Snapshot<Vec<QueueDepth>>,
+    /// Who consumes a queue knows of it first; a retry queue has no consumer.
     states: QueueStates,
 }
 
-/// Why the queues cannot be read.
-#[derive(Debug, thiserror::Error)]
-enum QueuesError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("could not open a channel to read the queues with")]
-    Channel(#[source] lapin::Error),
-    #[error("RabbitMQ did not tell the lengths of the queues within 5 seconds")]
-    Slow,
-}
-
 impl QueueReader {
-    async fn session(&self, shutdown: &CancellationToken, proof: Proof) -> Result<(), QueuesError> {
-        let connection = amqp::connect(&self.amqp, "lookout").await?;
-        let result = self.read_until(&connection, shutdown, &proof).await;
+    async fn session(&self, shutdown: &CancellationToken, progress: SessionProgress) -> Result<(), ProbeError> {
+        let probe = QueueProbe::connect(&self.amqp, "backlog metrics").await?;
+        let result = self.read_until(&probe, shutdown, &progress).await;
         self.latest.set(None);
-        amqp::close(&connection).await;
+        probe.close().await;
         result
     }
 
     async fn read_until(
         &self,
-        connection: &Connection,
+        probe: &QueueProbe,
         shutdown: &CancellationToken,
-        proof: &Proof,
-    ) -> Result<(), QueuesError> {
+        progress: &SessionProgress,
+    ) -> Result<(), ProbeError> {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            let read = timeout(QUEUES_TIMEOUT, self.read(connection)).await.map_err(|_| QueuesError::Slow)??;
-            proof.worked();
-            let Some(depths) = read else {
-                self.latest.set(None);
-                let waiting = tokio::time::sleep(NOT_TOLD_INTERVAL);
-                shutdown.run_until_cancelled(waiting).await;
-                continue;
-            };
-            self.latest.set(Some(depths));
+            let names: Vec<_> = self.names.iter().map(|name| (name.clone(), name.clone())).collect();
+            let asking = probe.ask(names);
+            let Some(statuses) = shutdown.run_until_cancelled(asking).await else { return Ok(()) };
+            let statuses = statuses?;
+            progress.worked();
+            let told = statuses.iter().all(|(_, status)| *status != QueueStatus::NotTold);
+            self.latest
+                .set(told.then(|| statuses.iter().filter_map(|(name, status)| self.depth(name, *status)).collect()));
+            if !told {
+                shutdown.run_until_cancelled(tokio::time::sleep(NOT_TOLD_INTERVAL)).await;
+            }
         }
         Ok(())
     }
 
-    /// All queues that are there; none, if the worker may not ask for them. A question that is refused closes its
-    /// channel.
-    async fn read(&self, connection: &Connection) -> Result<Option<Vec<QueueDepth>>, QueuesError> {
-        let mut depths = Vec::with_capacity(self.names.len());
-        let mut channel = connection.create_channel().await.map_err(QueuesError::Channel)?;
-        for name in &self.names {
-            match depth(&channel, name).await {
-                Ok(depth) => {
-                    self.states.has_consumers(name, depth.consumers);
-                    depths.push(depth);
-                    if RetryDelay::of_queue(name).is_some() {
-                        self.states.in_use(name);
-                    }
+    /// How long a queue is, if it is there.
+    fn depth(&self, name: &str, status: QueueStatus) -> Option<QueueDepth> {
+        let is_retry_queue = RetryDelay::of_queue(name).is_some();
+        match status {
+            QueueStatus::Exists { ready, consumers } => {
+                self.states.has_consumers(name, consumers);
+                if is_retry_queue {
+                    self.states.in_use(name);
                 }
-                // Who may not ask for one may not ask for the others, and each refusal is an error in the broker's log.
-                Err(error) if why(&error) == Why::Refused => return Ok(None),
-                Err(error) => {
-                    if RetryDelay::of_queue(name).is_some() && why(&error) == Why::Missing {
-                        self.states.goes_out(name, Why::Missing, &chain(&error));
-                    }
-                    channel = connection.create_channel().await.map_err(QueuesError::Channel)?;
-                }
+                Some(QueueDepth { name: name.to_owned(), ready, consumers })
             }
+            QueueStatus::Missing if is_retry_queue => {
+                self.states.goes_out(name, OutReason::Missing, "RabbitMQ knows no queue of that name");
+                None
+            }
+            QueueStatus::Missing | QueueStatus::NoAnswer | QueueStatus::NotTold => None,
         }
-        // A channel of its own for each reading: what the broker keeps of one does not grow.
-        let _ = channel.close(REPLY_SUCCESS, "done".into()).await;
-        Ok(Some(depths))
     }
-}
-
-async fn depth(channel: &Channel, name: &str) -> Result<QueueDepth, lapin::Error> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-    let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
-    Ok(QueueDepth { name: name.to_owned(), ready: queue.message_count(), consumers: queue.consumer_count() })
 }
 
 /// What a queue said of itself.

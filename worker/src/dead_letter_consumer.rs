@@ -1,17 +1,13 @@
-//! The keeper: stores what the broker set aside as dead letters in the database, where operators can see it.
+//! The consumer of dead letters: stores what the broker set aside as dead letters in the database, where operators can see it.
 //!
 //! It consumes the queues of dead commands, dead mails and unrouted messages. A message is acknowledged only after
 //! its row is committed; one that comes again is recognised. It judges nothing: what to do with a letter is an
 //! operator's decision.
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
-use loyalty_common::amqp::{self, ConnectError};
-use loyalty_common::backoff::Proof;
+use loyalty_common::backoff::SessionProgress;
 use loyalty_common::decode::decode;
 use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::chain;
@@ -26,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 use tracing::warn;
 
+use crate::consumer_session::{ConsumerSession, SessionError};
 use crate::headers::storable;
 use crate::letter::letter;
 use crate::metrics::{Part, Reconnects};
-use crate::queue_consumer::{Connections, ConsumeError, Deliveries, Hold, Opened, QueueConsumer};
+use crate::queue_consumer::{DeliveryGuard, Subscription};
 use crate::queue_states::QueueStates;
 use crate::supervise::supervise;
 
@@ -45,11 +42,11 @@ pub async fn run(
     states: QueueStates,
     shutdown: CancellationToken,
 ) {
-    let keeper = Keeper { amqp, pool, states };
-    supervise(Part::Keeper, &reconnects, &shutdown, |proof| keeper.session(&shutdown, proof)).await;
+    let consumer = DeadLetterConsumer { amqp, pool, states };
+    supervise(Part::DeadLetters, &reconnects, &shutdown, |progress| consumer.session(&shutdown, progress)).await;
 }
 
-struct Keeper {
+struct DeadLetterConsumer {
     amqp: SecretUrl,
     pool: Pool,
     states: QueueStates,
@@ -68,107 +65,65 @@ const SOURCES: [Source; 3] = [
     Source { queue: topology::UNROUTED, reason: Reason::Unrouted },
 ];
 
-/// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum KeeperError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("lost the connection")]
-    Lost(#[source] lapin::Error),
-    #[error("could not consume {queue}")]
-    Consume { queue: &'static str, source: ConsumeError },
-    #[error("could not store dead letters")]
-    Store(#[from] StoreError),
-}
+#[error("could not store dead letters")]
+struct NotStored(#[from] StoreError);
 
 /// A message on its way into the database.
 struct Letter {
     source: Source,
     delivery: Delivery,
-    hold: Hold,
+    guard: DeliveryGuard,
 }
 
-impl Keeper {
-    async fn session(&self, shutdown: &CancellationToken, proof: Proof) -> Result<(), KeeperError> {
-        // Asked first: what is delivered while the database is away comes again, and each time is counted.
-        self.pool.ping().await?;
-        let connections = Connections::open(&self.amqp, "keeper").await?;
-        let mut consumers = FuturesUnordered::new();
-        let keeping = self.keep_all(&connections, &mut consumers, shutdown, &proof);
-        let kept = amqp::while_connected(&connections.shared, keeping).await;
-        connections.close().await;
-        drop(consumers);
-        self.states.session_ended(&SOURCES.map(|source| source.queue));
-        kept.map_err(KeeperError::Lost)?
-    }
-
-    /// Each queue for itself: one that is missing keeps nobody from the others.
-    async fn keep_all<'a>(
-        &'a self,
-        connections: &'a Connections<'a>,
-        consumers: &mut FuturesUnordered<BoxFuture<'a, ()>>,
-        shutdown: &'a CancellationToken,
-        proof: &Proof,
-    ) -> Result<(), KeeperError> {
-        let (sender, mut letters) = mpsc::channel(usize::from(PREFETCH));
-        for source in SOURCES {
-            let failed = |error| KeeperError::Consume { queue: source.queue, source: error };
-            let first = self.consumer(source).first(connections).await.map_err(failed)?;
-            consumers.push(Box::pin(self.consume(source, connections, first, sender.clone(), shutdown)));
-        }
-        drop(sender);
-        proof.opened();
-        let keeping = async {
-            let mut batch = Vec::new();
-            // A batch that was begun is finished before `shutdown` is looked at again.
-            while let Some(1..) =
-                shutdown.run_until_cancelled(letters.recv_many(&mut batch, usize::from(PREFETCH))).await
-            {
-                self.keep(&batch).await?;
-                batch.clear();
-            }
-            Ok(())
-        };
-        let consuming = async {
-            while consumers.next().await.is_some() {}
-            std::future::pending().await
-        };
-        tokio::select! {
-            kept = keeping => kept,
-            never = consuming => never,
-        }
-    }
-
-    fn consumer(&self, source: Source) -> QueueConsumer {
-        let (queue, tag) = (source.queue.to_owned(), "loyalty-keeper".to_owned());
-        QueueConsumer { queue, tag, prefetch: PREFETCH, states: self.states.clone() }
-    }
-
-    async fn consume(
+impl DeadLetterConsumer {
+    async fn session(
         &self,
-        source: Source,
-        connections: &Connections<'_>,
-        first: Option<Opened>,
-        sender: mpsc::Sender<Letter>,
-        leave: &CancellationToken,
-    ) {
-        let read = Box::new(move |delivery, hold| Letter { source, delivery, hold });
-        let deliveries = Deliveries { read, sender, changed: Box::new(|| {}) };
-        self.consumer(source).run(connections, first, &deliveries, leave).await;
+        stop: &CancellationToken,
+        progress: SessionProgress,
+    ) -> Result<(), SessionError<NotStored>> {
+        // Asked first: what is delivered while the database is away comes again, and each time is counted.
+        self.pool.ping().await.map_err(|error| SessionError::Handler(error.into()))?;
+        let (sender, letters) = mpsc::channel(usize::from(PREFETCH));
+        let subscription = |source: Source| Subscription {
+            queue: source.queue.to_owned(),
+            tag: "loyalty-dead-letters".to_owned(),
+            read: Box::new(move |delivery, guard| Letter { source, delivery, guard }),
+            sender: sender.clone(),
+        };
+        let session = ConsumerSession {
+            amqp: &self.amqp,
+            name: "dead letters",
+            prefetch: PREFETCH,
+            queues: SOURCES.map(subscription).into(),
+            states: &self.states,
+            changed: &|| {},
+        };
+        session.run(Box::pin(self.keep_all(letters, stop)), stop, &progress).await
+    }
+
+    /// A batch that was begun is finished before `stop` is looked at again.
+    async fn keep_all(&self, mut letters: mpsc::Receiver<Letter>, stop: &CancellationToken) -> Result<(), NotStored> {
+        let mut batch = Vec::new();
+        while let Some(1..) = stop.run_until_cancelled(letters.recv_many(&mut batch, usize::from(PREFETCH))).await {
+            self.keep(&batch).await?;
+            batch.clear();
+        }
+        Ok(())
     }
 
     /// One transaction, then the acknowledgements.
-    async fn keep(&self, batch: &[Letter]) -> Result<(), KeeperError> {
+    async fn keep(&self, batch: &[Letter]) -> Result<(), NotStored> {
         let letters: Vec<NewDeadLetter> = batch.iter().map(|letter| kept(letter.source, &letter.delivery)).collect();
         self.store(&letters).await?;
-        for (letter, Letter { delivery, hold, .. }) in letters.iter().zip(batch) {
+        for (letter, Letter { delivery, guard, .. }) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
             let (command, mail) = (letter.command_id.map(display), letter.email_id.map(display));
             let trace = TraceContext::of(&delivery.properties);
             let trace = trace.as_ref().map(TraceContext::trace_id);
             warn!(queue, %reason, error, command.id = command, email.id = mail, trace.id = trace, "Kept a dead letter");
             // One whose channel is gone comes again, and is recognised.
-            hold.acknowledge(&delivery.acker, false).await;
+            guard.acknowledge(&delivery.acker, false).await;
         }
         Ok(())
     }

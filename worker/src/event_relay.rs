@@ -1,6 +1,6 @@
-//! The announcer: publishes events, in order per member.
+//! The event relay: publishes events, in order per member.
 //!
-//! One announcer at a time has the turn, however many workers run. It never sends an event of a member before the one
+//! One relay at a time has the turn, however many workers run. It never sends an event of a member before the one
 //! before it is confirmed, so a listener first hears of each event after those with a lower `seq`: whichever message the
 //! broker refuses, whenever a connection or a process is lost. It may publish an event twice, and never removes one
 //! before its confirm.
@@ -19,41 +19,41 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::outbox::{HOLD_MAX, Left, NotPublished, OutgoingError, connected, in_time, keep_carrying, properties};
+use crate::outbox::{HOLD_MAX, NotPublished, RelayError, Remaining, connected, in_time, properties, run_relay};
 
 /// Events taken in one turn: as many as the publisher's window, since those of different members travel together.
 const TURN_EVENTS: u32 = 1_000;
 
-/// Publishes events until `shutdown`. `wake` is rung after a commit that left some. Connections of its own, so that
+/// Publishes events until `shutdown`. `wake` is notified after a commit that left some. Connections of its own, so that
 /// events and mails never wait for each other.
 pub(crate) async fn run(pool: Pool, publisher: Publisher, wake: Arc<Notify>, shutdown: CancellationToken) {
-    let announcer = Announcer { pool, publisher };
-    keep_carrying("events", &wake, &shutdown, || announcer.empty(&shutdown)).await;
-    info!(part = "announcer", "Stopped");
+    let relay = EventRelay { pool, publisher };
+    run_relay("events", &wake, &shutdown, || relay.drain(&shutdown)).await;
+    info!(part = "event_relay", "Stopped");
 }
 
-struct Announcer {
+struct EventRelay {
     pool: Pool,
     publisher: Publisher,
 }
 
-impl Announcer {
+impl EventRelay {
     /// Publishes until nothing is left, or as soon as something cannot be published. A turn that was begun is finished.
-    async fn empty(&self, shutdown: &CancellationToken) -> Result<Left, OutgoingError> {
+    async fn drain(&self, shutdown: &CancellationToken) -> Result<Remaining, RelayError> {
         while shutdown.run_until_cancelled(connected(&self.publisher)).await.is_some() {
-            let Some(turn) = Turn::take(&self.pool, TURN_EVENTS).await? else { return Ok(Left::ToAnother) };
+            let Some(turn) = Turn::take(&self.pool, TURN_EVENTS).await? else { return Ok(Remaining::ElsewhereInWork) };
             let taken = turn.events.len();
             let (confirmed, failed) = self.publish(&turn.events).await;
             turn.settle(&confirmed).await?;
             if let Some(source) = failed {
-                return Err(OutgoingError::Publish { left: taken - confirmed.len(), taken, source });
+                return Err(RelayError::Publish { left: taken - confirmed.len(), taken, source });
             }
             if taken == 0 {
-                return Ok(Left::Nothing);
+                return Ok(Remaining::Nothing);
             }
             debug!(batch.size = taken, "Published a batch of events");
         }
-        Ok(Left::Nothing)
+        Ok(Remaining::Nothing)
     }
 
     /// Publishes the events of all members at the same time. Which were confirmed, and why one was not.
@@ -63,10 +63,10 @@ impl Announcer {
         for event in events {
             members.entry(&event.member_id).or_default().push(event);
         }
-        let mut telling: FuturesUnordered<_> =
-            members.into_values().map(|events| self.publish_in_turn(events, deadline)).collect();
+        let mut publishing: FuturesUnordered<_> =
+            members.into_values().map(|events| self.publish_in_order(events, deadline)).collect();
         let (mut confirmed, mut failed) = (Vec::with_capacity(events.len()), None);
-        while let Some((of_member, result)) = telling.next().await {
+        while let Some((of_member, result)) = publishing.next().await {
             confirmed.extend(of_member);
             failed = failed.or(result.err());
         }
@@ -75,7 +75,7 @@ impl Announcer {
 
     /// The events of one member, each after the confirm of the one before. What follows on one that the broker refused
     /// must not overtake it: its listener's queue may have room again by then.
-    async fn publish_in_turn(
+    async fn publish_in_order(
         &self,
         events: Vec<&WaitingEvent>,
         deadline: Instant,

@@ -29,7 +29,7 @@ use uuid::Uuid;
 use crate::batching;
 use crate::fate::{Decided, Fate, decide};
 use crate::message::{Content, Message, request};
-use crate::metrics::{LaneHand, Metrics};
+use crate::metrics::{LaneInFlight, Metrics};
 
 use acks::acks;
 use held::{Held, News};
@@ -64,7 +64,7 @@ impl Lane {
         let mut taken = Vec::new();
         let mut last = 0;
         let mut held = Held::default();
-        let mut in_hand = self.metrics.hand.of_lane();
+        let mut in_hand = self.metrics.in_flight.of_lane();
         loop {
             if batching::lingers(last, deliveries.len()) {
                 stop.run_until_cancelled(tokio::time::sleep(batching::LINGER)).await;
@@ -94,7 +94,7 @@ impl Lane {
         &self,
         mut parts: VecDeque<Vec<Message>>,
         held: &mut Held,
-        in_hand: &mut LaneHand<'_>,
+        in_hand: &mut LaneInFlight<'_>,
         stop: &CancellationToken,
     ) -> bool {
         let mut attempt = 0;

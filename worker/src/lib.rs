@@ -1,15 +1,16 @@
 //! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
 //!
 //! Read in this order: `message` reads a delivery; [`fate`] takes a batch of messages through the rules, which are the
-//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `intake` feeds
-//! the lanes by a `queue_consumer` for each partition; `supervise` keeps it all running, and [`queue_states`] says which
-//! queue is out. The mails leave by `relay` and `mail`; the events that the rules make, by `announcer`. `keeper` stores
-//! what nobody could use, and `sweep` what has waited too long; `lookout` reads what waits, for the [`metrics`]. For an
-//! operator, [`rehearsal`] says what dead letters would come to and [`replay`] sends them.
+//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `consumer` feeds
+//! the lanes. All that is consumed is consumed by a `consumer_session`, each queue by a `queue_consumer`; `supervise`
+//! keeps it all running, and [`queue_states`] says which queue is out. The mails leave by `email_relay` and `mail`; the
+//! events that the rules make, by `event_relay`. `dead_letter_consumer` stores what nobody could use, and `maintenance`
+//! what has waited too long; `backlog_metrics` reads what waits, for the [`metrics`].
 
 mod backlog_metrics;
 pub mod batching;
 mod consumer;
+mod consumer_session;
 pub mod dead_letter_consumer;
 pub mod email_relay;
 mod event_relay;
@@ -45,10 +46,10 @@ pub use limits::Limits;
 pub use loyalty_ledger::{Events, Programme};
 pub use metrics::Metrics;
 
-use consumer::Intake;
+use consumer::CommandConsumer;
 use lane::Lane;
 use mail::{MailSettings, Mailer, MailerError};
-use maintenance::Sweep;
+use maintenance::Maintenance;
 use metrics::Part;
 use supervise::supervise;
 
@@ -110,29 +111,29 @@ pub async fn run(
     let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
     let sends_mails = settings.mail.smtp.is_some();
-    metrics.outgoing.watch("outbox", publisher.traffic());
-    let lookout_pool = backlog_metrics::pool(&settings.database)?;
+    metrics.publishers.watch("outbox", publisher.stats());
+    let backlog_pool = backlog_metrics::pool(&settings.database)?;
     let topology = Topology::new(settings.mail.ladder.delays());
-    let sweep = Sweep { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
+    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
-    let intake = Intake { amqp: settings.amqp.clone(), lane, limits, states, consuming };
+    let consumer = CommandConsumer { amqp: settings.amqp.clone(), lane, limits, states, consuming };
 
     let mut parts = JoinSet::new();
     let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
-    parts.spawn(
-        async move { supervise(Part::Commands, &reconnects, &stop, |proof| intake.session(&stop, proof)).await },
-    );
+    parts.spawn(async move {
+        supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await;
+    });
     if settings.events == Events::On {
         let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
-        metrics.outgoing.watch("events", publisher.traffic());
-        let pool = Pool::new(&settings.database, Use::Keys, ANNOUNCER_CONNECTIONS)?;
+        metrics.publishers.watch("events", publisher.stats());
+        let pool = Pool::new(&settings.database, Use::Keys, EVENT_RELAY_CONNECTIONS)?;
         parts.spawn(event_relay::run(pool, publisher, announcer, shutdown.clone()));
     }
     parts.spawn(email_relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
     let states = metrics.queue_states();
     parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
-    parts.spawn(sweep.run(Arc::default(), shutdown.clone()));
+    parts.spawn(maintenance.run(Arc::default(), shutdown.clone()));
     parts.spawn(dead_letter_consumer::run(
         settings.amqp.clone(),
         pool,
@@ -140,7 +141,7 @@ pub async fn run(
         states,
         shutdown.clone(),
     ));
-    parts.spawn(backlog_metrics::tables(lookout_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
+    parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
     parts.spawn(backlog_metrics::queues(settings.amqp, topology, metrics, shutdown.clone()));
     let joined = join(parts, &shutdown, limits.drain + OVERDUE);
     tokio::pin!(joined);
@@ -152,8 +153,8 @@ pub async fn run(
     joined.await.and(Err(refused.into()))
 }
 
-/// The announcer has one turn at a time.
-const ANNOUNCER_CONNECTIONS: usize = 1;
+/// The event relay has one turn at a time.
+const EVENT_RELAY_CONNECTIONS: usize = 1;
 
 /// What a part may take beyond the time to drain. Each bounds itself while its servers answer; one that was frozen
 /// never does.

@@ -1,6 +1,6 @@
 //! The mailer: sends the mails of rewards, and sees each to an end that is known or says that it is not.
 //!
-//! Read in this order: `session` takes deliveries, `delivery` brings each to its fate, `smtp` leads through the `dialogue`
+//! Read in this order: `session` takes deliveries, `handler` brings each to its fate, `smtp` leads through the `dialogue`
 //! with the mail server and `outcome` judges what it said; `templates` writes the mail. A mail server that is slow, down
 //! or wrong must never reach the points: all that connects the two is a queue.
 
@@ -40,8 +40,8 @@ pub use templates::TemplatesError;
 use crate::metrics::{Part, Reconnects};
 use crate::queue_states::QueueStates;
 use crate::supervise::supervise;
-use handler::Office;
-use rate_limiter::Pace;
+use handler::MailHandler;
+use rate_limiter::RateLimiter;
 use server::Server;
 use session::Session;
 use smtp::Smtp;
@@ -56,7 +56,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Sends mails. Made once a process.
 pub struct Mailer {
     /// None: no mail server is set.
-    office: Option<Arc<Office>>,
+    handler: Option<Arc<MailHandler>>,
     prefetch: u16,
 }
 
@@ -91,31 +91,31 @@ impl Mailer {
         let templates = Templates::new(settings)?;
         let prefetch = u16::from(settings.connections.get()) * PREFETCH_PER_CONNECTION;
         let Some(url) = &settings.smtp else {
-            return Ok(Self { office: None, prefetch });
+            return Ok(Self { handler: None, prefetch });
         };
-        let office = Office {
+        let handler = MailHandler {
             pool,
             publisher,
             smtp: Smtp::new(Server::new(url)?, settings.answer),
             templates,
-            ladder: settings.ladder.clone(),
-            pace: Pace::new(settings.connections, settings.per_second),
+            retry_schedule: settings.ladder.clone(),
+            rate_limiter: RateLimiter::new(settings.connections, settings.per_second),
             on_unknown: settings.on_unknown,
             metrics,
         };
-        Ok(Self { office: Some(Arc::new(office)), prefetch })
+        Ok(Self { handler: Some(Arc::new(handler)), prefetch })
     }
 
     /// Sends mails until `shutdown`, then finishes those that are being sent.
     pub async fn run(self, amqp: SecretUrl, reconnects: Reconnects, states: QueueStates, shutdown: CancellationToken) {
-        let Some(office) = &self.office else {
-            warn!("No mail server is set; mails wait in their queue");
+        let Some(handler) = &self.handler else {
+            warn!("No mail server is configured; emails wait in their queue");
             return;
         };
         let at_work = TaskTracker::new();
-        let session = Session { amqp: &amqp, office, prefetch: self.prefetch, at_work: &at_work, states: &states };
+        let session = Session { amqp: &amqp, handler, prefetch: self.prefetch, at_work: &at_work, states: &states };
         let work = async {
-            supervise(Part::Mailer, &reconnects, &shutdown, |proof| session.run(&shutdown, proof)).await;
+            supervise(Part::Mailer, &reconnects, &shutdown, |progress| session.run(&shutdown, progress)).await;
             at_work.close();
             at_work.wait().await;
         };

@@ -1,5 +1,5 @@
-//! The sweep: once an hour, moves commands that have waited too long for their member's enrolment to the dead letters,
-//! asks anew for mails whose request was lost, and writes down what became of replayed letters that nobody waited for.
+//! Maintenance: once an hour, moves commands that have waited too long for their member's enrolment to the dead letters,
+//! re-queues mails whose send request was lost, and writes down what became of replayed letters that nobody waited for.
 //!
 //! It never decides about a command that may still be applied: it takes the same locks as an enrolment.
 
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Between two sweeps. What is swept has waited for hours or days, so an hour more or less is nothing to it.
+/// Between two runs. What is moved has waited for hours or days, so an hour more or less is nothing to it.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Commands moved in one transaction: it holds the locks of as many members, and letters are written one by one.
@@ -23,12 +23,12 @@ const BATCH_COMMANDS: u32 = 200;
 /// minutes; when it is behind for longer, asking twice only makes it longer.
 const OVERDUE: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Mails asked for anew by one sweep. Lost requests are rare, and a queue that is merely behind must not be filled.
+/// Mails asked for anew by one run. Lost requests are rare, and a queue that is merely behind must not be filled.
 const OVERDUE_MAILS: u32 = 200;
 
-/// What is swept.
+/// The work and its settings.
 #[derive(Clone, Debug)]
-pub struct Sweep {
+pub struct Maintenance {
     /// The database.
     pub pool: Pool,
     /// How long commands may wait for an enrolment.
@@ -37,12 +37,12 @@ pub struct Sweep {
     pub sends_mails: bool,
 }
 
-impl Sweep {
-    /// Sweeps now, every hour, and whenever `wake` is rung, until `shutdown`.
+impl Maintenance {
+    /// Runs now, every hour, and whenever `wake` is notified, until `shutdown`.
     pub async fn run(self, wake: Arc<Notify>, shutdown: CancellationToken) {
         let mut attempt = 0;
         while !shutdown.is_cancelled() {
-            match self.sweep(&shutdown).await {
+            match self.run_once(&shutdown).await {
                 Ok(()) => {
                     attempt = 0;
                     shutdown.run_until_cancelled(tokio::time::timeout(INTERVAL, wake.notified())).await;
@@ -50,23 +50,23 @@ impl Sweep {
                 Err(error) => {
                     let wait = backoff::delay(attempt, backoff::jitter());
                     attempt = attempt.saturating_add(1);
-                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "The sweep waits");
+                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "Maintenance failed; trying again");
                     shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
                 }
             }
         }
-        info!(part = "sweep", "Stopped");
+        info!(part = "maintenance", "Stopped");
     }
 
-    async fn sweep(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    async fn run_once(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let concluded = letters::settle_abandoned(&self.pool).await?;
         if concluded > 0 {
-            info!(letters = concluded, "Recorded what became of replayed dead letters");
+            info!(letters = concluded, "Recorded the outcome of replayed dead letters");
         }
         if self.sends_mails {
-            let asked_for = mails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_MAILS).await?;
-            if asked_for > 0 {
-                warn!(mails = asked_for, "Mails were long due and nobody asked for them; they are asked for anew");
+            let requeued = mails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_MAILS).await?;
+            if requeued > 0 {
+                warn!(mails = requeued, "Re-queued overdue emails whose send request was lost");
             }
         }
         self.set_parked_aside(shutdown).await
@@ -76,7 +76,7 @@ impl Sweep {
         while !shutdown.is_cancelled() {
             let found = parked::set_overdue_aside(&self.pool, self.parked_keep, BATCH_COMMANDS).await?;
             if found > 0 {
-                warn!(commands = found, "Set commands aside that waited too long for an enrolment");
+                warn!(commands = found, "Moved commands to the dead letters that waited too long for an enrolment");
             }
             if found < BATCH_COMMANDS as usize {
                 return Ok(());

@@ -15,7 +15,7 @@ use loyalty_store::dead_letter::{NewDeadLetter, Reason, Unusable};
 use crate::fate::Fate;
 use crate::headers;
 use crate::letter::letter;
-use crate::queue_consumer::Hold;
+use crate::queue_consumer::DeliveryGuard;
 
 /// One delivery on its way through the worker.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Message {
     /// How it is told of in its trace: only where it comes from, until a lane takes it.
     pub span: Span,
     /// What it has to do with its channel; nothing, if no consumer of ours delivered it.
-    pub(crate) hold: Option<Hold>,
+    pub(crate) guard: Option<DeliveryGuard>,
 }
 
 /// What a delivery says.
@@ -54,12 +54,12 @@ impl Message {
         };
         let since = published_at(&delivery.properties).unwrap_or_else(SystemTime::now);
         let span = Span::passing(TraceContext::of(&delivery.properties));
-        Self { content, since, repeated: delivery.redelivered, delivery, partition, span, hold: None }
+        Self { content, since, repeated: delivery.redelivered, delivery, partition, span, guard: None }
     }
 
     /// The same, held on behalf of its channel until it is settled or dropped.
-    pub(crate) fn held_by(self, hold: Hold) -> Self {
-        Self { hold: Some(hold), ..self }
+    pub(crate) fn held_by(self, guard: DeliveryGuard) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     /// Whether it can still be acknowledged. If not, its channel is gone and it comes again on another.
@@ -70,8 +70,8 @@ impl Message {
     /// Tells the broker that it, and with `multiple` all that its channel delivered before, is done with. False: its
     /// channel is gone, and it comes again.
     pub(crate) async fn acknowledge(&self, multiple: bool) -> bool {
-        match &self.hold {
-            Some(hold) => hold.acknowledge(&self.delivery.acker, multiple).await,
+        match &self.guard {
+            Some(guard) => guard.acknowledge(&self.delivery.acker, multiple).await,
             None => true,
         }
     }

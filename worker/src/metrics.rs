@@ -1,6 +1,6 @@
 //! What the worker counts, for Prometheus. One set a worker, registered where the process serves its metrics.
 //!
-//! Counters count what this process did; a figure read from elsewhere ([`Latest`]) is shown only while it is fresh. A
+//! Counters count what this process did; a figure read from elsewhere ([`Snapshot`]) is shown only while it is fresh. A
 //! label has few values and never a member's.
 
 mod gauge;
@@ -20,9 +20,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use gauge::Gauge;
-pub(crate) use in_flight::{Hand, LaneHand};
-pub(crate) use publishers::Outgoing;
-pub(crate) use snapshot::{Figures, Latest};
+pub(crate) use in_flight::{InFlight, LaneInFlight};
+pub(crate) use publishers::Publishers;
+pub(crate) use snapshot::{Figures, Snapshot};
 
 use crate::backlog_metrics::{QueueDepth, TableBacklog};
 use crate::fate::Fate;
@@ -39,10 +39,10 @@ pub struct Metrics {
     batch_seconds: Arc<Histogram>,
     retries: Counter,
     splits: Counter,
-    pub(crate) hand: Arc<Hand>,
-    pub(crate) outgoing: Arc<Outgoing>,
-    pub(crate) tables: Latest<TableBacklog>,
-    pub(crate) queues: Latest<Vec<QueueDepth>>,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) publishers: Arc<Publishers>,
+    pub(crate) tables: Snapshot<TableBacklog>,
+    pub(crate) queues: Snapshot<Vec<QueueDepth>>,
     pub(crate) queue_states: QueueStates,
     pub(crate) reconnects: Reconnects,
     pub(crate) mail: MailMetrics,
@@ -67,10 +67,10 @@ impl Metrics {
             batch_seconds: Arc::new(Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             retries: Counter::default(),
             splits: Counter::default(),
-            hand: Arc::default(),
-            outgoing: Arc::default(),
-            tables: Latest::default(),
-            queues: Latest::default(),
+            in_flight: Arc::default(),
+            publishers: Arc::default(),
+            tables: Snapshot::default(),
+            queues: Snapshot::default(),
             queue_states: QueueStates::default(),
             reconnects: Reconnects::new(registry),
             mail: MailMetrics::new(registry),
@@ -78,8 +78,8 @@ impl Metrics {
         };
         metrics.register_commands(registry);
         metrics.register_batches(registry);
-        registry.register_collector(Box::new(Arc::clone(&metrics.hand)));
-        registry.register_collector(Box::new(Arc::clone(&metrics.outgoing)));
+        registry.register_collector(Box::new(Arc::clone(&metrics.in_flight)));
+        registry.register_collector(Box::new(Arc::clone(&metrics.publishers)));
         registry.register_collector(Box::new(metrics.tables.clone()));
         registry.register_collector(Box::new(metrics.queues.clone()));
         registry.register_collector(Box::new(metrics.queue_states.clone()));
@@ -174,7 +174,7 @@ closed_set! {
         /// Sends mails.
         Mailer = "mailer",
         /// Stores dead letters.
-        Keeper = "keeper",
+        DeadLetters = "dead_letters",
         /// Reads how much waits in the queues.
         Queues = "queues",
     }

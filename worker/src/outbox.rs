@@ -1,4 +1,4 @@
-//! What the [`relay`](crate::email_relay) of mails and the [`announcer`](crate::event_relay) of events have in common: when they
+//! What the relays of [mails](crate::email_relay) and of [events](crate::event_relay) have in common: when they
 //! look, how long they hold what they took, what a message says of itself, and why something stays where it is.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use loyalty_common::backoff;
 use loyalty_common::envelope::{CONTENT_TYPE, PERSISTENT};
-use loyalty_common::publisher::{Link, PublishError, Publisher, chain};
+use loyalty_common::publisher::{ConnectionState, PublishError, Publisher, chain};
 use loyalty_store::StoreError;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -25,18 +25,18 @@ const POLL: Duration = Duration::from_secs(5);
 /// that nobody waits for an event, long enough that asking costs nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How much of what waited is left.
-pub(crate) enum Left {
+/// What remains to be published.
+pub(crate) enum Remaining {
     /// Nothing.
     Nothing,
-    /// What somebody else is carrying away.
-    ToAnother,
+    /// What another worker is publishing.
+    ElsewhereInWork,
 }
 
 /// Why not everything could be published. What is left stays where it is.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OutgoingError {
-    #[error("could not read or tidy what waits")]
+pub(crate) enum RelayError {
+    #[error("could not read or delete waiting messages")]
     Store(#[from] StoreError),
     #[error("could not publish {left} of {taken} messages")]
     Publish { left: usize, taken: usize, source: NotPublished },
@@ -45,35 +45,35 @@ pub(crate) enum OutgoingError {
 /// Why a message stays.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotPublished {
-    #[error("exchange {exchange} is none of ours; was the row written by a newer release?")]
-    ForeignExchange { exchange: String },
+    #[error("exchange {exchange} is unknown; was the row written by a newer release?")]
+    UnknownExchange { exchange: String },
     #[error("the broker did not take a message")]
     Refused(#[source] PublishError),
     #[error("the broker confirmed nothing for {} seconds", HOLD_MAX.as_secs())]
     HeldTooLong,
 }
 
-/// Calls `carry` until `shutdown`: whenever `wake` is rung, now and then without, and after a failure with backoff.
-pub(crate) async fn keep_carrying<F>(
+/// Calls `drain` until `shutdown`: whenever `wake` is notified, now and then without, and after a failure with backoff.
+pub(crate) async fn run_relay<F>(
     what: &'static str,
     wake: &Notify,
     shutdown: &CancellationToken,
-    mut carry: impl FnMut() -> F,
+    mut drain: impl FnMut() -> F,
 ) where
-    F: Future<Output = Result<Left, OutgoingError>>,
+    F: Future<Output = Result<Remaining, RelayError>>,
 {
     let mut attempt = 0;
     while !shutdown.is_cancelled() {
-        match carry().await {
+        match drain().await {
             Ok(left) => {
                 attempt = 0;
                 match left {
                     // A wake-up that came while we worked is remembered, so none is missed.
-                    Left::Nothing => {
-                        let rung = tokio::time::timeout(POLL, wake.notified());
-                        shutdown.run_until_cancelled(rung).await;
+                    Remaining::Nothing => {
+                        let woken = tokio::time::timeout(POLL, wake.notified());
+                        shutdown.run_until_cancelled(woken).await;
                     }
-                    Left::ToAnother => {
+                    Remaining::ElsewhereInWork => {
                         shutdown.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
                     }
                 }
@@ -89,7 +89,7 @@ pub(crate) async fn keep_carrying<F>(
     }
 }
 
-impl OutgoingError {
+impl RelayError {
     /// Whether some were published: then the rest is worth another try soon. A listener's full queue, say, that is being
     /// worked off takes a few each time.
     const fn made_progress(&self) -> bool {
@@ -102,18 +102,18 @@ impl OutgoingError {
     fn report(&self, what: &'static str, wait: Duration) {
         let (error, wait_ms) = (chain(self), wait.as_millis());
         if self.made_progress() {
-            debug!(what, error, wait_ms, "Some of what is to be published waits");
+            debug!(what, error, wait_ms, "Some messages could not be published yet; trying again");
         } else {
-            warn!(what, error, wait_ms, "What is to be published waits");
+            warn!(what, error, wait_ms, "Messages could not be published yet; trying again");
         }
     }
 }
 
 /// Waits until the broker takes messages, so that no transaction is opened only to wait.
 pub(crate) async fn connected(publisher: &Publisher) {
-    let mut link = publisher.link();
+    let mut link = publisher.connection();
     // An error means that the publisher is closed, which publishing reports.
-    let _ = link.wait_for(|link| *link == Link::Up).await;
+    let _ = link.wait_for(|link| *link == ConnectionState::Up).await;
 }
 
 /// What a message that a committed transaction wants published says of itself.

@@ -3,7 +3,7 @@
 //! RabbitMQ answers who consumes a quorum queue without a leader with an internal error, which ends the connection with
 //! all that hangs on it. So a queue that could not be consumed is tried again on a connection of its own, and stays on
 //! it until the session ends; on the connection that all share, each queue is tried once only, at the beginning.
-//! What becomes of a delivery is not decided here: who has it acknowledges it by its [`Hold`], which tells its queue when
+//! What becomes of a delivery is not decided here: who has it acknowledges it by its [`DeliveryGuard`], which tells its queue when
 //! the channel is of no use.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Connection, Consumer, ErrorKind};
 use loyalty_common::amqp::{self, ConnectError};
-use loyalty_common::backoff::{Backoff, Proof};
+use loyalty_common::backoff::{Backoff, SessionProgress};
 use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
 use tokio::sync::{Notify, mpsc};
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::queue_states::{QueueStates, Why};
+use crate::queue_states::{OutReason, QueueStates};
 
 /// How long a queue may take to answer that it can be consumed. It takes milliseconds; one that stands without a leader
 /// never answers. While all share a connection, the queues behind it wait so long, once.
@@ -83,35 +83,35 @@ impl<'a> Connections<'a> {
     }
 }
 
-/// A queue and how it is consumed.
-#[derive(Clone, Debug)]
-pub(crate) struct QueueConsumer {
+/// A queue, and where its deliveries go.
+pub(crate) struct Subscription<'a, T> {
     pub(crate) queue: String,
     /// Under which name the broker lists us.
     pub(crate) tag: String,
-    pub(crate) prefetch: u16,
-    pub(crate) states: QueueStates,
+    /// What is made of a delivery.
+    pub(crate) read: Box<dyn Fn(Delivery, DeliveryGuard) -> T + Send + Sync + 'a>,
+    pub(crate) sender: mpsc::Sender<T>,
 }
 
-/// Where deliveries go.
-pub(crate) struct Deliveries<'a, T> {
-    /// What is made of one.
-    pub(crate) read: Box<dyn Fn(Delivery, Hold) -> T + Send + Sync + 'a>,
-    pub(crate) sender: mpsc::Sender<T>,
+/// How a queue is consumed.
+pub(crate) struct QueueConsumer<'a, T> {
+    pub(crate) subscription: &'a Subscription<'a, T>,
+    pub(crate) prefetch: u16,
+    pub(crate) states: &'a QueueStates,
     /// Called when the queue goes out or is back.
-    pub(crate) changed: Box<dyn Fn() + Send + Sync + 'a>,
+    pub(crate) changed: &'a (dyn Fn() + Send + Sync),
 }
 
 /// A channel with its consumer.
-pub(crate) struct Opened {
+pub(crate) struct OpenConsumer {
     channel: Channel,
     consumer: Consumer,
-    hold: Arc<Channelful>,
+    state: Arc<ChannelState>,
 }
 
 /// What is in hand of one channel.
 #[derive(Debug, Default)]
-struct Channelful {
+struct ChannelState {
     in_hand: TaskTracker,
     unusable: Notify,
     /// How many deliveries came.
@@ -120,12 +120,12 @@ struct Channelful {
 
 /// Held with each delivery until it is settled or dropped.
 #[derive(Debug)]
-pub(crate) struct Hold {
-    of: Arc<Channelful>,
+pub(crate) struct DeliveryGuard {
+    of: Arc<ChannelState>,
     _counted: TaskTrackerToken,
 }
 
-impl Hold {
+impl DeliveryGuard {
     /// Acknowledges a delivery of this channel, in the order of the calls. False: the channel is of no use, and what it
     /// delivered comes again on another; its queue is told, and nothing else is to be done.
     #[expect(clippy::disallowed_methods, reason = "the place where commands and what RabbitMQ gave up are settled")]
@@ -161,95 +161,97 @@ pub(crate) enum ConsumeError {
 }
 
 impl ConsumeError {
-    fn why(&self) -> Why {
+    fn reason(&self) -> OutReason {
         match self {
-            Self::NoChannel | Self::NoAnswer | Self::Unknown => Why::NoAnswer,
-            Self::Ended => Why::Ended,
-            Self::Connect(_) | Self::Unsettled => Why::Broken,
-            Self::Refused(error) | Self::Delivery(error) => why(error),
+            Self::NoChannel | Self::NoAnswer | Self::Unknown => OutReason::NoAnswer,
+            Self::Ended => OutReason::Ended,
+            Self::Connect(_) | Self::Unsettled => OutReason::Broken,
+            Self::Refused(error) | Self::Delivery(error) => out_reason(error),
         }
     }
 }
 
 /// What an error of the broker says of a queue.
-pub(crate) fn why(error: &lapin::Error) -> Why {
-    let ErrorKind::ProtocolError(refusal) = error.kind() else { return Why::Broken };
+pub(crate) fn out_reason(error: &lapin::Error) -> OutReason {
+    let ErrorKind::ProtocolError(refusal) = error.kind() else { return OutReason::Broken };
     match refusal.kind() {
-        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Why::Missing,
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::RESOURCELOCKED) => Why::Refused,
-        AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR) => Why::NoAnswer,
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => OutReason::Missing,
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::RESOURCELOCKED) => OutReason::Refused,
+        AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR) => OutReason::NoAnswer,
         // What else a broker may say of a queue is in the log.
-        AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => Why::Broken,
+        AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => OutReason::Broken,
     }
 }
 
-impl QueueConsumer {
+impl<T: Send> QueueConsumer<'_, T> {
     /// Consumes on the connection that all share. None: the queue is out, and to be tried on one of its own. An error
     /// is about the connection.
-    pub(crate) async fn first(&self, connections: &Connections<'_>) -> Result<Option<Opened>, ConsumeError> {
-        if self.states.is_out(&self.queue) {
+    pub(crate) async fn first(&self, connections: &Connections<'_>) -> Result<Option<OpenConsumer>, ConsumeError> {
+        if self.states.is_out(self.queue()) {
             return Ok(None);
         }
         match self.consume(&connections.shared).await {
             Ok(opened) => {
-                self.states.in_use(&self.queue);
+                self.states.in_use(self.queue());
                 Ok(Some(opened))
             }
             Err(error @ ConsumeError::NoChannel) => Err(error),
             Err(error) => {
                 let lost = !connections.shared.status().connected();
                 // Who ends the connection by being consumed is not consumed on it again.
-                if !lost || error.why() == Why::NoAnswer {
-                    self.states.goes_out(&self.queue, error.why(), &chain(&error));
+                if !lost || error.reason() == OutReason::NoAnswer {
+                    self.states.goes_out(self.queue(), error.reason(), &chain(&error));
                 }
                 if lost { Err(error) } else { Ok(None) }
             }
         }
     }
 
-    /// Reads what is delivered into `into`, and consumes the queue anew whenever that breaks off, until `leave`: then
-    /// what is in hand is finished and the channel closed. `changed` is called when the queue goes out or is back. Once
-    /// the connection that all share is lost it does nothing more.
-    pub(crate) async fn run<T>(
+    /// Hands over what is delivered, and consumes the queue anew whenever that breaks off, until `stop`: then what is in
+    /// hand is finished and the channel closed. Once the connection that all share is lost it does nothing more.
+    pub(crate) async fn run(
         &self,
         connections: &Connections<'_>,
-        mut opened: Option<Opened>,
-        into: &Deliveries<'_, T>,
-        leave: &CancellationToken,
+        mut opened: Option<OpenConsumer>,
+        stop: &CancellationToken,
     ) {
         let mut backoff = Backoff::default();
-        while !leave.is_cancelled() {
-            let proof = Proof::default();
+        while !stop.is_cancelled() {
+            let progress = SessionProgress::default();
             if let Some(opened) = opened.take() {
-                proof.opened();
-                if self.serve(opened, connections, into, leave).await {
+                progress.opened();
+                if self.serve(opened, connections, stop).await {
                     break;
                 }
-                connections.close_own(&self.queue).await;
+                connections.close_own(self.queue()).await;
             }
             let again = async {
-                tokio::time::sleep(backoff.wait_after(&proof)).await;
+                tokio::time::sleep(backoff.wait_after(&progress)).await;
                 self.again(connections).await
             };
-            opened = leave.run_until_cancelled(again).await.flatten();
-            (into.changed)();
+            opened = stop.run_until_cancelled(again).await.flatten();
+            (self.changed)();
         }
-        connections.close_own(&self.queue).await;
+        connections.close_own(self.queue()).await;
+    }
+
+    fn queue(&self) -> &str {
+        &self.subscription.queue
     }
 
     /// Consumes on a connection of the queue's own.
-    async fn again(&self, connections: &Connections<'_>) -> Option<Opened> {
+    async fn again(&self, connections: &Connections<'_>) -> Option<OpenConsumer> {
         let consuming = async {
-            let connection = connections.one_for(&self.queue).await?;
+            let connection = connections.one_for(self.queue()).await?;
             self.consume(&connection).await
         };
         match consuming.await {
             Ok(opened) => {
-                self.states.in_use(&self.queue);
+                self.states.in_use(self.queue());
                 Some(opened)
             }
             Err(error) => {
-                connections.close_own(&self.queue).await;
+                connections.close_own(self.queue()).await;
                 self.goes_out(connections, &error).await;
                 None
             }
@@ -261,67 +263,61 @@ impl QueueConsumer {
         if !connections.shared.status().connected() {
             std::future::pending::<()>().await;
         }
-        self.states.goes_out(&self.queue, error.why(), &chain(error));
+        self.states.goes_out(self.queue(), error.reason(), &chain(error));
     }
 
     /// Hands deliveries over until it cannot, and closes the channel once what is in hand is settled. True: it was told
-    /// to leave.
-    async fn serve<T>(
-        &self,
-        mut opened: Opened,
-        connections: &Connections<'_>,
-        into: &Deliveries<'_, T>,
-        leave: &CancellationToken,
-    ) -> bool {
-        let hold = Arc::clone(&opened.hold);
+    /// to stop.
+    async fn serve(&self, mut opened: OpenConsumer, connections: &Connections<'_>, stop: &CancellationToken) -> bool {
+        let channel = Arc::clone(&opened.state);
         let ended = tokio::select! {
-            error = opened.hand_all(into) => Some(error),
-            () = hold.unusable.notified() => Some(ConsumeError::Unsettled),
-            () = self.is_forgotten(&hold) => Some(ConsumeError::Unknown),
-            () = leave.cancelled() => None,
+            error = opened.hand_all(self.subscription) => Some(error),
+            () = channel.unusable.notified() => Some(ConsumeError::Unsettled),
+            () = self.is_forgotten(&channel) => Some(ConsumeError::Unknown),
+            () = stop.cancelled() => None,
         };
         if let Some(error) = &ended {
             self.goes_out(connections, error).await;
-            (into.changed)();
+            (self.changed)();
         }
-        hold.in_hand.close();
+        channel.in_hand.close();
         let closing = close(opened.channel, Some(opened.consumer));
         if ended.is_none() {
-            hold.in_hand.wait().await;
+            channel.in_hand.wait().await;
             closing.await;
             return true;
         }
         // Too long: the database is away. What is in hand comes again.
-        let _ = timeout(FINISH_TIMEOUT, hold.in_hand.wait()).await;
+        let _ = timeout(FINISH_TIMEOUT, channel.in_hand.wait()).await;
         tokio::spawn(closing);
         false
     }
 
     /// Returns when the queue says again and again that it has no consumer, and has delivered nothing meanwhile: one that
     /// only is slow to answer says so too.
-    async fn is_forgotten(&self, hold: &Channelful) {
+    async fn is_forgotten(&self, channel: &ChannelState) {
         loop {
-            let before = hold.delivered.load(Ordering::Relaxed);
-            self.states.is_unknown_to(&self.queue).await;
-            if hold.delivered.load(Ordering::Relaxed) == before {
+            let before = channel.delivered.load(Ordering::Relaxed);
+            self.states.is_unknown_to(self.queue()).await;
+            if channel.delivered.load(Ordering::Relaxed) == before {
                 return;
             }
-            self.states.in_use(&self.queue);
+            self.states.in_use(self.queue());
         }
     }
 
     /// A channel, and its consumer, each within a bound. lapin may never answer for a queue that is stuck; its channel
     /// is closed behind us.
-    async fn consume(&self, connection: &Connection) -> Result<Opened, ConsumeError> {
+    async fn consume(&self, connection: &Connection) -> Result<OpenConsumer, ConsumeError> {
         let channel = timeout(CONSUME_TIMEOUT, connection.create_channel()).await;
         let channel = channel.map_err(|_| ConsumeError::NoChannel)?.map_err(ConsumeError::Refused)?;
         let consuming = async {
             channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-            let (queue, tag) = (self.queue.as_str().into(), self.tag.as_str().into());
+            let (queue, tag) = (self.queue().into(), self.subscription.tag.as_str().into());
             channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default()).await
         };
         match timeout(CONSUME_TIMEOUT, amqp::while_connected(connection, consuming)).await {
-            Ok(Ok(Ok(consumer))) => Ok(Opened { channel, consumer, hold: Arc::default() }),
+            Ok(Ok(Ok(consumer))) => Ok(OpenConsumer { channel, consumer, state: Arc::default() }),
             Ok(Ok(Err(error)) | Err(error)) => Err(ConsumeError::Refused(error)),
             Err(_) => {
                 tokio::spawn(close(channel, None));
@@ -331,17 +327,17 @@ impl QueueConsumer {
     }
 }
 
-impl Opened {
+impl OpenConsumer {
     /// Reads all that is delivered. Ends when nothing more comes; never, if nobody takes it any more.
-    async fn hand_all<T>(&mut self, into: &Deliveries<'_, T>) -> ConsumeError {
+    async fn hand_all<T>(&mut self, into: &Subscription<'_, T>) -> ConsumeError {
         while let Some(delivery) = self.consumer.next().await {
             let delivery = match delivery {
                 Ok(delivery) => delivery,
                 Err(error) => return ConsumeError::Delivery(error),
             };
-            self.hold.delivered.fetch_add(1, Ordering::Relaxed);
-            let hold = Hold { of: Arc::clone(&self.hold), _counted: self.hold.in_hand.token() };
-            if into.sender.send((into.read)(delivery, hold)).await.is_err() {
+            self.state.delivered.fetch_add(1, Ordering::Relaxed);
+            let guard = DeliveryGuard { of: Arc::clone(&self.state), _counted: self.state.in_hand.token() };
+            if into.sender.send((into.read)(delivery, guard)).await.is_err() {
                 return std::future::pending().await;
             }
         }

@@ -18,7 +18,7 @@ use crate::metrics::Gauge;
 
 closed_set! {
     /// Why a queue is out. Words for everybody: no host, no user.
-    pub enum Why {
+    pub enum OutReason {
         /// There is no queue of that name.
         Missing = "it is missing; run `loyalty topology`",
         /// It does not answer, or makes RabbitMQ fail: a quorum queue without a leader does both.
@@ -30,7 +30,7 @@ closed_set! {
         /// The channel or the connection of its own broke.
         Broken = "its channel broke",
         /// The mailer takes no mail without all of its retry queues.
-        RungMissing = "a retry queue is missing, so no mail is taken; run `loyalty topology`",
+        RetryQueueMissing = "a retry queue is missing, so no mail is taken; run `loyalty topology`",
     }
 }
 
@@ -45,7 +45,7 @@ pub struct QueueStates(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     states: Mutex<BTreeMap<String, State>>,
-    /// Rung when a queue does not know of our consumer.
+    /// Notified when a queue does not know of our consumer.
     doubts: Notify,
 }
 
@@ -56,7 +56,7 @@ enum State {
         unknown: u32,
     },
     Out {
-        why: Why,
+        why: OutReason,
         since: Instant,
         told: bool,
     },
@@ -68,7 +68,7 @@ pub struct OutQueue {
     /// Its name.
     pub queue: String,
     /// Why.
-    pub why: Why,
+    pub why: OutReason,
 }
 
 impl fmt::Display for OutQueue {
@@ -107,7 +107,7 @@ impl QueueStates {
 
     /// It cannot be used; `error` has the details, for the log only. What was in use is told of when the next try fails
     /// too: that one knows the reason, and a hiccup is not worth a line.
-    pub(crate) fn goes_out(&self, queue: &str, why: Why, error: &str) {
+    pub(crate) fn goes_out(&self, queue: &str, why: OutReason, error: &str) {
         let mut states = self.lock();
         let (since, told, tells) = match states.get(queue).copied() {
             Some(State::Out { since, told, .. }) => (since, true, !told),
@@ -117,7 +117,7 @@ impl QueueStates {
         states.insert(queue.to_owned(), State::Out { why, since, told });
         drop(states);
         if tells {
-            warn!(queue, %why, error, "A queue is out and is tried again and again; all others go on");
+            warn!(queue, %why, error, "A queue is out and is retried; all others go on");
         } else {
             debug!(queue, %why, error, "A queue is out");
         }
@@ -179,12 +179,12 @@ mod tests {
     fn what_is_out_outlives_its_session_and_what_is_in_use_does_not() {
         let states = QueueStates::default();
         states.in_use("a");
-        states.goes_out("b", Why::Missing, "404");
+        states.goes_out("b", OutReason::Missing, "404");
         states.session_ended(&["a", "b", "c"]);
-        assert_eq!(states.out(), [OutQueue { queue: "b".to_owned(), why: Why::Missing }]);
+        assert_eq!(states.out(), [OutQueue { queue: "b".to_owned(), why: OutReason::Missing }]);
         assert!(!states.is_out("a") && states.is_out("b"));
-        states.goes_out("b", Why::NoAnswer, "541");
-        assert_eq!(states.out()[0].why, Why::NoAnswer, "the latest reason");
+        states.goes_out("b", OutReason::NoAnswer, "541");
+        assert_eq!(states.out()[0].why, OutReason::NoAnswer, "the latest reason");
         states.in_use("b");
         assert_eq!(states.out(), []);
     }

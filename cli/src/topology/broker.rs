@@ -7,7 +7,8 @@ use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind};
-use loyalty_common::topology::{Argument, Exchange, Harm, Queue, Topology, field_table};
+use loyalty_common::queue_probe;
+use loyalty_common::topology::{Argument, Exchange, Impact, Queue, Topology, field_table};
 
 use super::difference::{Difference, Kind};
 
@@ -48,9 +49,12 @@ async fn compare_exchange(connection: &Connection, exchange: &Exchange) -> anyho
 async fn compare_queue(connection: &Connection, queue: &Queue) -> anyhow::Result<Option<Difference>> {
     let declare = async |passive| {
         let channel = connection.create_channel().await?;
-        let options = QueueDeclareOptions { passive, ..QueueDeclareOptions::durable() };
-        let arguments = if passive { FieldTable::default() } else { field_table(&queue.arguments) };
-        channel.queue_declare(queue.name.as_str().into(), options, arguments).await?;
+        if passive {
+            queue_probe::ask(&channel, &queue.name).await?;
+        } else {
+            let (name, arguments) = (queue.name.as_str().into(), field_table(&queue.arguments));
+            channel.queue_declare(name, QueueDeclareOptions::durable(), arguments).await?;
+        }
         channel.close(REPLY_SUCCESS, "done".into()).await
     };
     let refusal = compare(&queue.name, declare).await?;
@@ -88,13 +92,13 @@ async fn compare(
 impl Refusal {
     fn difference(&self, kind: Kind, name: &str, arguments: &[Argument]) -> Difference {
         match self {
-            Self::Missing => Difference::new(kind, name, "is missing", Harm::Missing),
+            Self::Missing => Difference::new(kind, name, "is missing", Impact::Missing),
             Self::Different(told) => {
                 // What follows the error's own name: "inequivalent arg 'x-delivery-limit' for queue ...".
                 let what = told.split_once(" - ").map_or(told.as_str(), |(_, detail)| detail);
                 let named = |argument: &&Argument| what.contains(&format!("'{}'", argument.name));
                 // One that none of ours is named in is about its type or whether it is durable.
-                let breaks = arguments.iter().find(named).map_or(Harm::Perishable, |argument| argument.breaks);
+                let breaks = arguments.iter().find(named).map_or(Impact::Perishable, |argument| argument.breaks);
                 Difference::new(kind, name, what, breaks)
             }
         }

@@ -1,6 +1,6 @@
 //! Compares what the management API shows with what is wanted: values in, differences out.
 
-use loyalty_common::topology::{self, Argument, Harm, LIMITS, Topology, Value};
+use loyalty_common::topology::{self, Argument, Impact, LIMITS, Topology, Value};
 use serde_json::{Map, Value as Json};
 
 use super::difference::{Difference, Kind};
@@ -13,13 +13,13 @@ pub(super) fn differences(wanted: &Topology, shown: &Shown) -> Vec<Difference> {
     for exchange in &wanted.exchanges {
         match shown.exchanges.iter().find(|standing| standing.name == exchange.name) {
             Some(standing) => compare_exchange(exchange, standing, &mut differences),
-            None => differences.push(Difference::new(Kind::Exchange, exchange.name, "is missing", Harm::Missing)),
+            None => differences.push(Difference::new(Kind::Exchange, exchange.name, "is missing", Impact::Missing)),
         }
     }
     for queue in &wanted.queues {
         match shown.queues.iter().find(|standing| standing.name == queue.name) {
             Some(standing) => compare_queue(queue, standing, &mut differences),
-            None => differences.push(Difference::new(Kind::Queue, &queue.name, "is missing", Harm::Missing)),
+            None => differences.push(Difference::new(Kind::Queue, &queue.name, "is missing", Impact::Missing)),
         }
     }
     differences.extend(missing_bindings(wanted, shown));
@@ -33,13 +33,13 @@ fn compare_exchange(wanted: &topology::Exchange, standing: &Exchange, difference
     };
     let kind = kind(&wanted.kind);
     if standing.kind != kind {
-        differs(format!("is of the type {}, wanted {kind}", standing.kind), Harm::Missing);
+        differs(format!("is of the type {}, wanted {kind}", standing.kind), Impact::Missing);
     }
     if standing.internal {
-        differs("is internal".to_owned(), Harm::Missing);
+        differs("is internal".to_owned(), Impact::Missing);
     }
     if !standing.durable || standing.auto_delete {
-        differs("is not durable, or deletes itself".to_owned(), Harm::Perishable);
+        differs("is not durable, or deletes itself".to_owned(), Impact::Perishable);
     }
     for (what, breaks) in compare_arguments(&wanted.arguments, &standing.arguments) {
         differs(what, breaks);
@@ -51,7 +51,7 @@ fn compare_queue(wanted: &topology::Queue, standing: &Queue, differences: &mut V
         differences.push(Difference::new(Kind::Queue, &wanted.name, what, breaks));
     };
     if !standing.durable || standing.auto_delete {
-        differs("is not durable, or deletes itself".to_owned(), Harm::Perishable);
+        differs("is not durable, or deletes itself".to_owned(), Impact::Perishable);
     }
     for (what, breaks) in compare_arguments(&wanted.arguments, &standing.arguments) {
         differs(what, breaks);
@@ -60,12 +60,12 @@ fn compare_queue(wanted: &topology::Queue, standing: &Queue, differences: &mut V
         let (online, members) = (standing.online.as_ref(), standing.members.as_ref());
         let running = online.map_or(0, Vec::len);
         let of = members.map_or(0, Vec::len);
-        differs(format!("has no running leader; {running} of its {of} nodes run"), Harm::Halted);
+        differs(format!("has no running leader; {running} of its {of} nodes run"), Impact::Halted);
     }
 }
 
 /// What is missing or another, then what nobody wants.
-fn compare_arguments(wanted: &[Argument], standing: &Map<String, Json>) -> Vec<(String, Harm)> {
+fn compare_arguments(wanted: &[Argument], standing: &Map<String, Json>) -> Vec<(String, Impact)> {
     let differing = wanted.iter().filter_map(|Argument { name, value, breaks }| {
         let wanted = json(value);
         let what = match standing.get(*name) {
@@ -78,7 +78,7 @@ fn compare_arguments(wanted: &[Argument], standing: &Map<String, Json>) -> Vec<(
     let unwanted = standing.iter().filter(|(name, _)| !wanted.iter().any(|argument| argument.name == *name));
     let unwanted = unwanted.map(|(name, value)| {
         let limit = LIMITS.into_iter().find(|(key, _)| name.strip_prefix("x-") == Some(*key));
-        (format!("{name} is {}, and nobody wants it", plain(value)), limit.map_or(Harm::Unwanted, |(_, harm)| harm))
+        (format!("{name} is {}, and nobody wants it", plain(value)), limit.map_or(Impact::Unwanted, |(_, harm)| harm))
     });
     differing.chain(unwanted).collect()
 }
@@ -96,7 +96,7 @@ fn missing_bindings(wanted: &Topology, shown: &Shown) -> Vec<Difference> {
     });
     missing
         .map(|(exchange, queue, key)| {
-            Difference::new(Kind::Binding, &way(exchange, queue, key), "is missing", Harm::Unbound)
+            Difference::new(Kind::Binding, &way(exchange, queue, key), "is missing", Impact::Unbound)
         })
         .collect()
 }
@@ -114,10 +114,10 @@ fn extra_binding(wanted: &Topology, binding: &Binding) -> Option<Difference> {
     let is_ours = |name: &str| wanted.exchanges.iter().any(|exchange| exchange.name == name);
     let leads_in = target.is_some() || binding.is_to_exchange() && is_ours(destination);
     let breaks = match (is_ours(source), leads_in) {
-        (_, true) => Harm::Intruding,
+        (_, true) => Impact::Intruding,
         // Whoever listens binds a queue of their own; that is what the exchange is for.
         (true, false) if source == topology::EVENTS => return None,
-        (true, false) => Harm::Copied,
+        (true, false) => Impact::Copied,
         (false, false) => return None,
     };
     let name = way(source, destination, routing_key);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use loyalty_common::topology::Harm;
+use loyalty_common::topology::Impact;
 use serde::Serialize;
 
 /// Something that is not as it should be.
@@ -13,7 +13,7 @@ pub(super) struct Difference {
     pub(super) name: String,
     /// How it differs.
     pub(super) what: String,
-    pub(super) breaks: Harm,
+    pub(super) breaks: Impact,
 }
 
 /// What is not as it should be.
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 }
 
 impl Difference {
-    pub(super) fn new(kind: Kind, name: &str, what: impl Into<String>, breaks: Harm) -> Self {
+    pub(super) fn new(kind: Kind, name: &str, what: impl Into<String>, breaks: Impact) -> Self {
         Self { kind, name: name.to_owned(), what: what.into(), breaks }
     }
 }

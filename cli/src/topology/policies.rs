@@ -3,7 +3,7 @@
 //! A policy is applied by RabbitMQ to queues that stand, and shows in none of their arguments. Of two limits the lower
 //! holds; an overflow of a policy holds over the argument's; where dead letters go, the argument's holds.
 
-use loyalty_common::topology::{self, Harm, LIMITS, Topology, Value};
+use loyalty_common::topology::{self, Impact, LIMITS, Topology, Value};
 use regex::Regex;
 use serde_json::Value as Json;
 
@@ -77,12 +77,12 @@ fn overridden(kind: Kind, queue: &topology::Queue, policy: &Policy) -> Vec<Diffe
 }
 
 /// What it breaks that a policy says this of a queue; nothing, if the argument holds or means the same.
-fn harm(queue: &topology::Queue, key: &str, value: &Json) -> Option<Harm> {
+fn harm(queue: &topology::Queue, key: &str, value: &Json) -> Option<Impact> {
     let wanted = queue.arguments.iter().find(|argument| argument.name.strip_prefix("x-") == Some(key));
     let breaks = |otherwise| wanted.map_or(otherwise, |argument| argument.breaks);
     match key {
-        "overflow" => (value.as_str() != Some("reject-publish")).then_some(Harm::Dropped),
-        "dead-letter-exchange" => wanted.is_none().then_some(Harm::DeadLetters),
+        "overflow" => (value.as_str() != Some("reject-publish")).then_some(Impact::Dropped),
+        "dead-letter-exchange" => wanted.is_none().then_some(Impact::DeadLetters),
         // Nobody consumes a rung, so nothing there is delivered.
         "delivery-limit" if wanted.is_none() => None,
         _ => {

@@ -14,8 +14,8 @@ use lapin::{BasicProperties, Channel, Connection};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-/// The way into one broker, over a channel of its own.
-pub(super) struct Door {
+/// Asks one broker, over a channel of its own.
+pub(super) struct BlockedProbe {
     channel: Channel,
     /// How long what was heard holds: [`Limits::fresh`](super::Limits::fresh).
     fresh: Duration,
@@ -26,7 +26,7 @@ pub(super) struct Door {
 /// Whether there was an answer in time.
 type Answered = Result<lapin::Result<()>, Elapsed>;
 
-impl Door {
+impl BlockedProbe {
     pub(super) async fn new(connection: &Connection, fresh: Duration) -> lapin::Result<Self> {
         let channel = connection.create_channel().await?;
         channel.tx_select().await?;
@@ -34,7 +34,7 @@ impl Door {
     }
 
     /// Whether the next message may go.
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_fresh(&self) -> bool {
         self.heard.is_some_and(|heard| heard.elapsed() < self.fresh)
     }
 
@@ -50,9 +50,9 @@ impl Door {
 
     /// Asks on behalf of a message to this exchange, which waits for the answer no longer than `until`. Does nothing
     /// while the last question is open.
-    pub(super) fn knock(&mut self, exchange: &'static str, until: Instant) {
+    pub(super) fn probe(&mut self, exchange: &'static str, until: Instant) {
         if self.asking.is_none() {
-            self.asking = Some(Box::pin(timeout_at(until, knock(self.channel.clone(), exchange))));
+            self.asking = Some(Box::pin(timeout_at(until, probe(self.channel.clone(), exchange))));
         }
     }
 
@@ -67,7 +67,7 @@ impl Door {
     }
 }
 
-async fn knock(channel: Channel, exchange: &'static str) -> lapin::Result<()> {
+async fn probe(channel: Channel, exchange: &'static str) -> lapin::Result<()> {
     let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
     // Outside of confirm mode it is only written.
     #[expect(clippy::disallowed_methods, reason = "it asks whether a broker takes messages, and publishes none")]

@@ -13,19 +13,19 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
 use tokio::sync::mpsc;
 
-use super::queue_quota::Placed;
+use super::queue_quota::AdmittedMessage;
 
 /// What one channel owes answers for.
-pub(super) struct Flight {
+pub(super) struct PendingConfirms {
     channel: Channel,
     sent: HashMap<u64, Sent>,
-    bell: mpsc::UnboundedSender<u64>,
+    wakes: mpsc::UnboundedSender<u64>,
     /// Numbers of messages that may have their answer. Bounded by what is in flight: each wakes a few times.
-    rung: mpsc::UnboundedReceiver<u64>,
+    woken: mpsc::UnboundedReceiver<u64>,
 }
 
 /// A message's number and the broker's answer, or why there will be none on this channel.
-pub(super) type Landed = (u64, lapin::Result<Confirmation>);
+pub(super) type Answered = (u64, lapin::Result<Confirmation>);
 
 /// A message that has no answer yet.
 struct Sent {
@@ -33,10 +33,10 @@ struct Sent {
     waker: Waker,
 }
 
-impl Flight {
+impl PendingConfirms {
     pub(super) fn new(channel: Channel) -> Self {
-        let (bell, rung) = mpsc::unbounded_channel();
-        Self { channel, sent: HashMap::new(), bell, rung }
+        let (wakes, woken) = mpsc::unbounded_channel();
+        Self { channel, sent: HashMap::new(), wakes, woken }
     }
 
     /// How many messages have no answer yet.
@@ -50,8 +50,8 @@ impl Flight {
     }
 
     /// Sends a message.
-    pub(super) fn send(&mut self, number: u64, message: &Arc<Placed>) {
-        let waker = Waker::from(Arc::new(Bell { number, bell: self.bell.clone() }));
+    pub(super) fn send(&mut self, number: u64, message: &Arc<AdmittedMessage>) {
+        let waker = Waker::from(Arc::new(ConfirmWaker { number, wakes: self.wakes.clone() }));
         let mut answer = answer(self.channel.clone(), Arc::clone(message));
         // lapin queues the frames when the future is first polled. It happens here, so that messages go out in the
         // order of the calls.
@@ -65,19 +65,19 @@ impl Flight {
     /// Waits for answers and returns all that are there; none, if it was woken too early. Nothing is lost when the
     /// wait is given up.
     ///
-    /// A message's "returned" rings the bell of an earlier confirm before the message's own confirm can be seen.
-    /// Going on until the bell is silent therefore puts it into the same list as that confirm, or an earlier list.
-    pub(super) async fn landed(&mut self) -> Vec<Landed> {
-        let mut landed = Vec::new();
-        let mut next = self.rung.recv().await;
+    /// A message's "returned" wakes an earlier confirm before the message's own confirm can be seen.
+    /// Going on until nothing is woken therefore puts it into the same list as that confirm, or an earlier list.
+    pub(super) async fn answered(&mut self) -> Vec<Answered> {
+        let mut answered = Vec::new();
+        let mut next = self.woken.recv().await;
         while let Some(number) = next {
-            landed.extend(self.poll(number));
-            next = self.rung.try_recv().ok();
+            answered.extend(self.poll(number));
+            next = self.woken.try_recv().ok();
         }
-        landed
+        answered
     }
 
-    fn poll(&mut self, number: u64) -> Option<Landed> {
+    fn poll(&mut self, number: u64) -> Option<Answered> {
         let sent = self.sent.get_mut(&number)?;
         match sent.answer.as_mut().poll(&mut Context::from_waker(&sent.waker)) {
             Poll::Ready(answer) => {
@@ -89,7 +89,7 @@ impl Flight {
     }
 }
 
-fn answer(channel: Channel, message: Arc<Placed>) -> BoxFuture<'static, lapin::Result<Confirmation>> {
+fn answer(channel: Channel, message: Arc<AdmittedMessage>) -> BoxFuture<'static, lapin::Result<Confirmation>> {
     Box::pin(async move {
         let options = BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
         let (exchange, key) = (message.exchange.into(), message.routing_key.as_str().into());
@@ -100,18 +100,18 @@ fn answer(channel: Channel, message: Arc<Placed>) -> BoxFuture<'static, lapin::R
 }
 
 /// Says which message to look at, in the order of the wakes.
-struct Bell {
+struct ConfirmWaker {
     number: u64,
-    bell: mpsc::UnboundedSender<u64>,
+    wakes: mpsc::UnboundedSender<u64>,
 }
 
-impl Wake for Bell {
+impl Wake for ConfirmWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         // Nobody listens any more when the connection was given up.
-        let _ = self.bell.send(self.number);
+        let _ = self.wakes.send(self.number);
     }
 }

@@ -1,6 +1,6 @@
 //! The publisher's task: connects, sends, settles, and connects again.
 //!
-//! What must survive a broken connection lives in [`Sending`]; what ends with it in [`Flight`] and [`Door`].
+//! What must survive a broken connection lives in [`PublisherTask`]; what ends with it in [`PendingConfirms`] and [`BlockedProbe`].
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -15,13 +15,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use super::blocked_probe::Door;
-use super::confirms::{Flight, Landed};
-use super::queue_quota::Place;
-use super::stats::Counts;
-use super::{Confirmed, Limits, Link, Message, PublishError, Refusal, Request, chain};
+use super::blocked_probe::BlockedProbe;
+use super::confirms::{Answered, PendingConfirms};
+use super::queue_quota::QuotaPermit;
+use super::stats::Counters;
+use super::{Confirmed, ConnectionState, Limits, Message, PublishError, Refusal, Request, chain};
 use crate::amqp;
-use crate::backoff::{Backoff, Proof};
+use crate::backoff::{Backoff, SessionProgress};
 use crate::secret::SecretUrl;
 
 /// How often to look for senders that stopped waiting, while their messages are in the way of others. Far below the
@@ -44,10 +44,10 @@ const REFUSES: &str = "RabbitMQ refuses what is published";
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The task's state: what outlives a connection.
-pub(super) struct Sending {
+pub(super) struct PublisherTask {
     inbox: mpsc::Receiver<Request>,
-    link: watch::Sender<Link>,
-    counts: Arc<Counts>,
+    link: watch::Sender<ConnectionState>,
+    counts: Arc<Counters>,
     window: usize,
     /// See [`Limits::fresh`].
     fresh: Duration,
@@ -60,11 +60,11 @@ pub(super) struct Sending {
     next_number: u64,
 }
 
-impl Sending {
+impl PublisherTask {
     pub(super) fn new(
         inbox: mpsc::Receiver<Request>,
-        link: watch::Sender<Link>,
-        counts: Arc<Counts>,
+        link: watch::Sender<ConnectionState>,
+        counts: Arc<Counters>,
         limits: &Limits,
         exchange: Option<&'static str>,
     ) -> Self {
@@ -79,9 +79,9 @@ impl Sending {
         while !self.finished() {
             // That something was confirmed is no proof: a connection that breaks soon after (no such exchange, say) must
             // not be rebuilt in a hurry.
-            let proof = Proof::default();
-            if let Err(broken) = self.session(&url, &name, &proof).await {
-                let wait = backoff.wait_after(&proof);
+            let progress = SessionProgress::default();
+            if let Err(broken) = self.session(&url, &name, &progress).await {
+                let wait = backoff.wait_after(&progress);
                 self.broken(&name, &broken, wait);
                 tokio::time::sleep(wait).await;
                 self.forget();
@@ -96,25 +96,30 @@ impl Sending {
     }
 
     /// One connection, from its beginning to its end.
-    async fn session(&mut self, url: &SecretUrl, name: &str, proof: &Proof) -> Result<(), Broken> {
+    async fn session(&mut self, url: &SecretUrl, name: &str, progress: &SessionProgress) -> Result<(), Broken> {
         let opening = tokio::time::timeout(OPEN_TIMEOUT, open(url, name, self.fresh));
-        let (connection, channel, door) = opening.await.map_err(|_| Broken::Slow)??;
+        let (connection, channel, probe) = opening.await.map_err(|_| Broken::Slow)??;
         info!(publisher = name, unconfirmed = self.unconfirmed.len(), "Connected to RabbitMQ");
-        proof.opened();
-        let served = self.serve(&connection, channel, door).await;
+        progress.opened();
+        let served = self.serve(&connection, channel, probe).await;
         amqp::close(&connection).await;
         served
     }
 
     /// Sends until the connection breaks or there is nothing left to send.
-    async fn serve(&mut self, connection: &Connection, channel: Channel, mut door: Door) -> Result<(), Broken> {
+    async fn serve(
+        &mut self,
+        connection: &Connection,
+        channel: Channel,
+        mut probe: BlockedProbe,
+    ) -> Result<(), Broken> {
         // Listening begins before the first message: an event without a listener is lost, and a block that nobody
         // heard of would look like a broker that never confirms.
         let mut events = pin!(connection.events_listener());
-        self.probe(&mut door, &mut events).await?;
-        let (mut flight, first_number) = (Flight::new(channel), self.next_number);
+        self.probe_exchange(&mut probe, &mut events).await?;
+        let (mut pending, first_number) = (PendingConfirms::new(channel), self.next_number);
         for (number, request) in &self.unconfirmed {
-            flight.send(*number, &request.message);
+            pending.send(*number, &request.message);
         }
         let mut forgetting = tokio::time::interval(FORGET_INTERVAL);
         forgetting.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,26 +127,26 @@ impl Sending {
         while open || self.next.is_some() || !self.unconfirmed.is_empty() {
             let takes_more = open && self.takes_more();
             tokio::select! {
-                landed = flight.landed() => {
-                    if landed.iter().any(|(_, answer)| answer.is_ok()) {
-                        door.heard();
+                answered = pending.answered() => {
+                    if answered.iter().any(|(_, answer)| answer.is_ok()) {
+                        probe.heard();
                     }
-                    self.settle_all(landed).map_err(|error| self.lost(error, Some((&flight, first_number))))?;
+                    self.settle_all(answered).map_err(|error| self.lost(error, Some((&pending, first_number))))?;
                 }
                 request = self.inbox.recv(), if takes_more => match request {
                     Some(request) => self.next = Some(request),
                     None => open = false,
                 },
-                answered = door.answered() => answered.map_err(|error| self.lost(error, None))?,
+                answered = probe.answered() => answered.map_err(|error| self.lost(error, None))?,
                 Some(event) = events.next() => {
-                    self.follow(event).map_err(|error| self.lost(error, Some((&flight, first_number))))?;
+                    self.follow(event).map_err(|error| self.lost(error, Some((&pending, first_number))))?;
                 }
                 _ = forgetting.tick(), if !takes_more => self.forget(),
             }
-            self.send_next(&mut door, &mut flight);
+            self.send_next(&mut probe, &mut pending);
             self.counts.unconfirmed_are(self.unconfirmed.len());
-            if flight.len() > FORGOTTEN_WINDOWS * self.window {
-                return Err(Broken::Silent { owed: flight.len() });
+            if pending.len() > FORGOTTEN_WINDOWS * self.window {
+                return Err(Broken::Silent { owed: pending.len() });
             }
         }
         Ok(())
@@ -149,39 +154,43 @@ impl Sending {
 
     /// Asks whether the broker takes messages for the one exchange, if there is one. It is up once it does, or does not
     /// say.
-    async fn probe(&mut self, door: &mut Door, events: &mut (impl Stream<Item = Event> + Unpin)) -> Result<(), Broken> {
+    async fn probe_exchange(
+        &mut self,
+        probe: &mut BlockedProbe,
+        events: &mut (impl Stream<Item = Event> + Unpin),
+    ) -> Result<(), Broken> {
         if let Some(exchange) = self.exchange {
-            door.knock(exchange, Instant::now() + PROBE_TIMEOUT);
+            probe.probe(exchange, Instant::now() + PROBE_TIMEOUT);
             loop {
                 tokio::select! {
-                    answered = door.answered() => break answered.map_err(|error| self.lost(error, None))?,
+                    answered = probe.answered() => break answered.map_err(|error| self.lost(error, None))?,
                     Some(event) = events.next() => self.follow(event).map_err(|error| self.lost(error, None))?,
                 }
             }
         }
         // An alarm may come between this and the first message.
-        door.ask_anew();
+        probe.ask_anew();
         self.link.send_if_modified(|link| {
-            let is_blocked = matches!(link, Link::Blocked(_));
-            *link = if is_blocked { link.clone() } else { Link::Up };
+            let is_blocked = matches!(link, ConnectionState::Blocked(_));
+            *link = if is_blocked { link.clone() } else { ConnectionState::Up };
             !is_blocked
         });
         Ok(())
     }
 
     fn takes_more(&self) -> bool {
-        self.next.is_none() && self.unconfirmed.len() < self.window && *self.link.borrow() == Link::Up
+        self.next.is_none() && self.unconfirmed.len() < self.window && *self.link.borrow() == ConnectionState::Up
     }
 
     /// Sends what goes next if the broker takes messages, and asks it if that is not known.
-    fn send_next(&mut self, door: &mut Door, flight: &mut Flight) {
-        if *self.link.borrow() != Link::Up {
+    fn send_next(&mut self, probe: &mut BlockedProbe, pending: &mut PendingConfirms) {
+        if *self.link.borrow() != ConnectionState::Up {
             return;
         }
-        if !door.is_open() {
-            self.next.iter().for_each(|request| door.knock(request.message.exchange, request.half_time));
+        if !probe.is_fresh() {
+            self.next.iter().for_each(|request| probe.probe(request.message.exchange, request.half_time));
         } else if let Some(request) = self.next.take() {
-            self.accept(flight, request);
+            self.accept(pending, request);
         }
     }
 
@@ -191,9 +200,9 @@ impl Sending {
         self.next.take_if(|request| request.is_forgotten());
     }
 
-    fn accept(&mut self, flight: &mut Flight, request: Request) {
+    fn accept(&mut self, pending: &mut PendingConfirms, request: Request) {
         if request.claim() {
-            flight.send(self.next_number, &request.message);
+            pending.send(self.next_number, &request.message);
             self.unconfirmed.insert(self.next_number, request);
             self.next_number += 1;
         }
@@ -201,13 +210,13 @@ impl Sending {
 
     /// Settles what the broker answered. What it did not answer, because the channel or the connection is gone, stays
     /// unconfirmed and is the error.
-    fn settle_all(&mut self, landed: Vec<Landed>) -> lapin::Result<()> {
+    fn settle_all(&mut self, answered: Vec<Answered>) -> lapin::Result<()> {
         // First the returned ones: their own confirms, in this list or a later one, say nothing of it.
-        for returned in landed.iter().filter_map(returned) {
+        for returned in answered.iter().filter_map(returned) {
             self.refuse_returned(returned);
         }
         let mut lost = None;
-        for (number, answer) in landed {
+        for (number, answer) in answered {
             match answer {
                 Ok(confirmation) => self.settle(number, &confirmation),
                 // What was sent too late knows only that the channel is closed, and not why.
@@ -224,7 +233,7 @@ impl Sending {
         let result = match confirmation {
             // A message attached here is another one.
             Confirmation::Ack(_) => {
-                request.message.place.iter().for_each(Place::confirmed);
+                request.message.place.iter().for_each(QuotaPermit::confirmed);
                 Ok(Confirmed(()))
             }
             Confirmation::Nack(_) => Err(PublishError::QueueFull {
@@ -232,7 +241,7 @@ impl Sending {
                 routing_key: request.message.routing_key.clone(),
             }),
             // The channel is in confirm mode, so this cannot be; if it is, nothing is known.
-            Confirmation::NotRequested => Err(PublishError::TimedOut { link: Link::Up }),
+            Confirmation::NotRequested => Err(PublishError::TimedOut { connection: ConnectionState::Up }),
         };
         request.answer(result);
     }
@@ -256,11 +265,11 @@ impl Sending {
     ///
     /// The last one sent on the channel is surely in no queue, unless an earlier channel took it: it was refused, or came
     /// behind what was. What goes next was not sent. Of all others nobody knows.
-    fn lost(&mut self, error: lapin::Error, sent: Option<(&Flight, u64)>) -> Broken {
+    fn lost(&mut self, error: lapin::Error, sent: Option<(&PendingConfirms, u64)>) -> Broken {
         let Some(refusal) = Refusal::of(&error) else { return Broken::Lost(error) };
         let named = |request: &Request| refusal.names(request.message.exchange);
         let asked = self.next.take_if(|request| named(request));
-        let closed = sent.filter(|(flight, _)| flight.is_over());
+        let closed = sent.filter(|(pending, _)| pending.is_over());
         let last = closed.and_then(|(_, first)| self.next_number.checked_sub(1).filter(|last| *last >= first));
         let last = last.and_then(|last| self.unconfirmed.remove(&last));
         for request in asked.into_iter().chain(last) {
@@ -270,7 +279,7 @@ impl Sending {
         let (in_doubt, kept): (BTreeMap<_, _>, _) = all.partition(|(_, request)| named(request));
         self.unconfirmed = kept;
         for request in in_doubt.into_values() {
-            request.answer(Err(PublishError::TimedOut { link: Link::Refused(refusal.clone()) }));
+            request.answer(Err(PublishError::TimedOut { connection: ConnectionState::Refused(refusal.clone()) }));
         }
         Broken::Refused(refusal)
     }
@@ -279,11 +288,11 @@ impl Sending {
         match event {
             Event::ConnectionBlocked(reason) => {
                 warn!(reason, "RabbitMQ takes no messages");
-                self.link.send_replace(Link::Blocked(reason));
+                self.link.send_replace(ConnectionState::Blocked(reason));
             }
             Event::ConnectionUnblocked => {
                 info!("RabbitMQ takes messages again");
-                self.link.send_replace(Link::Up);
+                self.link.send_replace(ConnectionState::Up);
             }
             Event::Error(error) => return Err(error),
             // lapin may add kinds of events; only the above change whether we may publish.
@@ -299,10 +308,10 @@ impl Sending {
         self.counts.unconfirmed_are(unconfirmed);
         let (what, link) = match broken {
             // Whether it still does is known before anything else is sent, if that can be asked.
-            Broken::Refused(refusal) if self.exchange.is_some() => (REFUSES, Link::Refused(refusal.clone())),
-            Broken::Refused(_) => (REFUSES, Link::Down(reason.clone())),
+            Broken::Refused(refusal) if self.exchange.is_some() => (REFUSES, ConnectionState::Refused(refusal.clone())),
+            Broken::Refused(_) => (REFUSES, ConnectionState::Down(reason.clone())),
             Broken::Connect(_) | Broken::Channel(_) | Broken::Slow | Broken::Lost(_) | Broken::Silent { .. } => {
-                ("No connection to RabbitMQ", Link::Down(reason.clone()))
+                ("No connection to RabbitMQ", ConnectionState::Down(reason.clone()))
             }
         };
         let wait_ms = wait.as_millis();
@@ -311,16 +320,16 @@ impl Sending {
     }
 }
 
-async fn open(url: &SecretUrl, name: &str, fresh: Duration) -> Result<(Connection, Channel, Door), Broken> {
+async fn open(url: &SecretUrl, name: &str, fresh: Duration) -> Result<(Connection, Channel, BlockedProbe), Broken> {
     let connection = amqp::connect(url, name).await?;
     let channel = connection.create_channel().await.map_err(Broken::Channel)?;
     channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(Broken::Channel)?;
-    let door = Door::new(&connection, fresh).await.map_err(Broken::Channel)?;
-    Ok((connection, channel, door))
+    let probe = BlockedProbe::new(&connection, fresh).await.map_err(Broken::Channel)?;
+    Ok((connection, channel, probe))
 }
 
 /// The message that lapin attached to an answer. It is that of the broker's latest return, not that of the answer.
-fn returned((_, answer): &Landed) -> Option<&BasicReturnMessage> {
+fn returned((_, answer): &Answered) -> Option<&BasicReturnMessage> {
     match answer {
         Ok(Confirmation::Ack(returned) | Confirmation::Nack(returned)) => returned.as_ref(),
         Ok(Confirmation::NotRequested) | Err(_) => None,

@@ -34,15 +34,15 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How many queues are remembered while nothing is on its way to them. A publisher of ours has some twenty.
 const IDLE_MAX: usize = 64;
 
-/// The shares of one publisher's queues.
+/// The quotas of one publisher's queues.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(super) struct QueueQuotas {
     each: usize,
-    of: Mutex<HashMap<(&'static str, String), Arc<Share>>>,
+    of: Mutex<HashMap<(&'static str, String), Arc<QueueQuota>>>,
 }
 
 #[derive(Debug)]
-struct Share {
+struct QueueQuota {
     places: Arc<Semaphore>,
     confirmed_at: Mutex<Instant>,
 }
@@ -50,12 +50,12 @@ struct Share {
 /// A message with its place. As long as the broker owes an answer for it, the place is taken, also if its sender has
 /// given up.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(super) struct AdmittedMessage {
     pub(super) message: Message,
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<QuotaPermit>,
 }
 
-impl Deref for Placed {
+impl Deref for AdmittedMessage {
     type Target = Message;
 
     fn deref(&self) -> &Message {
@@ -63,53 +63,53 @@ impl Deref for Placed {
     }
 }
 
-/// A place in a queue's share.
+/// A place in a queue's quota.
 #[derive(Debug)]
-pub(super) struct Place {
-    share: Arc<Share>,
+pub(super) struct QuotaPermit {
+    quota: Arc<QueueQuota>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Shares {
+impl QueueQuotas {
     pub(super) fn of(limits: &Limits) -> Self {
         let window = limits.window.max(1);
         let each = match limits.when_blocked {
             WhenBlocked::Wait => (window / WINDOW_PARTS).max(LEAST),
-            WhenBlocked::GiveUp => ANSWERS_OWED_MAX,
+            WhenBlocked::FailFast => ANSWERS_OWED_MAX,
         };
         Self { each: each.min(window), of: Mutex::default() }
     }
 
     /// Waits for a place for a message. None: its queue is stuck, and `gives_up` says not to wait for it.
-    pub(super) async fn place(&self, message: &Message, gives_up: bool) -> Option<Place> {
-        let share = self.share(message);
-        if share.places.available_permits() == self.each {
-            share.heard(); // Nothing was on its way: the silence of an idle queue says nothing.
+    pub(super) async fn place(&self, message: &Message, gives_up: bool) -> Option<QuotaPermit> {
+        let quota = self.quota(message);
+        if quota.places.available_permits() == self.each {
+            quota.heard(); // Nothing was on its way: the silence of an idle queue says nothing.
         }
-        let waiting = Arc::clone(&share.places).acquire_owned();
+        let waiting = Arc::clone(&quota.places).acquire_owned();
         let permit = tokio::select! {
             biased;
             permit = waiting => permit.expect("the semaphore is never closed"),
-            () = share.is_silent(), if gives_up => return None,
+            () = quota.is_silent(), if gives_up => return None,
         };
-        Some(Place { share, _permit: permit })
+        Some(QuotaPermit { quota, _permit: permit })
     }
 
-    fn share(&self, message: &Message) -> Arc<Share> {
-        let mut shares = self.of.lock().expect("nobody panics while holding it");
-        if shares.len() >= IDLE_MAX {
-            shares.retain(|_, share| Arc::strong_count(share) > 1);
+    fn quota(&self, message: &Message) -> Arc<QueueQuota> {
+        let mut quotas = self.of.lock().expect("nobody panics while holding it");
+        if quotas.len() >= IDLE_MAX {
+            quotas.retain(|_, quota| Arc::strong_count(quota) > 1);
         }
         let fresh = || {
             let (places, confirmed_at) = (Arc::new(Semaphore::new(self.each)), Mutex::new(Instant::now()));
-            Arc::new(Share { places, confirmed_at })
+            Arc::new(QueueQuota { places, confirmed_at })
         };
         let queue = (message.exchange, message.routing_key.clone());
-        Arc::clone(shares.entry(queue).or_insert_with(fresh))
+        Arc::clone(quotas.entry(queue).or_insert_with(fresh))
     }
 }
 
-impl Share {
+impl QueueQuota {
     /// Its silence counts from now on.
     fn heard(&self) {
         *self.confirmed_at.lock().expect("nobody panics while holding it") = Instant::now();
@@ -128,10 +128,10 @@ impl Share {
     }
 }
 
-impl Place {
+impl QuotaPermit {
     /// The message was confirmed: its queue works.
     pub(super) fn confirmed(&self) {
-        self.share.heard();
+        self.quota.heard();
     }
 }
 
@@ -148,44 +148,44 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_queue_that_confirms_nothing_takes_its_share_and_no_more() {
-        let shares = Shares::of(&Limits { when_blocked: WhenBlocked::GiveUp, ..Limits::default() });
+        let quotas = QueueQuotas::of(&Limits { when_blocked: WhenBlocked::FailFast, ..Limits::default() });
         let mut taken = Vec::new();
         for _ in 0..ANSWERS_OWED_MAX {
-            taken.push(shares.place(&to("03"), true).await.expect("a place"));
+            taken.push(quotas.place(&to("03"), true).await.expect("a place"));
         }
-        assert!(shares.place(&to("03"), true).await.is_none(), "it is stuck");
-        assert!(shares.place(&to("04"), true).await.is_some(), "all others go on");
-        let waits = tokio::time::timeout(SILENT_AFTER * 10, shares.place(&to("03"), false)).await;
+        assert!(quotas.place(&to("03"), true).await.is_none(), "it is stuck");
+        assert!(quotas.place(&to("04"), true).await.is_some(), "all others go on");
+        let waits = tokio::time::timeout(SILENT_AFTER * 10, quotas.place(&to("03"), false)).await;
         assert!(waits.is_err(), "who is told to wait waits");
 
         taken.pop().expect("one of them").confirmed();
-        assert!(shares.place(&to("03"), true).await.is_some(), "it works again");
+        assert!(quotas.place(&to("03"), true).await.is_some(), "it works again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_queue_that_was_idle_is_not_taken_for_one_that_is_stuck() {
-        let shares = Shares::of(&Limits { when_blocked: WhenBlocked::GiveUp, ..Limits::default() });
-        shares.place(&to("03"), true).await.expect("a place").confirmed();
+        let quotas = QueueQuotas::of(&Limits { when_blocked: WhenBlocked::FailFast, ..Limits::default() });
+        quotas.place(&to("03"), true).await.expect("a place").confirmed();
         tokio::time::advance(SILENT_AFTER * 60).await;
         let mut taken = Vec::new();
         for _ in 0..ANSWERS_OWED_MAX {
-            taken.push(shares.place(&to("03"), true).await.expect("a place"));
+            taken.push(quotas.place(&to("03"), true).await.expect("a place"));
         }
         let confirm = async {
             tokio::time::sleep(LOOK_INTERVAL / 2).await;
             taken.pop().expect("one of them").confirmed();
         };
         let message = to("03");
-        let (placed, ()) = tokio::join!(shares.place(&message, true), confirm);
+        let (placed, ()) = tokio::join!(quotas.place(&message, true), confirm);
         assert!(placed.is_some(), "its first confirm is on its way");
     }
 
     #[tokio::test]
     async fn queues_to_which_nothing_is_on_its_way_are_forgotten() {
-        let shares = Shares::of(&Limits::default());
+        let quotas = QueueQuotas::of(&Limits::default());
         for key in 0..1_000 {
-            assert!(shares.place(&to(&key.to_string()), true).await.is_some());
+            assert!(quotas.place(&to(&key.to_string()), true).await.is_some());
         }
-        assert!(shares.of.lock().expect("nobody panics while holding it").len() <= IDLE_MAX);
+        assert!(quotas.of.lock().expect("nobody panics while holding it").len() <= IDLE_MAX);
     }
 }

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
-use super::Link;
+use super::ConnectionState;
 
 /// A view on a publisher that does not keep it open. Clones show the same.
 #[derive(Clone, Debug)]
-pub struct Traffic {
-    pub(super) counts: Arc<Counts>,
-    pub(super) link: watch::Receiver<Link>,
+pub struct PublisherStats {
+    pub(super) counts: Arc<Counters>,
+    pub(super) link: watch::Receiver<ConnectionState>,
 }
 
-impl Traffic {
+impl PublisherStats {
     /// Messages handed over whose confirms are missing, at most the window.
     pub fn unconfirmed(&self) -> usize {
         self.counts.unconfirmed.load(Ordering::Relaxed)
@@ -29,18 +29,18 @@ impl Traffic {
 
     /// Whether the broker takes messages now.
     pub fn is_up(&self) -> bool {
-        *self.link.borrow() == Link::Up
+        *self.link.borrow() == ConnectionState::Up
     }
 }
 
 /// What the publisher's task writes.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct Counters {
     unconfirmed: AtomicUsize,
     breaks: AtomicU64,
 }
 
-impl Counts {
+impl Counters {
     pub(super) fn unconfirmed_are(&self, messages: usize) {
         self.unconfirmed.store(messages, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! AsyncAPI 3.0 of the topology, written from the side of other systems: what they send, where that goes, and what they
 //! may listen to.
 //!
-//! Exchanges and queues are those of [`Topology`], with the ladder of a fresh installation and with events. The text that
+//! Exchanges and queues are those of [`Topology`], with the retry schedule of a fresh installation and with events. The text that
 //! stands in `docs/asyncapi.yaml` was found valid by the official parser; after a change, in an empty directory:
 //!
 //! ```sh

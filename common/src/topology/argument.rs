@@ -2,7 +2,7 @@
 
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::Harm;
+use super::Impact;
 
 /// A named argument. RabbitMQ ignores a name that it does not know: keep them exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Argument {
     /// What it should be.
     pub value: Value,
     /// What breaks where it is missing or another.
-    pub breaks: Harm,
+    pub breaks: Impact,
 }
 
 /// The value of an argument.
@@ -27,15 +27,15 @@ pub enum Value {
 }
 
 impl Argument {
-    pub(super) fn text(name: &'static str, value: &str, breaks: Harm) -> Self {
+    pub(super) fn text(name: &'static str, value: &str, breaks: Impact) -> Self {
         Self { name, value: Value::Text(value.to_owned()), breaks }
     }
 
-    pub(super) fn number(name: &'static str, value: i64, breaks: Harm) -> Self {
+    pub(super) fn number(name: &'static str, value: i64, breaks: Impact) -> Self {
         Self { name, value: Value::Number(value), breaks }
     }
 
-    pub(super) fn switch(name: &'static str, value: bool, breaks: Harm) -> Self {
+    pub(super) fn switch(name: &'static str, value: bool, breaks: Impact) -> Self {
         Self { name, value: Value::Switch(value), breaks }
     }
 }

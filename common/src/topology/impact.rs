@@ -3,7 +3,7 @@
 
 crate::closed_set! {
     /// What a difference breaks.
-    pub enum Harm {
+    pub enum Impact {
         /// A queue or exchange is not there.
         Missing = "what is published there is refused or goes astray",
         /// A binding is not there.
@@ -24,9 +24,9 @@ crate::closed_set! {
         Bound = "publishers are refused too early, or the broker's disk fills and stops everybody",
         /// A time to live where none belongs.
         Expiring = "messages are given up before anybody took them",
-        /// Another time to live on a rung.
-        RetrySchedule = "mails are tried again at other times than the retry ladder says",
-        /// A rung that leads elsewhere.
+        /// Another time to live of a retry queue.
+        RetrySchedule = "mails are tried again at other times than the retry schedule says",
+        /// A retry queue that leads elsewhere.
         NeverBack = "mails that wait for their next attempt may never come back",
         /// A crash net that leads elsewhere.
         DeadLetters = "what is given up is dropped or moved instead of kept as a dead letter",
@@ -45,11 +45,11 @@ crate::closed_set! {
 
 /// Limits that an argument `x-...` or a policy can set on a queue, and what breaks where one is lower than it should
 /// be, or set where none should be. RabbitMQ takes the lower of the two, and of an operator's policy.
-pub const LIMITS: [(&str, Harm); 6] = [
-    ("max-length", Harm::Bound),
-    ("max-length-bytes", Harm::Bound),
-    ("message-ttl", Harm::Expiring),
-    ("delivery-limit", Harm::DeliveryLimit),
-    ("expires", Harm::QueueGoes),
-    ("consumer-timeout", Harm::TakenBack),
+pub const LIMITS: [(&str, Impact); 6] = [
+    ("max-length", Impact::Bound),
+    ("max-length-bytes", Impact::Bound),
+    ("message-ttl", Impact::Expiring),
+    ("delivery-limit", Impact::DeliveryLimit),
+    ("expires", Impact::QueueGoes),
+    ("consumer-timeout", Impact::TakenBack),
 ];

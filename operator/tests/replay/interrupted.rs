@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use loyalty_common::publisher::{Link, PublishError};
+use loyalty_common::publisher::{ConnectionState, PublishError};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Command, RefusalCode};
 use loyalty_local::Proxy;
@@ -115,7 +115,7 @@ async fn while_the_broker_is_away_letters_stay_open_and_go_later() {
     assert_eq!(report.released, ids);
     assert_eq!(world.open().await, ids);
     proxy.accept().await.expect("an open port");
-    replayer.publisher.link().wait_for(|link| *link == Link::Up).await.expect("it connects again");
+    replayer.publisher.connection().wait_for(|link| *link == ConnectionState::Up).await.expect("it connects again");
     let worker = world.worker().await;
     assert_eq!(replay(&replayer, &ids).await.concluded.len(), 44);
     world.turned().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loyalty_store::letters::Concluded;
-use loyalty_worker::maintenance::Sweep;
+use loyalty_worker::maintenance::Maintenance;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ async fn what_waited_too_long_is_a_letter_and_can_be_replayed() {
 
     let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let hour = Duration::from_secs(60 * 60);
-    let sweep = Sweep { pool: world.pool.clone(), parked_keep: hour, sends_mails: true };
+    let sweep = Maintenance { pool: world.pool.clone(), parked_keep: hour, sends_mails: true };
     let sweep = tokio::spawn(sweep.run(Arc::clone(&wake), stop.clone()));
     world.execute("update parked set parked_at = now() - interval '59 minutes'").await;
     wake.notify_one();

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use loyalty_producer::{
-    Action, Command, CommandId, Earn, Exit, Limits, Link, Points, Producer, PublishError, Summary, WhenBlocked,
+    Action, Command, CommandId, ConnectionState, Earn, Exit, Limits, Points, Producer, PublishError, Summary,
+    WhenBlocked,
 };
 use tokio::sync::watch;
 use world::World;
@@ -167,15 +168,15 @@ async fn a_broker_short_of_memory_is_reported_as_blocked_until_it_recovers() {
     let world = World::start_alone("blocked").await;
     world.declare_topology().await;
     let producer = world.producer(Limits::default()).await;
-    let mut link = producer.link();
+    let mut link = producer.connection();
 
     world.node().set_memory_alarm(true).await.unwrap();
     // The broker says nothing of it before something is published.
     let unconfirmed = producer.submit(&earn(0, 1)).await.unwrap();
-    link.wait_for(|link| matches!(link, Link::Blocked(_))).await.unwrap();
+    link.wait_for(|link| matches!(link, ConnectionState::Blocked(_))).await.unwrap();
 
     world.node().set_memory_alarm(false).await.unwrap();
-    link.wait_for(|link| *link == Link::Up).await.unwrap();
+    link.wait_for(|link| *link == ConnectionState::Up).await.unwrap();
     unconfirmed.confirmed().await.unwrap();
     assert_eq!(world.drain_commands().await.len(), 1, "it had time to wait");
 }
@@ -184,7 +185,7 @@ async fn a_broker_short_of_memory_is_reported_as_blocked_until_it_recovers() {
 async fn who_gives_up_when_blocked_is_told_at_once_and_knows_what_may_still_arrive() {
     let world = World::start_alone("gives_up").await;
     world.declare_topology().await;
-    let (confirm_timeout, when_blocked) = (Duration::from_secs(3_600), WhenBlocked::GiveUp);
+    let (confirm_timeout, when_blocked) = (Duration::from_secs(3_600), WhenBlocked::FailFast);
     let limits = Limits { confirm_timeout, when_blocked, ..Limits::default() };
     let (silent, busy) = (world.producer(limits).await, world.producer(limits).await);
     let until_blocked = tokio::spawn({
@@ -195,7 +196,7 @@ async fn who_gives_up_when_blocked_is_told_at_once_and_knows_what_may_still_arri
     world.node().set_memory_alarm(true).await.unwrap();
     let (confirmed, unsure) = until_blocked.await.unwrap();
     let open = match &unsure {
-        PublishError::TimedOut { link: Link::Blocked(_) } => usize::from(unsure.may_arrive()),
+        PublishError::TimedOut { connection: ConnectionState::Blocked(_) } => usize::from(unsure.may_arrive()),
         // On a busy machine there may have been a pause all the same.
         PublishError::Blocked { .. } => 0,
         other => panic!("{other}"),
@@ -211,7 +212,7 @@ async fn who_gives_up_when_blocked_is_told_at_once_and_knows_what_may_still_arri
 
     world.node().set_memory_alarm(false).await.unwrap();
     for producer in [&silent, &busy] {
-        producer.link().wait_for(|link| *link == Link::Up).await.unwrap();
+        producer.connection().wait_for(|link| *link == ConnectionState::Up).await.unwrap();
         producer.publish(&earn(0, 1)).await.unwrap();
     }
     let known = confirmed + 2;
@@ -225,21 +226,25 @@ async fn the_one_command_by_which_an_alarm_is_noticed_may_arrive_and_what_is_ref
     let world = World::start_alone("soon_after_a_confirm").await;
     world.declare_topology().await;
     let long = Duration::from_secs(3_600);
-    let limits = Limits { confirm_timeout: long, when_blocked: WhenBlocked::GiveUp, fresh: long, ..Limits::default() };
+    let limits =
+        Limits { confirm_timeout: long, when_blocked: WhenBlocked::FailFast, fresh: long, ..Limits::default() };
     let producer = world.producer(limits).await;
     let [before, unsure, refused, refused_too, after] = std::array::from_fn(|number| earn(number, 1));
     producer.publish(&before).await.unwrap();
 
     world.node().set_memory_alarm(true).await.unwrap();
     let told = producer.publish(&unsure).await.unwrap_err();
-    assert!(matches!(told, PublishError::TimedOut { link: Link::Blocked(_) }) && told.may_arrive(), "{told}");
+    assert!(
+        matches!(told, PublishError::TimedOut { connection: ConnectionState::Blocked(_) }) && told.may_arrive(),
+        "{told}"
+    );
     for command in [&refused, &refused_too] {
         let told = producer.publish(command).await.unwrap_err();
         assert!(matches!(told, PublishError::Blocked { .. }) && !told.may_arrive(), "{told}");
     }
 
     world.node().set_memory_alarm(false).await.unwrap();
-    producer.link().wait_for(|link| *link == Link::Up).await.unwrap();
+    producer.connection().wait_for(|link| *link == ConnectionState::Up).await.unwrap();
     producer.publish(&after).await.unwrap();
     assert_eq!(ids(&world.drain_commands().await), ids(&[before, unsure, after]));
 }
@@ -260,16 +265,16 @@ async fn a_broker_that_is_away_is_reported_as_disconnected() {
     let world = World::start_alone("away").await;
     world.declare_topology().await;
     let producer = world.producer(impatient()).await;
-    let mut link = producer.link();
+    let mut link = producer.connection();
 
     world.node().stop().await;
     // Noticed without publishing anything.
-    link.wait_for(|link| matches!(link, Link::Down(_))).await.unwrap();
+    link.wait_for(|link| matches!(link, ConnectionState::Down(_))).await.unwrap();
     let refused = producer.publish(&earn(0, 1)).await.unwrap_err();
     assert!(matches!(refused, PublishError::Disconnected { .. }) && !refused.may_arrive(), "{refused}");
 
     world.node().start_again().await.unwrap();
-    link.wait_for(|link| *link == Link::Up).await.unwrap();
+    link.wait_for(|link| *link == ConnectionState::Up).await.unwrap();
     producer.publish(&earn(1, 1)).await.unwrap();
     assert_eq!(world.drain_commands().await.len(), 1);
 }
@@ -279,7 +284,7 @@ async fn the_connection_closes_when_the_last_handle_is_dropped() {
     let world = World::start("closes").await;
     world.declare_topology().await;
     let producer = world.producer(Limits::default()).await;
-    let mut link = producer.link();
+    let mut link = producer.connection();
     let unconfirmed = producer.submit(&earn(0, 1)).await.unwrap();
     drop(producer);
     // What is under way is finished first.

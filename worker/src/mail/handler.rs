@@ -1,7 +1,7 @@
 //! One request for a mail, from its delivery to its fate.
 //!
 //! A mail is claimed before it is sent and settled after; what was claimed is never given up half way, whatever
-//! becomes of the session that delivered it. Which attempt it is, and so which rung comes next, is read from the
+//! becomes of the session that delivered it. Which attempt it is, and so which delay comes next, is read from the
 //! mail's row and never from the message: of a message there may be two.
 
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, cha
 use loyalty_common::topology::{self, RetryDelay};
 use loyalty_common::traces::{Kind, Span, messaging};
 use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::email::{self, Attempt, Claim, ClaimError, EmailId, Mail, request};
+use loyalty_store::email::{self, Attempt, Claim, ClaimError, EmailId, Mail};
 use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::metrics::MailMetrics;
 use super::outcome::{Note, Outcome};
-use super::persist_result::written;
-use super::rate_limiter::Pace;
+use super::persist_result::persist_result;
+use super::rate_limiter::RateLimiter;
 use super::retry_schedule::RetrySchedule;
 use super::settings::OnUnknown;
 use super::smtp::Smtp;
@@ -33,19 +33,19 @@ use crate::headers;
 use crate::letter::letter;
 
 /// What a delivery is handled with. Shared by all sessions, so that its bounds hold for all of them together.
-pub(crate) struct Office {
+pub(crate) struct MailHandler {
     pub(crate) pool: Pool,
     pub(crate) publisher: Publisher,
     pub(crate) smtp: Smtp,
     pub(crate) templates: Templates,
-    pub(crate) ladder: RetrySchedule,
-    pub(crate) pace: Pace,
+    pub(crate) retry_schedule: RetrySchedule,
+    pub(crate) rate_limiter: RateLimiter,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) metrics: MailMetrics,
 }
 
 /// A request for a mail, as it came.
-struct Asked {
+struct MailRequest {
     delivery: Delivery,
     /// How it is told of in its trace.
     span: Span,
@@ -57,7 +57,7 @@ pub(crate) enum Handled {
     /// It may: its fate is in the database, or it travels on under another message.
     Done,
     /// It may not: the session ended before its turn came.
-    Left,
+    NotBegun,
 }
 
 /// Why a delivery could not be brought to its end. It comes again.
@@ -65,7 +65,7 @@ pub(crate) enum Handled {
 pub(crate) enum DeliveryError {
     #[error("could not read or write a mail's state")]
     Store(#[from] StoreError),
-    #[error("could not put a mail on its retry rung")]
+    #[error("could not publish a mail to its retry queue")]
     Publish(#[from] PublishError),
 }
 
@@ -75,56 +75,56 @@ const LEASE_MARGIN: Duration = Duration::from_secs(60);
 /// The attempts made when the message was published; for people who look at a queue.
 const ATTEMPT_HEADER: &str = "x-loyalty-attempt";
 
-impl Office {
+impl MailHandler {
     /// Brings one delivery to its fate. `leave` ends the wait for a turn, and nothing after it.
     pub(crate) async fn handle(
         self: Arc<Self>,
         delivery: Delivery,
         leave: CancellationToken,
     ) -> Result<Handled, DeliveryError> {
-        let mut asked = Asked::new(delivery);
-        let handled = self.see_off(&mut asked, &leave).await;
+        let mut request = MailRequest::new(delivery);
+        let handled = self.see_off(&mut request, &leave).await;
         match &handled {
-            Ok(Handled::Done) => asked.span.end(),
+            Ok(Handled::Done) => request.span.end(),
             // Given up, as far as this delivery goes.
-            Ok(Handled::Left) => {}
-            Err(error) => asked.span.fails(&"not_handled", &chain(error)),
+            Ok(Handled::NotBegun) => {}
+            Err(error) => request.span.fails(&"not_handled", &chain(error)),
         }
         handled
     }
 
-    async fn see_off(&self, asked: &mut Asked, leave: &CancellationToken) -> Result<Handled, DeliveryError> {
-        let email_id = match request::decode(&asked.delivery.data) {
+    async fn see_off(&self, request: &mut MailRequest, leave: &CancellationToken) -> Result<Handled, DeliveryError> {
+        let email_id = match email::request::decode(&request.delivery.data) {
             Ok(email_id) => email_id,
-            Err(problem) => return self.set_aside(asked, None, &problem.to_string()).await,
+            Err(problem) => return self.set_aside(request, None, &problem.to_string()).await,
         };
-        asked.span.says("loyalty.mail.id", &email_id);
-        let Some(turn) = leave.run_until_cancelled(self.pace.turn()).await else {
-            return Ok(Handled::Left);
+        request.span.says("loyalty.mail.id", &email_id);
+        let Some(turn) = leave.run_until_cancelled(self.rate_limiter.turn()).await else {
+            return Ok(Handled::NotBegun);
         };
         match self.claim(email_id).await? {
             Claim::Ours(mail) => {
-                let outcome = self.attempt(&mail, asked).await;
+                let outcome = self.attempt(&mail, request).await;
                 // The server is done with us: the next may go while this one is written down.
                 drop(turn);
                 self.metrics.attempted(&outcome);
-                self.settle(&mail, &outcome, asked).await
+                self.settle(&mail, &outcome, request).await
             }
             Claim::Later(wait) => {
                 debug!(email.id = %email_id, "A mail came before its time");
-                let attempts = headers::integer(&asked.delivery.properties, ATTEMPT_HEADER).unwrap_or_default();
-                self.put_on(self.ladder.within(wait), email_id, attempts, asked).await
+                let attempts = headers::integer(&request.delivery.properties, ATTEMPT_HEADER).unwrap_or_default();
+                self.publish_retry(self.retry_schedule.within(wait), email_id, attempts, request).await
             }
             Claim::Abandoned => {
                 warn!(email.id = %email_id, "A mailer ended while it was sending; nobody knows whether the mail went");
-                asked.span.fails(&"abandoned", &"a mailer ended while it was sending");
+                request.span.fails(&"abandoned", &"a mailer ended while it was sending");
                 Ok(Handled::Done)
             }
             Claim::Settled(state) => {
                 debug!(email.id = %email_id, %state, "A mail that is settled was asked for again");
                 Ok(Handled::Done)
             }
-            Claim::Missing => self.set_aside(asked, Some(email_id), "there is no such mail").await,
+            Claim::Missing => self.set_aside(request, Some(email_id), "there is no such mail").await,
         }
     }
 
@@ -138,7 +138,7 @@ impl Office {
             Err(ClaimError::Store(error)) => Err(error),
             Err(ClaimError::InDoubt { claim, source }) => {
                 warn!(email.id = %email_id, error = chain(&source), "The answer to a mail's claim was lost");
-                written(|_| email::take_back(&self.pool, claim)).await?;
+                persist_result(|_| email::take_back(&self.pool, claim)).await?;
                 Err(source)
             }
         }
@@ -148,8 +148,8 @@ impl Office {
         self.smtp.longest() + LEASE_MARGIN
     }
 
-    async fn attempt(&self, mail: &Mail, asked: &Asked) -> Outcome {
-        let mut span = Span::within(Kind::Client, format_args!("send mail"), asked.span.context().cloned());
+    async fn attempt(&self, mail: &Mail, request: &MailRequest) -> Outcome {
+        let mut span = Span::within(Kind::Client, format_args!("send mail"), request.span.context().cloned());
         span.says("server.address", &self.smtp.host());
         span.says("loyalty.mail.id", &mail.attempt.email_id);
         span.counts("loyalty.mail.attempt", mail.attempt.number);
@@ -169,7 +169,7 @@ impl Office {
         match self.templates.compose(mail, SystemTime::now()) {
             Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
             Err(error @ ComposeError::Address(_)) => Outcome::Permanent(Note::new(&chain(&error))),
-            // The shop's own doing, which may be mended before the ladder ends.
+            // The shop's own doing, which may be mended before the schedule ends.
             Err(error @ (ComposeError::Template(_) | ComposeError::Form(_))) => {
                 Outcome::Passing(Note::new(&chain(&error)))
             }
@@ -177,52 +177,57 @@ impl Office {
     }
 
     /// Every outcome, and what follows from it.
-    async fn settle(&self, mail: &Mail, outcome: &Outcome, asked: &mut Asked) -> Result<Handled, DeliveryError> {
+    async fn settle(
+        &self,
+        mail: &Mail,
+        outcome: &Outcome,
+        request: &mut MailRequest,
+    ) -> Result<Handled, DeliveryError> {
         let (pool, attempt) = (&self.pool, mail.attempt);
         let (id, number) = (attempt.email_id, attempt.number);
         match outcome {
             Outcome::Sent(reply) => {
-                written(|_| email::sent(pool, attempt, reply.as_str())).await?;
-                debug!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %reply, "Sent a mail");
+                persist_result(|_| email::sent(pool, attempt, reply.as_str())).await?;
+                debug!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reply, "Sent a mail");
                 Ok(Handled::Done)
             }
-            Outcome::Passing(why) => self.retry(attempt, self.ladder.after(attempt.step), why, asked).await,
+            Outcome::Passing(why) => self.retry(attempt, self.retry_schedule.after(attempt.step), why, request).await,
             Outcome::SenderRefused(why) => {
-                self.retry(attempt, Some(self.ladder.after_or_last(attempt.step)), why, asked).await
+                self.retry(attempt, Some(self.retry_schedule.after_or_last(attempt.step)), why, request).await
             }
-            Outcome::Permanent(why) => self.bury(attempt, Reason::MailRejected, why, asked).await,
+            Outcome::Permanent(why) => self.bury(attempt, Reason::MailRejected, why, request).await,
             Outcome::Unknown(why) => match self.on_unknown {
-                OnUnknown::Resend => self.retry(attempt, self.ladder.after(attempt.step), why, asked).await,
+                OnUnknown::Resend => self.retry(attempt, self.retry_schedule.after(attempt.step), why, request).await,
                 OnUnknown::Hold => {
-                    written(|_| email::unknown(pool, attempt, why.as_str())).await?;
-                    asked.span.fails(&outcome.name(), why);
-                    warn!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %why, "Nobody knows whether a mail went; it is held");
+                    persist_result(|_| email::unknown(pool, attempt, why.as_str())).await?;
+                    request.span.fails(&outcome.name(), why);
+                    warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %why, "Nobody knows whether a mail went; it is held");
                     Ok(Handled::Done)
                 }
             },
         }
     }
 
-    /// The next rung, or the end of the ladder. First the row, then the message, then (by the caller) the
+    /// The next delay, or the end of the schedule. First the row, then the message, then (by the caller) the
     /// acknowledgement: whatever is lost in between, a message remains that asks for this mail.
     async fn retry(
         &self,
         attempt: Attempt,
-        rung: Option<RetryDelay>,
+        delay: Option<RetryDelay>,
         why: &Note,
-        asked: &mut Asked,
+        request: &mut MailRequest,
     ) -> Result<Handled, DeliveryError> {
-        let Some(rung) = rung else {
-            return self.bury(attempt, Reason::MailExhausted, why, asked).await;
+        let Some(delay) = delay else {
+            return self.bury(attempt, Reason::MailExhausted, why, request).await;
         };
-        let (pool, wait) = (&self.pool, rung.wait());
-        if !written(|_| email::retry_after(pool, attempt, wait, why.as_str())).await? {
+        let (pool, wait) = (&self.pool, delay.wait());
+        if !persist_result(|_| email::retry_after(pool, attempt, wait, why.as_str())).await? {
             // Somebody began another attempt, by a message of their own, which carries the mail on.
             return Ok(Handled::Done);
         }
         let (id, number) = (attempt.email_id, attempt.number);
-        info!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %rung, %why, "A mail waits for its next attempt");
-        self.put_on(rung, id, i64::from(number), asked).await
+        info!(email.id = %id, attempt = number, trace.id = request.trace_id(), %delay, %why, "A mail waits for its next attempt");
+        self.publish_retry(delay, id, i64::from(number), request).await
     }
 
     /// The mail will not be sent; an operator finds it among the dead letters.
@@ -231,46 +236,46 @@ impl Office {
         attempt: Attempt,
         reason: Reason,
         why: &Note,
-        asked: &mut Asked,
+        request: &mut MailRequest,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(Some(attempt.email_id), &asked.delivery, reason, why.as_str());
+        let letter = about(Some(attempt.email_id), &request.delivery, reason, why.as_str());
         let pool = &self.pool;
         let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
-        written(|repeated| email::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
+        persist_result(|repeated| email::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
         let (id, number) = (attempt.email_id, attempt.number);
-        asked.span.fails(&reason, why);
-        warn!(email.id = %id, attempt = number, trace.id = asked.trace_id(), %reason, %why, "A mail is a dead letter");
+        request.span.fails(&reason, why);
+        warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reason, %why, "A mail is a dead letter");
         Ok(Handled::Done)
     }
 
     /// A request that leads to no mail.
     async fn set_aside(
         &self,
-        asked: &mut Asked,
+        request: &mut MailRequest,
         email_id: Option<EmailId>,
         why: &str,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(email_id, &asked.delivery, Reason::MailUnreadable, why);
+        let letter = about(email_id, &request.delivery, Reason::MailUnreadable, why);
         dead_letter::keep(&self.pool, &[letter]).await?;
-        asked.span.fails(&Reason::MailUnreadable, &why);
+        request.span.fails(&Reason::MailUnreadable, &why);
         warn!(why, "Set a message aside that asks for no mail");
         Ok(Handled::Done)
     }
 
-    /// A rung that was removed while we run leads nowhere. The mail then waits on a shorter one, comes too early, and
+    /// A retry queue that was removed while we run takes nothing. The mail then waits in a shorter one, comes too early, and
     /// waits again.
-    async fn put_on(
+    async fn publish_retry(
         &self,
-        rung: RetryDelay,
+        delay: RetryDelay,
         email_id: EmailId,
         attempts: i64,
-        asked: &Asked,
+        request: &MailRequest,
     ) -> Result<Handled, DeliveryError> {
         let mut result = Ok(Handled::Done);
-        for rung in self.ladder.down_from(rung) {
-            match self.publisher.publish(on_rung(rung, email_id, attempts, asked.span.context())).await {
+        for delay in self.retry_schedule.down_from(delay) {
+            match self.publisher.publish(retry_message(delay, email_id, attempts, request.span.context())).await {
                 Err(error @ PublishError::Unroutable { .. }) => {
-                    warn!(email.id = %email_id, %rung, "A rung is missing; run `loyalty topology`");
+                    warn!(email.id = %email_id, %delay, "A retry queue is missing; run `loyalty topology`");
                     result = Err(error.into());
                 }
                 published => return Ok(published.map(|Confirmed { .. }| Handled::Done)?),
@@ -280,7 +285,7 @@ impl Office {
     }
 }
 
-impl Asked {
+impl MailRequest {
     /// Work on it begins.
     fn new(delivery: Delivery) -> Self {
         let came = TraceContext::of(&delivery.properties);
@@ -296,25 +301,25 @@ impl Asked {
 }
 
 /// A message of our own rather than the one that came: brokers before 4.0 read its `x-death` headers and may take a
-/// mail on its third rung for one that goes in circles, and drop it.
-fn on_rung(rung: RetryDelay, email_id: EmailId, attempts: i64, trace: Option<&TraceContext>) -> Message {
+/// mail in its third retry queue for one that goes in circles, and drop it.
+fn retry_message(delay: RetryDelay, email_id: EmailId, attempts: i64, trace: Option<&TraceContext>) -> Message {
     let mut headers = trace.map(TraceContext::headers).unwrap_or_default();
     headers.insert(ATTEMPT_HEADER.into(), AMQPValue::LongLongInt(attempts));
     let properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(email_id.to_string().into())
-        .with_type(request::MESSAGE_TYPE.into())
+        .with_type(email::request::MESSAGE_TYPE.into())
         // Before 1970 only if this machine's clock says so.
         .with_timestamp(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())
         .with_app_id("loyalty".into())
         .with_headers(headers);
     Message {
         exchange: topology::EMAILS,
-        routing_key: rung.routing_key(),
+        routing_key: delay.routing_key(),
         mandatory: true,
         properties,
-        body: request::encode(email_id),
+        body: email::request::encode(email_id),
     }
 }
 

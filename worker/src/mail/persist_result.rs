@@ -12,7 +12,7 @@ use tracing::{error, warn};
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
 /// refused every time, and is an error; so is a right that the role lacks. Then the mail's place is free for others, its
 /// request comes again, and once the lease is over its fate is unknown.
-pub(crate) async fn written<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
+pub(crate) async fn persist_result<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -22,14 +22,18 @@ where
             Err(error) if error.is_forbidden() => {
                 error!(
                     error = chain(&error),
-                    "A mail's fate cannot be written: the worker's role lacks a right; grant it (docs/operating.md)"
+                    "Cannot store a mail's result: the worker's role lacks a privilege; grant it (docs/operating.md)"
                 );
                 return Err(error);
             }
             Err(error) if !error.is_content_refused() => {
                 let wait = backoff::delay(tries, backoff::jitter());
                 tries = tries.saturating_add(1);
-                warn!(error = chain(&error), wait_ms = wait.as_millis(), "A mail's fate is not written yet");
+                warn!(
+                    error = chain(&error),
+                    wait_ms = wait.as_millis(),
+                    "Cannot store a mail's result yet; trying again"
+                );
                 tokio::time::sleep(wait).await;
             }
             result => return result,
@@ -53,7 +57,7 @@ mod tests {
             assert_eq!(repeated, tries.fetch_add(1, Ordering::Relaxed) > 0);
             if began.elapsed().as_secs() < 3_600 { Err(AWAY) } else { Ok("written") }
         };
-        assert_eq!(written(write).await.expect("it comes back"), "written");
+        assert_eq!(persist_result(write).await.expect("it comes back"), "written");
         assert!(began.elapsed().as_secs() < 3_600 + backoff::LONGEST.as_secs());
     }
 }

@@ -9,14 +9,14 @@ use tokio::time::{Instant, sleep_until};
 
 /// Hands out turns.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RateLimiter {
     places: Semaphore,
     /// From one turn to the next; zero: no limit.
     gap: Duration,
     next: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(crate) fn new(places: NonZeroU8, per_second: Option<NonZeroU32>) -> Self {
         let gap = per_second.map_or(Duration::ZERO, |count| Duration::from_secs(1) / count.get());
         Self { places: Semaphore::new(usize::from(places.get())), gap, next: Mutex::new(Instant::now()) }
@@ -44,20 +44,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_come_at_the_wanted_rate() {
-        let pace = Pace::new(NonZeroU8::MAX, NonZeroU32::new(10));
+        let limiter = RateLimiter::new(NonZeroU8::MAX, NonZeroU32::new(10));
         let began = Instant::now();
         for _ in 0..11 {
-            drop(pace.turn().await);
+            drop(limiter.turn().await);
         }
         assert_eq!(began.elapsed().as_millis(), 1_000);
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_places_at_once() {
-        let pace = Pace::new(NonZeroU8::MIN, None);
-        let taken = pace.turn().await;
-        assert!(tokio::time::timeout(Duration::from_secs(60), pace.turn()).await.is_err());
+        let limiter = RateLimiter::new(NonZeroU8::MIN, None);
+        let taken = limiter.turn().await;
+        assert!(tokio::time::timeout(Duration::from_secs(60), limiter.turn()).await.is_err());
         drop(taken);
-        drop(pace.turn().await);
+        drop(limiter.turn().await);
     }
 }

@@ -22,7 +22,7 @@ use super::server::Server;
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Sender, recipient and leave to send the text, all told. RFC 5321 (4.5.3.2) grants a server minutes for each; one
-/// that needs them is met again on the retry ladder.
+/// that needs them is met again at the next attempt.
 const ENVELOPE_LIMIT: Duration = Duration::from_secs(60);
 
 /// An idle connection is used again within this time. Servers keep one open for five minutes (RFC 5321, 4.5.3.2.7).

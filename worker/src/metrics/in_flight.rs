@@ -36,7 +36,7 @@ const HELD: Gauge = Gauge::of(
 
 /// What the lanes hold.
 #[derive(Debug, Default)]
-pub(crate) struct Hand {
+pub(crate) struct InFlight {
     /// Whether each partition is taken.
     taken: [AtomicBool; PLACES],
     /// When the oldest command in hand of each partition was published, in milliseconds since 1970; 0: there is none.
@@ -45,7 +45,7 @@ pub(crate) struct Hand {
     held_back: [AtomicU64; PLACES],
 }
 
-impl Hand {
+impl InFlight {
     /// Says whether the commands of a partition are being taken.
     pub(crate) fn takes(&self, partition: Partition, taken: bool) {
         self.taken[place(partition)].store(taken, Ordering::Relaxed);
@@ -56,8 +56,8 @@ impl Hand {
     }
 
     /// A lane's part of it, empty again when dropped, however the lane ends.
-    pub(crate) fn of_lane(&self) -> LaneHand<'_> {
-        LaneHand { hand: self, held: [false; PLACES] }
+    pub(crate) fn of_lane(&self) -> LaneInFlight<'_> {
+        LaneInFlight { in_flight: self, held: [false; PLACES] }
     }
 
     fn ages(&self) -> Vec<(String, f64)> {
@@ -75,12 +75,12 @@ impl Hand {
 }
 
 /// What one lane holds. The partitions of two lanes are not the same ones.
-pub(crate) struct LaneHand<'a> {
-    hand: &'a Hand,
+pub(crate) struct LaneInFlight<'a> {
+    in_flight: &'a InFlight,
     held: [bool; PLACES],
 }
 
-impl LaneHand<'_> {
+impl LaneInFlight<'_> {
     /// Says what is still to be applied: what is held back, and the rest.
     pub(crate) fn holds<'a>(&mut self, held_back: &'a [Message], rest: impl Iterator<Item = &'a Message>) {
         let (mut oldest, mut counts) = ([0; PLACES], [0; PLACES]);
@@ -93,21 +93,21 @@ impl LaneHand<'_> {
         }
         for (place, (oldest, count)) in oldest.into_iter().zip(counts).enumerate() {
             if oldest > 0 || self.held[place] {
-                self.hand.oldest_ms[place].store(oldest, Ordering::Relaxed);
-                self.hand.held_back[place].store(count, Ordering::Relaxed);
+                self.in_flight.oldest_ms[place].store(oldest, Ordering::Relaxed);
+                self.in_flight.held_back[place].store(count, Ordering::Relaxed);
                 self.held[place] = oldest > 0;
             }
         }
     }
 }
 
-impl Drop for LaneHand<'_> {
+impl Drop for LaneInFlight<'_> {
     fn drop(&mut self) {
         self.holds(&[], std::iter::empty());
     }
 }
 
-impl Collector for Hand {
+impl Collector for InFlight {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let consuming = self.taken().next().is_some();
         CONSUMING.write(&mut encoder, i64::from(consuming))?;
@@ -136,10 +136,10 @@ mod tests {
     use super::*;
     use lapin::message::Delivery;
 
-    fn taking_all() -> Hand {
-        let hand = Hand::default();
-        Partition::all().for_each(|partition| hand.takes(partition, true));
-        hand
+    fn taking_all() -> InFlight {
+        let in_flight = InFlight::default();
+        Partition::all().for_each(|partition| in_flight.takes(partition, true));
+        in_flight
     }
 
     fn sent(partition: Partition, ago: Duration) -> Message {
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn the_oldest_in_hand_of_a_partition_is_shown_until_it_is_let_go() {
-        let (hand, [two, five]) = (taking_all(), [2, 5].map(|at| Partition::all().nth(at).expect("one of 16")));
-        let age = |place: usize| hand.ages()[place].1.round();
+        let (in_flight, [two, five]) = (taking_all(), [2, 5].map(|at| Partition::all().nth(at).expect("one of 16")));
+        let age = |place: usize| in_flight.ages()[place].1.round();
         let seconds = Duration::from_secs;
         let all = [sent(two, seconds(90)), sent(five, seconds(60)), sent(two, seconds(30))];
-        let mut lane = hand.of_lane();
+        let mut lane = in_flight.of_lane();
         lane.holds(&[], all.iter());
         assert_eq!((age(2), age(5), age(7)), (90.0, 60.0, 0.0));
         lane.holds(&all[..1], all[1..].iter());
@@ -170,10 +170,10 @@ mod tests {
 
     #[test]
     fn what_is_held_back_is_counted_until_it_is_let_go() {
-        let (hand, two) = (taking_all(), Partition::all().nth(2).expect("one of 16"));
+        let (in_flight, two) = (taking_all(), Partition::all().nth(2).expect("one of 16"));
         let messages = [sent(two, Duration::ZERO), sent(two, Duration::ZERO), sent(two, Duration::ZERO)];
-        let count = || hand.held_back()[2].1;
-        let mut lane = hand.of_lane();
+        let count = || in_flight.held_back()[2].1;
+        let mut lane = in_flight.of_lane();
         lane.holds(&messages[..2], messages[2..].iter());
         assert_eq!(count(), 2);
         lane.holds(&[], messages[2..].iter());
@@ -186,11 +186,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_ahead_makes_no_age() {
-        let (hand, partition) = (taking_all(), Partition::all().next().expect("one of 16"));
+        let (in_flight, partition) = (taking_all(), Partition::all().next().expect("one of 16"));
         let mut ahead = sent(partition, Duration::ZERO);
         ahead.since += Duration::from_secs(3_600);
-        let mut lane = hand.of_lane();
+        let mut lane = in_flight.of_lane();
         lane.holds(&[], [&ahead].into_iter());
-        assert_eq!(hand.ages()[0], ("00".to_owned(), 0.0));
+        assert_eq!(in_flight.ages()[0], ("00".to_owned(), 0.0));
     }
 }

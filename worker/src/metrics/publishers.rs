@@ -1,9 +1,9 @@
-//! What the worker's own publishers have under way: messages of the outbox, and mails on their way to a rung.
+//! What the worker's own publishers have under way: messages of the outbox, and mails on their way to a retry queue.
 
 use std::fmt;
 use std::sync::Mutex;
 
-use loyalty_common::publisher::Traffic;
+use loyalty_common::publisher::PublisherStats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -16,16 +16,16 @@ const UP: Gauge = Gauge::of("loyalty_worker_publisher_up", "Whether the broker t
 
 /// The publishers that are watched, each by its name.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing(Mutex<Vec<(&'static str, Traffic)>>);
+pub(crate) struct Publishers(Mutex<Vec<(&'static str, PublisherStats)>>);
 
-impl Outgoing {
+impl Publishers {
     /// Watches a publisher, too. Each name once.
-    pub(crate) fn watch(&self, name: &'static str, traffic: Traffic) {
+    pub(crate) fn watch(&self, name: &'static str, traffic: PublisherStats) {
         self.0.lock().expect("nobody panics while holding it").push((name, traffic));
     }
 }
 
-impl Collector for Outgoing {
+impl Collector for Publishers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.lock().expect("nobody panics while holding it");
         let label = "publisher";

@@ -24,16 +24,16 @@ pub(crate) trait Figures: fmt::Debug + Send + 'static {
 
 /// The latest reading. Clones share it.
 #[derive(Debug)]
-pub(crate) struct Latest<T>(Arc<Mutex<Option<(Instant, T)>>>);
+pub(crate) struct Snapshot<T>(Arc<Mutex<Option<(Instant, T)>>>);
 
-impl<T> Latest<T> {
+impl<T> Snapshot<T> {
     /// Keeps a reading; forgets the one before if there is none to be had.
     pub(crate) fn set(&self, reading: Option<T>) {
         *self.0.lock().expect("nobody panics while holding it") = reading.map(|figures| (Instant::now(), figures));
     }
 }
 
-impl<T: Figures> Collector for Latest<T> {
+impl<T: Figures> Collector for Snapshot<T> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let latest = self.0.lock().expect("nobody panics while holding it");
         let fresh = latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
@@ -42,13 +42,13 @@ impl<T: Figures> Collector for Latest<T> {
     }
 }
 
-impl<T> Clone for Latest<T> {
+impl<T> Clone for Snapshot<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Default for Latest<T> {
+impl<T> Default for Snapshot<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_figure_is_absent_before_its_reading_when_it_failed_and_when_it_is_stale() {
-        let (latest, mut registry) = (Latest::default(), Registry::default());
+        let (latest, mut registry) = (Snapshot::default(), Registry::default());
         registry.register_collector(Box::new(latest.clone()));
         let check = |shown: &str, figure: bool| {
             let mut text = String::new();

@@ -64,7 +64,7 @@ async fn lose(broker: Line, database: &Line, words: &'static str) {
 #[tokio::test]
 async fn a_broker_that_does_not_answer_is_asked_again() {
     let world = World::start().await;
-    // One is the mailer's, one the keeper's.
+    // One is the mailer's, one the dead-letter consumer's.
     let broker = Line::dumb_at_first(&world.amqp(), 2);
     let post = world.post_by(&broker.url(), &world.database_url());
     let email_id = world.grant("ann", "ann@example.com").await;

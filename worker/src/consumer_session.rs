@@ -1,0 +1,123 @@
+//! One consumer session with the broker: its connections, a consumer for each of its queues, and the handler that their
+//! deliveries go to. All that the worker consumes, it consumes by this.
+//!
+//! A queue that cannot be consumed is out alone and is tried again; all others go on. The session ends when its handler
+//! does, or with the connection that the queues share, and the supervisor builds a new one. What was not acknowledged is
+//! delivered again.
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
+use loyalty_common::amqp::{self, ConnectError};
+use loyalty_common::backoff::SessionProgress;
+use loyalty_common::secret::SecretUrl;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::queue_consumer::{Connections, ConsumeError, OpenConsumer, QueueConsumer, Subscription};
+use crate::queue_states::QueueStates;
+
+/// Which queues are consumed, and how.
+pub(crate) struct ConsumerSession<'a, T> {
+    pub(crate) amqp: &'a SecretUrl,
+    /// What is consumed: in the log, and in the broker's list of connections.
+    pub(crate) name: &'static str,
+    /// Unacknowledged deliveries of each queue.
+    pub(crate) prefetch: u16,
+    pub(crate) queues: Vec<Subscription<'a, T>>,
+    pub(crate) states: &'a QueueStates,
+    /// Called when a queue goes out or is back, and when the session begins and ends.
+    pub(crate) changed: &'a (dyn Fn() + Send + Sync),
+}
+
+/// Why a session ended. `E` is what its handler fails with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError<E: std::error::Error + 'static> {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("could not consume {queue}")]
+    Consume { queue: String, source: ConsumeError },
+    #[error("lost the connection")]
+    Lost(#[source] lapin::Error),
+    #[error(transparent)]
+    Handler(E),
+}
+
+impl<T: Send> ConsumerSession<'_, T> {
+    /// Consumes until `handler` ends, which it does soon after `stop`: then the queues deliver no more, and it finishes
+    /// what it has begun. Whatever ends the session, the connections are closed in good order.
+    pub(crate) async fn run<E: std::error::Error + 'static>(
+        &self,
+        handler: impl Future<Output = Result<(), E>>,
+        stop: &CancellationToken,
+        progress: &SessionProgress,
+    ) -> Result<(), SessionError<E>> {
+        let connections = Connections::open(self.amqp, self.name).await?;
+        let mut consumers = FuturesUnordered::new();
+        let work = self.work(&connections, &mut consumers, handler, stop, progress);
+        let result = amqp::while_connected(&connections.shared, work).await;
+        // Closed even if nothing was begun: dropped while a queue owes it an answer, a connection stays open, and the
+        // queue's deliveries go to it, which nobody reads. And closed before the consumers are dropped, which would
+        // cancel them, and so hand their queues to the next worker while deliveries of ours are unacknowledged.
+        connections.close().await;
+        drop(consumers);
+        self.states.session_ended(&self.queues.iter().map(|queue| &queue.queue).collect::<Vec<_>>());
+        (self.changed)();
+        result.map_err(SessionError::Lost)?
+    }
+
+    /// Opens one queue after the other. They begin together, so that the first batches are full; but nobody waits for
+    /// those behind one that is out, since each of these may take seconds.
+    async fn work<'a, E: std::error::Error + 'static>(
+        &'a self,
+        connections: &'a Connections<'a>,
+        consumers: &mut FuturesUnordered<BoxFuture<'a, ()>>,
+        handler: impl Future<Output = Result<(), E>>,
+        stop: &'a CancellationToken,
+        progress: &SessionProgress,
+    ) -> Result<(), SessionError<E>> {
+        let (mut opening, mut handler) = (std::pin::pin!(self.open(connections)), std::pin::pin!(handler));
+        let (mut opened, mut ready) = (0, Vec::new());
+        loop {
+            tokio::select! {
+                Some(first) = opening.next() => {
+                    let (queue, first) = first?;
+                    opened += 1;
+                    let (is_out, all_opened) = (first.is_none(), opened == self.queues.len());
+                    ready.push(async move { self.consumer(queue).run(connections, first, stop).await });
+                    if is_out || all_opened {
+                        consumers.extend(ready.drain(..).map(|run| -> BoxFuture<'a, ()> { Box::pin(run) }));
+                    }
+                    if all_opened {
+                        self.began();
+                        progress.opened();
+                    }
+                }
+                Some(()) = consumers.next() => {} // It was told to stop.
+                ended = &mut handler => return ended.map_err(SessionError::Handler),
+            }
+        }
+    }
+
+    /// Each queue on the connection that all share, one after the other: so it is known which one ends it.
+    fn open<'a, E: std::error::Error + 'static>(
+        &'a self,
+        connections: &'a Connections<'a>,
+    ) -> impl Stream<Item = Result<(&'a Subscription<'a, T>, Option<OpenConsumer>), SessionError<E>>> + 'a {
+        futures_util::stream::iter(&self.queues).then(async move |queue| {
+            let first = self.consumer(queue).first(connections).await;
+            let first = first.map_err(|source| SessionError::Consume { queue: queue.queue.clone(), source })?;
+            Ok((queue, first))
+        })
+    }
+
+    fn consumer<'a>(&'a self, queue: &'a Subscription<'a, T>) -> QueueConsumer<'a, T> {
+        QueueConsumer { subscription: queue, prefetch: self.prefetch, states: self.states, changed: self.changed }
+    }
+
+    fn began(&self) {
+        (self.changed)();
+        let queues = self.queues.iter().filter(|queue| self.states.is_in_use(&queue.queue)).count();
+        info!(queues, prefetch = self.prefetch, "Consuming {}", self.name);
+    }
+}
