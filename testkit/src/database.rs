@@ -122,8 +122,8 @@ impl Drop for Database {
     }
 }
 
-/// A database of the shared server with the tables made, of which each test gets a copy: a fifth of the time that the
-/// migrations take.
+/// A database of the shared server with the tables made, of which each test gets a copy: in memory, half of the time
+/// that the migrations take.
 pub async fn template(postgres: &Postgres) -> &'static str {
     static NAME: OnceCell<String> = OnceCell::const_new();
     let make = async || {

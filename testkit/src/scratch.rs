@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
-/// A file system in memory, on which the servers' syncing costs nothing: a world is made in a third of the time.
+/// A file system in memory, on which the servers' syncing costs nothing: worlds
+/// are made in less than half of the time.
 const IN_MEMORY: &str = "/dev/shm";
 
 /// What all servers of a run of all tests write, with much to spare.
