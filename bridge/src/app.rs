@@ -126,7 +126,7 @@ fn window(limits: &Limits) -> Window {
     Window {
         window: limits.requests,
         confirm_timeout: limits.confirm_timeout,
-        when_blocked: WhenBlocked::GiveUp,
+        when_blocked: WhenBlocked::FailFast,
         ..Window::default()
     }
 }

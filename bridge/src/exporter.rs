@@ -28,7 +28,7 @@ pub(crate) struct Exporter {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(exporter): State<Arc<Exporter>>) -> Response {
-    exporter.metrics.look_at(&exporter.producer.traffic(), &exporter.partitions);
+    exporter.metrics.look_at(&exporter.producer.stats(), &exporter.partitions);
     exporter.metrics.clock_is(exporter.clock.offset());
     let mut text = String::new();
     match encode(&mut text, &exporter.registry) {

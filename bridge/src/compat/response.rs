@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use loyalty_common::{Action, Command, Outcome, Receipt};
+use loyalty_common::{Action, Command, Earn, Exit, Outcome, Receipt, Spend};
 use loyalty_store::read::Fate;
 use serde::Serialize;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use loyalty_common::Action;
+use loyalty_common::{Action, Earn, Enroll, Exit, Spend};
 use serde_json::json;
 
 use super::request::CompatRequest;
@@ -93,7 +93,7 @@ async fn enroll(
     State(limits): State<Limits>,
     mut request: CompatRequest,
 ) -> Result<Response, Problem> {
-    let action = Action::Enroll { email: request.body.email.take(), name: request.body.name.take() };
+    let action = Action::Enroll(Enroll { email: request.body.email.take(), name: request.body.name.take() });
     submit(&submitter, &limits, request, action).await
 }
 

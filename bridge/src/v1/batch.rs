@@ -12,7 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use loyalty_common::Command;
 use loyalty_ledger::{CommandContent, CommandKey};
-use loyalty_ledger::{CommandContent, CommandKey};
+use loyalty_producer::{Confirmed, PublishError, TraceContext, Unconfirmed};
 
 use super::batch_body::{Form, NDJSON};
 use super::command_request::CommandRequest;
@@ -96,7 +96,7 @@ impl<'a> Batch<'a> {
     fn first_or_repeat(
         &mut self,
         request: CommandRequest,
-        seen: &mut HashMap<CommandKey, (usize, Content)>,
+        seen: &mut HashMap<CommandKey, (usize, CommandContent)>,
     ) -> LineState {
         if !request.repeatable {
             return LineState::New(request); // Its id is fresh.

@@ -60,7 +60,7 @@ impl CommandRequest {
         if !is_taken(command_type, principal) {
             return Err(not_taken(principal));
         }
-        principal.require(scope_of(command_type))?;
+        principal.require(command_type.scope())?;
         let repeatable = draft.command_id.is_some() || named.is_some();
         let command = draft.completed(named.unwrap_or_else(CommandId::fresh), now);
         Ok(Self { command, repeatable })
@@ -81,7 +81,7 @@ fn not_taken(principal: &Principal) -> Problem {
 /// Whether there is a scope that would do: what is for operators is taken from nobody while nobody is asked who they
 /// are.
 fn is_taken(command_type: CommandType, principal: &Principal) -> bool {
-    match (scope_of(command_type), principal) {
+    match (command_type.scope(), principal) {
         (Scope::Publish | Scope::Read, _) | (Scope::Operate, Principal::Holder(_)) => true,
         (Scope::Operate, Principal::Anyone) => false,
     }
