@@ -82,7 +82,7 @@ fn count(metrics: &str, method: &str, status: u16) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_moves_no_points() {
-    let world = World::start("browser_pages").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     for (round, host) in ["127.0.0.1", "localhost"].into_iter().enumerate() {
         let target = format!("http://{host}:{}", bridge.addr.port());
@@ -109,7 +109,7 @@ async fn a_page_of_another_origin_moves_no_points() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_of_others_that_leads_here_reads_nothing() {
-    let world = World::start("browser_rebinds").await;
+    let world = World::untouched().await;
     let bridge = world.bridge(Limits::default()).await;
     for path in ["/v1/members", "/mallory", "/metrics", "/docs", "/nothing/here/at/all"] {
         let Some(shown) = browse(&format!("http://rebind.example:{}{path}", bridge.addr.port())).await else { return };

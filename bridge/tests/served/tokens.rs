@@ -79,9 +79,9 @@ async fn is_refused_everywhere(bridge: &Running, authorization: &[&str], code: &
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_good_opens_nothing_and_nothing_is_published() {
-    let world = World::start("bad_tokens").await;
+    let world = World::untouched().await;
     let [expired, revoked, good] =
-        [make(&world, Scope::ALL).await, make(&world, Scope::ALL).await, make(&world, Scope::ALL).await];
+        [make(world, Scope::ALL).await, make(world, Scope::ALL).await, make(world, Scope::ALL).await];
     let client = world.pool().get().await.unwrap();
     let age = "update token set created_at = now() - interval '2 hours', expires_at = now() where token_id = $1";
     client.execute(age, &[&expired.id().as_str()]).await.unwrap();
@@ -148,10 +148,10 @@ async fn a_token_opens_what_its_scopes_name_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_tells_operators_where_and_why_and_strangers_no_names() {
-    let world = World::start("ready_words").await;
+    let world = World::untouched().await;
     let mut tokens = Vec::new();
     for scope in Scope::ALL {
-        tokens.push((*scope, format!("Bearer {}", make(&world, &[*scope]).await.expose())));
+        tokens.push((*scope, format!("Bearer {}", make(world, &[*scope]).await.expose())));
     }
     // It names what it has tried once it has tried it.
     let readiness = async |bridge: &Running, given: &[&str]| {
@@ -162,7 +162,8 @@ async fn readiness_tells_operators_where_and_why_and_strangers_no_names() {
         })
         .await
     };
-    let no_vhost = ["/ready_words", "/s3cret_vhost"];
+    let vhost = format!("/{}", world.name());
+    let no_vhost = [vhost.as_str(), "/s3cret_vhost"];
 
     let bridge = world.lost_bridge(Admission::Tokens, no_vhost, ["", ""]).await;
     http::eventually_text(bridge.addr, "/metrics", "no_token").await;
