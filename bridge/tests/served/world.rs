@@ -17,26 +17,17 @@ use loyalty_worker::mail::MailSettings;
 use loyalty_worker::{Programme, Settings};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, MutexGuard, OnceCell, watch};
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-/// Starting them takes longer than most tests, so that all tests share them that harm no other.
-static SHARED: OnceCell<Servers> = OnceCell::const_new();
-
-/// Those of the tests that stop a server or block it, which have them one after the other.
-static DISTURBED: OnceCell<Servers> = OnceCell::const_new();
-
-/// Whose turn it is with them.
-static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A database and a virtual host, ready for use.
 pub(crate) struct World {
     kit: loyalty_testkit::World,
     amqp: SecretUrl,
     database: DatabaseUrl,
-    /// For a world whose servers may be disturbed.
-    _turn: Option<MutexGuard<'static, ()>>,
+    /// The servers, if no other test has them meanwhile.
+    _turn: Option<(InTurn<Postgres>, InTurn<RabbitMq>)>,
 }
 
 /// A part that runs until it is dropped.
@@ -56,7 +47,7 @@ impl Running {
 impl World {
     /// A world beside those of other tests.
     pub(crate) async fn start(name: &str) -> Self {
-        Self::on(SHARED.get_or_init(|| fresh_servers("bridge")).await, name, None).await
+        Self::of(loyalty_testkit::World::start(name, &topology()).await, None)
     }
 
     /// A world that the tests share in which nothing is published and nothing read but what is fixed.
@@ -65,28 +56,16 @@ impl World {
         UNTOUCHED.get_or_init(|| Self::start("untouched")).await
     }
 
-    /// A world whose servers may be stopped or blocked: no other test uses them.
+    /// As `start`, while no other test uses the servers.
     pub(crate) async fn start_alone(name: &str) -> Self {
-        let turn = TURN.lock().await;
-        let servers = DISTURBED.get_or_init(|| fresh_servers("bridge_disturbed")).await;
-        // Whatever the test before did to them.
-        servers.rabbitmq.start_again().await.unwrap();
-        servers.rabbitmq.set_memory_alarm(false).await.unwrap();
-        servers.postgres.start_again().await.unwrap();
-        Self::on(servers, name, Some(turn)).await
+        // In the same order everywhere, or two would wait for each other.
+        let (postgres, rabbitmq) = (postgres_in_turn().await, rabbitmq_in_turn().await);
+        let world = loyalty_testkit::World::on(postgres.clone(), rabbitmq.clone(), name, &topology()).await;
+        Self::of(world, Some((postgres, rabbitmq)))
     }
 
-    async fn on(servers: &'static Servers, name: &str, turn: Option<MutexGuard<'static, ()>>) -> Self {
-        let vhost = async { servers.rabbitmq.create_vhost(name).await.unwrap() };
-        let database = async { servers.postgres.create_database(name).await.unwrap() };
-        tokio::join!(vhost, database);
-        let amqp = SecretUrl::known(servers.rabbitmq.url(name));
-        let database = DatabaseUrl::known(servers.postgres.url(name));
-        let world = Self { servers, name: name.to_owned(), amqp, database, _turn: turn };
-        let pool = world.pool();
-        let (migrated, ()) = tokio::join!(migrate::migrate(&pool), world.declare_topology());
-        migrated.unwrap();
-        world
+    fn of(world: loyalty_testkit::World, turn: Option<(InTurn<Postgres>, InTurn<RabbitMq>)>) -> Self {
+        Self { amqp: world.amqp(), database: world.database_url(), kit: world, _turn: turn }
     }
 
     pub(crate) fn rabbitmq(&self) -> &RabbitMq {
