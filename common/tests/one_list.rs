@@ -12,8 +12,8 @@ const LISTED_FROM: usize = 3;
 const MAY_LIST: [(&str, &str); 5] = [
     ("common/src/command/registry.rs", "it is the list"),
     ("ledger/src/command.rs", "which file has the rule of each type"),
-    ("bridge/src/answer.rs", "the sentences of the sample's four routes, which never become more"),
-    ("bridge/src/sample.rs", "those routes"),
+    ("bridge/src/compat/response.rs", "the sentences of the sample's four routes, which never become more"),
+    ("bridge/src/compat/routes.rs", "those routes"),
     ("cli/src/import/sending.rs", "what a file of purchases is made into, which other types never are"),
 ];
 
