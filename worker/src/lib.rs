@@ -125,22 +125,15 @@ pub async fn run(
         supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await;
     });
     if settings.events == Events::On {
-        let publisher = Publisher::start(settings.amqp.clone(), "events", publisher::Limits::default());
-        metrics.publishers.watch("events", publisher.stats());
-        let pool = Pool::new(&settings.database, Use::Keys, EVENT_RELAY_CONNECTIONS)?;
+        let (pool, publisher) = of_event_relay(&settings.amqp, &database, &metrics)?;
         parts.spawn(event_relay::run(pool, publisher, announcer, shutdown.clone()));
     }
     parts.spawn(email_relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
     let states = metrics.queue_states();
     parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
     parts.spawn(maintenance.run(Arc::default(), shutdown.clone()));
-    parts.spawn(dead_letter_consumer::run(
-        settings.amqp.clone(),
-        pool,
-        metrics.reconnects.clone(),
-        states,
-        shutdown.clone(),
-    ));
+    let (amqp, reconnects) = (settings.amqp.clone(), metrics.reconnects.clone());
+    parts.spawn(dead_letter_consumer::run(amqp, pool, reconnects, states, shutdown.clone()));
     parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
     parts.spawn(backlog_metrics::queues(settings.amqp, topology, metrics, shutdown.clone()));
     let joined = join(parts, &shutdown, limits.drain + OVERDUE);
@@ -151,6 +144,17 @@ pub async fn run(
     };
     shutdown.cancel();
     joined.await.and(Err(refused.into()))
+}
+
+/// What the relay of events has of its own: a flood of them must not stand before the emails.
+fn of_event_relay(
+    amqp: &SecretUrl,
+    database: &DatabaseUrl,
+    metrics: &Metrics,
+) -> Result<(Pool, Publisher), StoreError> {
+    let publisher = Publisher::start(amqp.clone(), "events", publisher::Limits::default());
+    metrics.publishers.watch("events", publisher.stats());
+    Ok((Pool::new(database, Use::Keys, EVENT_RELAY_CONNECTIONS)?, publisher))
 }
 
 /// The event relay has one turn at a time.
