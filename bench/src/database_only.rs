@@ -7,14 +7,14 @@ use loyalty_common::{Action, Command, Enroll};
 use loyalty_ledger::{BatchRequest, Events, Programme, Submitted, fold};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_worker::Limits;
 
 use super::{Load, rate, traffic};
 
 /// Commands a second from the first batch to the last commit.
 pub(crate) async fn run(database: &DatabaseUrl, load: Load) -> Result<f64> {
-    let pool = Pool::new(database, Use::Keys, 1)?;
+    let pool = Pool::new(database, PlannerProfile::Keys, 1)?;
     let commands: Vec<Command> = traffic::earnings(load).collect();
     let began = Instant::now();
     apply(&pool, &commands).await?;
@@ -23,7 +23,7 @@ pub(crate) async fn run(database: &DatabaseUrl, load: Load) -> Result<f64> {
 
 /// Makes the tables and enrols the members of the benchmark.
 pub(crate) async fn enroll(database: &DatabaseUrl, load: Load) -> Result<()> {
-    let pool = Pool::new(database, Use::Keys, 1)?;
+    let pool = Pool::new(database, PlannerProfile::Keys, 1)?;
     loyalty_store::migrate::migrate(&pool).await?;
     let enrolment = |number| Command::new(traffic::member(number), Action::Enroll(Enroll { email: None, name: None }));
     let commands: Vec<Command> = (0..load.members).map(enrolment).collect();

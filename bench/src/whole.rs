@@ -9,7 +9,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_common::{Action, Command, Earn, Points};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::Pool;
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::read::receipt;
 use tokio::process::Child;
 
@@ -60,7 +60,7 @@ impl Whole {
     pub(crate) async fn end_to_end(&self, load: Load) -> Result<Measured> {
         let worker = self.worker()?;
         self.one_applied().await?;
-        let pool = Pool::new(&self.database, Use::Queries, 1)?;
+        let pool = Pool::new(&self.database, PlannerProfile::Queries, 1)?;
         let target = applied(&pool).await? + i64::from(load.commands);
         let began = Instant::now();
         let publishing = tokio::spawn({
@@ -78,7 +78,7 @@ impl Whole {
 
     /// Everything published before the worker starts. Its start is not measured: the clock runs from the first row.
     pub(crate) async fn drain(&self, load: Load) -> Result<Measured> {
-        let pool = Pool::new(&self.database, Use::Queries, 1)?;
+        let pool = Pool::new(&self.database, PlannerProfile::Queries, 1)?;
         let before = applied(&pool).await?;
         traffic::publish(&self.amqp, traffic::earnings(load)).await?;
         let worker = self.worker()?;
@@ -96,7 +96,7 @@ impl Whole {
         let worker = self.worker()?;
         self.one_applied().await?;
         let producer = Producer::connect(self.amqp.clone(), "bench", Limits::default()).await?;
-        let pool = Pool::new(&self.database, Use::Keys, 1)?;
+        let pool = Pool::new(&self.database, PlannerProfile::Keys, 1)?;
         let mut millis = Vec::new();
         for number in 0..SAMPLES {
             let command = one_earning(number);
@@ -142,7 +142,7 @@ impl Whole {
 
     /// Waits until the worker takes commands.
     async fn one_applied(&self) -> Result<()> {
-        let pool = Pool::new(&self.database, Use::Queries, 1)?;
+        let pool = Pool::new(&self.database, PlannerProfile::Queries, 1)?;
         let target = applied(&pool).await? + 1;
         traffic::publish(&self.amqp, std::iter::once(one_earning(0))).await?;
         reach(&pool, target).await

@@ -4,9 +4,9 @@
 //! Read `endpoint` for what can be said of a route, `document` for OpenAPI, `schemas` for the values in it, and `page`
 //! for people. Nothing here looks at a request.
 //!
-//! The document is made by hand, over the schemas of the contract: 17 routes have 141 answers with 205 codes of problems,
-//! whose texts, headers and statuses come from the table of codes and whose scopes from the door. Attributes (`utoipa`)
-//! or closures (`aide`) would name each answer again at its handler, and would not make the page for people.
+//! The document is made by hand, over the schemas of the contract: 17 routes have 141 answers with 205 codes of
+//! problems, whose texts, headers and statuses come from the table of codes and whose scopes from the door. Attributes
+//! (`utoipa`) or closures (`aide`) would name each answer again at its handler, and would not make the page for people.
 
 mod document;
 pub(crate) mod endpoint;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use loyalty_producer::{Limits as Window, Producer, WhenBlocked};
 use loyalty_store::clock::DatabaseClock;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -84,8 +84,9 @@ impl App {
         shutdown: &CancellationToken,
     ) -> Result<Self, StoreError> {
         let BridgeSettings { amqp, database, admission, hosts, limits, clock } = settings;
-        let pool = Pool::with_patience(&database, Use::Keys, limits.database_connections, limits.read_timeout)?;
-        let searches = Pool::with_patience(&database, Use::Queries, limits.searches, limits.search_timeout)?;
+        let pool =
+            Pool::with_timeout(&database, PlannerProfile::Keys, limits.database_connections, limits.read_timeout)?;
+        let searches = Pool::with_timeout(&database, PlannerProfile::Queries, limits.searches, limits.search_timeout)?;
         let partitions = Arc::new(PartitionProbe::start(amqp.clone()));
         let producer = Producer::start(amqp, "bridge", window(&limits));
         let auth = Arc::new(Authenticator::start(admission, pool.clone(), limits.read_timeout));

@@ -26,7 +26,7 @@ const STALE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Whom a bridge serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum AuthMode {
     /// Whoever reaches it, whatever the table says.
     Anyone,
     /// Whoever reaches it, until there was ever a token; then holders of tokens. As long as it is not known whether
@@ -80,7 +80,7 @@ pub(crate) fn needed_scopes(method: &Method, route: &str) -> &'static [Scope] {
 /// Knows the tokens, and whom they let in.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    admission: Admission,
+    admission: AuthMode,
     known: watch::Receiver<Option<Snapshot>>,
     /// How long the first request waits for the first snapshot.
     read_timeout: Duration,
@@ -94,11 +94,11 @@ struct Snapshot {
 
 impl Authenticator {
     /// Starts to read the tokens, until this is dropped.
-    pub(crate) fn start(admission: Admission, pool: Pool, read_timeout: Duration) -> Self {
+    pub(crate) fn start(admission: AuthMode, pool: Pool, read_timeout: Duration) -> Self {
         let (knowing, known) = watch::channel(None);
         match admission {
-            Admission::Anyone => {}
-            Admission::UntilTokens | Admission::Tokens => {
+            AuthMode::Anyone => {}
+            AuthMode::UntilTokens | AuthMode::Tokens => {
                 tokio::spawn(keep_reading(pool, knowing, read_timeout));
             }
         }
@@ -108,9 +108,9 @@ impl Authenticator {
     /// Whether it serves whoever reaches it, or may do so for all that is known.
     pub(crate) fn may_be_open(&self) -> bool {
         match self.admission {
-            Admission::Anyone => true,
-            Admission::UntilTokens => self.known.borrow().as_ref().is_none_or(|known| !known.valid.is_claimed()),
-            Admission::Tokens => false,
+            AuthMode::Anyone => true,
+            AuthMode::UntilTokens => self.known.borrow().as_ref().is_none_or(|known| !known.valid.is_claimed()),
+            AuthMode::Tokens => false,
         }
     }
 
@@ -140,7 +140,7 @@ impl Authenticator {
 
     /// Who asks.
     async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
-        if self.admission == Admission::Anyone {
+        if self.admission == AuthMode::Anyone {
             return Ok(Principal::Anyone);
         }
         let mut known = self.known.clone();
@@ -148,7 +148,7 @@ impl Authenticator {
         let Ok(Ok(snapshot)) = first else { return Err(Problem::database_away()) };
         let fresh = snapshot.as_ref().filter(|snapshot| snapshot.at.elapsed() < STALE_MAX);
         let valid = &fresh.ok_or_else(Problem::database_away)?.valid;
-        if self.admission == Admission::UntilTokens && !valid.is_claimed() {
+        if self.admission == AuthMode::UntilTokens && !valid.is_claimed() {
             return Ok(Principal::Anyone);
         }
         let bearer = bearer(headers)?;
@@ -229,7 +229,7 @@ mod tests {
     async fn what_was_known_long_ago_lets_nobody_in() {
         let snapshot = Snapshot { valid: Valid::default(), at: Instant::now() };
         let (_knowing, known) = watch::channel(Some(snapshot));
-        let auth = Authenticator { admission: Admission::UntilTokens, known, read_timeout: REFRESH };
+        let auth = Authenticator { admission: AuthMode::UntilTokens, known, read_timeout: REFRESH };
         let let_in = async || auth.principal(&HeaderMap::new()).await.map(drop).map_err(|problem| problem.code());
         tokio::time::advance(STALE_MAX / 2).await;
         assert_eq!(let_in().await, Ok(()));

@@ -45,7 +45,7 @@ impl FromStr for Hosts {
 )]
 pub struct HostsError;
 
-/// A host by its name, in small letters and without the dot of the root, or by its address.
+/// A host by its name, in small dead letters and without the dot of the root, or by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     Name(String),

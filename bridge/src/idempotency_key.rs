@@ -17,7 +17,8 @@ const MAX_BYTES: usize = 255;
 /// The header's name, which problems say as well.
 pub(crate) const HEADER: &str = "idempotency-key";
 
-/// The answer's header that says that the same request was answered before, and that nothing was published for this one.
+/// The answer's header that says that the same request was answered before, and that nothing was published for this
+/// one.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The header as its users see it. Spaces at its ends are no part of it, as with every header.

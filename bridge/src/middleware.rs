@@ -1,7 +1,7 @@
-//! What happens around a request, from the outside in: it is counted and timed, its answer is kept out of caches, a panic
-//! is caught; it must be meant for this bridge and come from no web page of others; its sender is let in, if the route
-//! asks for that; and if it asks broker or database, it becomes part of a trace, takes one of the slots, and ends in
-//! time.
+//! What happens around a request, from the outside in: it is counted and timed, its answer is kept out of caches, a
+//! panic is caught; it must be meant for this bridge and come from no web page of others; its sender is let in, if the
+//! route asks for that; and if it asks broker or database, it becomes part of a trace, takes one of the slots, and ends
+//! in time.
 //!
 //! One layer does it all. A layer of axum boxes the service and the future of what is inside, and every wake of a
 //! request goes through all of them again: in six layers the same cost the bridge some 30 % more for each

@@ -12,7 +12,7 @@ use std::time::Duration;
 use loyalty_common::backoff::{Backoff, SessionProgress};
 use loyalty_common::publisher::chain;
 use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
-use loyalty_common::{Partition, closed_set};
+use loyalty_common::{Partition, string_enum};
 use loyalty_producer::{Confirmed, ConnectionState, PublishError, SecretUrl};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -28,7 +28,7 @@ const FORBIDDEN_INTERVAL: Duration = Duration::from_secs(600);
 /// How long a command that failed speaks for its partition. Then nobody has tried for a while, and nothing is known.
 const FAILURE_COUNTS_FOR: Duration = Duration::from_secs(60);
 
-closed_set! {
+string_enum! {
     /// OutReason a partition is out. Words for everybody.
     pub enum OutReason {
         /// There is no queue.

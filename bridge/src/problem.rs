@@ -8,14 +8,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use loyalty_common::decode::DecodeError;
 use loyalty_common::text::Invalid;
-use loyalty_common::{Command, CommandId, Receipt, closed_set};
+use loyalty_common::{Command, CommandId, Receipt, string_enum};
 use serde::Serialize;
 
 /// When to come back to a bridge whose servers are away or busy: a restart takes several seconds, and asking this
 /// often burdens nobody.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-closed_set! {
+string_enum! {
     /// What went wrong. Stable: clients match on it. The codes of refusals stand beside these.
     pub enum Code {
         /// A part of the path, a header or a field of the body is not allowed.

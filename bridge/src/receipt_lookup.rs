@@ -10,7 +10,7 @@ use std::time::Duration;
 use loyalty_common::publisher::chain;
 use loyalty_ledger::CommandKey;
 use loyalty_store::Pool;
-use loyalty_store::read::{self, Fate};
+use loyalty_store::read::{self, CommandState};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
@@ -32,7 +32,7 @@ pub(crate) struct ReceiptLookup {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// This became of it.
-    Fate(Box<Fate>),
+    CommandState(Box<CommandState>),
     /// It was never heard of.
     Nothing,
     /// The database did not answer in time.
@@ -56,14 +56,14 @@ impl ReceiptLookup {
             answer.await.ok()
         };
         match timeout(self.read_timeout, asking).await {
-            Ok(Some(Some(fate))) => Found::Fate(Box::new(fate)),
+            Ok(Some(Some(fate))) => Found::CommandState(Box::new(fate)),
             Ok(Some(None)) => Found::Nothing,
             Ok(None) | Err(_) => Found::Away,
         }
     }
 
     /// What is known of many commands, in a query of their own; none: the database is away.
-    pub(crate) async fn find_all(&self, keys: &[CommandKey]) -> Option<HashMap<CommandKey, Fate>> {
+    pub(crate) async fn find_all(&self, keys: &[CommandKey]) -> Option<HashMap<CommandKey, CommandState>> {
         read_fates(&self.pool, keys, self.read_timeout).await
     }
 }
@@ -71,7 +71,7 @@ impl ReceiptLookup {
 struct Question {
     key: CommandKey,
     /// Dropped when the database could not be asked.
-    reply: oneshot::Sender<Option<Fate>>,
+    reply: oneshot::Sender<Option<CommandState>>,
 }
 
 async fn answer_all(pool: Pool, mut inbox: mpsc::Receiver<Question>, read_timeout: Duration) {
@@ -89,8 +89,12 @@ async fn answer_all(pool: Pool, mut inbox: mpsc::Receiver<Question>, read_timeou
     }
 }
 
-async fn read_fates(pool: &Pool, keys: &[CommandKey], read_timeout: Duration) -> Option<HashMap<CommandKey, Fate>> {
-    match timeout(read_timeout, read::fates(pool, keys)).await {
+async fn read_fates(
+    pool: &Pool,
+    keys: &[CommandKey],
+    read_timeout: Duration,
+) -> Option<HashMap<CommandKey, CommandState>> {
+    match timeout(read_timeout, read::command_states(pool, keys)).await {
         Ok(Ok(fates)) => return Some(fates),
         Ok(Err(error)) => debug!(error = chain(&error), "Could not look for earlier receipts"),
         Err(_) => debug!("Looking for earlier receipts took too long"),

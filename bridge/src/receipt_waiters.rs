@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use loyalty_common::publisher::chain;
 use loyalty_ledger::CommandKey;
 use loyalty_store::Pool;
-use loyalty_store::read::Fate;
+use loyalty_store::read::CommandState;
 use loyalty_store::receipt_poller::ReceiptPoller;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -42,7 +42,7 @@ impl ReceiptWaiters {
         key: CommandKey,
         old_letter: Option<Timestamp>,
         max_wait: Duration,
-    ) -> Option<Fate> {
+    ) -> Option<CommandState> {
         let _place = self.places.try_acquire().ok()?;
         let _counted = self.metrics.waiting();
         let (reply, answer) = oneshot::channel();
@@ -56,12 +56,12 @@ impl ReceiptWaiters {
 #[derive(Debug)]
 struct Waiter {
     old_letter: Option<Timestamp>,
-    reply: oneshot::Sender<Fate>,
+    reply: oneshot::Sender<CommandState>,
 }
 
 impl Waiter {
-    fn accepts(&self, fate: &Fate) -> bool {
-        !matches!(fate, Fate::DeadLetter { at, .. } if Some(*at) == self.old_letter)
+    fn accepts(&self, fate: &CommandState) -> bool {
+        !matches!(fate, CommandState::DeadLetter { at, .. } if Some(*at) == self.old_letter)
     }
 }
 
@@ -120,7 +120,7 @@ impl PollTask {
 
 #[cfg(test)]
 mod tests {
-    use loyalty_store::dead_letter::Reason;
+    use loyalty_store::dead_letters::Reason;
 
     use super::*;
 
@@ -128,10 +128,10 @@ mod tests {
     fn the_dead_letter_of_an_earlier_try_is_no_answer_and_a_new_one_is() {
         let waiter = |old_letter| Waiter { old_letter, reply: oneshot::channel().0 };
         let old: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let letter = |at| Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        let letter = |at| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
         assert!(!waiter(Some(old)).accepts(&letter(old)));
         assert!(waiter(Some(old)).accepts(&letter("2026-11-22T10:00:01Z".parse().expect("a time"))));
         assert!(waiter(None).accepts(&letter(old)));
-        assert!(waiter(Some(old)).accepts(&Fate::Parked { content: None }));
+        assert!(waiter(Some(old)).accepts(&CommandState::Parked { content: None }));
     }
 }

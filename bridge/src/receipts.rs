@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use loyalty_ledger::CommandKey;
 use loyalty_store::Pool;
-use loyalty_store::read::Fate;
+use loyalty_store::read::CommandState;
 
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -36,7 +36,7 @@ impl Receipts {
     }
 
     /// What is known of many commands now; none: the database is away.
-    pub(crate) async fn find_all(&self, keys: &[CommandKey]) -> Option<HashMap<CommandKey, Fate>> {
+    pub(crate) async fn find_all(&self, keys: &[CommandKey]) -> Option<HashMap<CommandKey, CommandState>> {
         self.lookup.find_all(keys).await
     }
 
@@ -46,14 +46,18 @@ impl Receipts {
         key: CommandKey,
         old_letter: Option<Timestamp>,
         max_wait: Duration,
-    ) -> Option<Fate> {
+    ) -> Option<CommandState> {
         self.waiters.fate(key, old_letter, max_wait).await
     }
 
     /// The fate of a command, as soon as it has one; none, if it has none in time.
-    pub(crate) async fn find_within(&self, key: CommandKey, max_wait: Duration) -> Result<Option<Fate>, Problem> {
+    pub(crate) async fn find_within(
+        &self,
+        key: CommandKey,
+        max_wait: Duration,
+    ) -> Result<Option<CommandState>, Problem> {
         match self.find(key.clone()).await {
-            Found::Fate(fate) => Ok(Some(*fate)),
+            Found::CommandState(fate) => Ok(Some(*fate)),
             Found::Nothing if max_wait.is_zero() => Ok(None),
             Found::Nothing => Ok(self.wait_for(key, None, max_wait).await),
             Found::Away => Err(Problem::database_away()),

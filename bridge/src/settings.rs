@@ -4,7 +4,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_store::clock::Clock;
 use loyalty_store::pool::DatabaseUrl;
 
-use crate::auth::Admission;
+use crate::auth::AuthMode;
 use crate::host_guard::Hosts;
 use crate::limits::Limits;
 
@@ -16,7 +16,7 @@ pub struct BridgeSettings {
     /// The database.
     pub database: DatabaseUrl,
     /// Whom it serves.
-    pub admission: Admission,
+    pub admission: AuthMode,
     /// By which names it may be asked for, beside those of this machine and its own address.
     pub hosts: Hosts,
     /// What it may hold, and how long anything may take.

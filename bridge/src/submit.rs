@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use loyalty_common::{Command, Partition, closed_set};
+use loyalty_common::{Command, Partition, string_enum};
 use loyalty_producer::{Confirmed, ConnectionState, Producer, PublishError, Refusal, TraceContext};
 use loyalty_store::clock::DatabaseClock;
-use loyalty_store::read::Fate;
+use loyalty_store::read::CommandState;
 
 use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
@@ -33,14 +33,14 @@ pub(crate) struct Submission<'a> {
 #[derive(Debug)]
 pub(crate) enum SubmitOutcome {
     /// It came before; nothing was published for this request.
-    Known(Fate),
+    Known(CommandState),
     /// It was published, and this became of it in time.
-    Settled(Fate),
+    Settled(CommandState),
     /// It is not decided.
     Pending(Pending),
 }
 
-closed_set! {
+string_enum! {
     /// Where a command stands that is not decided.
     pub enum Pending {
         /// It is safe in its queue.
@@ -74,7 +74,7 @@ pub(crate) enum PriorState {
     /// It may be published; a dead letter of this time is of an earlier try and says nothing about this one.
     New { old_letter: Option<Timestamp> },
     /// It is known, and this became of it.
-    Known(Box<Fate>),
+    Known(Box<CommandState>),
     /// The database is away.
     Unknown,
 }
@@ -82,19 +82,19 @@ pub(crate) enum PriorState {
 impl From<Found> for PriorState {
     fn from(found: Found) -> Self {
         match found {
-            Found::Fate(fate) => Self::from(*fate),
+            Found::CommandState(fate) => Self::from(*fate),
             Found::Nothing => Self::New { old_letter: None },
             Found::Away => Self::Unknown,
         }
     }
 }
 
-impl From<Fate> for PriorState {
-    fn from(fate: Fate) -> Self {
+impl From<CommandState> for PriorState {
+    fn from(fate: CommandState) -> Self {
         match fate {
             // The id is not used up: whoever removed the cause may try again.
-            Fate::DeadLetter { at, .. } => Self::New { old_letter: Some(at) },
-            Fate::Decided { .. } | Fate::Parked { .. } => Self::Known(Box::new(fate)),
+            CommandState::DeadLetter { at, .. } => Self::New { old_letter: Some(at) },
+            CommandState::Decided { .. } | CommandState::Parked { .. } => Self::Known(Box::new(fate)),
         }
     }
 }

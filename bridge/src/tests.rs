@@ -19,17 +19,17 @@ use tower::ServiceExt;
 use crate::app::App;
 use crate::host_guard::Hosts;
 use crate::middleware::{self, Middleware, RouteClass};
-use crate::{Admission, BridgeSettings, Limits, Metrics, routes};
+use crate::{AuthMode, BridgeSettings, Limits, Metrics, routes};
 
 /// Nobody listens on port 1.
 const AMQP: &str = "amqp://loyalty:s3cret@127.0.0.1:1/shop";
 const DATABASE: &str = "postgres://loyalty:s3cret@127.0.0.1:1/shop";
 
 fn app_with(limits: Limits) -> App {
-    app_for(Admission::Anyone, limits)
+    app_for(AuthMode::Anyone, limits)
 }
 
-fn app_for(admission: Admission, limits: Limits) -> App {
+fn app_for(admission: AuthMode, limits: Limits) -> App {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let settings = BridgeSettings {
@@ -289,7 +289,7 @@ async fn requests_are_counted_by_pattern_and_not_by_member() {
 
 #[tokio::test]
 async fn no_answer_is_kept_in_a_cache() {
-    let guarded = app_for(Admission::Tokens, Limits { read_timeout: Duration::from_millis(1), ..Limits::default() });
+    let guarded = app_for(AuthMode::Tokens, Limits { read_timeout: Duration::from_millis(1), ..Limits::default() });
     let guarded = routes::router(&guarded);
     let check = async |bridge: &Router, method: &str, path: &str, status: u16| {
         let request = Request::builder()

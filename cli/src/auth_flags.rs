@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use loyalty_bridge::Admission;
+use loyalty_bridge::AuthMode;
 use loyalty_common::publisher::chain;
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::{Pool, StoreError, token};
 use tracing::warn;
 
@@ -25,13 +25,13 @@ impl AuthFlags {
     }
 
     /// Whom a bridge serves there. An error, if that would be anyone at all.
-    pub(crate) async fn admission(self, address: SocketAddr, database: &DatabaseUrl) -> anyhow::Result<Admission> {
+    pub(crate) async fn admission(self, address: SocketAddr, database: &DatabaseUrl) -> anyhow::Result<AuthMode> {
         if self.allows(address) {
-            return Ok(Admission::UntilTokens);
+            return Ok(AuthMode::UntilTokens);
         }
-        let pool = Pool::new(database, Use::Queries, 1)?;
+        let pool = Pool::new(database, PlannerProfile::Queries, 1)?;
         match token::any(&pool).await {
-            Ok(true) => Ok(Admission::Tokens),
+            Ok(true) => Ok(AuthMode::Tokens),
             Ok(false) => Err(Usage(format!(
                 "{address} can be reached from other machines, and there are no tokens yet.\n\
                  Make one with `loyalty token create --scope publish,read`, or listen on 127.0.0.1,\n\
@@ -40,7 +40,7 @@ impl AuthFlags {
             .into()),
             Err(error @ (StoreError::Connect(_) | StoreError::Untrusted(_))) => {
                 warn!(error = chain(&error), "The tokens cannot be read yet; nobody is served until they can");
-                Ok(Admission::Tokens)
+                Ok(AuthMode::Tokens)
             }
             Err(error) => Err(error.into()),
         }

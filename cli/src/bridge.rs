@@ -44,7 +44,8 @@ pub(crate) struct Bridge {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Names {
     /// Host names and addresses by which the bridge is asked for, with commas between them, beside localhost and the
-    /// address where it listens. A bridge without tokens takes no others; one with tokens takes any unless this is given
+    /// address where it listens. A bridge without tokens takes no others; one with tokens takes any unless this is
+    /// given
     #[arg(long, value_name = "HOSTS", env = "LOYALTY_HOSTS")]
     hosts: Option<Hosts>,
 }

@@ -8,7 +8,7 @@ use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
-use loyalty_bridge::{Admission, BridgeSettings, Hosts};
+use loyalty_bridge::{AuthMode, BridgeSettings, Hosts};
 use loyalty_store::clock::Clock;
 use loyalty_worker::mail::MailSettings;
 use prometheus_client::registry::Registry;
@@ -165,7 +165,7 @@ fn bridge_settings(environment: &Environment, hosts: Hosts) -> BridgeSettings {
     BridgeSettings {
         amqp: environment.amqp.clone(),
         database: environment.database.clone(),
-        admission: Admission::Anyone,
+        admission: AuthMode::Anyone,
         hosts,
         limits: loyalty_bridge::Limits::default(),
         clock: Clock::default(),

@@ -142,7 +142,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         | StoreError::Authorities(_)
         | StoreError::Randomness(_)
         | StoreError::SharedSessions
-        | StoreError::Foreign { .. } => None,
+        | StoreError::UnexpectedValue { .. } => None,
     }
 }
 
@@ -218,7 +218,7 @@ fn code_of_store(error: &StoreError) -> u8 {
                 SERVER_AWAY
             }
         }
-        StoreError::Foreign { .. } | StoreError::Randomness(_) => NO,
+        StoreError::UnexpectedValue { .. } | StoreError::Randomness(_) => NO,
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
         check(StoreError::SharedSessions.into(), WRONG_USAGE);
         check(WorkerError::Store(StoreError::SharedSessions).into(), WRONG_USAGE);
         check(BridgeError::Store(StoreError::SharedSessions).into(), WRONG_USAGE);
-        check(StoreError::Foreign { column: "member.status" }.into(), NO);
+        check(StoreError::UnexpectedValue { column: "member.status" }.into(), NO);
         check(anyhow!("something else"), NO);
     }
 

@@ -1,9 +1,9 @@
 //! `loyalty import`: a file of purchases or commands, published once however often it is imported.
 //!
-//! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and the
-//! delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields, `csv_rows`
-//! and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids` gives them ids that stay, `run`
-//! goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the fates.
+//! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and
+//! the delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields,
+//! `csv_rows` and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids` gives them ids that
+//! stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the fates.
 
 mod accidents;
 mod addresses;
@@ -36,8 +36,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use loyalty_store::pool::Use;
-use loyalty_store::standings;
+use loyalty_store::member_statuses;
+use loyalty_store::pool::PlannerProfile;
 
 use crate::Context;
 use crate::exit::{ExitStatus, Usage};
@@ -69,16 +69,17 @@ const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// A CSV file with a header line becomes one `earn` a row: say which columns hold the member and the amount, and how
 /// many points a unit is worth. Delimiter, UTF-16, a title above the header and decimal commas are found; what can be
-/// read two ways is refused until a flag says which. A JSON Lines file holds one command of the contract a line; `v` and
+/// read two ways is refused until a flag says which. A JSON Lines file holds one command of the contract a line; `v`
+/// and
 /// `command_id` may be left out.
 ///
 /// Importing the same file again changes nothing, and an import that was stopped goes on where it was. Give --id with
-/// the column of the order's number wherever there is one: then an order counts once, in however many exports it stands,
-/// whatever their files are called (two shops whose numbers collide each need a --name).
+/// the column of the order's number wherever there is one: then an order counts once, in however many exports it
+/// stands, whatever their files are called (two shops whose numbers collide each need a --name).
 /// Without it a row's id is made from the import's name (--name), the row's member, amount and time, and how many rows
 /// before it said the same. So two equal purchases stay two, and a file that grew by new rows adds just these; a row
-/// whose amount was edited is a new row, and exports of one name must each hold all rows of the one before. Files of the
-/// same name are the same import: give --name where another file comes under the name of an old one.
+/// whose amount was edited is a new row, and exports of one name must each hold all rows of the one before. Files of
+/// the same name are the same import: give --name where another file comes under the name of an old one.
 ///
 /// Every row that is not used is told with its line and stops nothing. Exit code 1 if a row could not be used, was
 /// refused or set aside; an amount too small for a point is told too, and no fault.
@@ -90,8 +91,8 @@ pub(crate) struct Import {
     /// Enrol each member at first sight, at the time of that row; who is a member or has left is left alone
     #[arg(long)]
     enroll: bool,
-    /// The address to enrol members with, with {member} and {COLUMN} filled in: '{member}@example.com', '{email}'. Where
-    /// the first row of a member has none, that of a later row
+    /// The address to enrol members with, with {member} and {COLUMN} filled in: '{member}@example.com', '{email}'.
+    /// Where the first row of a member has none, that of a later row
     #[arg(long, value_name = "TEMPLATE", requires = "enroll")]
     email: Option<String>,
     /// What the ids are made from besides the rows; by default the file's name, and with --id nothing
@@ -149,8 +150,8 @@ impl Import {
             run.read_only(Reader::new(rows, wanted(now)), known.map(|(known, _)| known)).await
         } else {
             // One connection asks what is known, the other follows what was sent.
-            let pool = context.pool(Use::Keys, 2).await?;
-            let now = standings::clock(&pool).await?;
+            let pool = context.pool(PlannerProfile::Keys, 2).await?;
+            let now = member_statuses::clock(&pool).await?;
             run.publish(Reader::new(rows, wanted(now)), context, pool, self.wait.then_some(now)).await
         };
         // What went well is told even when something did not: the next run begins there.
@@ -236,8 +237,8 @@ impl Import {
 /// The database and its clock, for a dry run, which can do without.
 async fn known_if_there(context: &Context) -> io::Result<Option<(Known, Timestamp)>> {
     let asked = async {
-        let pool = context.pool(Use::Keys, 1).await?;
-        let clock = standings::clock(&pool).await?;
+        let pool = context.pool(PlannerProfile::Keys, 1).await?;
+        let clock = member_statuses::clock(&pool).await?;
         anyhow::Ok((Known(pool), clock))
     };
     let known = tokio::time::timeout(CLOCK_PATIENCE, asked).await.ok().and_then(Result::ok);

@@ -46,7 +46,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use loyalty_common::telemetry::{self, LogFormat, LogSource};
 use loyalty_store::Pool;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 
 use exit::ExitStatus;
 use output::Output;
@@ -208,10 +208,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Connections to the database for a command: `size` of them, and two at least. An error if a pooler before it would
-    /// share them with others.
-    pub(crate) async fn pool(&self, uses: Use, size: usize) -> anyhow::Result<Pool> {
-        Ok(Pool::with_own_sessions(&self.settings.database()?, uses, size).await?)
+    /// Connections to the database for a command: `size` of them, and two at least. An error if a pooler before it
+    /// would share them with others.
+    pub(crate) async fn pool(&self, profile: PlannerProfile, size: usize) -> anyhow::Result<Pool> {
+        Ok(Pool::with_own_sessions(&self.settings.database()?, profile, size).await?)
     }
 }
 

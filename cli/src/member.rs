@@ -4,7 +4,7 @@ use loyalty_common::{MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
 use loyalty_operator::members::{self, Details, Found};
 use loyalty_store::Pool;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::read::{self, Filter, Member, PAGE_MAX, Reward};
 use loyalty_store::rebuild::Rebuilt;
 
@@ -60,8 +60,10 @@ struct List {
 impl Members {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self.what {
-            What::Show { member, limit } => show(&context.pool(Use::Keys, 1).await?, &member, limit, context).await,
-            What::List(list) => list.run(&context.pool(Use::Queries, 1).await?, context).await,
+            What::Show { member, limit } => {
+                show(&context.pool(PlannerProfile::Keys, 1).await?, &member, limit, context).await
+            }
+            What::List(list) => list.run(&context.pool(PlannerProfile::Queries, 1).await?, context).await,
         }
     }
 }

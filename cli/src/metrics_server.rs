@@ -52,8 +52,8 @@ async fn metrics(State(observed): State<Observed>) -> Response {
     }
 }
 
-/// A worker that takes the commands of some partitions is of use: it says which queues are out, and stays ready. Nothing
-/// that it decides hangs on its own clock.
+/// A worker that takes the commands of some partitions is of use: it says which queues are out, and stays ready.
+/// Nothing that it decides hangs on its own clock.
 async fn ready(State(observed): State<Observed>) -> Response {
     let clock =
         observed.worker.clock().offset().filter(|offset| offset.is_off()).map(|offset| format!("clock: {offset}"));

@@ -1,7 +1,7 @@
 //! `loyalty migrate`: brings the database's tables up to this release.
 
 use loyalty_store::migrate;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use serde::Serialize;
 
 use crate::Context;
@@ -27,7 +27,7 @@ struct Migrations {
 
 impl Migrate {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Queries, 1).await?;
+        let pool = context.pool(PlannerProfile::Queries, 1).await?;
         if self.check {
             let pending = Migrations { migrations: migrate::pending(&pool).await? };
             let clean = pending.migrations.is_empty();

@@ -10,10 +10,10 @@ use loyalty_common::command::to_microseconds;
 use loyalty_common::{Command, CommandId, CommandType, MemberId, Outcome, Receipt, Text};
 use loyalty_ledger::CommandContent;
 use loyalty_producer::{Limits, Producer};
-use loyalty_store::pool::Use;
-use loyalty_store::read::Fate;
+use loyalty_store::pool::PlannerProfile;
+use loyalty_store::read::CommandState;
 use loyalty_store::receipt_poller::ReceiptPoller;
-use loyalty_store::{Pool, standings};
+use loyalty_store::{Pool, member_statuses};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -80,9 +80,9 @@ impl Publish {
                 .answer(&published, |it| format!("published {} {}: {}", it.r#type, it.member_id, it.command_id))?;
             return Ok(ExitStatus::Success);
         };
-        let pool = context.pool(Use::Keys, 1).await?;
+        let pool = context.pool(PlannerProfile::Keys, 1).await?;
         // Before publishing: a database that is away would leave us without the answer that was asked for.
-        let since = standings::clock(&pool).await?;
+        let since = member_statuses::clock(&pool).await?;
         if at.is_none() {
             // This machine's clock may be ahead, and the command is not.
             command.occurred_at = to_microseconds(since);
@@ -137,11 +137,11 @@ impl<'a> Published<'a> {
 }
 
 /// Waits until there is an answer.
-async fn fate(pool: Pool, command: &Command, since: Timestamp) -> anyhow::Result<Fate> {
+async fn fate(pool: Pool, command: &Command, since: Timestamp) -> anyhow::Result<CommandState> {
     let mut poller = ReceiptPoller::new(pool);
     poller.add((command.member_id.clone(), command.command_id), ());
-    // The letter of an earlier sending says nothing about this one.
-    let is_new = |(): &(), fate: &Fate| !matches!(fate, Fate::DeadLetter { at, .. } if *at < since);
+    // The dead letter of an earlier sending says nothing about this one.
+    let is_new = |(): &(), fate: &CommandState| !matches!(fate, CommandState::DeadLetter { at, .. } if *at < since);
     loop {
         if let Some(((), fate)) = poller.next(is_new).await?.pop() {
             return Ok(fate);
@@ -150,15 +150,15 @@ async fn fate(pool: Pool, command: &Command, since: Timestamp) -> anyhow::Result
 }
 
 /// Prints what became of a command. Only applied is a yes.
-fn tell(command: &Command, fate: Option<Fate>, context: &Context) -> anyhow::Result<ExitStatus> {
+fn tell(command: &Command, fate: Option<CommandState>, context: &Context) -> anyhow::Result<ExitStatus> {
     if let Some(fields) = fate.as_ref().and_then(|fate| differing(command, fate)) {
         let problem = format!("the id was used before with other {}; that stands", fields.join(" and "));
         return tell_problem(command, "conflict", problem, context);
     }
     let (outcome, problem) = match fate {
-        Some(Fate::Decided { receipt, .. }) => return tell_receipt(&receipt, context),
-        Some(Fate::Parked { .. }) => ("parked", "it waits for the member's enrolment".to_owned()),
-        Some(Fate::DeadLetter { reason, error, .. }) => {
+        Some(CommandState::Decided { receipt, .. }) => return tell_receipt(&receipt, context),
+        Some(CommandState::Parked { .. }) => ("parked", "it waits for the member's enrolment".to_owned()),
+        Some(CommandState::DeadLetter { reason, error, .. }) => {
             ("dead", format!("set aside for an operator, {reason}: {error}"))
         }
         None => ("on_its_way", "it is safe in its queue and not yet applied; does a worker run?".to_owned()),
@@ -167,11 +167,11 @@ fn tell(command: &Command, fate: Option<Fate>, context: &Context) -> anyhow::Res
 }
 
 /// The fields in which the command that has the fate is not this one, if there are any.
-fn differing(command: &Command, fate: &Fate) -> Option<Vec<&'static str>> {
+fn differing(command: &Command, fate: &CommandState) -> Option<Vec<&'static str>> {
     let content = match fate {
-        Fate::Decided { content, .. } => Some(content),
-        Fate::Parked { content } => content.as_ref(),
-        Fate::DeadLetter { .. } => None,
+        CommandState::Decided { content, .. } => Some(content),
+        CommandState::Parked { content } => content.as_ref(),
+        CommandState::DeadLetter { .. } => None,
     };
     let fields = content?.differing_fields(&CommandContent::of(command));
     (!fields.is_empty()).then_some(fields)

@@ -4,7 +4,7 @@ mod condition;
 mod report;
 
 use loyalty_operator::rebuild::{MEMBERS_MAX, RebuildPlan, RebuildReport};
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::rebuild::Selection;
 
 use crate::Context;
@@ -51,7 +51,7 @@ pub(crate) struct Rebuild {
 
 impl Rebuild {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Keys, 2).await?;
+        let pool = context.pool(PlannerProfile::Keys, 2).await?;
         let reward = context.settings.config()?.programme.reward;
         let selection = self.selection.unwrap_or_default();
         let plan = RebuildPlan::make(&pool, &selection, self.limit).await?;

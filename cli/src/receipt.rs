@@ -3,8 +3,8 @@
 use loyalty_common::visible::Visible;
 use loyalty_common::{CommandId, MemberId, Outcome, Receipt};
 use loyalty_operator::receipts::{self, CommandStatus, Undecided};
-use loyalty_store::letters::{Letter, LetterState};
-use loyalty_store::pool::Use;
+use loyalty_store::dead_letters::{DeadLetter, DeadLetterState};
+use loyalty_store::pool::PlannerProfile;
 
 use crate::Context;
 use crate::exit::ExitStatus;
@@ -25,7 +25,7 @@ pub(crate) struct ShowReceipt {
 
 impl ShowReceipt {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Keys, 1).await?;
+        let pool = context.pool(PlannerProfile::Keys, 1).await?;
         let status = receipts::find(&pool, &self.member, self.command_id).await?;
         context.output.answer(&status, |status| match status {
             Some(CommandStatus::Decided(receipt)) => sentence(receipt),
@@ -45,12 +45,12 @@ fn reason(undecided: &Undecided) -> String {
     match undecided {
         Undecided::Parked(parked) => format!("parked until its member enrols, since {:.0}", parked.parked_at),
         Undecided::DeadLetter(letter) => {
-            let Letter { dead_letter_id, state, reason, error, .. } = &**letter;
+            let DeadLetter { dead_letter_id, state, reason, error, .. } = &**letter;
             let next = match state {
-                LetterState::Open => format!("see `loyalty dead-letters show {dead_letter_id}`"),
-                LetterState::Replaying => "it is being replayed".to_owned(),
-                LetterState::Replayed => "it was replayed".to_owned(),
-                LetterState::Discarded => "it was discarded".to_owned(),
+                DeadLetterState::Open => format!("see `loyalty dead-letters show {dead_letter_id}`"),
+                DeadLetterState::Replaying => "it is being replayed".to_owned(),
+                DeadLetterState::Replayed => "it was replayed".to_owned(),
+                DeadLetterState::Discarded => "it was discarded".to_owned(),
             };
             format!("it is dead letter {dead_letter_id}, {reason}: {}\n{next}", Visible(error))
         }

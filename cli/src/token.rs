@@ -1,10 +1,10 @@
-//! `loyalty token`: creates, lists and revokes the tokens that the bridge asks for. A token is shown once, by the command
-//! that makes it, and nowhere else.
+//! `loyalty token`: creates, lists and revokes the tokens that the bridge asks for. A token is shown once, by the
+//! command that makes it, and nowhere else.
 
 use jiff::{SignedDuration, Timestamp};
 use loyalty_common::Text;
 use loyalty_store::Pool;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::token::{self, Bearer, NewToken, Scope, Token, TokenId};
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ enum Command {
 
 impl Tokens {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Queries, 1).await?;
+        let pool = context.pool(PlannerProfile::Queries, 1).await?;
         match self.command {
             Command::Create(create) => create.run(context, &pool).await,
             Command::List(List {}) => list(context, &pool).await,

@@ -1,8 +1,8 @@
 //! `loyalty topology`: makes the exchanges and queues, or says how what stands differs from what is wanted.
 //!
 //! Read in this order: `check` gathers the answer; `compare` and `policies` find the differences in what `management`
-//! and `broker` show; `known_bugs` knows versions; `retired_retry_queues` removes what the schedule no longer names. Nothing that
-//! stands is ever changed.
+//! and `broker` show; `known_bugs` knows versions; `retired_retry_queues` removes what the schedule no longer names.
+//! Nothing that stands is ever changed.
 
 mod broker;
 mod check;
@@ -33,9 +33,9 @@ use management::Management;
 ///
 /// Repeating it changes nothing. A queue that exists with other arguments is never changed: the broker refuses, and
 /// you decide what becomes of its messages. The delays of the mails' retry queues come from loyalty.toml. A retry queue
-/// of a delay that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it is
-/// empty; that takes the management API and a loyalty.toml. Restart the workers with the new delays. The exchange for
-/// events is declared if loyalty.toml switches them on, and never removed.
+/// of a delay that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it
+/// is empty; that takes the management API and a loyalty.toml. Restart the workers with the new delays. The exchange
+/// for events is declared if loyalty.toml switches them on, and never removed.
 ///
 /// --check changes nothing. With the management API (--management-url) it compares every argument, binding and policy
 /// and the state of each queue, and warns of versions with known bugs; without, what AMQP shows of it.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::verify::{Finding, Report, verify};
 
 use crate::Context;
@@ -20,7 +20,7 @@ pub(crate) struct Verify {}
 
 impl Verify {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Queries, 1).await?;
+        let pool = context.pool(PlannerProfile::Queries, 1).await?;
         let report = verify(&pool, |name| {
             tracing::debug!(check = name, "Checking");
         })

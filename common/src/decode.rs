@@ -104,7 +104,8 @@ fn unreadable(error: &serde_json::Error) -> DecodeError {
     DecodeError::Malformed { problem }
 }
 
-/// What a body is that is no UTF-8, by how it begins: its sender sees plain JSON and would not know what is wrong with it.
+/// What a body is that is no UTF-8, by how it begins: its sender sees plain JSON and would not know what is wrong with
+/// it.
 fn other_than_utf_8(body: &[u8]) -> Option<&'static str> {
     match body {
         [0x1f, 0x8b, ..] => Some("it is compressed with gzip; send it uncompressed"),

@@ -44,7 +44,7 @@ pub fn message(command: &Command, app_id: &str, trace: Option<&TraceContext>, se
     }
 }
 
-/// The header by which a message says that it is a dead letter sent again; its value is the letter's number. What
+/// The header by which a message says that it is a dead letter sent again; its value is the dead letter's number. What
 /// becomes a dead letter once more is known by it, and belongs to the old one.
 pub const REPLAY_OF_HEADER: &str = "x-loyalty-replay-of";
 

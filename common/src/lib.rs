@@ -13,15 +13,15 @@
 #![warn(missing_docs)]
 
 #[macro_use]
-mod closed_set;
+mod string_enum;
 
-mod address;
 #[cfg(feature = "amqp")]
 pub mod amqp;
 #[cfg(feature = "amqp")]
 pub mod backoff;
 pub mod command;
 pub mod decode;
+mod email_syntax;
 #[cfg(feature = "amqp")]
 pub mod envelope;
 pub mod event;

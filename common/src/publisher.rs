@@ -41,10 +41,10 @@ pub struct Limits {
     /// What a message does when the broker takes none for want of memory or disk.
     pub when_blocked: WhenBlocked,
     /// How long an answer of the broker lets the next message go without asking again whether it takes messages. Longer
-    /// than the time between two confirms of a busy publisher, which so never waits. Within it an alarm may go unnoticed,
-    /// and a message is sent that the broker keeps unread until the alarm is over. Its sender is told at once that it
-    /// may still arrive, which is true: what is written cannot be taken back. To ask before each message would cost
-    /// every publisher a round trip to spare this one answer.
+    /// than the time between two confirms of a busy publisher, which so never waits. Within it an alarm may go
+    /// unnoticed, and a message is sent that the broker keeps unread until the alarm is over. Its sender is told at
+    /// once that it may still arrive, which is true: what is written cannot be taken back. To ask before each message
+    /// would cost every publisher a round trip to spare this one answer.
     pub fresh: Duration,
 }
 

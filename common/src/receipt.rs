@@ -8,7 +8,7 @@ use crate::ids::{CommandId, MemberId};
 #[cfg(feature = "schema")]
 use crate::text::Text;
 
-closed_set! {
+string_enum! {
     /// Whether a command changed anything.
     pub enum Outcome {
         /// The rule allowed it.
@@ -18,7 +18,7 @@ closed_set! {
     }
 }
 
-closed_set! {
+string_enum! {
     /// Why a command was refused. Stable: other systems match on it.
     pub enum RefusalCode {
         /// A spend of more than the balance.

@@ -32,7 +32,8 @@ const YEAR_1900: i64 = -2_208_988_800;
 const YEAR_9999: i64 = 253_370_764_800;
 
 /// Whether a text has the shape of an RFC 3339 time: `2026-11-22T10:00:00.5+01:00`. jiff reads more than that
-/// (`20261122T10Z`, `[Europe/Berlin]`), which other readers of the queue would not. Whether the day exists is not decided here.
+/// (`20261122T10Z`, `[Europe/Berlin]`), which other readers of the queue would not. Whether the day exists is not
+/// decided here.
 pub(crate) fn is_rfc_3339(text: &str) -> bool {
     /// To the nanosecond: what jiff reads.
     const FRACTION_MAX_DIGITS: usize = 9;

@@ -2,8 +2,8 @@
 //! AsyncAPI 3.0 of where they travel.
 //!
 //! Everything is made from the registry of commands, the types of values, the structs that are on the wire, and the
-//! topology that the code itself obeys. What a document says is held to what [`decode`](crate::decode::decode) does by a
-//! property test; nothing here decides anything.
+//! topology that the code itself obeys. What a document says is held to what [`decode`](crate::decode::decode) does by
+//! a property test; nothing here decides anything.
 
 mod asyncapi;
 mod command;

@@ -1,6 +1,6 @@
 //! What a token of the bridge is good for. Each type of command names the scope that it asks for.
 
-closed_set! {
+string_enum! {
     /// What a token is good for. None includes another.
     pub enum Scope {
         /// Sending commands.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::address;
+use crate::email_syntax;
 
 /// Why a value was refused, in words that say what is allowed. Never contains the value: it may be personal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,14 +103,14 @@ pub struct EmailAddress(String);
 impl EmailAddress {
     /// The address, if a mail server could take it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        address::check(text).map(|()| Self(text.to_owned()))
+        email_syntax::check(text).map(|()| Self(text.to_owned()))
     }
 
     /// Its part before the `@`, and the domain as every mail server knows it: `bücher.example` is
     /// `xn--bcher-kva.example`. Keep both out of logs.
     pub fn in_ascii(&self) -> (&str, Cow<'_, str>) {
-        let (local, domain) = address::split(&self.0).expect("it was parsed");
-        (local, address::domain_in_ascii(domain).expect("it was parsed"))
+        let (local, domain) = email_syntax::split(&self.0).expect("it was parsed");
+        (local, email_syntax::domain_in_ascii(domain).expect("it was parsed"))
     }
 
     /// The address itself. Keep it out of logs.

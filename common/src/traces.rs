@@ -6,15 +6,16 @@
 //! |---|---|---|---|---|
 //! | `POST /{member_id}/add_points/{points}` | server | the bridge lets the request in | its answer | the client's header `traceparent` |
 //! | `publish loyalty.commands` | producer | it is handed to the publisher | its confirm | the value in hand |
-//! | `process loyalty.commands` | consumer | a lane takes it | its acknowledgement | the message's header |
+//! | `process loyalty.commands` | consumer | a batch processor takes it | its acknowledgement | the message's header |
 //! | `publish loyalty.emails` | producer | the relay hands it over | its confirm | the outbox's row |
 //! | `process loyalty.emails` | consumer | it is delivered | its fate is known | the message's header |
 //! | `send mail` | client | the mail is written | the mail server's answer | the value in hand |
 //!
-//! A mail that waits for another attempt goes on below its `process` with the `publish` to its retry queue, and so again.
+//! A mail that waits for another attempt goes on below its `process` with the `publish` to its retry queue, and so
+//! again.
 //!
-//! - A trace begins where commands come in, at the bridge and at the lane, if they bring none. All else only goes on:
-//!   no parent, no span. So health checks, events, sweeps and the command line make no traces of their own.
+//! - A trace begins where commands come in, at the bridge and at the batch processor, if they bring none. All else only
+//! goes on:   no parent, no span. So health checks, events, sweeps and the command line make no traces of their own.
 //! - A batch has no span. One transaction serves hundreds of traces, and a span belongs to one; each command's says how
 //!   many it shared the transaction with. Its parent is therefore a value, never what a thread or a task is at: the
 //!   reason why this is not made of `tracing`'s spans, which would also change every log line.

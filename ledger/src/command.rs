@@ -53,8 +53,8 @@ pub fn reads(command: &Command) -> Reads {
 
 /// Decides one command.
 pub fn decide<'a>(state: &MemberState, command: &'a Command, now: Timestamp, programme: &Programme) -> Decision<'a> {
-    // A time in the future is wrong whoever the member is; checked first, so that it is not parked for later. Not refused:
-    // a till with a wrong clock would burn the ids of real purchases.
+    // A time in the future is wrong whoever the member is; checked first, so that it is not parked for later. Not
+    // refused: a till with a wrong clock would burn the ids of real purchases.
     if command.occurred_at.duration_since(now) > CLOCK_AHEAD_MAX {
         return Decision::ClockAhead;
     }

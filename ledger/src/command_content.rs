@@ -2,7 +2,7 @@
 
 use loyalty_common::{Command, CommandId, CommandType, MemberId, Points};
 
-use crate::contact::{ContactKey, Said};
+use crate::contact::{ContactKey, StatedValue};
 
 /// What names a command: its id, scoped to its member.
 pub type CommandKey = (MemberId, CommandId);
@@ -20,9 +20,9 @@ pub struct CommandContent {
     /// What it came from.
     pub source_ref: Option<String>,
     /// What it says of the member's address.
-    pub email: Said,
+    pub email: StatedValue,
     /// What it says of the member's name.
-    pub name: Said,
+    pub name: StatedValue,
 }
 
 impl CommandContent {
@@ -30,10 +30,10 @@ impl CommandContent {
     pub fn of(command: &Command) -> Self {
         let (email, name) = match command.action.contact() {
             Some(fields) => (
-                Said::of_change(&fields.email, |email| email.expose()),
-                Said::of_change(&fields.name, |name| name.as_str()),
+                StatedValue::of_change(&fields.email, |email| email.expose()),
+                StatedValue::of_change(&fields.name, |name| name.as_str()),
             ),
-            None => (Said::Nothing, Said::Nothing),
+            None => (StatedValue::Nothing, StatedValue::Nothing),
         };
         Self {
             command_type: command.command_type(),

@@ -80,7 +80,7 @@ fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
 
 /// What a command says of one part of a contact: of the address, or of the name. `Debug` shows no value.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum StatedValue {
     /// Its type says nothing of it; or an older release has kept it in a way that is gone.
     Nothing,
     /// It leaves it out.
@@ -101,7 +101,7 @@ pub struct Kept {
     key: Option<ContactKey>,
 }
 
-impl Said {
+impl StatedValue {
     /// What an update says of one part.
     pub(crate) fn of_change<T>(change: &Change<T>, text: impl Fn(&T) -> &str) -> Self {
         match change {
@@ -168,7 +168,7 @@ impl Kept {
     }
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for StatedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "Nothing",
@@ -184,16 +184,16 @@ impl fmt::Debug for Said {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
     /// Where rewards are mailed.
-    pub email: Held,
+    pub email: ContactPart,
     /// How mails address the member.
-    pub name: Held,
+    pub name: ContactPart,
     /// What hashes of them are keyed with; none, if there is neither.
     pub key: Option<ContactKey>,
 }
 
 /// One part of a contact.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub enum Held {
+pub enum ContactPart {
     /// There is none.
     #[default]
     Nothing,
@@ -232,7 +232,7 @@ impl Contact {
     /// Changes it. `new_key` is made when the first address or name is written. A key goes with the last of them, and
     /// also with a value that is replaced: the ledger's older hashes of it cannot be compared any more.
     pub fn change(&mut self, change: &ContactChange<'_>, new_key: impl FnOnce() -> ContactKey) {
-        let replaced = |part_is_kept: bool, held: &Held| !part_is_kept && held.is_there();
+        let replaced = |part_is_kept: bool, held: &ContactPart| !part_is_kept && held.is_there();
         if replaced(change.email.is_keep(), &self.email) || replaced(change.name.is_keep(), &self.name) {
             self.key = None;
         }
@@ -242,7 +242,7 @@ impl Contact {
     }
 }
 
-impl Held {
+impl ContactPart {
     /// Whether there is one.
     pub const fn is_there(&self) -> bool {
         !matches!(self, Self::Nothing)
@@ -270,13 +270,13 @@ impl Held {
     }
 }
 
-impl From<Option<String>> for Held {
+impl From<Option<String>> for ContactPart {
     fn from(value: Option<String>) -> Self {
         value.map_or(Self::Nothing, Self::New)
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for ContactPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "Nothing",
@@ -290,8 +290,8 @@ impl fmt::Debug for Held {
 mod tests {
     use super::*;
 
-    fn given(text: &str) -> Said {
-        Said::Given(text.to_owned())
+    fn given(text: &str) -> StatedValue {
+        StatedValue::Given(text.to_owned())
     }
 
     fn key(seq: i64) -> ContactKey {
@@ -299,14 +299,14 @@ mod tests {
     }
 
     /// Through a row and back, beside a member with this key.
-    fn stored(said: &Said, written_with: Option<&ContactKey>, read_with: Option<&ContactKey>) -> Said {
-        Said::from_row(said.clone().kept(written_with).to_row().as_deref(), read_with)
+    fn stored(said: &StatedValue, written_with: Option<&ContactKey>, read_with: Option<&ContactKey>) -> StatedValue {
+        StatedValue::from_row(said.clone().kept(written_with).to_row().as_deref(), read_with)
     }
 
     #[test]
     fn while_the_key_is_there_every_difference_is_told() {
         let key = key(1);
-        let all = [Said::LeftOut, Said::Cleared, given("ann@example.com"), given("bob@example.com")];
+        let all = [StatedValue::LeftOut, StatedValue::Cleared, given("ann@example.com"), given("bob@example.com")];
         for (at, one) in all.iter().enumerate() {
             for (other_at, other) in all.iter().enumerate() {
                 let differs = at != other_at;
@@ -325,12 +325,12 @@ mod tests {
             let first = stored(&given("ann@example.com"), Some(&old), read_with);
             assert!(!first.differs(&given("bob@example.com")), "{read_with:?}");
             assert!(!first.differs(&given("bob@example.com").kept(read_with)), "{read_with:?}");
-            assert!(first.differs(&Said::LeftOut), "that there was one is not personal");
+            assert!(first.differs(&StatedValue::LeftOut), "that there was one is not personal");
         }
         let nothing_kept = stored(&given("ann@example.com"), None, Some(&new));
-        assert!(!nothing_kept.differs(&given("bob@example.com")) && nothing_kept.differs(&Said::Cleared));
-        let older = Said::from_row(None, Some(&new));
-        assert!(!older.differs(&given("ann@example.com")) && !older.differs(&Said::LeftOut));
+        assert!(!nothing_kept.differs(&given("bob@example.com")) && nothing_kept.differs(&StatedValue::Cleared));
+        let older = StatedValue::from_row(None, Some(&new));
+        assert!(!older.differs(&given("ann@example.com")) && !older.differs(&StatedValue::LeftOut));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is written of a command: its entry in the ledger with its effects, the rewards that it earned, or that it waits.
+//! What is written of a command: its entry in the ledger with its effects, the rewards that it earned, or that it
+//! waits.
 
 use jiff::Timestamp;
 use loyalty_common::{CommandId, MemberId, Outcome, RefusalCode, TraceContext};

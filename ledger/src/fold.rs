@@ -262,7 +262,8 @@ impl Journal<'_> {
 
     fn into_changes(self) -> Changes {
         let mut entries = self.entries;
-        // Neighbours in the primary key are written one after the other. Stable: a member's entries stay in their order.
+        // Neighbours in the primary key are written one after the other. Stable: a member's entries stay in their
+        // order.
         entries.sort_by(|one, other| one.member_id.cmp(&other.member_id));
         Changes {
             entries,

@@ -1,11 +1,11 @@
 //! What is known of a member: the numbers that the rules look at, and the rest of the row that holds them.
 
 use jiff::Timestamp;
-use loyalty_common::{MemberId, closed_set};
+use loyalty_common::{MemberId, string_enum};
 
 use crate::contact::Contact;
 
-closed_set! {
+string_enum! {
     /// Where a member stands.
     pub enum MemberStatus {
         /// A command named them, but nobody ever enrolled them.

@@ -1,5 +1,5 @@
-//! What commands must see beyond their member's row: declared by each command's file, gathered here for a batch, and read
-//! by the store under the members' locks.
+//! What commands must see beyond their member's row: declared by each command's file, gathered here for a batch, and
+//! read by the store under the members' locks.
 
 use std::collections::BTreeMap;
 

@@ -219,8 +219,8 @@ impl RabbitMq {
         self.call("rabbit_alarm get_alarms []").await
     }
 
-    /// Stops the leader of a quorum queue, which has no other member on this one node: the queue stands and neither takes
-    /// nor gives, as in a cluster without a majority.
+    /// Stops the leader of a quorum queue, which has no other member on this one node: the queue stands and neither
+    /// takes nor gives, as in a cluster without a majority.
     pub async fn stop_leader(&self, vhost: &str, queue: &str) -> Result<(), RabbitMqError> {
         self.call(&format!("ra stop_server [quorum_queues,{}]", leader(vhost, queue))).await
     }

@@ -10,7 +10,7 @@ mod replay_plan;
 mod replay_report;
 mod selection;
 
-use loyalty_store::letters::{self, Filter, Letter, LetterId};
+use loyalty_store::dead_letters::{self, DeadLetter, DeadLetterId, Filter};
 use loyalty_store::{Pool, StoreError};
 
 pub use body::{pretty, readable};
@@ -29,11 +29,11 @@ use crate::paging::pages;
 pub async fn list(
     pool: &Pool,
     filter: &Filter,
-    after: Option<LetterId>,
+    after: Option<DeadLetterId>,
     limit: u32,
-) -> Result<Vec<Letter>, StoreError> {
-    pages(limit, async |last: Option<&Letter>, left| {
-        letters::list(pool, filter, last.map(|letter| letter.dead_letter_id).or(after), left).await
+) -> Result<Vec<DeadLetter>, StoreError> {
+    pages(limit, async |last: Option<&DeadLetter>, left| {
+        dead_letters::list(pool, filter, last.map(|letter| letter.dead_letter_id).or(after), left).await
     })
     .await
 }

@@ -13,16 +13,14 @@ use loyalty_ledger::{
     BatchRequest, Changes, CommandKey, CommandOutcome, Entry, Events, Programme, Submitted, Verdict, fold,
 };
 use loyalty_store::batch::Batch;
-use loyalty_store::dead_letter::{Reason, Unusable};
-use loyalty_store::email::{EmailId, EmailState};
-use loyalty_store::letters::Replayable;
-use loyalty_store::mails;
+use loyalty_store::dead_letters::{Reason, Replayable, Unusable};
+use loyalty_store::emails::{self, EmailId, EmailState};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
 use crate::replay::replay_message::ReplayMessage;
 
-/// What a replay of one letter would come to.
+/// What a replay of one dead letter would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "prediction", rename_all = "snake_case")]
 pub enum Prediction {
@@ -42,7 +40,7 @@ pub enum Prediction {
     },
     /// The command was decided before, or waits already. Of a mail: it is on its way or there. Nothing would change.
     Duplicate,
-    /// The command would wait for its member's enrolment, which is not among the letters.
+    /// The command would wait for its member's enrolment, which is not among the dead letters.
     Parked,
     /// The command's id was used for something else.
     Conflict {
@@ -63,7 +61,8 @@ pub enum Prediction {
 }
 
 impl Prediction {
-    /// Whether sending it would bring it to an end. What would come back as a letter is better left, and edited first.
+    /// Whether sending it would bring it to an end. What would come back as a dead letter is better left, and edited
+    /// first.
     pub const fn is_worth_sending(&self) -> bool {
         match self {
             Self::Applied { .. } | Self::Refused { .. } | Self::Duplicate | Self::Parked | Self::Queued => true,
@@ -75,7 +74,7 @@ impl Prediction {
 /// Commands of one transaction. As many members are locked for as long as it takes.
 const CHUNK_COMMANDS: usize = 200;
 
-/// What each letter would come to, if all of them were replayed in this order: that of their arrival.
+/// What each dead letter would come to, if all of them were replayed in this order: that of their arrival.
 pub async fn dry_run(
     pool: &Pool,
     programme: &Programme,
@@ -101,7 +100,7 @@ pub async fn dry_run(
     Ok(predictions.into_values().collect())
 }
 
-/// A command with its letter's place in what was asked.
+/// A command with its dead letter's place in what was asked.
 struct Part {
     place: usize,
     command: Command,
@@ -185,7 +184,7 @@ fn predictions(batch: &[Submitted<'_>], verdicts: Vec<Verdict>, changes: Changes
             CommandOutcome::Applied => Prediction::Applied { before, after },
             CommandOutcome::Refused(code) => Prediction::Refused { code, balance: after },
             CommandOutcome::Duplicate => Prediction::Duplicate,
-            // An enrolment among the letters after it may apply it.
+            // An enrolment among the dead letters after it may apply it.
             CommandOutcome::Parked => {
                 let key = (submitted.command.member_id.clone(), submitted.command.command_id);
                 decided.get(&key).map_or(Prediction::Parked, released)
@@ -210,7 +209,7 @@ async fn dry_run_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec
         return Ok(Vec::new());
     }
     let ids: Vec<EmailId> = requests.iter().map(|(_, email_id)| *email_id).collect();
-    let states = mails::states(pool, &ids).await?;
+    let states = emails::states(pool, &ids).await?;
     let mut queued = HashSet::new();
     let mut predict = |email_id: &EmailId| match states.get(email_id) {
         Some(EmailState::Dead) if queued.insert(*email_id) => Prediction::Queued,

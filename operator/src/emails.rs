@@ -3,8 +3,7 @@
 mod details;
 mod requeue_plan;
 
-use loyalty_store::email::EmailId;
-use loyalty_store::mails::{self, Filter, ListedMail};
+use loyalty_store::emails::{self, EmailId, Filter, ListedMail};
 use loyalty_store::{Pool, StoreError};
 
 pub use details::Details;
@@ -20,7 +19,7 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<ListedMail>, StoreError> {
     pages(limit, async |last: Option<&ListedMail>, left| {
-        mails::list(pool, filter, last.map(|mail| EmailId::from(mail.email_id)).or(after), left).await
+        emails::list(pool, filter, last.map(|mail| EmailId::from(mail.email_id)).or(after), left).await
     })
     .await
 }

@@ -14,7 +14,7 @@ pub mod rebuild;
 pub mod receipts;
 pub mod replay;
 
-pub use loyalty_store::permission::Permission as OperatorApproval;
+pub use loyalty_store::approval::OperatorApproval;
 pub use paging::remaining;
 
 /// Whether addresses, names and telephone numbers are shown.

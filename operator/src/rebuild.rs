@@ -6,7 +6,7 @@
 mod report;
 
 use loyalty_common::MemberId;
-use loyalty_store::rebuild::{self, Difference, Remedy, Selection};
+use loyalty_store::rebuild::{self, Difference, Resolution, Selection};
 use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ impl RebuildPlan {
 
     /// The members of whom something can be repaired.
     pub fn repairable(&self) -> Vec<MemberId> {
-        let repairable = self.differences.iter().filter(|it| it.remedy == Remedy::Mend);
+        let repairable = self.differences.iter().filter(|it| it.remedy == Resolution::Mend);
         let mut members: Vec<MemberId> = repairable.map(|it| it.member_id.clone()).collect();
         members.dedup();
         members
@@ -81,7 +81,7 @@ impl RebuildPlan {
             if stop.is_cancelled() {
                 break;
             }
-            match rebuild::mend(pool, member_id, reward, approval).await {
+            match rebuild::repair(pool, member_id, reward, approval).await {
                 Ok(differences) => repaired.differences.extend(differences),
                 Err(error) if error.is_content_refused() => repaired.refused.push(Refused::new(member_id, &error)),
                 Err(error) => {

@@ -1,7 +1,7 @@
 //! What was decided about a command, or where it waits for a decision.
 
 use loyalty_common::{CommandId, MemberId, Receipt};
-use loyalty_store::letters::{self, Letter};
+use loyalty_store::dead_letters::{self, DeadLetter};
 use loyalty_store::parked::{self, Parked};
 use loyalty_store::read::{self, PAGE_MAX};
 use loyalty_store::{Pool, StoreError};
@@ -26,7 +26,7 @@ pub enum Undecided {
     /// It waits for its member's enrolment.
     Parked(Parked),
     /// It was set aside, for an operator to decide.
-    DeadLetter(Box<Letter>),
+    DeadLetter(Box<DeadLetter>),
 }
 
 /// Looks a command up. None, if nothing is known of it: it is still on its way, or was never sent.
@@ -51,11 +51,11 @@ async fn parked(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Op
 }
 
 /// The last one: a replay that failed made another of it.
-async fn dead_letter(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Option<Letter>, StoreError> {
-    let filter = letters::Filter { member: Some(member.clone()), ..letters::Filter::default() };
+async fn dead_letter(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Option<DeadLetter>, StoreError> {
+    let filter = dead_letters::Filter { member: Some(member.clone()), ..dead_letters::Filter::default() };
     let (mut after, mut found) = (None, None);
     loop {
-        let page = letters::list(pool, &filter, after, PAGE_MAX).await?;
+        let page = dead_letters::list(pool, &filter, after, PAGE_MAX).await?;
         let Some(last) = page.last() else { return Ok(found) };
         after = Some(last.dead_letter_id);
         found = page.into_iter().rev().find(|letter| letter.command_id == Some(command)).or(found);

@@ -1,18 +1,18 @@
 //! The replay: sends dead letters again, in the order of their arrival, and records what each of them came to.
 //!
-//! A letter is claimed before it is sent, and concluded when the ledger, the commands that wait or a new letter says
-//! what became of it. What was claimed and not sent is open again at the end. However a replay is cut short, repeating
-//! it doubles nothing: the command ids decide, as for live traffic. It never goes past the gate that a publisher
-//! would take.
+//! A dead letter is claimed before it is sent, and concluded when the ledger, the commands that wait or a new dead
+//! letter says what became of it. What was claimed and not sent is open again at the end. However a replay is cut
+//! short, repeating it doubles nothing: the command ids decide, as for live traffic. It never goes past the gate that a
+//! publisher would take.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use loyalty_common::publisher::{PublishError, Publisher};
 use loyalty_common::{Command, MemberId};
-use loyalty_store::email::EmailId;
-use loyalty_store::letters::{self, Claimed, Concluded, LetterId, Replay, Replayable};
-use loyalty_store::{Pool, StoreError, mails};
+use loyalty_store::dead_letters::{self, Claimed, Concluded, DeadLetterId, Replay, Replayable};
+use loyalty_store::emails::EmailId;
+use loyalty_store::{Pool, StoreError, emails};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ pub struct Replayer {
 /// its own; a broker confirms as many in the time of a few.
 const WAVE_LETTERS: usize = 100;
 
-/// How often the hold on the letters is renewed, at least: several times before it ends.
+/// How often the hold on the dead letters is renewed, at least: several times before it ends.
 const RENEW: Duration = Duration::from_secs(20);
 
 /// How long answers are awaited after the replay was told to stop, or could not go on. What has not been answered by
@@ -51,19 +51,19 @@ const RENEW: Duration = Duration::from_secs(20);
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 impl Replayer {
-    /// Replays those of the letters that can be claimed. `told` hears how many are sent and concluded.
+    /// Replays those of the dead letters that can be claimed. `told` hears how many are sent and concluded.
     ///
     /// An error is the database's. What this replay held then is free for others within two minutes.
     pub async fn run(
         &self,
-        ids: &[LetterId],
+        ids: &[DeadLetterId],
         approval: &OperatorApproval,
         stop: &CancellationToken,
         told: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Report, StoreError> {
-        // First what earlier replays left: a letter whose answer is known need not be sent again.
-        letters::settle_abandoned(&self.pool).await?;
-        let claimed = letters::claim(&self.pool, ids, approval).await?;
+        // First what earlier replays left: a dead letter whose answer is known need not be sent again.
+        dead_letters::settle_abandoned(&self.pool).await?;
+        let claimed = dead_letters::claim(&self.pool, ids, approval).await?;
         let mut run = Run::new(self, claimed, told);
         run.report.ended = run.send_all(stop).await?;
         run.finish(stop).await?;
@@ -81,8 +81,8 @@ struct Run<'a> {
     /// Not sent yet, in the order of arrival.
     waiting: VecDeque<Item>,
     /// Sent, and without an answer yet, in the order of sending.
-    unanswered: Vec<(LetterId, Command)>,
-    /// The command ids that letters of this replay used up, and for what.
+    unanswered: Vec<(DeadLetterId, Command)>,
+    /// The command ids that dead letters of this replay used up, and for what.
     used: HashSet<Asked>,
     renewed_at: Instant,
     next_wave_at: Instant,
@@ -91,9 +91,9 @@ struct Run<'a> {
     report: Report,
 }
 
-/// A letter and what there is to send.
+/// A dead letter and what there is to send.
 struct Item {
-    id: LetterId,
+    id: DeadLetterId,
     content: ReplayMessage,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
         self.send(usize::MAX, stop).await
     }
 
-    /// Sends the next letters, at most so many, wave after wave, and records answers in between.
+    /// Sends the next dead letters, at most so many, wave after wave, and records answers in between.
     async fn send(&mut self, mut most: usize, stop: &CancellationToken) -> Result<Ended, StoreError> {
         while most > 0 && !self.waiting.is_empty() {
             if stop.run_until_cancelled(tokio::time::sleep_until(self.next_wave_at)).await.is_none() {
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         Ok(Ended::Finished)
     }
 
-    /// The next letters of as many members.
+    /// The next dead letters of as many members.
     fn next_wave(&mut self, most: usize) -> Vec<Item> {
         let mut members = HashSet::new();
         let mut wave = Vec::new();
@@ -197,20 +197,20 @@ impl<'a> Run<'a> {
         Ok(self.send_commands(commands).await)
     }
 
-    async fn send_mails(&mut self, requests: &[(LetterId, EmailId)]) -> Result<(), StoreError> {
+    async fn send_mails(&mut self, requests: &[(DeadLetterId, EmailId)]) -> Result<(), StoreError> {
         if requests.is_empty() {
             return Ok(());
         }
-        let concluded = mails::requeue_letters(&self.replayer.pool, &self.replay, requests).await?;
-        let known: HashSet<LetterId> = concluded.iter().map(|(id, _)| *id).collect();
-        let left: Vec<LetterId> = requests.iter().map(|(id, _)| *id).filter(|id| !known.contains(id)).collect();
+        let concluded = emails::requeue_letters(&self.replayer.pool, &self.replay, requests).await?;
+        let known: HashSet<DeadLetterId> = concluded.iter().map(|(id, _)| *id).collect();
+        let left: Vec<DeadLetterId> = requests.iter().map(|(id, _)| *id).filter(|id| !known.contains(id)).collect();
         self.progress.sent += concluded.len();
         self.conclude(concluded);
         self.release(&left, "its mail may have gone already: see `loyalty mails resend-unknown`").await
     }
 
     /// Hands commands over until one is not taken, then waits for the confirms of the others.
-    async fn send_commands(&mut self, commands: Vec<(LetterId, Command)>) -> Result<(), PublishError> {
+    async fn send_commands(&mut self, commands: Vec<(DeadLetterId, Command)>) -> Result<(), PublishError> {
         let mut failure = None;
         let mut promises = Vec::with_capacity(commands.len());
         for (id, command) in commands {
@@ -244,26 +244,26 @@ impl<'a> Run<'a> {
     }
 
     /// Waits again, to be released.
-    fn not_sent(&mut self, id: LetterId, command: Command) {
+    fn not_sent(&mut self, id: DeadLetterId, command: Command) {
         self.waiting.push_back(Item { id, content: ReplayMessage::Command(command) });
     }
 
-    fn sent(&mut self, id: LetterId, command: Command) {
+    fn sent(&mut self, id: DeadLetterId, command: Command) {
         self.unanswered.push((id, command));
         self.progress.sent += 1;
         (self.told)(self.progress);
     }
 
-    fn conclude(&mut self, concluded: Vec<(LetterId, Concluded)>) {
+    fn conclude(&mut self, concluded: Vec<(DeadLetterId, Concluded)>) {
         self.progress.concluded += concluded.len();
         self.report.concluded.extend(concluded);
         (self.told)(self.progress);
     }
 
-    /// Lets go of letters that were not sent.
-    async fn release(&mut self, ids: &[LetterId], why: &str) -> Result<(), StoreError> {
+    /// Lets go of dead letters that were not sent.
+    async fn release(&mut self, ids: &[DeadLetterId], why: &str) -> Result<(), StoreError> {
         if !ids.is_empty() {
-            letters::release(&self.replayer.pool, &self.replay, ids, why).await?;
+            dead_letters::release(&self.replayer.pool, &self.replay, ids, why).await?;
             self.report.released.extend(ids);
         }
         Ok(())
@@ -271,7 +271,7 @@ impl<'a> Run<'a> {
 
     /// Lets go of what was not sent, waits for the last answers, and leaves what has none.
     async fn finish(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
-        let mut rest: Vec<LetterId> = self.waiting.drain(..).map(|item| item.id).collect();
+        let mut rest: Vec<DeadLetterId> = self.waiting.drain(..).map(|item| item.id).collect();
         rest.sort_unstable();
         let why = self.report.ended.to_string();
         self.release(&rest, &why).await?;
@@ -285,7 +285,7 @@ impl<'a> Run<'a> {
         };
         self.await_answers(patience, stop).await?;
         if !self.unanswered.is_empty() {
-            letters::leave(&self.replayer.pool, &self.replay).await?;
+            dead_letters::leave(&self.replayer.pool, &self.replay).await?;
         }
         self.report.unanswered = self.unanswered.iter().map(|(id, _)| *id).collect();
         self.report.released.sort_unstable();

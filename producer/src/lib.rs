@@ -70,8 +70,8 @@ impl Producer {
     }
 
     /// As [`connect`](Self::connect), without waiting: for services that must start while the broker is away. Its
-    /// [`connection`](Self::connection) tells besides whether the broker would take commands, and while it would not (the exchange
-    /// or the right to write to it is missing) each is refused at once.
+    /// [`connection`](Self::connection) tells besides whether the broker would take commands, and while it would not
+    /// (the exchange or the right to write to it is missing) each is refused at once.
     pub fn start(url: SecretUrl, name: &str, limits: Limits) -> Self {
         Self::with(Publisher::probing(url, name, limits, topology::COMMANDS), name, limits)
     }

@@ -12,7 +12,7 @@ use deadpool_postgres::Client;
 use loyalty_common::MemberId;
 use loyalty_ledger::{BatchRequest, Changes, Member, View};
 
-use crate::dead_letter::NewDeadLetter;
+use crate::dead_letters::NewDeadLetter;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 use read::Lock;

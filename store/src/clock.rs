@@ -1,8 +1,8 @@
 //! This machine's clock beside the database's, which decides what is ahead of its time.
 //!
 //! A machine's clock can be off by hours and nobody notices. So what we stamp ourselves is stamped with the database's
-//! time, once that is known: as it was when it was asked last, and as much later as has passed since. A clock that jumps
-//! in between changes nothing.
+//! time, once that is known: as it was when it was asked last, and as much later as has passed since. A clock that
+//! jumps in between changes nothing.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use crate::pool::{Pool, StoreError};
 
-/// From how much on a clock is called off. Machines that keep time are apart by milliseconds; a minute of an hour's wait
-/// matters to nobody.
+/// From how much on a clock is called off. Machines that keep time are apart by milliseconds; a minute of an hour's
+/// wait matters to nobody.
 pub const OFF_FROM: SignedDuration = SignedDuration::from_mins(1);
 
 /// How often the database is asked for the time. A question takes a fraction of a millisecond, and who watches wants to

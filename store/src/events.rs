@@ -16,7 +16,7 @@ use crate::transaction::Transaction;
 
 /// The turn to publish, held until this is settled or dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct EventBatch {
     transaction: Transaction,
     /// The oldest events. Those of a member stand in the order in which they happened.
     pub events: Vec<WaitingEvent>,
@@ -46,7 +46,8 @@ pub struct EventNo {
     number: i64,
 }
 
-/// The key of the turn's lock: the bytes of `l_events`. It ends with the transaction, and so with the process that held it.
+/// The key of the turn's lock: the bytes of `l_events`. It ends with the transaction, and so with the process that held
+/// it.
 const TURN_KEY: i64 = 0x6c5f_6576_656e_7473;
 
 /// What is removed has been published. Losing that in a crash of the server publishes it again, which listeners
@@ -62,7 +63,7 @@ const OLDEST: &str = "
 
 const REMOVE: &str = "delete from event_outbox where partition = $1 and event_no = any($2)";
 
-impl Turn {
+impl EventBatch {
     /// Takes the turn and the oldest events of each partition, about `limit` in all. None: somebody else has the turn.
     pub async fn take(pool: &Pool, limit: u32) -> Result<Option<Self>, StoreError> {
         let transaction = Transaction::about_to_begin(pool).await?;

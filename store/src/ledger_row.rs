@@ -2,7 +2,7 @@
 
 use loyalty_common::CommandType;
 use loyalty_ledger::CommandContent;
-use loyalty_ledger::contact::{ContactKey, Said};
+use loyalty_ledger::contact::{ContactKey, StatedValue};
 use tokio_postgres::Row;
 
 use crate::pool::StoreError;
@@ -17,11 +17,12 @@ pub(crate) const CONTACT_KEY: &str = "
 /// As the columns have it: `type`, `points`, `reason`, `source_ref`, `email_hmac`, `name_hmac`.
 pub(crate) fn content(row: &Row, key: Option<&ContactKey>) -> Result<CommandContent, StoreError> {
     Ok(CommandContent {
-        command_type: CommandType::parse(row.get("type")).ok_or(StoreError::Foreign { column: "ledger.type" })?,
+        command_type: CommandType::parse(row.get("type"))
+            .ok_or(StoreError::UnexpectedValue { column: "ledger.type" })?,
         points: row.get("points"),
         reason: row.get("reason"),
         source_ref: row.get("source_ref"),
-        email: Said::from_row(row.get("email_hmac"), key),
-        name: Said::from_row(row.get("name_hmac"), key),
+        email: StatedValue::from_row(row.get("email_hmac"), key),
+        name: StatedValue::from_row(row.get("name_hmac"), key),
     })
 }

@@ -1,7 +1,7 @@
 //! Messages that a transaction wanted published, on their way to the broker.
 //!
-//! The rows of a partition are taken in the order they were written and stay locked until what was confirmed is removed,
-//! so that two relays never publish the same row at once. A row must never be removed before its confirm.
+//! The rows of a partition are taken in the order they were written and stay locked until what was confirmed is
+//! removed, so that two relays never publish the same row at once. A row must never be removed before its confirm.
 
 use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
@@ -15,7 +15,7 @@ use crate::transaction::Transaction;
 
 /// The oldest messages of the outbox, locked until this is settled or dropped.
 #[derive(Debug)]
-pub struct Taken {
+pub struct OutboxBatch {
     transaction: Transaction,
     /// Those of a partition stand in the order they were written.
     pub messages: Vec<OutboxMessage>,
@@ -56,7 +56,7 @@ const TAKE: &str = "
 
 const REMOVE: &str = "delete from outbox where partition = $1 and outbox_id = any($2)";
 
-impl Taken {
+impl OutboxBatch {
     /// Locks the oldest messages of each partition, about `limit` in all. None: there is nothing that another relay has
     /// not taken.
     pub async fn oldest(pool: &Pool, limit: u32) -> Result<Option<Self>, StoreError> {

@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::dead_letter::{self, NewDeadLetter, Reason};
+use crate::dead_letters::{self, NewDeadLetter, Reason};
 use crate::partition;
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
@@ -105,7 +105,7 @@ async fn set_aside_in(pool: &Pool, partition: i16, keep: Duration, limit: usize)
     let mut taken = transaction.query(TAKE, &[&ids, &partition]).await?;
     taken.sort_by_key(|row| row.get::<_, i64>("parked_id"));
     let letters: Vec<NewDeadLetter> = taken.iter().map(letter).collect::<Result<_, _>>()?;
-    dead_letter::record(&transaction, &letters).await?;
+    dead_letters::record(&transaction, &letters).await?;
     transaction.commit().await?;
     Ok(overdue.len())
 }
@@ -135,7 +135,7 @@ fn parked(row: &Row) -> Result<Parked, StoreError> {
     Ok(Parked {
         parked_id: row.get("parked_id"),
         member_id: MemberId::parse(row.get("member_id"))
-            .map_err(|_| StoreError::Foreign { column: "parked.member_id" })?,
+            .map_err(|_| StoreError::UnexpectedValue { column: "parked.member_id" })?,
         command_id: CommandId::from(row.get::<_, Uuid>("command_id")),
         command_type: command.as_ref().map(loyalty_common::Command::command_type),
         points: command.and_then(|command| command.action.points()).map(loyalty_common::Points::get),

@@ -38,11 +38,11 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum PlannerProfile {
     /// Lookups and writes by key only. A plan made while the tables were empty would scan them when they are full
     /// (six times slower, measured), so scans and the joins that need them are switched off. So is compiling: a
-    /// statement that must scan looks so dear then that the server would compile it, each time, for milliseconds. So are
-    /// bitmaps: what takes the first rows of a partition by its key would gather and sort all of them.
+    /// statement that must scan looks so dear then that the server would compile it, each time, for milliseconds. So
+    /// are bitmaps: what takes the first rows of a partition by its key would gather and sort all of them.
     Keys,
     /// Anything: searches, sums, checks.
     Queries,
@@ -58,13 +58,18 @@ pub struct Pool {
 impl Pool {
     /// A pool of at most `size` connections. Connects when first used, so that it can be made while the server is
     /// away.
-    pub fn new(url: &DatabaseUrl, uses: Use, size: usize) -> Result<Self, StoreError> {
-        Self::with_patience(url, uses, size, STATEMENT_TIMEOUT)
+    pub fn new(url: &DatabaseUrl, uses: PlannerProfile, size: usize) -> Result<Self, StoreError> {
+        Self::with_timeout(url, uses, size, STATEMENT_TIMEOUT)
     }
 
     /// As [`new`](Self::new), for callers who stop waiting after `patience`: the server ends a statement then, too,
     /// rather than work on for nobody. To the millisecond.
-    pub fn with_patience(url: &DatabaseUrl, uses: Use, size: usize, patience: Duration) -> Result<Self, StoreError> {
+    pub fn with_timeout(
+        url: &DatabaseUrl,
+        uses: PlannerProfile,
+        size: usize,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
         let (mut config, security) = security::read(url)?;
         config.application_name("loyalty");
         config.connect_timeout(GET_TIMEOUT);
@@ -100,14 +105,14 @@ impl Pool {
 }
 
 /// Settings by statement rather than in the connection's options, which poolers between us and the server drop.
-fn prepared_for(uses: Use, patience: Duration) -> Hook {
+fn prepared_for(uses: PlannerProfile, patience: Duration) -> Hook {
     let patience_ms = patience.as_millis();
     let by_key = match uses {
-        Use::Keys => {
+        PlannerProfile::Keys => {
             "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
              set enable_bitmapscan = off; set jit = off;"
         }
-        Use::Queries => "",
+        PlannerProfile::Queries => "",
     };
     let settings = format!(
         "set statement_timeout = '{patience_ms}ms'; set lock_timeout = '{LOCK_TIMEOUT}';
@@ -145,7 +150,7 @@ pub enum StoreError {
     Randomness(#[source] getrandom::Error),
     /// A row holds what this release cannot have written.
     #[error("the database holds an unexpected {column}; was it written by a newer release?")]
-    Foreign {
+    UnexpectedValue {
         /// Where.
         column: &'static str,
     },
@@ -189,7 +194,7 @@ impl StoreError {
             Self::Connect(_) => "cannot be reached",
             Self::Query(error) => in_short(error),
             Self::Randomness(_) => "no random numbers",
-            Self::Foreign { .. } => "it holds an unexpected value",
+            Self::UnexpectedValue { .. } => "it holds an unexpected value",
         }
     }
 
@@ -213,7 +218,7 @@ impl StoreError {
             | Self::Authorities(_)
             | Self::Randomness(_)
             | Self::SharedSessions
-            | Self::Foreign { .. } => None,
+            | Self::UnexpectedValue { .. } => None,
         }
     }
 }

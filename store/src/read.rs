@@ -13,11 +13,11 @@ use tokio_postgres::Row;
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
-mod fates;
+mod command_states;
 mod receipts;
 mod rewards;
 
-pub use fates::{Fate, fates};
+pub use command_states::{CommandState, command_states};
 pub use receipts::{ledger, receipt};
 pub use rewards::{Reward, RewardMail, rewards};
 
@@ -113,7 +113,8 @@ fn page(limit: u32) -> i64 {
 fn read_member(row: &Row) -> Result<Member, StoreError> {
     Ok(Member {
         member_id: member_id(row)?,
-        status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
+        status: MemberStatus::parse(row.get("status"))
+            .ok_or(StoreError::UnexpectedValue { column: "member.status" })?,
         balance: row.get("balance"),
         lifetime: row.get("lifetime"),
         epoch: row.get("epoch"),
@@ -126,5 +127,5 @@ fn read_member(row: &Row) -> Result<Member, StoreError> {
 }
 
 fn member_id(row: &Row) -> Result<MemberId, StoreError> {
-    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })
+    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }

@@ -4,7 +4,7 @@
 //! them, and looks again under it: what a worker wrote in between counts. A row of the ledger is never touched, and
 //! nothing is taken from a member that a mail may have promised already.
 
-use loyalty_common::{MemberId, closed_set};
+use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
 use serde::Serialize;
 
@@ -13,11 +13,11 @@ use crate::transaction::Transaction;
 
 mod findings;
 mod history;
-mod mend;
+mod repair;
 mod selection;
 
 pub use history::{Rebuilt, history};
-pub use mend::mend;
+pub use repair::repair;
 pub use selection::{Comparison, Condition, Selection, members};
 
 /// One thing in which what is stored of a member differs from what the ledger says.
@@ -26,7 +26,7 @@ pub struct Difference {
     /// Whose.
     pub member_id: MemberId,
     /// What differs.
-    pub what: Part,
+    pub what: Field,
     /// Of which membership, where that matters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i32>,
@@ -35,12 +35,12 @@ pub struct Difference {
     /// What the ledger comes to.
     pub computed: Value,
     /// What becomes of it.
-    pub remedy: Remedy,
+    pub remedy: Resolution,
 }
 
-closed_set! {
+string_enum! {
     /// What can differ.
-    pub enum Part {
+    pub enum Field {
         /// Where the member stands.
         Status = "status",
         /// Which membership this is.
@@ -58,9 +58,9 @@ closed_set! {
     }
 }
 
-closed_set! {
+string_enum! {
     /// What a rebuild makes of a difference.
-    pub enum Remedy {
+    pub enum Resolution {
         /// It is set to what the ledger says; what is missing is granted, with its mail.
         Mend = "mend",
         /// It is left: the mail of a reward that was not earned may be out, and whoever got it was promised it.
@@ -76,7 +76,7 @@ closed_set! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// Of [`Part::Status`].
+    /// Of [`Field::Status`].
     Status(MemberStatus),
     /// Of everything else.
     Number(i64),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::pool::{Pool, StoreError};
-use crate::read::{self, Fate};
+use crate::read::{self, CommandState};
 use loyalty_ledger::CommandKey;
 
 /// The first question after a key was added: an idle worker needs about as long after the confirm.
@@ -85,18 +85,24 @@ impl<T> ReceiptPoller<T> {
     /// Waits until a question is due, asks it, and yields those that have a fate which `accepts` takes, maybe none.
     /// All others stay: a fate that is not taken, such as the dead letter of an earlier sending, is asked for again.
     /// After an error everybody stays too, and is asked for more rarely. Nothing is lost if this is cancelled.
-    pub async fn next(&mut self, accepts: impl FnMut(&T, &Fate) -> bool) -> Result<Vec<(T, Fate)>, StoreError> {
+    pub async fn next(
+        &mut self,
+        accepts: impl FnMut(&T, &CommandState) -> bool,
+    ) -> Result<Vec<(T, CommandState)>, StoreError> {
         self.due().await;
         self.ask(accepts).await
     }
 
     /// As [`next`](Self::next), without waiting: yields nothing if nothing is due.
-    pub async fn ask(&mut self, accepts: impl FnMut(&T, &Fate) -> bool) -> Result<Vec<(T, Fate)>, StoreError> {
+    pub async fn ask(
+        &mut self,
+        accepts: impl FnMut(&T, &CommandState) -> bool,
+    ) -> Result<Vec<(T, CommandState)>, StoreError> {
         let asked = self.waits.begin();
         if asked.is_empty() {
             return Ok(Vec::new());
         }
-        match read::fates(&self.pool, &asked).await {
+        match read::command_states(&self.pool, &asked).await {
             Ok(fates) => Ok(self.waits.settle(asked.len(), &fates, accepts)),
             Err(error) => {
                 self.put_off();
@@ -148,9 +154,9 @@ impl<T> Waits<T> {
     fn settle(
         &mut self,
         asked: usize,
-        fates: &HashMap<CommandKey, Fate>,
-        mut accepts: impl FnMut(&T, &Fate) -> bool,
-    ) -> Vec<(T, Fate)> {
+        fates: &HashMap<CommandKey, CommandState>,
+        mut accepts: impl FnMut(&T, &CommandState) -> bool,
+    ) -> Vec<(T, CommandState)> {
         let mut waits = self.0.split_off(asked);
         let mut settled = Vec::new();
         for wait in self.0.drain(..) {
@@ -185,7 +191,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::dead_letter::Reason;
+    use crate::dead_letters::Reason;
 
     fn key() -> CommandKey {
         (MemberId::parse("ann").expect("a member id"), CommandId::fresh())
@@ -199,11 +205,11 @@ mod tests {
         waits
     }
 
-    fn parked(keys: &[&CommandKey]) -> HashMap<CommandKey, Fate> {
-        keys.iter().map(|key| ((*key).clone(), Fate::Parked { content: None })).collect()
+    fn parked(keys: &[&CommandKey]) -> HashMap<CommandKey, CommandState> {
+        keys.iter().map(|key| ((*key).clone(), CommandState::Parked { content: None })).collect()
     }
 
-    fn tags(settled: &[(usize, Fate)]) -> Vec<usize> {
+    fn tags(settled: &[(usize, CommandState)]) -> Vec<usize> {
         settled.iter().map(|(tag, _)| *tag).collect()
     }
 
@@ -240,10 +246,11 @@ mod tests {
         let (key, old): (CommandKey, Timestamp) = (key(), "2026-11-22T10:00:00Z".parse().expect("a time"));
         let mut waits = waits(std::slice::from_ref(&key));
         let letter = |at| {
-            let letter = Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+            let letter = CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
             HashMap::from([(key.clone(), letter)])
         };
-        let is_new = |_: &usize, fate: &Fate| !matches!(fate, Fate::DeadLetter { at, .. } if *at <= old);
+        let is_new =
+            |_: &usize, fate: &CommandState| !matches!(fate, CommandState::DeadLetter { at, .. } if *at <= old);
         advance(FIRST_INTERVAL).await;
         let asked = waits.begin().len();
         assert_eq!(waits.settle(asked, &letter(old), is_new), []);

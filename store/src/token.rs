@@ -8,7 +8,7 @@ mod bearer;
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
-use loyalty_common::{Text, closed_set};
+use loyalty_common::{Text, string_enum};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 use tokio_postgres::Row;
@@ -25,7 +25,7 @@ pub const TOKENS_MAX: i64 = 10_000;
 /// Tokens of one list.
 const LISTED_MAX: i64 = 2 * TOKENS_MAX;
 
-closed_set! {
+string_enum! {
     /// Whether a token is good for anything.
     pub enum TokenState {
         /// It is.
@@ -153,7 +153,7 @@ impl Valid {
 
 fn known(row: &Row) -> Result<(TokenId, Known), StoreError> {
     let digest = row.get::<_, &[u8]>("digest");
-    let digest = digest.try_into().map_err(|_| StoreError::Foreign { column: "token.digest" })?;
+    let digest = digest.try_into().map_err(|_| StoreError::UnexpectedValue { column: "token.digest" })?;
     Ok((token_id(row)?, Known { digest, scopes: scopes(row)? }))
 }
 
@@ -162,7 +162,7 @@ fn token(row: &Row) -> Result<Token, StoreError> {
         token_id: token_id(row)?,
         name: row.get("name"),
         scopes: scopes(row)?,
-        state: TokenState::parse(row.get("state")).ok_or(StoreError::Foreign { column: "token.state" })?,
+        state: TokenState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "token.state" })?,
         created_at: row.get("created_at"),
         expires_at: row.get("expires_at"),
         revoked_at: row.get("revoked_at"),
@@ -170,13 +170,13 @@ fn token(row: &Row) -> Result<Token, StoreError> {
 }
 
 fn token_id(row: &Row) -> Result<TokenId, StoreError> {
-    TokenId::parse(row.get("token_id")).ok_or(StoreError::Foreign { column: "token.token_id" })
+    TokenId::parse(row.get("token_id")).ok_or(StoreError::UnexpectedValue { column: "token.token_id" })
 }
 
 fn scopes(row: &Row) -> Result<Vec<Scope>, StoreError> {
     let names = row.get::<_, Vec<&str>>("scopes");
     let scopes: Option<Vec<Scope>> = names.into_iter().map(Scope::parse).collect();
-    scopes.ok_or(StoreError::Foreign { column: "token.scopes" })
+    scopes.ok_or(StoreError::UnexpectedValue { column: "token.scopes" })
 }
 
 /// Why there is no new token.

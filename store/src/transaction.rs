@@ -1,8 +1,8 @@
 //! An open transaction that can be kept in a value.
 //!
 //! It must never go back to the pool half done: a client that is dropped in the middle, by an error or by a future
-//! that was given up, is closed, and the server rolls back. That costs a connection, and shows in the server's log and as
-//! a warning of poolers, so whoever only finds nothing to do ends it by [`Transaction::commit`] or
+//! that was given up, is closed, and the server rolls back. That costs a connection, and shows in the server's log and
+//! as a warning of poolers, so whoever only finds nothing to do ends it by [`Transaction::commit`] or
 //! [`Transaction::roll_back`].
 
 use std::ops::Deref;

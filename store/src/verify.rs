@@ -1,17 +1,18 @@
 //! Checks that the promises hold for what the database holds now: `loyalty verify`.
 //!
 //! Every check is a query for the rows that break one promise; none means that it is kept. What SQL cannot compute is
-//! computed here from the rows. All of them read one snapshot, so that workers may go on meanwhile and a check never meets half a batch. Nothing here writes, and
-//! nothing here trusts a constraint to have done its work: constraints can be dropped.
+//! computed here from the rows. All of them read one snapshot, so that workers may go on meanwhile and a check never
+//! meets half a batch. Nothing here writes, and nothing here trusts a constraint to have done its work: constraints can
+//! be dropped.
 
 use serde::Serialize;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use crate::pool::{Pool, StoreError};
 
+mod emails;
 mod guards;
 mod ledger;
-mod mails;
 mod members;
 mod partitions;
 mod rewards;
@@ -94,7 +95,7 @@ pub(crate) struct Check {
 
 /// Every check, from what guards the rows to what follows from them.
 fn checks() -> impl Iterator<Item = &'static Check> {
-    [guards::CHECKS, members::CHECKS, ledger::CHECKS, rewards::CHECKS, mails::CHECKS].into_iter().flatten()
+    [guards::CHECKS, members::CHECKS, ledger::CHECKS, rewards::CHECKS, emails::CHECKS].into_iter().flatten()
 }
 
 impl Check {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use loyalty_store::Pool;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_testkit::Database;
 
 /// A statement that nobody waits the end of.
@@ -12,7 +12,7 @@ const LONG: &str = "select pg_sleep(20)";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_whose_statement_was_given_up_serves_nobody_else() {
     let database = Database::empty("pool").await;
-    let pool = Pool::new(&database.url(), Use::Keys, 1).expect("a pool");
+    let pool = Pool::new(&database.url(), PlannerProfile::Keys, 1).expect("a pool");
     let first = session(&pool).await;
 
     let given_up = tokio::time::timeout(Duration::from_millis(100), async {
@@ -28,7 +28,8 @@ async fn a_connection_whose_statement_was_given_up_serves_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_whose_statement_came_to_its_end_is_used_again() {
     let database = Database::empty("pool").await;
-    let pool = Pool::with_patience(&database.url(), Use::Keys, 1, Duration::from_millis(100)).expect("a pool");
+    let pool =
+        Pool::with_timeout(&database.url(), PlannerProfile::Keys, 1, Duration::from_millis(100)).expect("a pool");
     let first = session(&pool).await;
 
     let client = pool.get().await.expect("a connection");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use loyalty_local::{PgBouncer, PgBouncerError, PoolMode};
-use loyalty_store::pool::{DatabaseUrl, Sessions, Use, look_for_shared_sessions};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile, Sessions, look_for_shared_sessions};
 use loyalty_store::{Pool, StoreError};
 use loyalty_testkit::{Database, scratch};
 
@@ -39,7 +39,7 @@ async fn a_pooler_that_shares_sessions_is_refused_and_one_that_does_not_is_not()
         assert!(matches!(look_for_shared_sessions(&url).await, Ok(Sessions::Unknown)), "{mode:?} {sessions}");
         // A command has one pool, and its look leaves it as it was.
         bouncer.start_again().await.expect("the pooler starts again");
-        let pool = Pool::with_own_sessions(&url, Use::Keys, 2).await;
+        let pool = Pool::with_own_sessions(&url, PlannerProfile::Keys, 2).await;
         assert_eq!(pool.is_ok(), taken, "{mode:?} {sessions}");
         if let Ok(pool) = pool {
             pool.ping().await.expect("a connection that is left");

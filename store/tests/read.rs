@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use loyalty_common::{Action, Command, CommandId, Earn, MemberId, Outcome, Points, RefusalCode};
 use loyalty_ledger::{CommandContent, CommandKey, MemberStatus};
-use loyalty_store::dead_letter;
-use loyalty_store::email::EmailState;
-use loyalty_store::pool::{Pool, Use};
-use loyalty_store::read::{self, Fate, Filter};
+use loyalty_store::dead_letters;
+use loyalty_store::emails::EmailState;
+use loyalty_store::pool::{PlannerProfile, Pool};
+use loyalty_store::read::{self, CommandState, Filter};
 use loyalty_testkit::Database;
 use tokio_postgres::types::ToSql;
 
@@ -24,7 +24,7 @@ fn names(members: &[read::Member]) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_are_found_by_id_and_listed_page_by_page_and_by_points() {
     let world = World::start(SOUND).await;
-    let pool = world.pool(Use::Queries);
+    let pool = world.pool(PlannerProfile::Queries);
 
     let ann = read::member(&pool, &id("ann")).await.expect("a read").expect("a member");
     assert_eq!((ann.status, ann.balance, ann.lifetime, ann.epoch), (MemberStatus::Active, 510, 1_010, 1));
@@ -50,7 +50,7 @@ async fn members_are_found_by_id_and_listed_page_by_page_and_by_points() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_is_read_as_receipts_and_rewards_with_their_mails() {
     let world = World::start(SOUND).await;
-    let pool = world.pool(Use::Keys);
+    let pool = world.pool(PlannerProfile::Keys);
 
     let first = read::ledger(&pool, &id("ann"), 0, 3).await.expect("a page");
     let rest = read::ledger(&pool, &id("ann"), 3, 10).await.expect("a page");
@@ -70,7 +70,7 @@ async fn a_ledger_is_read_as_receipts_and_rewards_with_their_mails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_fates_come_in_one_answer() {
     let world = World::start(SOUND).await;
-    let pool = world.pool(Use::Keys);
+    let pool = world.pool(PlannerProfile::Keys);
     let letters = "insert into dead_letter (partition, source, reason, error, member_id, command_id, exchange,
         routing_key, headers, body, digest, attempts, first_at, last_at) values
         (3, 'loyalty.commands.03', 'failed', 'too odd', 'ann', '00000000-0000-0000-0000-00000000000a', '', '', '{}', '',
@@ -93,14 +93,15 @@ async fn many_fates_come_in_one_answer() {
         (id("nobody"), decided.command_id),
     ];
 
-    let fates = read::fates(&pool, &keys).await.expect("fates");
+    let fates = read::command_states(&pool, &keys).await.expect("fates");
 
     assert_eq!(fates.len(), 3, "{fates:?}");
-    assert!(matches!(&fates[&keys[0]], Fate::Decided { receipt, .. } if *receipt == decided));
-    assert_eq!(fates[&keys[1]], Fate::Parked { content: Some(CommandContent::of(&waiting)) });
-    let newest = |fate: &Fate| matches!(fate, Fate::DeadLetter { reason: dead_letter::Reason::Crashed, .. });
+    assert!(matches!(&fates[&keys[0]], CommandState::Decided { receipt, .. } if *receipt == decided));
+    assert_eq!(fates[&keys[1]], CommandState::Parked { content: Some(CommandContent::of(&waiting)) });
+    let newest =
+        |fate: &CommandState| matches!(fate, CommandState::DeadLetter { reason: dead_letters::Reason::Crashed, .. });
     assert!(newest(&fates[&keys[2]]), "{fates:?}");
-    assert_eq!(read::fates(&pool, &[]).await.expect("fates"), HashMap::new());
+    assert_eq!(read::command_states(&pool, &[]).await.expect("fates"), HashMap::new());
 }
 
 /// The plan is made while the tables are empty, by a connection that lives on while they grow. Nobody is looked up
@@ -121,20 +122,27 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
         insert into parked (partition, member_id, command_id, body, parked_at)
             select n % 16, 'p' || n, gen_random_uuid(), '', now() from generate_series(1, 100000) as n;";
     let world = World::start("").await;
-    let pool = world.pool(Use::Keys);
+    let pool = world.pool(PlannerProfile::Keys);
     let keys: Vec<CommandKey> = (1..=1_000).map(|n| (id(&format!("m{n}")), CommandId::fresh())).collect();
     for _ in 0..10 {
         // Often enough for the server to settle on one plan for all parameters.
-        read::fates(&pool, &keys).await.expect("fates");
+        read::command_states(&pool, &keys).await.expect("fates");
     }
-    world.pool(Use::Queries).get().await.expect("a connection").batch_execute(ROWS).await.expect("many rows");
+    world
+        .pool(PlannerProfile::Queries)
+        .get()
+        .await
+        .expect("a connection")
+        .batch_execute(ROWS)
+        .await
+        .expect("many rows");
 
     let before = world.rows_scanned(&pool).await;
-    read::fates(&pool, &keys).await.expect("fates");
+    read::command_states(&pool, &keys).await.expect("fates");
     assert_eq!(world.rows_scanned(&pool).await - before, 0, "rows read in sequence");
 
     // And a scan would have been seen.
-    let other = world.pool(Use::Queries);
+    let other = world.pool(PlannerProfile::Queries);
     other.get().await.expect("a connection").batch_execute("select sum(epoch) from ledger").await.expect("a scan");
     assert_eq!(world.rows_scanned(&other).await - before, 100_000);
 }
@@ -156,11 +164,11 @@ impl World {
             where relname in ('ledger', 'parked', 'dead_letter')";
         let flush = "select pg_stat_force_next_flush()";
         reporting.get().await.expect("a connection").batch_execute(flush).await.expect("a flush");
-        let client = self.pool(Use::Queries).get().await.expect("a connection");
+        let client = self.pool(PlannerProfile::Queries).get().await.expect("a connection");
         client.query_one(SUM, &[]).await.expect("a sum").get(0)
     }
 
-    fn pool(&self, uses: Use) -> Pool {
-        self.0.pool_for(uses, 1)
+    fn pool(&self, profile: PlannerProfile) -> Pool {
+        self.0.pool_for(profile, 1)
     }
 }

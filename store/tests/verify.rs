@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::verify::{EXAMPLES_MAX, Report, verify};
 use loyalty_testkit::Database;
 
@@ -199,7 +199,14 @@ impl World {
     async fn start() -> Self {
         let sound = Database::start("verify").await;
         // On a connection that ends here: a database that somebody uses cannot be copied.
-        sound.pool_for(Use::Queries, 1).get().await.expect("a connection").batch_execute(SOUND).await.expect("it fits");
+        sound
+            .pool_for(PlannerProfile::Queries, 1)
+            .get()
+            .await
+            .expect("a connection")
+            .batch_execute(SOUND)
+            .await
+            .expect("it fits");
         Self(sound)
     }
 
@@ -207,7 +214,7 @@ impl World {
     async fn damaged(&self, damage: &str) -> Database {
         let copy = self.0.copy().await;
         // As a replica, the triggers do not run. On a connection of its own, which ends here.
-        let connection = copy.pool_for(Use::Queries, 1).get().await.expect("a connection");
+        let connection = copy.pool_for(PlannerProfile::Queries, 1).get().await.expect("a connection");
         connection.batch_execute(&format!("set session_replication_role = replica; {damage}")).await.expect(damage);
         copy
     }

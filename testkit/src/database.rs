@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loyalty_local::{Postgres, Proxy};
-use loyalty_store::pool::{DatabaseUrl, Pool, Use};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile, Pool};
 use loyalty_store::{Connection, migrate};
 use tokio::sync::OnceCell;
 
@@ -56,7 +56,7 @@ impl Database {
 
     fn known(postgres: Arc<Postgres>, name: String) -> Self {
         let url = DatabaseUrl::known(postgres.url(&name));
-        let pool = Pool::new(&url, Use::Queries, CONNECTIONS).expect("the database's URL");
+        let pool = Pool::new(&url, PlannerProfile::Queries, CONNECTIONS).expect("the database's URL");
         Self { pool, name, postgres }
     }
 
@@ -76,7 +76,7 @@ impl Database {
     }
 
     /// Another pool for it.
-    pub fn pool_for(&self, uses: Use, connections: usize) -> Pool {
+    pub fn pool_for(&self, uses: PlannerProfile, connections: usize) -> Pool {
         Pool::new(&self.url(), uses, connections).expect("the database's URL")
     }
 
@@ -85,7 +85,7 @@ impl Database {
         let port = self.postgres.port();
         let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a proxy");
         let url = self.url().expose().replace(&format!(":{port}/"), &format!(":{}/", proxy.addr().port()));
-        (Pool::new(&DatabaseUrl::known(url), Use::Queries, 1).expect("a URL"), proxy)
+        (Pool::new(&DatabaseUrl::known(url), PlannerProfile::Queries, 1).expect("a URL"), proxy)
     }
 
     /// A connection of the test's own.
@@ -131,7 +131,7 @@ pub async fn template(postgres: &Postgres) -> &'static str {
         postgres.create_database(&name).await.expect("a database");
         // Its one connection ends with the pool: a database that somebody uses cannot be copied.
         let url = DatabaseUrl::known(postgres.url(&name));
-        let pool = Pool::new(&url, Use::Queries, 1).expect("the database's URL");
+        let pool = Pool::new(&url, PlannerProfile::Queries, 1).expect("the database's URL");
         migrate::migrate(&pool).await.expect("the migrations run");
         name
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use loyalty_local::{Durability, Postgres, RabbitMq};
 use loyalty_store::Pool;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_testkit::{servers, template};
 
 use crate::endpoint::Endpoint;
@@ -102,7 +102,7 @@ impl Database {
     }
 
     async fn execute(&self, statement: &str) {
-        let pool = Pool::new(&self.endpoint().own_url(), Use::Queries, 1).expect("the database's URL");
+        let pool = Pool::new(&self.endpoint().own_url(), PlannerProfile::Queries, 1).expect("the database's URL");
         let client = pool.get().await.expect("a connection to the database");
         client.batch_execute(statement).await.expect(statement);
     }

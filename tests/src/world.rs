@@ -12,7 +12,7 @@ use loyalty_common::topology::{RetryDelay, Topology, Value};
 use loyalty_local::{Mailbox, PgBouncer, PgBouncerError, PoolMode, Postgres, Proxy, RabbitMq};
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::pool::DatabaseUrl;
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::{Pool, migrate};
 use loyalty_testkit::scratch;
 use tokio::sync::OnceCell;
@@ -144,7 +144,8 @@ impl World {
 
     async fn prepare(name: String, dir: PathBuf, database: Database, broker: Broker, setup: &Setup) -> Self {
         tokio::join!(database.create(&name), broker.create(&name));
-        let pool = Pool::new(&database.endpoint().url(&name), Use::Queries, CONNECTIONS).expect("the database's URL");
+        let pool = Pool::new(&database.endpoint().url(&name), PlannerProfile::Queries, CONNECTIONS)
+            .expect("the database's URL");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
         let quoted = LADDER.map(|rung| format!("{rung:?}")).join(", ");
         let Setup { events, mail, .. } = setup;

@@ -116,8 +116,8 @@ impl Night {
         successor
     }
 
-    /// Five hundred and one letters, each with the reason of its kind and byte for byte. Beside them, one for each mail
-    /// that was given up.
+    /// Five hundred and one dead letters, each with the reason of its kind and byte for byte. Beside them, one for each
+    /// mail that was given up.
     async fn has_its_letters(&self, world: &World) {
         let mut expected: BTreeMap<&[u8], &str> = self.bad().map(|bad| (bad.raw.body(), bad.kind.reason())).collect();
         let deadly = self.deadly.encode();
@@ -144,7 +144,7 @@ async fn reaches(world: &World, rows: &str, count: i64) {
     eventually(&format!("{count} of {rows}"), enough).await;
 }
 
-/// Every reward has its mail, and every mail is sent once, given up with a letter, or held because nobody knows.
+/// Every reward has its mail, and every mail is sent once, given up with a dead letter, or held because nobody knows.
 async fn every_mail_is_accounted_for(world: &World, fold: &Fold) {
     const ON_ITS_WAY: &str = "email where state in ('queued', 'sending', 'retrying')";
     let done = async || {

@@ -69,7 +69,11 @@ async fn leaves_nothing_behind(end: Action) {
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
     let retry = ["mails", "retry", "--state", "dead", "--yes", "--note", "once more"];
     let retried = world.loyalty(&retry).await.end().await;
-    assert!(retried.output.contains("no_address; left as it is"), "a dead mail has nowhere to go either: {}", retried.output);
+    assert!(
+        retried.output.contains("no_address; left as it is"),
+        "a dead mail has nowhere to go either: {}",
+        retried.output
+    );
     world.mailed().await;
     // The same id with another address: nobody knows any more whether it is the same.
     let again = Action::Enroll(Enroll { email: "bob@example.org".parse().ok(), name: NAME.parse().ok() });

@@ -34,8 +34,8 @@ async fn run(world: &World, args: &[&str]) -> Ended {
     ended
 }
 
-/// A command that is applied and is returned, and three dead letters: the database refuses what the first holds, no queue
-/// takes the second, and the third is no command.
+/// A command that is applied and is returned, and three dead letters: the database refuses what the first holds, no
+/// queue takes the second, and the third is no command.
 async fn send_hostile(world: &World) -> Command {
     let (name, email) = (format!("Ann{HOSTILE_TEXT}").parse().ok(), ADDRESS.parse().ok());
     world.ask("ann", Action::Enroll(Enroll { email, name })).await;

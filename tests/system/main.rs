@@ -7,24 +7,24 @@
 //! | a command is looked up before it is decided | `worker/fold.rs`, `first_of` | `fates::a_repeated_command_changes_nothing` |
 //! | ... again, after waiting for who introduced the member | `store/batch.rs`, `introduce` | `redelivery::a_worker_cut_off_before_it_enrols_somebody_...` |
 //! | the members of a batch are locked | `store/batch.rs`, `LOCK_FREE` | `redelivery::a_worker_cut_off_before_its_commit_...` |
-//! | acknowledged only after the commit | `worker/lane.rs`, `work` | `redelivery::a_worker_killed_before_its_commit_...` |
-//! | acknowledged although the worker is stopping | `worker/lane.rs`, `work` | `takeover::a_worker_that_is_told_to_stop_...` |
-//! | a commit whose answer was lost counts as repeated | `worker/lane.rs`, `work` | `redelivery::a_commit_whose_answer_was_lost_...` |
+//! | acknowledged only after the commit | `worker/batch processor.rs`, `work` | `redelivery::a_worker_killed_before_its_commit_...` |
+//! | acknowledged although the worker is stopping | `worker/batch processor.rs`, `work` | `takeover::a_worker_that_is_told_to_stop_...` |
+//! | a commit whose answer was lost counts as repeated | `worker/batch processor.rs`, `work` | `redelivery::a_commit_whose_answer_was_lost_...` |
 //! | who is held is not waited for | `store/batch.rs`, `LOCK_FREE` | `held::a_member_whose_row_is_held_...` |
 //! | ... nor whose row is being changed | `store/batch.rs`, `INTRODUCE` | `held::a_member_whose_row_is_being_changed_...` |
-//! | no acknowledgement covers what is held back | `worker/lane/acks.rs` | `held::a_worker_killed_while_it_holds_...`, `worker/src/lane/properties.rs` |
-//! | what comes later waits behind what is held back | `worker/lane/held.rs`, `hold_back` | `worker/src/lane/properties.rs` |
-//! | what is held is not noted as tried | `worker/lane.rs`, `attempt` | `held::a_held_command_that_sees_many_workers_...` |
+//! | no acknowledgement covers what is held back | `worker/batch processor/acks.rs` | `held::a_worker_killed_while_it_holds_...`, `worker/src/batch processor/properties.rs` |
+//! | what comes later waits behind what is held back | `worker/batch processor/held.rs`, `hold_back` | `worker/src/batch processor/properties.rs` |
+//! | what is held is not noted as tried | `worker/batch processor.rs`, `attempt` | `held::a_held_command_that_sees_many_workers_...` |
 //! | a server that is away blames no command | `store/pool.rs`, `is_content_refused` | `fates::while_the_database_is_away_...` |
-//! | a refused batch is split down to the culprit | `worker/lane.rs`, `isolate` | `bad_input::a_command_that_the_database_refuses_...` |
+//! | a refused batch is split down to the culprit | `worker/batch processor.rs`, `isolate` | `bad_input::a_command_that_the_database_refuses_...` |
 //! | errors leave out what the server quotes | `store/pool.rs`, `without_details` | the same |
-//! | a message that may kill is noted before it is taken alone | `worker/lane.rs`, `suspect` | `crashes::a_command_that_kills_its_worker_...` |
-//! | who is told to stop takes that note back | `worker/lane.rs`, `leave` | `crashes::a_command_that_sees_many_workers_...` |
+//! | a message that may kill is noted before it is taken alone | `worker/batch processor.rs`, `suspect` | `crashes::a_command_that_kills_its_worker_...` |
+//! | who is told to stop takes that note back | `worker/batch processor.rs`, `leave` | `crashes::a_command_that_sees_many_workers_...` |
 //! | one active consumer a partition | `common/topology.rs`, `command_queue` | `takeover::when_a_worker_is_killed_...` |
 //! | what waits is applied in the order of its coming | `store/batch.rs`, `PARKED` | `fates::what_came_before_the_enrolment_...` |
 //! | the partition is checked | `worker/message.rs`, `check_partition` | `bad_input::bad_messages_between_good_ones_...` |
 //! | the body's size is bounded | `common/decode.rs` | the same |
-//! | a dead letter that comes again is the same letter | `store/dead_letter.rs`, `RECORD` | `redelivery::a_worker_killed_between_commit_and_...` |
+//! | a dead letter that comes again is the same dead letter | `store/dead_letter.rs`, `RECORD` | `redelivery::a_worker_killed_between_commit_and_...` |
 //! | dead letters are acknowledged after their commit | `worker/dead_letter_consumer.rs`, `keep` | `fates::while_the_database_is_away_nothing_...` |
 //! | a worker holds a bounded number | `worker/queue_consumer.rs`, `prefetch` | `bounds::a_worker_holds_no_more_than_its_prefetch` |
 //! | a queue that was out is consumed on a connection of its own | `worker/queue_consumer.rs`, `again` | `queues::queues_that_have_lost_their_leaders_...` |

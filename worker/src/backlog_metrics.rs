@@ -12,9 +12,9 @@ use loyalty_common::publisher::chain;
 use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{RetryDelay, Topology};
+use loyalty_store::backlog::{Backlog, backlog};
 use loyalty_store::clock::{DatabaseClock, Offset};
-use loyalty_store::pool::{DatabaseUrl, Use};
-use loyalty_store::watch::{Backlog, backlog};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::{Pool, StoreError};
 use prometheus_client::encoding::DescriptorEncoder;
 use tokio::time::{MissedTickBehavior, interval};
@@ -37,7 +37,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pool of the readings: they come one after the other.
 pub(crate) fn pool(database: &DatabaseUrl) -> Result<Pool, StoreError> {
-    Pool::with_patience(database, Use::Keys, 1, STATEMENT_TIMEOUT)
+    Pool::with_timeout(database, PlannerProfile::Keys, 1, STATEMENT_TIMEOUT)
 }
 
 /// Reads the tables until `shutdown`.

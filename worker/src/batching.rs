@@ -1,15 +1,17 @@
-//! How deliveries are grouped into transactions, how long that may wait, and when a message has killed its worker. Pure.
+//! How deliveries are grouped into transactions, how long that may wait, and when a message has killed its worker.
+//! Pure.
 
 use std::time::Duration;
 
 use crate::message::Message;
 
-/// How long a busy lane lets commands come together before it takes the next batch. Fewer and larger transactions cost
-/// the database about a sixth less for each command (measured at 15 ms), which leaves more of the machine to everything
-/// else. A longer wait gains more still, and whoever waits for a receipt feels it.
+/// How long a busy batch processor lets commands come together before it takes the next batch. Fewer and larger
+/// transactions cost the database about a sixth less for each command (measured at 15 ms), which leaves more of the
+/// machine to everything else. A longer wait gains more still, and whoever waits for a receipt feels it.
 pub const LINGER: Duration = Duration::from_millis(25);
 
-/// A batch of at least so many commands tells that the lane is busy. One command on an idle system never waits.
+/// A batch of at least so many commands tells that the batch processor is busy. One command on an idle system never
+/// waits.
 const BUSY_COMMANDS: usize = 64;
 
 /// With so many commands at hand the batch is large as it is.

@@ -1,7 +1,7 @@
-//! The consumer of commands: reads what the partitions deliver and feeds the lanes with it.
+//! The consumer of commands: reads what the partitions deliver and feeds the batch processors with it.
 //!
-//! Each partition belongs to one lane, so that the commands of one member stay in order. What was not acknowledged is
-//! delivered again, and the ledger knows what it has seen.
+//! Each partition belongs to one batch processor, so that the commands of one member stay in order. What was not
+//! acknowledged is delivered again, and the ledger knows what it has seen.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -11,8 +11,8 @@ use loyalty_common::secret::SecretUrl;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::batch_processor::BatchProcessor;
 use crate::consumer_session::{ConsumerSession, SessionError};
-use crate::lane::Lane;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::queue_consumer::Subscription;
@@ -22,7 +22,7 @@ use crate::queue_states::QueueStates;
 #[derive(Clone, Debug)]
 pub(crate) struct CommandConsumer {
     pub(crate) amqp: SecretUrl,
-    pub(crate) lane: Lane,
+    pub(crate) lane: BatchProcessor,
     pub(crate) limits: Limits,
     pub(crate) states: QueueStates,
     /// True while deliveries of any partition are being taken.
@@ -59,7 +59,7 @@ impl CommandConsumer {
         session.run(self.apply(receivers, stop), stop, &progress).await
     }
 
-    /// Runs the lanes, each with its part of the partitions.
+    /// Runs the batch processors, each with its part of the partitions.
     async fn apply(
         &self,
         receivers: Vec<mpsc::Receiver<Message>>,

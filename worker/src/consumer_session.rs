@@ -2,8 +2,8 @@
 //! deliveries go to. All that the worker consumes, it consumes by this.
 //!
 //! A queue that cannot be consumed is out alone and is tried again; all others go on. The session ends when its handler
-//! does, or with the connection that the queues share, and the supervisor builds a new one. What was not acknowledged is
-//! delivered again.
+//! does, or with the connection that the queues share, and the supervisor builds a new one. What was not acknowledged
+//! is delivered again.
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;

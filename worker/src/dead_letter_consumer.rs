@@ -1,7 +1,8 @@
-//! The consumer of dead letters: stores what the broker set aside as dead letters in the database, where operators can see it.
+//! The consumer of dead letters: stores what the broker set aside as dead letters in the database, where operators can
+//! see it.
 //!
 //! It consumes the queues of dead commands, dead mails and unrouted messages. A message is acknowledged only after
-//! its row is committed; one that comes again is recognised. It judges nothing: what to do with a letter is an
+//! its row is committed; one that comes again is recognised. It judges nothing: what to do with a dead letter is an
 //! operator's decision.
 
 use lapin::BasicProperties;
@@ -13,8 +14,8 @@ use loyalty_common::envelope::TraceContext;
 use loyalty_common::publisher::chain;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology;
-use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::email::{EmailId, request};
+use loyalty_store::dead_letters::{self, NewDeadLetter, Reason};
+use loyalty_store::emails::{EmailId, request};
 use loyalty_store::{Pool, StoreError};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -70,7 +71,7 @@ const SOURCES: [Source; 3] = [
 struct NotStored(#[from] StoreError);
 
 /// A message on its way into the database.
-struct Letter {
+struct DeadLetter {
     source: Source,
     delivery: Delivery,
     guard: DeliveryGuard,
@@ -88,7 +89,7 @@ impl DeadLetterConsumer {
         let subscription = |source: Source| Subscription {
             queue: source.queue.to_owned(),
             tag: "loyalty-dead-letters".to_owned(),
-            read: Box::new(move |delivery, guard| Letter { source, delivery, guard }),
+            read: Box::new(move |delivery, guard| DeadLetter { source, delivery, guard }),
             sender: sender.clone(),
         };
         let session = ConsumerSession {
@@ -103,7 +104,11 @@ impl DeadLetterConsumer {
     }
 
     /// A batch that was begun is finished before `stop` is looked at again.
-    async fn keep_all(&self, mut letters: mpsc::Receiver<Letter>, stop: &CancellationToken) -> Result<(), NotStored> {
+    async fn keep_all(
+        &self,
+        mut letters: mpsc::Receiver<DeadLetter>,
+        stop: &CancellationToken,
+    ) -> Result<(), NotStored> {
         let mut batch = Vec::new();
         while let Some(1..) = stop.run_until_cancelled(letters.recv_many(&mut batch, usize::from(PREFETCH))).await {
             self.keep(&batch).await?;
@@ -113,10 +118,10 @@ impl DeadLetterConsumer {
     }
 
     /// One transaction, then the acknowledgements.
-    async fn keep(&self, batch: &[Letter]) -> Result<(), NotStored> {
+    async fn keep(&self, batch: &[DeadLetter]) -> Result<(), NotStored> {
         let letters: Vec<NewDeadLetter> = batch.iter().map(|letter| kept(letter.source, &letter.delivery)).collect();
         self.store(&letters).await?;
-        for (letter, Letter { delivery, guard, .. }) in letters.iter().zip(batch) {
+        for (letter, DeadLetter { delivery, guard, .. }) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
             let (command, mail) = (letter.command_id.map(display), letter.email_id.map(display));
             let trace = TraceContext::of(&delivery.properties);
@@ -129,22 +134,22 @@ impl DeadLetterConsumer {
     }
 
     /// All in one transaction. When the database refuses what one of them holds, each in its own: the others must not
-    /// wait for it. A letter that is refused even so is kept without anything but its body.
+    /// wait for it. A dead letter that is refused even so is kept without anything but its body.
     async fn store(&self, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
-        if !is_refused(dead_letter::keep(&self.pool, letters).await)? {
+        if !is_refused(dead_letters::keep(&self.pool, letters).await)? {
             return Ok(());
         }
         for letter in letters {
-            let kept = dead_letter::keep(&self.pool, std::slice::from_ref(letter)).await;
+            let kept = dead_letters::keep(&self.pool, std::slice::from_ref(letter)).await;
             if is_refused(kept)? {
-                dead_letter::keep(&self.pool, &[bare(letter)]).await?;
+                dead_letters::keep(&self.pool, &[bare(letter)]).await?;
             }
         }
         Ok(())
     }
 }
 
-/// Whether the database refused the letters themselves. Any other failure is passed on.
+/// Whether the database refused the dead letters themselves. Any other failure is passed on.
 fn is_refused(kept: Result<(), StoreError>) -> Result<bool, StoreError> {
     match kept {
         Ok(()) => Ok(false),
@@ -156,7 +161,7 @@ fn is_refused(kept: Result<(), StoreError>) -> Result<bool, StoreError> {
     }
 }
 
-/// The letter with its body and nothing else that came from outside.
+/// The dead letter with its body and nothing else that came from outside.
 fn bare(letter: &NewDeadLetter) -> NewDeadLetter {
     NewDeadLetter {
         source: letter.source.clone(),

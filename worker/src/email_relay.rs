@@ -8,7 +8,7 @@ use std::sync::Arc;
 use loyalty_common::publisher::{Confirmed, Message, Publisher, Unconfirmed};
 use loyalty_common::topology;
 use loyalty_store::Pool;
-use loyalty_store::outbox::{OutboxId, OutboxMessage, Taken};
+use loyalty_store::outbox::{OutboxBatch, OutboxId, OutboxMessage};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,9 @@ impl EmailRelay {
     /// and nearly all to one queue, so the next batch would fare no better. A batch that was begun is finished.
     async fn drain(&self, shutdown: &CancellationToken) -> Result<Remaining, RelayError> {
         while shutdown.run_until_cancelled(connected(&self.publisher)).await.is_some() {
-            let Some(taken) = Taken::oldest(&self.pool, BATCH_MESSAGES).await? else { return Ok(Remaining::Nothing) };
+            let Some(taken) = OutboxBatch::oldest(&self.pool, BATCH_MESSAGES).await? else {
+                return Ok(Remaining::Nothing);
+            };
             let count = taken.messages.len();
             self.publish_batch(taken).await?;
             debug!(batch.size = count, "Published a batch of the outbox");
@@ -45,7 +47,7 @@ impl EmailRelay {
         Ok(Remaining::Nothing)
     }
 
-    async fn publish_batch(&self, taken: Taken) -> Result<(), RelayError> {
+    async fn publish_batch(&self, taken: OutboxBatch) -> Result<(), RelayError> {
         let results = self.publish(&taken.messages).await;
         let confirmed: Vec<OutboxId> = results.iter().filter_map(|result| result.as_ref().ok().copied()).collect();
         taken.settle(&confirmed).await?;

@@ -1,8 +1,8 @@
 //! The event relay: publishes events, in order per member.
 //!
 //! One relay at a time has the turn, however many workers run. It never sends an event of a member before the one
-//! before it is confirmed, so a listener first hears of each event after those with a lower `seq`: whichever message the
-//! broker refuses, whenever a connection or a process is lost. It may publish an event twice, and never removes one
+//! before it is confirmed, so a listener first hears of each event after those with a lower `seq`: whichever message
+//! the broker refuses, whenever a connection or a process is lost. It may publish an event twice, and never removes one
 //! before its confirm.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use loyalty_common::event::MESSAGE_TYPE;
 use loyalty_common::publisher::{Confirmed, Message, Publisher};
 use loyalty_common::topology;
 use loyalty_store::Pool;
-use loyalty_store::events::{EventNo, Turn, WaitingEvent};
+use loyalty_store::events::{EventBatch, EventNo, WaitingEvent};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,9 @@ impl EventRelay {
     /// Publishes until nothing is left, or as soon as something cannot be published. A turn that was begun is finished.
     async fn drain(&self, shutdown: &CancellationToken) -> Result<Remaining, RelayError> {
         while shutdown.run_until_cancelled(connected(&self.publisher)).await.is_some() {
-            let Some(turn) = Turn::take(&self.pool, TURN_EVENTS).await? else { return Ok(Remaining::ElsewhereInWork) };
+            let Some(turn) = EventBatch::take(&self.pool, TURN_EVENTS).await? else {
+                return Ok(Remaining::ElsewhereInWork);
+            };
             let taken = turn.events.len();
             let (confirmed, failed) = self.publish(&turn.events).await;
             turn.settle(&confirmed).await?;

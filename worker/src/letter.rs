@@ -1,10 +1,10 @@
 //! A delivery as a dead letter: what every one of them keeps of the message, whoever sets it aside.
 //!
-//! The body stays byte for byte. The database's texts have no place for U+0000, which AMQP's may hold: a letter that
-//! could not be stored for that would stop all that come after it.
+//! The body stays byte for byte. The database's texts have no place for U+0000, which AMQP's may hold: a dead letter
+//! that could not be stored for that would stop all that come after it.
 
 use lapin::message::Delivery;
-use loyalty_store::dead_letter::{NewDeadLetter, Reason};
+use loyalty_store::dead_letters::{NewDeadLetter, Reason};
 
 use crate::headers::{self, storable};
 

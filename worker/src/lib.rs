@@ -1,22 +1,22 @@
 //! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
 //!
 //! Read in this order: `message` reads a delivery; [`fate`] takes a batch of messages through the rules, which are the
-//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `consumer` feeds
-//! the lanes. All that is consumed is consumed by a `consumer_session`, each queue by a `queue_consumer`; `supervise`
-//! keeps it all running, and [`queue_states`] says which queue is out. The mails leave by `email_relay` and `mail`; the
-//! events that the rules make, by `event_relay`. `dead_letter_consumer` stores what nobody could use, and `maintenance`
-//! what has waited too long; `backlog_metrics` reads what waits, for the [`metrics`].
+//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `consumer`
+//! feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
+//! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The mails leave by
+//! `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
+//! nobody could use, and `maintenance` what has waited too long; `backlog_metrics` reads what waits, for the
+//! [`metrics`].
 
 mod backlog_metrics;
+mod batch_processor;
 pub mod batching;
 mod consumer;
 mod consumer_session;
 pub mod dead_letter_consumer;
 pub mod email_relay;
 mod event_relay;
-pub mod fate;
 pub mod headers;
-mod lane;
 mod letter;
 pub mod limits;
 pub mod mail;
@@ -24,6 +24,7 @@ pub mod maintenance;
 pub mod message;
 pub mod metrics;
 mod outbox;
+pub mod outcome;
 mod queue_consumer;
 pub mod queue_states;
 mod supervise;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
-use loyalty_store::pool::{DatabaseUrl, Use, look_for_shared_sessions, shared_sessions_later};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile, look_for_shared_sessions, shared_sessions_later};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -46,8 +47,8 @@ pub use limits::Limits;
 pub use loyalty_ledger::{Events, Programme};
 pub use metrics::Metrics;
 
+use batch_processor::BatchProcessor;
 use consumer::CommandConsumer;
-use lane::Lane;
 use mail::{MailSettings, Mailer, MailerError};
 use maintenance::Maintenance;
 use metrics::Part;
@@ -97,8 +98,8 @@ pub async fn run(
     let (database, limits) = (settings.database.clone(), settings.limits);
     let sessions = look_for_shared_sessions(&database).await?;
     let (outbox, announcer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let lane = Lane {
-        pool: Pool::new(&settings.database, Use::Keys, limits.lanes)?,
+    let lane = BatchProcessor {
+        pool: Pool::new(&settings.database, PlannerProfile::Keys, limits.lanes)?,
         programme: Arc::new(settings.programme),
         batch_commands: limits.batch_commands,
         metrics: metrics.clone(),
@@ -108,7 +109,7 @@ pub async fn run(
         announcer: Arc::clone(&announcer),
     };
     // Of their own: a mailer that waits for the database must not take a connection from the points.
-    let pool = Pool::new(&settings.database, Use::Keys, limits.mail_connections)?;
+    let pool = Pool::new(&settings.database, PlannerProfile::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
     let sends_mails = settings.mail.smtp.is_some();
     metrics.publishers.watch("outbox", publisher.stats());
@@ -154,7 +155,7 @@ fn of_event_relay(
 ) -> Result<(Pool, Publisher), StoreError> {
     let publisher = Publisher::start(amqp.clone(), "events", publisher::Limits::default());
     metrics.publishers.watch("events", publisher.stats());
-    Ok((Pool::new(database, Use::Keys, EVENT_RELAY_CONNECTIONS)?, publisher))
+    Ok((Pool::new(database, PlannerProfile::Keys, EVENT_RELAY_CONNECTIONS)?, publisher))
 }
 
 /// The event relay has one turn at a time.

@@ -12,9 +12,10 @@ pub struct Limits {
     /// 500 messages, of 300 bytes usually. A larger body than the contract's 64 KiB is refused only once it is here:
     /// the broker's own `max_message_size` is what bounds it.
     pub prefetch: u16,
-    /// Transactions at the same time. Each partition belongs to one lane; more lanes make smaller batches.
+    /// Transactions at the same time. Each partition belongs to one batch processor; more batch processors make smaller
+    /// batches.
     pub lanes: usize,
-    /// Connections to the database for mails, outbox and dead letters. The lanes have one each beside these.
+    /// Connections to the database for mails, outbox and dead letters. The batch processors have one each beside these.
     pub mail_connections: usize,
     /// How long a stopping worker may finish what it holds. What is not acknowledged by then is delivered to another.
     pub drain: Duration,

@@ -1,8 +1,8 @@
 //! The mailer: sends the mails of rewards, and sees each to an end that is known or says that it is not.
 //!
-//! Read in this order: `session` takes deliveries, `handler` brings each to its fate, `smtp` leads through the `dialogue`
-//! with the mail server and `outcome` judges what it said; `templates` writes the mail. A mail server that is slow, down
-//! or wrong must never reach the points: all that connects the two is a queue.
+//! Read in this order: `session` takes deliveries, `handler` brings each to its fate, `smtp` leads through the
+//! `dialogue` with the mail server and `outcome` judges what it said; `templates` writes the mail. A mail server that
+//! is slow, down or wrong must never reach the points: all that connects the two is a queue.
 
 mod dialogue;
 mod handler;

@@ -1,5 +1,6 @@
-//! Maintenance: once an hour, moves commands that have waited too long for their member's enrolment to the dead letters,
-//! re-queues mails whose send request was lost, and writes down what became of replayed letters that nobody waited for.
+//! Maintenance: once an hour, moves commands that have waited too long for their member's enrolment to the dead
+//! letters, re-queues mails whose send request was lost, and writes down what became of replayed dead letters that
+//! nobody waited for.
 //!
 //! It never decides about a command that may still be applied: it takes the same locks as an enrolment.
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use loyalty_common::backoff;
 use loyalty_common::publisher::chain;
-use loyalty_store::{Pool, StoreError, letters, mails, parked};
+use loyalty_store::{Pool, StoreError, dead_letters, emails, parked};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,7 +17,7 @@ use tracing::{info, warn};
 /// Between two runs. What is moved has waited for hours or days, so an hour more or less is nothing to it.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Commands moved in one transaction: it holds the locks of as many members, and letters are written one by one.
+/// Commands moved in one transaction: it holds the locks of as many members, and dead letters are written one by one.
 const BATCH_COMMANDS: u32 = 200;
 
 /// How long a mail may be due without an attempt before its request counts as lost. A queue is behind by seconds or
@@ -59,12 +60,12 @@ impl Maintenance {
     }
 
     async fn run_once(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        let concluded = letters::settle_abandoned(&self.pool).await?;
+        let concluded = dead_letters::settle_abandoned(&self.pool).await?;
         if concluded > 0 {
             info!(letters = concluded, "Recorded the outcome of replayed dead letters");
         }
         if self.sends_mails {
-            let requeued = mails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_MAILS).await?;
+            let requeued = emails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_MAILS).await?;
             if requeued > 0 {
                 warn!(mails = requeued, "Re-queued overdue emails whose send request was lost");
             }

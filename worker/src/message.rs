@@ -10,11 +10,11 @@ use loyalty_common::envelope::TraceContext;
 use loyalty_common::traces::{self, Kind, Span, messaging};
 use loyalty_common::{Command, CommandId, Partition, command, topology};
 use loyalty_ledger::BatchRequest;
-use loyalty_store::dead_letter::{NewDeadLetter, Reason, Unusable};
+use loyalty_store::dead_letters::{NewDeadLetter, Reason, Unusable};
 
-use crate::fate::Fate;
 use crate::headers;
 use crate::letter::letter;
+use crate::outcome::MessageOutcome;
 use crate::queue_consumer::DeliveryGuard;
 
 /// One delivery on its way through the worker.
@@ -30,7 +30,7 @@ pub struct Message {
     pub since: SystemTime,
     /// Whether it may have been decided before: the broker delivers it again, or its batch is tried again.
     pub repeated: bool,
-    /// How it is told of in its trace: only where it comes from, until a lane takes it.
+    /// How it is told of in its trace: only where it comes from, until a batch processor takes it.
     pub span: Span,
     /// What it has to do with its channel; nothing, if no consumer of ours delivered it.
     pub(crate) guard: Option<DeliveryGuard>,
@@ -105,13 +105,18 @@ impl Message {
     }
 
     /// What became of it, in a transaction with so many others.
-    pub(crate) fn decided(&mut self, fate: Fate, batch: usize) {
+    pub(crate) fn decided(&mut self, fate: MessageOutcome, batch: usize) {
         self.span.says("loyalty.fate", &fate);
         self.span.counts("messaging.batch.message_count", batch);
         match (fate, &self.content) {
-            (Fate::Applied | Fate::Refused | Fate::Duplicate | Fate::Parked, _) => {}
-            (Fate::Dead, Content::Unusable(Unusable { reason, error })) => self.span.fails(reason, error),
-            (Fate::Dead | Fate::Conflict, _) => self.span.fails(&fate, &"set aside for an operator"),
+            (
+                MessageOutcome::Applied | MessageOutcome::Refused | MessageOutcome::Duplicate | MessageOutcome::Parked,
+                _,
+            ) => {}
+            (MessageOutcome::Dead, Content::Unusable(Unusable { reason, error })) => self.span.fails(reason, error),
+            (MessageOutcome::Dead | MessageOutcome::Conflict, _) => {
+                self.span.fails(&fate, &"set aside for an operator")
+            }
         }
     }
 

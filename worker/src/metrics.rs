@@ -11,7 +11,7 @@ mod snapshot;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use loyalty_common::closed_set;
+use loyalty_common::string_enum;
 use loyalty_store::clock::{Clock, DatabaseClock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -20,14 +20,14 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use gauge::Gauge;
-pub(crate) use in_flight::{InFlight, LaneInFlight};
+pub(crate) use in_flight::{InFlight, ProcessorInFlight};
 pub(crate) use publishers::Publishers;
 pub(crate) use snapshot::{Figures, Snapshot};
 
 use crate::backlog_metrics::{QueueDepth, TableBacklog};
-use crate::fate::Fate;
 use crate::mail::MailMetrics;
 use crate::message::Message;
+use crate::outcome::MessageOutcome;
 use crate::queue_states::QueueStates;
 
 /// The counters of one worker. Clones share them.
@@ -103,7 +103,7 @@ impl Metrics {
     }
 
     fn register_commands(&self, registry: &mut Registry) {
-        for fate in Fate::ALL {
+        for fate in MessageOutcome::ALL {
             // From zero on: a rate cannot be told from a counter that appears with its first event.
             self.commands.get_or_create(&FateLabel { fate: fate.as_str() }).inc_by(0);
         }
@@ -140,8 +140,8 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn batch_committed(&self, batch: &[Message], fates: &[Fate], took: Duration) {
-        for fate in Fate::ALL {
+    pub(crate) fn batch_committed(&self, batch: &[Message], fates: &[MessageOutcome], took: Duration) {
+        for fate in MessageOutcome::ALL {
             let count = fates.iter().filter(|it| *it == fate).count();
             if count > 0 {
                 self.commands.get_or_create(&FateLabel { fate: fate.as_str() }).inc_by(count as u64);
@@ -166,7 +166,7 @@ impl Metrics {
     }
 }
 
-closed_set! {
+string_enum! {
     /// A part of the worker that has a session with the broker.
     pub enum Part {
         /// Takes commands.

@@ -90,8 +90,8 @@ pub(crate) async fn run_relay<F>(
 }
 
 impl RelayError {
-    /// Whether some were published: then the rest is worth another try soon. A listener's full queue, say, that is being
-    /// worked off takes a few each time.
+    /// Whether some were published: then the rest is worth another try soon. A listener's full queue, say, that is
+    /// being worked off takes a few each time.
     const fn made_progress(&self) -> bool {
         match self {
             Self::Store(_) => false,

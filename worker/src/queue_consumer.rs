@@ -3,8 +3,8 @@
 //! RabbitMQ answers who consumes a quorum queue without a leader with an internal error, which ends the connection with
 //! all that hangs on it. So a queue that could not be consumed is tried again on a connection of its own, and stays on
 //! it until the session ends; on the connection that all share, each queue is tried once only, at the beginning.
-//! What becomes of a delivery is not decided here: who has it acknowledges it by its [`DeliveryGuard`], which tells its queue when
-//! the channel is of no use.
+//! What becomes of a delivery is not decided here: who has it acknowledges it by its [`DeliveryGuard`], which tells its
+//! queue when the channel is of no use.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -207,8 +207,8 @@ impl<T: Send> QueueConsumer<'_, T> {
         }
     }
 
-    /// Hands over what is delivered, and consumes the queue anew whenever that breaks off, until `stop`: then what is in
-    /// hand is finished and the channel closed. Once the connection that all share is lost it does nothing more.
+    /// Hands over what is delivered, and consumes the queue anew whenever that breaks off, until `stop`: then what is
+    /// in hand is finished and the channel closed. Once the connection that all share is lost it does nothing more.
     pub(crate) async fn run(
         &self,
         connections: &Connections<'_>,
@@ -293,8 +293,8 @@ impl<T: Send> QueueConsumer<'_, T> {
         false
     }
 
-    /// Returns when the queue says again and again that it has no consumer, and has delivered nothing meanwhile: one that
-    /// only is slow to answer says so too.
+    /// Returns when the queue says again and again that it has no consumer, and has delivered nothing meanwhile: one
+    /// that only is slow to answer says so too.
     async fn is_forgotten(&self, channel: &ChannelState) {
         loop {
             let before = channel.delivered.load(Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use loyalty_common::closed_set;
+use loyalty_common::string_enum;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use tokio::sync::Notify;
@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::metrics::Gauge;
 
-closed_set! {
+string_enum! {
     /// Why a queue is out. Words for everybody: no host, no user.
     pub enum OutReason {
         /// There is no queue of that name.

@@ -9,7 +9,8 @@ use tracing::{info, warn};
 use crate::metrics::{Part, Reconnects};
 
 /// Runs sessions until one ends by itself, which means that it was told to stop, or until `shutdown`. Errors are
-/// counted and logged here, once each. A session says by its [`SessionProgress`] that it worked: then the wait is short again.
+/// counted and logged here, once each. A session says by its [`SessionProgress`] that it worked: then the wait is short
+/// again.
 pub(crate) async fn supervise<E, F>(
     part: Part,
     reconnects: &Reconnects,

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use loyalty_common::MemberId;
 use loyalty_ledger::MemberStatus;
-use loyalty_store::read::Fate;
+use loyalty_store::read::CommandState;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -55,9 +55,9 @@ pub(super) async fn command(State(receipts): State<Arc<Receipts>>, path: PathPar
         (StatusCode::ACCEPTED, Json(body)).into_response()
     };
     match fate {
-        Some(Fate::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
-        Some(Fate::Parked { .. }) => Ok(undecided(Pending::Parked)),
-        Some(Fate::DeadLetter { .. }) => Ok(undecided(Pending::SetAside)),
+        Some(CommandState::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
+        Some(CommandState::Parked { .. }) => Ok(undecided(Pending::Parked)),
+        Some(CommandState::DeadLetter { .. }) => Ok(undecided(Pending::SetAside)),
         None => Err(Problem::no_such_command()),
     }
 }

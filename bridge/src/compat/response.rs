@@ -1,11 +1,11 @@
-//! The answer to a command. The messages are those that the users of this interface know, to the letter; what is ours
-//! stands beside them.
+//! The answer to a command. The messages are those that the users of this interface know, to the dead letter; what is
+//! ours stands beside them.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use loyalty_common::{Action, Command, Earn, Exit, Outcome, Receipt, Spend};
-use loyalty_store::read::Fate;
+use loyalty_store::read::CommandState;
 use serde::Serialize;
 
 use crate::command_problem::{conflict, refused};
@@ -31,9 +31,9 @@ pub(crate) fn of(command: &Command, outcome: SubmitOutcome) -> Response {
 }
 
 /// The answer to a command whose fate is known.
-fn of_fate(command: &Command, fate: Fate) -> Response {
+fn of_fate(command: &Command, fate: CommandState) -> Response {
     match fate {
-        Fate::Decided { content, receipt } => {
+        CommandState::Decided { content, receipt } => {
             if let Some(conflict) = conflict(command, &content, Some(&receipt)) {
                 return conflict.into_response();
             }
@@ -42,11 +42,11 @@ fn of_fate(command: &Command, fate: Fate) -> Response {
                 Outcome::Refused => refused(command, receipt).into_response(),
             }
         }
-        Fate::Parked { content } => match content.and_then(|content| conflict(command, &content, None)) {
+        CommandState::Parked { content } => match content.and_then(|content| conflict(command, &content, None)) {
             Some(conflict) => conflict.into_response(),
             None => pending(command, Pending::Parked),
         },
-        Fate::DeadLetter { .. } => pending(command, Pending::SetAside),
+        CommandState::DeadLetter { .. } => pending(command, Pending::SetAside),
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     use axum::body::to_bytes;
     use loyalty_common::{MemberId, Points, RefusalCode};
     use loyalty_ledger::CommandContent;
-    use loyalty_store::dead_letter::Reason;
+    use loyalty_store::dead_letters::Reason;
 
     use super::*;
     use loyalty_common::Enroll;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     /// What the ledger has of a command.
-    fn decided(command: &Command, code: Option<RefusalCode>) -> Fate {
+    fn decided(command: &Command, code: Option<RefusalCode>) -> CommandState {
         let at = "2026-11-22T10:00:00Z".parse().expect("a time");
         let receipt = Receipt {
             member_id: command.member_id.clone(),
@@ -120,7 +120,7 @@ mod tests {
             reason: None,
             source_ref: None,
         };
-        Fate::Decided { receipt, content: CommandContent::of(command) }
+        CommandState::Decided { receipt, content: CommandContent::of(command) }
     }
 
     async fn written(response: Response) -> String {
@@ -189,7 +189,7 @@ mod tests {
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         {"message":"The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"unconfirmed"}
         "#);
-        let parked = Fate::Parked { content: Some(CommandContent::of(&spend())) };
+        let parked = CommandState::Parked { content: Some(CommandContent::of(&spend())) };
         insta::assert_snapshot!(written(of_fate(&spend(), parked)).await, @r#"
         202
         content-type: application/json
@@ -197,7 +197,7 @@ mod tests {
         {"message":"The member is not enrolled; the command waits for the enrolment.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"parked"}
         "#);
         let at = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let letter = Fate::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
+        let letter = CommandState::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
         insta::assert_snapshot!(written(of_fate(&spend(), letter)).await, @r#"
         202
         content-type: application/json
@@ -214,7 +214,7 @@ mod tests {
         content-type: application/problem+json
         {"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"idempotency_key_reused","detail":"The key was used before with another type, points; the first request stands.","message":"The key was used before with another type, points; the first request stands.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
         "#);
-        let parked = Fate::Parked { content: Some(CommandContent::of(&earn)) };
+        let parked = CommandState::Parked { content: Some(CommandContent::of(&earn)) };
         let answer = written(of_fate(&spend(), parked)).await;
         assert!(answer.starts_with("422\n") && answer.contains("another type, points"), "{answer}");
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use loyalty_common::text::Invalid;
 use loyalty_common::{CommandId, MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
-use loyalty_store::read::{self, Fate, Filter, PAGE_MAX};
+use loyalty_store::read::{self, CommandState, Filter, PAGE_MAX};
 use serde::Serialize;
 
 use super::page::{LIMIT, Page, Path};
@@ -129,9 +129,9 @@ pub(super) async fn receipt(
     let fate = receipts.find_within((path.member_id.clone(), command_id), wait.unwrap_or_default()).await?;
     let pending = |state| PendingResponse::at(path.member_id, command_id, state).into_response();
     match fate {
-        Some(Fate::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
-        Some(Fate::Parked { .. }) => Ok(pending(Pending::Parked)),
-        Some(Fate::DeadLetter { .. }) => Ok(pending(Pending::SetAside)),
+        Some(CommandState::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
+        Some(CommandState::Parked { .. }) => Ok(pending(Pending::Parked)),
+        Some(CommandState::DeadLetter { .. }) => Ok(pending(Pending::SetAside)),
         None => Err(Problem::no_such_command()),
     }
 }
@@ -162,9 +162,9 @@ async fn wait_for(receipts: &Receipts, member_id: &MemberId, after: Option<After
     let Some(AfterCommand { command_id, wait }) = after else { return Ok(()) };
     let not_yet = |why| Err(Problem::new(Code::NotAppliedYet, why));
     match receipts.find_within((member_id.clone(), command_id), wait).await? {
-        Some(Fate::Decided { .. }) => Ok(()),
-        Some(Fate::Parked { .. }) => not_yet("the command waits for the member's enrolment"),
-        Some(Fate::DeadLetter { .. }) => not_yet("the command was set aside for an operator"),
+        Some(CommandState::Decided { .. }) => Ok(()),
+        Some(CommandState::Parked { .. }) => not_yet("the command waits for the member's enrolment"),
+        Some(CommandState::DeadLetter { .. }) => not_yet("the command was set aside for an operator"),
         None => not_yet("nothing is known of the command yet; it may be on its way"),
     }
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use loyalty_common::{Command, CommandId, MemberId, Outcome, Receipt};
-use loyalty_store::read::Fate;
+use loyalty_store::read::CommandState;
 use serde::Serialize;
 
 use crate::command_problem;
@@ -72,9 +72,9 @@ impl From<Problem> for CommandResponse {
 }
 
 impl Body {
-    fn of_fate(command: &Command, fate: Fate) -> Self {
+    fn of_fate(command: &Command, fate: CommandState) -> Self {
         match fate {
-            Fate::Decided { content, receipt } => {
+            CommandState::Decided { content, receipt } => {
                 if let Some(conflict) = command_problem::conflict(command, &content, Some(&receipt)) {
                     return Self::Problem(conflict);
                 }
@@ -83,13 +83,13 @@ impl Body {
                     Outcome::Refused => Self::Problem(command_problem::refused(command, receipt)),
                 }
             }
-            Fate::Parked { content } => {
+            CommandState::Parked { content } => {
                 match content.and_then(|content| command_problem::conflict(command, &content, None)) {
                     Some(conflict) => Self::Problem(conflict),
                     None => Self::of_pending(command, Pending::Parked),
                 }
             }
-            Fate::DeadLetter { .. } => Self::of_pending(command, Pending::SetAside),
+            CommandState::DeadLetter { .. } => Self::of_pending(command, Pending::SetAside),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use loyalty_bridge::{Admission, Limits};
+use loyalty_bridge::{AuthMode, Limits};
 use loyalty_store::token::Scope;
 use tokio::process::Command;
 
@@ -39,7 +39,7 @@ async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_
     };
     let token = tokens::make(&world, Scope::ALL).await;
     // It also tries each route without a token and with a wrong one.
-    let (bridge, _worker) = (world.guarded_bridge(Admission::Tokens, limits).await, world.worker().await);
+    let (bridge, _worker) = (world.guarded_bridge(AuthMode::Tokens, limits).await, world.worker().await);
     let schemathesis = schemathesis().await;
 
     let document = format!("http://{}/openapi.json", bridge.addr);

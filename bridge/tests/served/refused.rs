@@ -1,7 +1,7 @@
 //! A broker that refuses what the bridge publishes: every command is refused at once, the bridge is not ready, and once
 //! the broker takes commands again it is.
 
-use loyalty_bridge::Admission;
+use loyalty_bridge::AuthMode;
 
 use crate::NO_HEADERS;
 use crate::blocked::{REQUESTS, ask, endless};
@@ -32,7 +32,7 @@ async fn takes_all_again(world: &World, bridge: &Running) {
 async fn a_bridge_that_may_not_publish_is_not_ready_and_refuses_at_once_until_it_may() {
     let world = World::start("forbidden").await;
     world.rabbitmq().allow_writing(world.name(), "^$").await.unwrap();
-    let bridge = world.blind_bridge(Admission::Anyone, endless()).await;
+    let bridge = world.blind_bridge(AuthMode::Anyone, endless()).await;
     http::eventually_text(bridge.addr, "/readyz", "publishing is forbidden").await;
     refuses_at_once(&bridge, "publish_refused", "publishing is forbidden").await;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use loyalty_bridge::{Admission, Limits};
+use loyalty_bridge::{AuthMode, Limits};
 use loyalty_local::wait;
 use loyalty_store::token::{self, Bearer, NewToken, Scope};
 use serde_json::json;
@@ -86,7 +86,7 @@ async fn a_token_that_is_not_good_opens_nothing_and_nothing_is_published() {
     let age = "update token set created_at = now() - interval '2 hours', expires_at = now() where token_id = $1";
     client.execute(age, &[&expired.id().as_str()]).await.unwrap();
     token::revoke(&world.pool(), revoked.id()).await.unwrap().unwrap();
-    let bridge = world.guarded_bridge(Admission::Tokens, patient()).await;
+    let bridge = world.guarded_bridge(AuthMode::Tokens, patient()).await;
 
     is_refused_everywhere(&bridge, &[], "no_token").await;
     let of = |token: &Bearer| format!("Bearer {}", token.expose());
@@ -117,7 +117,7 @@ async fn a_token_opens_what_its_scopes_name_and_nothing_else() {
     for scope in Scope::ALL {
         tokens.push((*scope, format!("Bearer {}", make(&world, &[*scope]).await.expose())));
     }
-    let bridge = world.guarded_bridge(Admission::Tokens, patient()).await;
+    let bridge = world.guarded_bridge(AuthMode::Tokens, patient()).await;
     for (method, path, scopes) in ROUTES {
         for (scope, token) in tokens.iter().filter(|(scope, _)| !scopes.contains(scope)) {
             let answer = ask(&bridge, method, path, &[token]).await;
@@ -165,7 +165,7 @@ async fn readiness_tells_operators_where_and_why_and_strangers_no_names() {
     let vhost = format!("/{}", world.name());
     let no_vhost = [vhost.as_str(), "/s3cret_vhost"];
 
-    let bridge = world.lost_bridge(Admission::Tokens, no_vhost, ["", ""]).await;
+    let bridge = world.lost_bridge(AuthMode::Tokens, no_vhost, ["", ""]).await;
     http::eventually_text(bridge.addr, "/metrics", "no_token").await;
     for (scope, token) in &tokens {
         let answer = readiness(&bridge, &[token]).await;
@@ -177,7 +177,7 @@ async fn readiness_tells_operators_where_and_why_and_strangers_no_names() {
         assert!(!readiness(&bridge, given).await.body.contains("s3cret"), "{given:?}");
     }
 
-    let open = world.lost_bridge(Admission::Anyone, no_vhost, ["//loyalty", "//s3cret_role"]).await;
+    let open = world.lost_bridge(AuthMode::Anyone, no_vhost, ["//loyalty", "//s3cret_role"]).await;
     for given in [&[][..], &[tokens[2].1.as_str()][..]] {
         let answer = readiness(&open, given).await;
         let words = json!(["RabbitMQ: not connected", "PostgreSQL: login refused"]);
@@ -190,7 +190,7 @@ async fn readiness_tells_operators_where_and_why_and_strangers_no_names() {
 async fn who_ends_a_membership_for_good_is_an_operator() {
     let world = World::start("terminate").await;
     let [publish, operate] = [make(&world, &[Scope::Publish]).await, make(&world, &[Scope::Operate]).await];
-    let (bridge, _worker) = (world.guarded_bridge(Admission::Tokens, patient()).await, world.worker().await);
+    let (bridge, _worker) = (world.guarded_bridge(AuthMode::Tokens, patient()).await, world.worker().await);
     let [publish, operate] = [publish, operate].map(|token| format!("Bearer {}", token.expose()));
     let enroll = command("ann", r#""type":"enroll""#);
     let end = command("ann", r#""type":"terminate","reason":"fraud""#);
@@ -207,7 +207,7 @@ async fn who_ends_a_membership_for_good_is_an_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_bridge_closes_with_the_first_token_and_stays_closed_without_any() {
     let world = World::start("claimed").await;
-    let bridge = world.guarded_bridge(Admission::UntilTokens, patient()).await;
+    let bridge = world.guarded_bridge(AuthMode::UntilTokens, patient()).await;
     assert_eq!(send(bridge.addr, "GET", "/v1/members", NO_HEADERS, "").await.status, 200);
 
     let token = make(&world, &[Scope::Read]).await;
@@ -225,14 +225,14 @@ async fn an_open_bridge_closes_with_the_first_token_and_stays_closed_without_any
 async fn while_the_database_is_away_tokens_are_known_and_strangers_are_not_let_in() {
     let world = World::start_alone("tokens_away").await;
     let token = format!("Bearer {}", make(&world, Scope::ALL).await.expose());
-    let bridge = world.guarded_bridge(Admission::Tokens, Limits::default()).await;
+    let bridge = world.guarded_bridge(AuthMode::Tokens, Limits::default()).await;
     assert_eq!(ask(&bridge, "GET", "/v1/members", &[&token]).await.status, 200);
 
     world.postgres().stop().await;
     assert_eq!(ask(&bridge, "POST", "/v1/commands", &[&token]).await.status, 202);
     assert_eq!(ask(&bridge, "POST", "/v1/commands", &[]).await.status, 401);
     // One that has never seen the tokens knows nobody, be it open until there are some or not.
-    for admission in [Admission::Tokens, Admission::UntilTokens] {
+    for admission in [AuthMode::Tokens, AuthMode::UntilTokens] {
         let blind = world.blind_bridge(admission, Limits::default()).await;
         for given in [&[][..], &[token.as_str()][..]] {
             let answer = ask(&blind, "POST", "/v1/commands", given).await;

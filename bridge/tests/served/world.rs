@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use loyalty_bridge::{Admission, BridgeSettings, Hosts, Limits, Metrics};
+use loyalty_bridge::{AuthMode, BridgeSettings, Hosts, Limits, Metrics};
 use loyalty_common::Partition;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{COMMANDS, RetryDelay, Topology};
 use loyalty_local::{Postgres, Proxy, RabbitMq};
 use loyalty_store::clock::Clock;
-use loyalty_store::pool::{DatabaseUrl, Pool, Use};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile, Pool};
 use loyalty_testkit::servers::{InTurn, postgres_in_turn, rabbitmq_in_turn};
 use loyalty_worker::mail::MailSettings;
 use loyalty_worker::{Programme, Settings};
@@ -82,13 +82,13 @@ impl World {
     }
 
     /// A bridge that serves holders of tokens only.
-    pub(crate) async fn guarded_bridge(&self, admission: Admission, limits: Limits) -> Running {
+    pub(crate) async fn guarded_bridge(&self, admission: AuthMode, limits: Limits) -> Running {
         self.bridge_for(self.amqp.clone(), limits, admission).await
     }
 
     /// The database, for what only an operator does.
     pub(crate) fn pool(&self) -> Pool {
-        self.kit.pool_for(Use::Queries, 1)
+        self.kit.pool_for(PlannerProfile::Queries, 1)
     }
 
     /// A bridge whose way to the broker can be cut.
@@ -106,17 +106,17 @@ impl World {
     }
 
     async fn bridge_to(&self, amqp: SecretUrl, limits: Limits) -> Running {
-        self.bridge_for(amqp, limits, Admission::Anyone).await
+        self.bridge_for(amqp, limits, AuthMode::Anyone).await
     }
 
-    async fn bridge_for(&self, amqp: SecretUrl, limits: Limits, admission: Admission) -> Running {
+    async fn bridge_for(&self, amqp: SecretUrl, limits: Limits, admission: AuthMode) -> Running {
         let running = self.blind_bridge_to(amqp, limits, admission).await;
         crate::http::eventually(running.addr, "/readyz", 200).await;
         running
     }
 
     /// A bridge that may start without its servers.
-    pub(crate) async fn blind_bridge(&self, admission: Admission, limits: Limits) -> Running {
+    pub(crate) async fn blind_bridge(&self, admission: AuthMode, limits: Limits) -> Running {
         let running = self.blind_bridge_to(self.amqp.clone(), limits, admission).await;
         crate::http::eventually(running.addr, "/healthz", 200).await;
         running
@@ -124,7 +124,7 @@ impl World {
 
     /// A bridge that knows its servers by wrong addresses: each is a text of the right one, and what stands there
     /// instead.
-    pub(crate) async fn lost_bridge(&self, admission: Admission, amqp: [&str; 2], database: [&str; 2]) -> Running {
+    pub(crate) async fn lost_bridge(&self, admission: AuthMode, amqp: [&str; 2], database: [&str; 2]) -> Running {
         let wrong = |url: &str, [right, wrong]: [&str; 2]| url.replace(right, wrong);
         let amqp = SecretUrl::known(wrong(self.amqp.expose(), amqp));
         let database = DatabaseUrl::known(wrong(self.database.expose(), database));
@@ -134,7 +134,7 @@ impl World {
         running
     }
 
-    async fn blind_bridge_to(&self, amqp: SecretUrl, limits: Limits, admission: Admission) -> Running {
+    async fn blind_bridge_to(&self, amqp: SecretUrl, limits: Limits, admission: AuthMode) -> Running {
         Self::start_bridge(BridgeSettings { amqp, admission, limits, ..self.bridge_settings() }).await
     }
 
@@ -143,7 +143,7 @@ impl World {
         BridgeSettings {
             amqp: self.amqp.clone(),
             database: self.database.clone(),
-            admission: Admission::Anyone,
+            admission: AuthMode::Anyone,
             hosts: Hosts::default(),
             limits: Limits::default(),
             clock: Clock::default(),

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use loyalty_operator::dead_letters::{DiscardPlan, DiscardReport, Disposal};
-use loyalty_store::letters::LetterState;
-use loyalty_store::pool::Use;
+use loyalty_store::dead_letters::DeadLetterState;
+use loyalty_store::pool::PlannerProfile;
 
 use super::selection::Selection;
 use crate::Context;
@@ -35,8 +35,8 @@ impl Discard {
         if !self.confirmation.has_note() {
             return Err(Usage("give the reason with --note: it is kept in the history".to_owned()).into());
         }
-        let pool = context.pool(Use::Keys, 1).await?;
-        let selected = self.selection.find(&pool, &[LetterState::Open]).await?;
+        let pool = context.pool(PlannerProfile::Keys, 1).await?;
+        let selected = self.selection.find(&pool, &[DeadLetterState::Open]).await?;
         let disposal = if self.erase { Disposal::Erase } else { Disposal::Keep };
         let plan = DiscardPlan::make(&pool, selected, disposal).await?;
         let report = if plan.is_empty() {

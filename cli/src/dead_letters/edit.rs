@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use loyalty_common::command::BODY_MAX_BYTES;
 use loyalty_operator::PersonalData;
 use loyalty_operator::dead_letters::{EditProblem, EditReport, check, edit, pretty, readable};
-use loyalty_store::letters::{self, EditedBody, LetterId, Opened};
-use loyalty_store::pool::Use;
+use loyalty_store::dead_letters::{self, DeadLetterId, EditedBody, Opened};
+use loyalty_store::pool::PlannerProfile;
 use uuid::Uuid;
 
 use super::plan::words;
@@ -33,7 +33,7 @@ Examples:
   loyalty dead-letters export - --reason invalid_field | jq ...")]
 pub(super) struct Edit {
     /// The number of the dead letter
-    id: LetterId,
+    id: DeadLetterId,
     /// Take the body from this file, or from standard input (-), rather than from an editor
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
@@ -43,9 +43,9 @@ pub(super) struct Edit {
 
 impl Edit {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Keys, 2).await?;
+        let pool = context.pool(PlannerProfile::Keys, 2).await?;
         let id = self.id;
-        let Some(opened) = letters::open(&pool, id).await? else {
+        let Some(opened) = dead_letters::open(&pool, id).await? else {
             return not_edited(id, format!("There is no dead letter {id}"), context);
         };
         let written = match &self.body {
@@ -74,11 +74,11 @@ impl Edit {
     }
 }
 
-fn plan(id: LetterId, body: &EditedBody) -> String {
+fn plan(id: DeadLetterId, body: &EditedBody) -> String {
     format!("dead letter {id} is to be sent as\n{}", readable(body.as_bytes(), PersonalData::Masked))
 }
 
-fn not_edited(id: LetterId, problem: String, context: &Context) -> anyhow::Result<ExitStatus> {
+fn not_edited(id: DeadLetterId, problem: String, context: &Context) -> anyhow::Result<ExitStatus> {
     let report = EditReport::not_edited(id, problem);
     context.output.answer(&report, |report| report.problem.clone().unwrap_or_default())?;
     Ok(ExitStatus::Failure)
@@ -127,7 +127,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Has the operator write it, beginning with what there is.
-fn write(id: LetterId, opened: &Opened) -> anyhow::Result<Written> {
+fn write(id: DeadLetterId, opened: &Opened) -> anyhow::Result<Written> {
     if !io::stdin().is_terminal() {
         return Err(Usage("there is no terminal for an editor: give --body FILE".to_owned()).into());
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use loyalty_operator::dead_letters::{ExportError, UNDECIDED, export};
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 
 use super::filter::FilterArgs;
 use crate::Context;
@@ -21,7 +21,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty dead-letters export garbage.jsonl --reason malformed --since 1d")]
 pub(super) struct Export {
-    /// The file, such as letters.jsonl
+    /// The file, such as dead letters.jsonl
     file: PathBuf,
     #[command(flatten)]
     filter: FilterArgs,
@@ -30,7 +30,7 @@ pub(super) struct Export {
 impl Export {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let filter = self.filter.letters(&UNDECIDED)?;
-        let pool = context.pool(Use::Queries, 1).await?;
+        let pool = context.pool(PlannerProfile::Queries, 1).await?;
         if self.file.as_os_str() == "-" {
             export(&pool, &filter, &mut BufWriter::new(output::json_lines())).await.map_err(cause)?;
             return Ok(ExitStatus::Success);

@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 use loyalty_common::{CommandType, MemberId};
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::{Filter, LetterState};
+use loyalty_store::dead_letters::{DeadLetterState, Filter, Reason};
 use loyalty_store::parked;
 
 use crate::exit::Usage;
@@ -35,8 +34,8 @@ pub(super) struct FilterArgs {
 /// A state, or more than that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StateArg {
-    Letter(LetterState),
-    /// No letters yet: commands that wait for their member's enrolment.
+    DeadLetter(DeadLetterState),
+    /// No dead letters yet: commands that wait for their member's enrolment.
     Parked,
     Any,
 }
@@ -48,7 +47,7 @@ impl std::str::FromStr for StateArg {
         match text {
             "parked" => Ok(Self::Parked),
             "any" => Ok(Self::Any),
-            _ => text.parse().map(Self::Letter).map_err(|error: String| format!("{error}, parked, any")),
+            _ => text.parse().map(Self::DeadLetter).map_err(|error: String| format!("{error}, parked, any")),
         }
     }
 }
@@ -65,13 +64,13 @@ impl FilterArgs {
             && until.is_none()
     }
 
-    /// The letters that are meant; without a word about their state, those in one of `usual`.
-    pub(super) fn letters(&self, usual: &[LetterState]) -> Result<Filter, Usage> {
+    /// The dead letters that are meant; without a word about their state, those in one of `usual`.
+    pub(super) fn letters(&self, usual: &[DeadLetterState]) -> Result<Filter, Usage> {
         let mut states = Vec::new();
         for state in &self.state {
             match state {
-                StateArg::Letter(state) => states.push(*state),
-                StateArg::Any => states.extend(LetterState::ALL),
+                StateArg::DeadLetter(state) => states.push(*state),
+                StateArg::Any => states.extend(DeadLetterState::ALL),
                 StateArg::Parked => {
                     let text = "a parked command is not a dead letter: its member's enrolment applies it";
                     return Err(Usage(text.to_owned()));

@@ -2,9 +2,9 @@
 
 use loyalty_operator::{dead_letters, remaining};
 use loyalty_store::Pool;
-use loyalty_store::letters::{self, Count, Grouping, Letter, LetterId};
+use loyalty_store::dead_letters::{Count, DeadLetter, DeadLetterId, Grouping, counts};
 use loyalty_store::parked::{self, Parked};
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 use loyalty_store::read::PAGE_MAX;
 
 use super::filter::FilterArgs;
@@ -30,7 +30,7 @@ pub(super) struct List {
     by: Option<Grouping>,
     /// Go on after the dead letter of this number
     #[arg(long, value_name = "ID")]
-    after: Option<LetterId>,
+    after: Option<DeadLetterId>,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
@@ -39,13 +39,13 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         let parked = self.filter.parked()?;
-        let pool = context.pool(Use::Queries, 1).await?;
+        let pool = context.pool(PlannerProfile::Queries, 1).await?;
         if let Some(filter) = parked {
             return self.parked(&filter, &pool, context).await;
         }
         let filter = self.filter.letters(&dead_letters::UNDECIDED)?;
         if let Some(by) = self.by {
-            let counts = letters::counts(&pool, &filter, by).await?;
+            let counts = counts(&pool, &filter, by).await?;
             context.output.answer(&counts, |counts| counted(by, counts))?;
         } else {
             let letters = dead_letters::list(&pool, &filter, self.after, self.limit).await?;
@@ -54,7 +54,7 @@ impl List {
         Ok(ExitStatus::Success)
     }
 
-    fn listed(&self, letters: &[Letter]) -> String {
+    fn listed(&self, letters: &[DeadLetter]) -> String {
         let Some(last) = letters.last() else {
             return "No dead letters match".to_owned();
         };
@@ -90,14 +90,14 @@ impl List {
         if self.by.is_some() {
             return Err(Usage("--by counts dead letters, not what is parked".to_owned()).into());
         }
-        let after = self.after.map_or(0, LetterId::get);
+        let after = self.after.map_or(0, DeadLetterId::get);
         let parked = parked::list(pool, filter, after, self.limit.min(PAGE_MAX)).await?;
         context.output.answer(&parked, |parked| waiting(parked))?;
         Ok(ExitStatus::Success)
     }
 }
 
-fn state(letter: &Letter) -> String {
+fn state(letter: &DeadLetter) -> String {
     match letter.result {
         Some(result) => format!("{}: {result}", letter.state),
         None if letter.edited_at.is_some() => format!("{}, edited", letter.state),

@@ -28,7 +28,7 @@ pub(super) fn words(prediction: &Prediction) -> String {
     }
 }
 
-/// Every letter with its prediction, a line each.
+/// Every dead letter with its prediction, a line each.
 pub(super) fn each(foreseen: &[Foreseen]) -> String {
     let rows = foreseen
         .iter()
@@ -36,7 +36,7 @@ pub(super) fn each(foreseen: &[Foreseen]) -> String {
     table([Column::Number("id"), Column::Text("member"), Column::Text("a replay")], rows)
 }
 
-/// How many letters would come to what, those that are worth sending first.
+/// How many dead letters would come to what, those that are worth sending first.
 pub(super) fn summary(foreseen: &[Foreseen]) -> String {
     let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
     let mut left: BTreeMap<&str, usize> = BTreeMap::new();
@@ -72,7 +72,7 @@ fn kind(prediction: &Prediction) -> &'static str {
 mod tests {
     use super::*;
     use loyalty_common::RefusalCode;
-    use loyalty_store::dead_letter::Reason;
+    use loyalty_store::dead_letters::Reason;
 
     #[test]
     fn a_plan_says_what_would_become_of_each_and_of_all() {

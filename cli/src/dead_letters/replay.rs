@@ -11,7 +11,7 @@ use loyalty_common::publisher::{Limits, Publisher};
 use loyalty_operator::OperatorApproval;
 use loyalty_operator::dead_letters::{ReplayPlan, ReplayReport, UNDECIDED};
 use loyalty_operator::replay::{Canary, Ended, Pace, Progress, Replayer};
-use loyalty_store::pool::Use;
+use loyalty_store::pool::PlannerProfile;
 
 use super::plan::{each, summary};
 use super::report;
@@ -60,7 +60,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Keys, 2).await?;
+        let pool = context.pool(PlannerProfile::Keys, 2).await?;
         let selected = self.selection.find(&pool, &UNDECIDED).await?;
         let plan = ReplayPlan::make(&pool, &context.settings.config()?.programme, &selected).await?;
         if self.dry_run {

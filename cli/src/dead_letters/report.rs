@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use loyalty_operator::dead_letters::ReplayReport;
-use loyalty_store::letters::{Concluded, LetterId};
+use loyalty_store::dead_letters::{Concluded, DeadLetterId};
 
 use super::plan::{summary, words};
 
@@ -116,7 +116,7 @@ fn grouped<T, K: Ord>(all: &[T], kind: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>>
 /// A terminal is no place for thousands of numbers, and `--json` has them.
 const SHOWN_MAX: usize = 10;
 
-fn ids(ids: &[LetterId]) -> String {
+fn ids(ids: &[DeadLetterId]) -> String {
     let mut texts: Vec<String> = ids.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
     if ids.len() > SHOWN_MAX {
         texts.push("...".to_owned());
@@ -130,10 +130,9 @@ mod tests {
     use loyalty_common::RefusalCode;
     use loyalty_operator::dead_letters::ReplayPlan;
     use loyalty_operator::replay::{Ended, Report};
-    use loyalty_store::dead_letter::Reason;
-    use loyalty_store::letters::Held;
+    use loyalty_store::dead_letters::{Held, Reason};
 
-    fn id(number: i64) -> LetterId {
+    fn id(number: i64) -> DeadLetterId {
         number.to_string().parse().expect("a number")
     }
 

@@ -3,7 +3,7 @@
 
 use loyalty_operator::dead_letters::{self, LETTERS_MAX, Selected};
 use loyalty_store::Pool;
-use loyalty_store::letters::{LetterId, LetterState};
+use loyalty_store::dead_letters::{DeadLetterId, DeadLetterState};
 
 use super::filter::FilterArgs;
 use crate::exit::Usage;
@@ -13,7 +13,7 @@ use crate::exit::Usage;
 pub(super) struct Selection {
     /// The numbers of the dead letters
     #[arg(value_name = "ID")]
-    ids: Vec<LetterId>,
+    ids: Vec<DeadLetterId>,
     /// All that are open
     #[arg(long)]
     all: bool,
@@ -27,11 +27,11 @@ pub(super) struct Selection {
 
 impl Selection {
     /// Finds them. `usual` are the states that are meant when nothing is said of them.
-    pub(super) async fn find(&self, pool: &Pool, usual: &[LetterState]) -> anyhow::Result<Selected> {
+    pub(super) async fn find(&self, pool: &Pool, usual: &[DeadLetterState]) -> anyhow::Result<Selected> {
         Ok(self.parse(usual)?.find(pool, self.limit).await?)
     }
 
-    fn parse(&self, usual: &[LetterState]) -> Result<dead_letters::Selection, Usage> {
+    fn parse(&self, usual: &[DeadLetterState]) -> Result<dead_letters::Selection, Usage> {
         let by_filter = self.all || !self.filter.is_empty();
         match (self.ids.is_empty(), by_filter) {
             (false, false) => Ok(dead_letters::Selection::Ids(self.ids.clone())),

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use loyalty_common::visible::Visible;
 use loyalty_operator::PersonalData;
 use loyalty_operator::dead_letters::Details;
-use loyalty_store::letters::{Event, Letter, LetterId};
-use loyalty_store::pool::Use;
+use loyalty_store::dead_letters::{DeadLetter, DeadLetterId, Event};
+use loyalty_store::pool::PlannerProfile;
 
 use super::plan::words;
 use crate::Context;
@@ -19,7 +19,7 @@ use crate::exit::ExitStatus;
 #[command(after_help = "Example:\n  loyalty dead-letters show 17 --json | jq .replay")]
 pub(super) struct Show {
     /// The number of the dead letter
-    id: LetterId,
+    id: DeadLetterId,
     /// Show addresses, names and telephone numbers too
     #[arg(long)]
     reveal: bool,
@@ -27,7 +27,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Keys, 2).await?;
+        let pool = context.pool(PlannerProfile::Keys, 2).await?;
         let programme = context.settings.config()?.programme;
         let personal = if self.reveal { PersonalData::Revealed } else { PersonalData::Masked };
         let details = Details::read(&pool, &programme, self.id, personal).await?;
@@ -63,8 +63,8 @@ fn text(details: &Details) -> String {
     text
 }
 
-fn head(letter: &Letter) -> String {
-    let Letter { dead_letter_id, state, reason, error, source, exchange, routing_key, attempts, .. } = letter;
+fn head(letter: &DeadLetter) -> String {
+    let DeadLetter { dead_letter_id, state, reason, error, source, exchange, routing_key, attempts, .. } = letter;
     let mut text = format!("dead letter {dead_letter_id}: {state}");
     if let Some(result) = letter.result {
         let _ = write!(text, ", {result}");
@@ -91,7 +91,7 @@ fn head(letter: &Letter) -> String {
     text
 }
 
-/// A line of a letter's or a mail's history.
+/// A line of a dead letter's or a mail's history.
 pub(crate) fn line(event: &Event) -> String {
     let result = event.result.map(|result| format!(": {result}")).unwrap_or_default();
     let code = event.code.as_ref().map(|code| format!(" ({})", Visible(code))).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use loyalty_common::secret::SecretUrl;
 use loyalty_local::{Durability, Mailbox, Servers};
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::{Pool, migrate};
 use loyalty_worker::mail::SmtpUrl;
 
@@ -47,7 +47,7 @@ impl Environment {
                 return Err(Usage(problem.to_owned()).into());
             }
         };
-        let pool = Pool::new(&environment.database, Use::Queries, 1)?;
+        let pool = Pool::new(&environment.database, PlannerProfile::Queries, 1)?;
         migrate::migrate(&pool).await?;
         topology::declare(&environment.amqp, &config.topology()).await?;
         environment.take_mails(data, settings, config).await?;

@@ -7,7 +7,7 @@ use crate::output::many;
 /// Rows of the member `0` that make it an accident: a shop writes it for guests, and one customer may have it.
 const ZERO_ROWS_MIN: u64 = 2;
 
-/// Names, in lower case and with nothing but letters and digits, of columns that tell one purchase from another.
+/// Names, in lower case and with nothing but dead letters and digits, of columns that tell one purchase from another.
 const ORDER_NUMBERS: &[&str] = &[
     "order",
     "orderid",

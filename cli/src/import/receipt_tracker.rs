@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use loyalty_common::{CommandType, MemberId, Outcome};
 use loyalty_ledger::CommandContent;
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::read::{Fate, fates};
+use loyalty_store::dead_letters::Reason;
+use loyalty_store::read::{CommandState, command_states};
 use loyalty_store::receipt_poller::ReceiptPoller;
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{mpsc, watch};
@@ -82,12 +82,12 @@ impl ReceiptTracker {
     }
 
     /// The next ones that have a fate.
-    async fn next(&self, poller: &mut ReceiptPoller<Item>) -> Result<Vec<(Item, Fate)>, StoreError> {
+    async fn next(&self, poller: &mut ReceiptPoller<Item>) -> Result<Vec<(Item, CommandState)>, StoreError> {
         loop {
             // What an earlier run left parked is parked before this run's enrolment is applied, and not after it.
             let enrolments = poller.tags().filter(|item| item.command.command_type() == CommandType::Enroll);
             let enrolling: HashSet<MemberId> = enrolments.map(|item| item.command.member_id.clone()).collect();
-            let is_final = |item: &Item, fate: &Fate| match verdict(Some(fate), item, self.since) {
+            let is_final = |item: &Item, fate: &CommandState| match verdict(Some(fate), item, self.since) {
                 Verdict::Waiting => false,
                 Verdict::Parked => !enrolling.contains(&item.command.member_id),
                 Verdict::Applied | Verdict::Refused | Verdict::Dead => true,
@@ -99,7 +99,7 @@ impl ReceiptTracker {
         }
     }
 
-    fn count(&mut self, decided: Vec<(Item, Fate)>) {
+    fn count(&mut self, decided: Vec<(Item, CommandState)>) {
         self.told.send_modify(|counts| {
             for (item, fate) in decided {
                 let verdict = verdict(Some(&fate), &item, self.since);
@@ -118,7 +118,7 @@ impl ReceiptTracker {
     async fn look_at_parked_again(&self) -> Result<(), StoreError> {
         for items in self.parked.chunks(LOOK_COMMANDS) {
             let keys: Vec<_> = items.iter().map(key).collect();
-            let known = fates(&self.pool, &keys).await?;
+            let known = command_states(&self.pool, &keys).await?;
             self.told.send_modify(|counts| {
                 for item in items {
                     counts.parked -= 1;
@@ -152,33 +152,33 @@ enum Verdict {
     Dead,
 }
 
-fn verdict(fate: Option<&Fate>, item: &Item, since: Timestamp) -> Verdict {
+fn verdict(fate: Option<&CommandState>, item: &Item, since: Timestamp) -> Verdict {
     match fate {
         None => Verdict::Waiting,
         // Another command used the id before, so this one becomes a dead letter.
-        Some(Fate::Decided { content, .. } | Fate::Parked { content: Some(content) })
+        Some(CommandState::Decided { content, .. } | CommandState::Parked { content: Some(content) })
             if !content.is_same_as(&CommandContent::of(&item.command)) =>
         {
             Verdict::Dead
         }
-        Some(Fate::Decided { receipt, .. }) => match receipt.outcome {
+        Some(CommandState::Decided { receipt, .. }) => match receipt.outcome {
             Outcome::Applied => Verdict::Applied,
             Outcome::Refused => Verdict::Refused,
         },
-        Some(Fate::Parked { .. }) => Verdict::Parked,
-        // The letter of an earlier sending: what becomes of this one is not known yet.
-        Some(Fate::DeadLetter { at, .. }) if *at < since => Verdict::Waiting,
-        Some(Fate::DeadLetter { .. }) => Verdict::Dead,
+        Some(CommandState::Parked { .. }) => Verdict::Parked,
+        // The dead letter of an earlier sending: what becomes of this one is not known yet.
+        Some(CommandState::DeadLetter { at, .. }) if *at < since => Verdict::Waiting,
+        Some(CommandState::DeadLetter { .. }) => Verdict::Dead,
     }
 }
 
 /// What is to be told of a command that was not applied.
-fn problem(fate: &Fate, verdict: Verdict, item: &Item) -> Option<Problem> {
+fn problem(fate: &CommandState, verdict: Verdict, item: &Item) -> Option<Problem> {
     let text = match (verdict, fate) {
         (Verdict::Applied | Verdict::Waiting | Verdict::Parked, _) => return None,
-        (Verdict::Refused, Fate::Decided { receipt, .. }) => format!("was refused: {}", refusal(receipt)),
-        (_, Fate::DeadLetter { reason, error, .. }) => format!("was set aside: {reason}: {error}"),
-        (_, Fate::Decided { .. } | Fate::Parked { .. }) => {
+        (Verdict::Refused, CommandState::Decided { receipt, .. }) => format!("was refused: {}", refusal(receipt)),
+        (_, CommandState::DeadLetter { reason, error, .. }) => format!("was set aside: {reason}: {error}"),
+        (_, CommandState::Decided { .. } | CommandState::Parked { .. }) => {
             format!("was set aside: {}: its id was used before with other content", Reason::Conflict)
         }
     };
@@ -247,18 +247,19 @@ mod tests {
     fn each_fate_counts_once_and_only_for_the_command_that_has_it() {
         let (ours, other) = (earn(5), earn(6));
         let began: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let check = |fate: Option<Fate>, expected: Verdict| {
+        let check = |fate: Option<CommandState>, expected: Verdict| {
             assert_eq!(verdict(fate.as_ref(), &ours, began), expected, "{fate:?}");
         };
         let content = |item: &Item| CommandContent::of(&item.command);
-        let decided = |item: &Item, outcome| Fate::Decided { receipt: receipt(item, outcome), content: content(item) };
-        let letter = |at: Timestamp| Fate::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        let decided =
+            |item: &Item, outcome| CommandState::Decided { receipt: receipt(item, outcome), content: content(item) };
+        let letter = |at: Timestamp| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
         check(None, Verdict::Waiting);
         check(Some(decided(&ours, Outcome::Applied)), Verdict::Applied);
         check(Some(decided(&ours, Outcome::Refused)), Verdict::Refused);
         check(Some(decided(&other, Outcome::Applied)), Verdict::Dead);
-        check(Some(Fate::Parked { content: Some(content(&ours)) }), Verdict::Parked);
-        check(Some(Fate::Parked { content: Some(content(&other)) }), Verdict::Dead);
+        check(Some(CommandState::Parked { content: Some(content(&ours)) }), Verdict::Parked);
+        check(Some(CommandState::Parked { content: Some(content(&other)) }), Verdict::Dead);
         check(Some(letter(began)), Verdict::Dead);
         check(Some(letter(began - jiff::SignedDuration::from_secs(1))), Verdict::Waiting);
     }

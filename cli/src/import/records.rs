@@ -11,7 +11,7 @@ use csv::ByteRecord;
 use super::lines::{LINE_MAX_BYTES, Line, Lines};
 use super::split::{Progress, Splitter, split_plainly};
 
-/// The most lines of one record. A note with a letter in it has thirty; more is a quote that was not closed.
+/// The most lines of one record. A note with a dead letter in it has thirty; more is a quote that was not closed.
 const RECORD_LINES_MAX: usize = 100;
 
 /// A record, as far as it can be read.

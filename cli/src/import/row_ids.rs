@@ -2,9 +2,9 @@
 //!
 //! An id is made from the import's name, what the row says of a purchase (member, amount, time, each in one spelling),
 //! and how many rows before it said the same. So the same file again changes nothing, two equal purchases stay two, and
-//! a file that grew by new rows adds just these, also when a status changed or 12.50 became 12.5. (An id from all of the
-//! row would double its points then; one from the whole file, once a row is appended; one from the line's number, once
-//! a row is inserted.)
+//! a file that grew by new rows adds just these, also when a status changed or 12.50 became 12.5. (An id from all of
+//! the row would double its points then; one from the whole file, once a row is appended; one from the line's number,
+//! once a row is inserted.)
 
 use std::collections::{HashMap, HashSet};
 

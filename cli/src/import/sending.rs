@@ -12,8 +12,8 @@ use loyalty_common::{
 };
 use loyalty_ledger::{CommandContent, MemberStatus};
 use loyalty_producer::{Producer, PublishError};
-use loyalty_store::read::{Fate, fates};
-use loyalty_store::standings::{self, statuses};
+use loyalty_store::member_statuses::{self, statuses};
+use loyalty_store::read::{CommandState, command_states};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::mpsc;
 
@@ -78,8 +78,8 @@ impl Sender {
 }
 
 impl Known {
-    /// Takes out of a chunk what is to be sent, and counts the rest. What differs from an earlier import, or was refused
-    /// then, becomes a remark on the chunk.
+    /// Takes out of a chunk what is to be sent, and counts the rest. What differs from an earlier import, or was
+    /// refused then, becomes a remark on the chunk.
     pub(super) async fn fresh(&self, chunk: &mut Chunk, sent: &mut Sent) -> Result<Vec<Item>, StoreError> {
         let mut items = std::mem::take(&mut chunk.items);
         let members = self.members(&items).await?;
@@ -106,11 +106,11 @@ impl Known {
         sent: &mut Sent,
     ) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<_> = items.iter().map(key).collect();
-        let known = fates(&self.0, &keys).await?;
+        let known = command_states(&self.0, &keys).await?;
         let mut fresh = Vec::with_capacity(items.len());
         for item in items {
             // What waits or was set aside before may be sent again: it is recognised.
-            let Some(Fate::Decided { receipt, content }) = known.get(&key(&item)) else {
+            let Some(CommandState::Decided { receipt, content }) = known.get(&key(&item)) else {
                 fresh.push(item);
                 continue;
             };
@@ -122,7 +122,7 @@ impl Known {
 }
 
 /// Those whom the database knows.
-type Members = HashMap<MemberId, standings::Known>;
+type Members = HashMap<MemberId, member_statuses::KnownMember>;
 
 /// Makes the enrolment of an active member without an address an `update` with the file's. Whoever has an address keeps
 /// it, since a file may be older than it, and one that was cleared stays cleared.

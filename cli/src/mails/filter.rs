@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 use loyalty_common::MemberId;
-use loyalty_store::email::{EmailId, EmailState};
-use loyalty_store::mails::Filter;
+use loyalty_store::emails::{EmailId, EmailState, Filter};
 use uuid::Uuid;
 
 use crate::time_arg::time_arg;

@@ -1,9 +1,8 @@
 //! `loyalty mails list`: mails in a table, or counted.
 
 use loyalty_operator::{emails, remaining};
-use loyalty_store::email::EmailId;
-use loyalty_store::mails::{self, Count, Grouping, ListedMail};
-use loyalty_store::pool::Use;
+use loyalty_store::emails::{Count, EmailId, Grouping, ListedMail, counts};
+use loyalty_store::pool::PlannerProfile;
 
 use super::filter::{FilterArgs, email_id};
 use crate::Context;
@@ -33,10 +32,10 @@ pub(super) struct List {
 
 impl List {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Queries, 1).await?;
+        let pool = context.pool(PlannerProfile::Queries, 1).await?;
         let filter = self.filter.mails(&[]);
         if let Some(by) = self.by {
-            let counts = mails::counts(&pool, &filter, by).await?;
+            let counts = counts(&pool, &filter, by).await?;
             context.output.answer(&counts, |counts| counted(by, counts))?;
         } else {
             let mails = emails::list(&pool, &filter, self.after, self.limit).await?;

@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 
 use loyalty_operator::emails::{EMAILS_MAX, Left, RequeuePlan, RequeueReport, Selection};
-use loyalty_store::email::{EmailId, EmailState};
-use loyalty_store::mails::Requeue;
-use loyalty_store::pool::Use;
+use loyalty_store::emails::{EmailId, EmailState, Requeue};
+use loyalty_store::pool::PlannerProfile;
 
 use super::filter::{FilterArgs, email_id};
 use crate::Context;
@@ -70,7 +69,7 @@ impl ResendUnknown {
 impl Mails {
     async fn run(self, what: Requeue, usual: &[EmailState], context: &Context) -> anyhow::Result<ExitStatus> {
         let selection = self.selection(usual)?;
-        let pool = context.pool(Use::Queries, 1).await?;
+        let pool = context.pool(PlannerProfile::Queries, 1).await?;
         let plan = RequeuePlan::make(&pool, selection, what).await?;
         let report = if plan.is_empty() {
             plan.nothing_done()

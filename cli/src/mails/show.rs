@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use loyalty_common::visible::Visible;
 use loyalty_operator::PersonalData;
 use loyalty_operator::emails::Details;
-use loyalty_store::email::EmailId;
-use loyalty_store::mails::ListedMail;
-use loyalty_store::pool::Use;
+use loyalty_store::emails::{EmailId, ListedMail};
+use loyalty_store::pool::PlannerProfile;
 
 use super::filter::email_id;
 use crate::Context;
@@ -31,7 +30,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let pool = context.pool(Use::Keys, 1).await?;
+        let pool = context.pool(PlannerProfile::Keys, 1).await?;
         let personal = if self.reveal { PersonalData::Revealed } else { PersonalData::Masked };
         let details = Details::read(&pool, self.id, personal).await?;
         context.output.answer(&details, |details| match details {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use loyalty_operator::rebuild::{RebuildPlan, RebuildReport, Refused, members};
-use loyalty_store::rebuild::{Difference, Part, Remedy, Value};
+use loyalty_store::rebuild::{Difference, Field, Resolution, Value};
 
 use crate::output::{Column, grouped, many, table};
 
@@ -37,7 +37,7 @@ pub(super) fn plan(plan: &RebuildPlan, repairable: usize) -> String {
 /// What was done.
 pub(super) fn repaired(report: &RebuildReport) -> String {
     let mut text = String::new();
-    let left: Vec<&Difference> = report.differences.iter().filter(|it| it.remedy != Remedy::Mend).collect();
+    let left: Vec<&Difference> = report.differences.iter().filter(|it| it.remedy != Resolution::Mend).collect();
     if !left.is_empty() {
         let _ = writeln!(text, "{}", listed(&left));
     }
@@ -88,7 +88,7 @@ fn listed(differences: &[&Difference]) -> String {
 fn what(difference: &Difference) -> String {
     match (difference.what, difference.epoch) {
         (part, None) => part.to_string(),
-        (Part::GrantsTooMany, Some(epoch)) => format!("grants too many, membership {epoch}"),
+        (Field::GrantsTooMany, Some(epoch)) => format!("grants too many, membership {epoch}"),
         (part, Some(epoch)) => format!("{part}, membership {epoch}"),
     }
 }
@@ -102,10 +102,10 @@ fn value(value: Value) -> String {
 
 const fn remedy(difference: &Difference) -> &'static str {
     match (difference.remedy, difference.what) {
-        (Remedy::Mend, Part::Grants) => "grants what is missing, with its mail",
-        (Remedy::Mend, _) => "repairs it",
-        (Remedy::MailMayBeOut, _) => "leaves it: a mail may be out",
-        (Remedy::MilestoneInDoubt, _) => "leaves it: is the milestone right?",
-        (Remedy::LedgerInDoubt, _) => "leaves it: the ledger contradicts itself",
+        (Resolution::Mend, Field::Grants) => "grants what is missing, with its mail",
+        (Resolution::Mend, _) => "repairs it",
+        (Resolution::MailMayBeOut, _) => "leaves it: a mail may be out",
+        (Resolution::MilestoneInDoubt, _) => "leaves it: is the milestone right?",
+        (Resolution::LedgerInDoubt, _) => "leaves it: the ledger contradicts itself",
     }
 }

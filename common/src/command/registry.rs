@@ -28,7 +28,7 @@ macro_rules! commands {
             $(#[doc = concat!("`", $wire, "`")] $name($name)),+
         }
 
-        closed_set! {
+        string_enum! {
             /// The field `type` of a command.
             pub enum CommandType {
                 $(#[doc = concat!("[`Action::", stringify!($name), "`]")] $name = $wire),+

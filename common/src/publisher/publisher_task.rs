@@ -1,6 +1,7 @@
 //! The publisher's task: connects, sends, settles, and connects again.
 //!
-//! What must survive a broken connection lives in [`PublisherTask`]; what ends with it in [`PendingConfirms`] and [`BlockedProbe`].
+//! What must survive a broken connection lives in [`PublisherTask`]; what ends with it in [`PendingConfirms`] and
+//! [`BlockedProbe`].
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -77,8 +78,8 @@ impl PublisherTask {
     pub(super) async fn run(mut self, url: SecretUrl, name: String) {
         let mut backoff = Backoff::default();
         while !self.finished() {
-            // That something was confirmed is no proof: a connection that breaks soon after (no such exchange, say) must
-            // not be rebuilt in a hurry.
+            // That something was confirmed is no proof: a connection that breaks soon after (no such exchange, say)
+            // must not be rebuilt in a hurry.
             let progress = SessionProgress::default();
             if let Err(broken) = self.session(&url, &name, &progress).await {
                 let wait = backoff.wait_after(&progress);
@@ -263,8 +264,8 @@ impl PublisherTask {
     /// A message that the broker refuses closes its channel. All that go where it went are answered, or they would
     /// close every channel to come and take their neighbours with them.
     ///
-    /// The last one sent on the channel is surely in no queue, unless an earlier channel took it: it was refused, or came
-    /// behind what was. What goes next was not sent. Of all others nobody knows.
+    /// The last one sent on the channel is surely in no queue, unless an earlier channel took it: it was refused, or
+    /// came behind what was. What goes next was not sent. Of all others nobody knows.
     fn lost(&mut self, error: lapin::Error, sent: Option<(&PendingConfirms, u64)>) -> Broken {
         let Some(refusal) = Refusal::of(&error) else { return Broken::Lost(error) };
         let named = |request: &Request| refusal.names(request.message.exchange);

@@ -20,8 +20,8 @@ const WINDOW_PARTS: usize = 4;
 /// A queue may take so much of any window: below it the bound would cost more than it saves.
 const LEAST: usize = 64;
 
-/// What a queue may take of the window of who waits for no blocked broker. RabbitMQ stops reading a channel of which one
-/// quorum queue owes more than 32 answers (`quorum_commands_soft_limit`), and with it what is for all other queues.
+/// What a queue may take of the window of who waits for no blocked broker. RabbitMQ stops reading a channel of which
+/// one quorum queue owes more than 32 answers (`quorum_commands_soft_limit`), and with it what is for all other queues.
 /// Publishers of many messages would pay for that with a fourth of their speed; who serves somebody at a till does not.
 const ANSWERS_OWED_MAX: usize = 24;
 

@@ -1,8 +1,9 @@
 //! AsyncAPI 3.0 of the topology, written from the side of other systems: what they send, where that goes, and what they
 //! may listen to.
 //!
-//! Exchanges and queues are those of [`Topology`], with the retry schedule of a fresh installation and with events. The text that
-//! stands in `docs/asyncapi.yaml` was found valid by the official parser; after a change, in an empty directory:
+//! Exchanges and queues are those of [`Topology`], with the retry schedule of a fresh installation and with events. The
+//! text that stands in `docs/asyncapi.yaml` was found valid by the official parser; after a change, in an empty
+//! directory:
 //!
 //! ```sh
 //! npm install @asyncapi/parser

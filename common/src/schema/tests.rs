@@ -1,5 +1,5 @@
-//! Holds the documents to the code: to what the decoder takes ([`decoder`]), to what a receipt and an event have, and to
-//! the files of `docs/`.
+//! Holds the documents to the code: to what the decoder takes ([`decoder`]), to what a receipt and an event have, and
+//! to the files of `docs/`.
 
 mod decoder;
 

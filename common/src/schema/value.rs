@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::address::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
 use crate::command::CommandType;
+use crate::email_syntax::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
 use crate::ids::{CommandId, MEMBER_ID_MAX_BYTES, MemberId};
 use crate::receipt::{Outcome, RefusalCode};
 use crate::rfc3339::Moment;

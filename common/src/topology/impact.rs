@@ -1,7 +1,7 @@
 //! What breaks where something on the broker is not as it should be: a closed set of sentences, so that the same fault
 //! is told in the same words wherever it is found.
 
-crate::closed_set! {
+crate::string_enum! {
     /// What a difference breaks.
     pub enum Impact {
         /// A queue or exchange is not there.

@@ -1,5 +1,5 @@
-//! `terminate`: a membership ends for good, by an operator's hand. Who has left may be terminated too, so that they cannot
-//! come back.
+//! `terminate`: a membership ends for good, by an operator's hand. Who has left may be terminated too, so that they
+//! cannot come back.
 
 use loyalty_common::{RefusalCode, Terminate};
 

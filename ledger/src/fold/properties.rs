@@ -16,7 +16,7 @@ use super::{CommandOutcome, Submitted, fold};
 use crate::batch::{Changes, View, WaitingCommand};
 use crate::command::{Decision, decide};
 use crate::command_content::CommandContent;
-use crate::contact::{ContactSeed, Held};
+use crate::contact::{ContactPart, ContactSeed};
 use crate::entry::{Entry, ParkedCommand};
 use crate::event_builder::Events;
 use crate::member::{Member, MemberState, MemberStatus};
@@ -77,7 +77,7 @@ impl Tables {
         }
         for mut member in changes.members {
             for held in [&mut member.contact.email, &mut member.contact.name] {
-                *held = if held.is_there() { Held::Stored } else { Held::Nothing };
+                *held = if held.is_there() { ContactPart::Stored } else { ContactPart::Nothing };
             }
             self.members.insert(member.member_id.clone(), member);
         }

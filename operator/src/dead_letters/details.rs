@@ -1,7 +1,7 @@
 //! One dead letter with everything, and what a replay would do now.
 
 use jiff::Timestamp;
-use loyalty_store::letters::{self, Event, Letter, LetterId, LetterState, Opened};
+use loyalty_store::dead_letters::{self, DeadLetter, DeadLetterId, DeadLetterState, Event, Opened};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use loyalty_ledger::Programme;
 pub struct Details {
     /// Where it came from, why it is one, and how it stands.
     #[serde(flatten)]
-    pub letter: Letter,
+    pub letter: DeadLetter,
     /// Properties and headers.
     pub headers: Value,
     #[serde(flatten)]
@@ -42,10 +42,10 @@ impl Details {
     pub async fn read(
         pool: &Pool,
         programme: &Programme,
-        id: LetterId,
+        id: DeadLetterId,
         personal: PersonalData,
     ) -> Result<Option<Self>, StoreError> {
-        let Some(opened) = letters::open(pool, id).await? else { return Ok(None) };
+        let Some(opened) = dead_letters::open(pool, id).await? else { return Ok(None) };
         let replay = foresee(pool, programme, &opened.letter).await?;
         Ok(Some(Self::of(opened, replay, personal)))
     }
@@ -73,17 +73,17 @@ impl Details {
 }
 
 /// A publisher may have put an address anywhere.
-pub(crate) fn without_personal(letter: Letter) -> Letter {
+pub(crate) fn without_personal(letter: DeadLetter) -> DeadLetter {
     let [error, exchange, routing_key] =
         [&letter.error, &letter.exchange, &letter.routing_key].map(|text| masking::text(text));
-    Letter { error, exchange, routing_key, ..letter }
+    DeadLetter { error, exchange, routing_key, ..letter }
 }
 
-async fn foresee(pool: &Pool, programme: &Programme, letter: &Letter) -> Result<Option<Prediction>, StoreError> {
+async fn foresee(pool: &Pool, programme: &Programme, letter: &DeadLetter) -> Result<Option<Prediction>, StoreError> {
     match letter.state {
-        LetterState::Open | LetterState::Replaying => {}
-        LetterState::Replayed | LetterState::Discarded => return Ok(None),
+        DeadLetterState::Open | DeadLetterState::Replaying => {}
+        DeadLetterState::Replayed | DeadLetterState::Discarded => return Ok(None),
     }
-    let letters = letters::replayable(pool, &[letter.dead_letter_id]).await?;
+    let letters = dead_letters::replayable(pool, &[letter.dead_letter_id]).await?;
     Ok(dry_run(pool, programme, &letters).await?.pop())
 }

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::{self, Erased, LetterId, LetterState};
+use loyalty_store::dead_letters::{self, DeadLetterId, DeadLetterState, Erased, Reason};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
@@ -24,9 +23,9 @@ pub enum Disposal {
 #[derive(Clone, Debug)]
 pub struct DiscardPlan {
     selected: Selected,
-    found: Vec<LetterId>,
+    found: Vec<DeadLetterId>,
     /// Numbers of no dead letter.
-    missing: Vec<LetterId>,
+    missing: Vec<DeadLetterId>,
     /// What becomes of the bodies.
     pub disposal: Disposal,
     /// How many dead letters of each reason there is something to do for.
@@ -37,24 +36,24 @@ pub struct DiscardPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiscardReport {
     /// Will not be sent again.
-    pub discarded: Vec<LetterId>,
+    pub discarded: Vec<DeadLetterId>,
     /// Those of them, and of the ones done with before, that hold no body any more.
-    pub erased: Vec<LetterId>,
+    pub erased: Vec<DeadLetterId>,
     /// Not open, so left as they are.
-    pub left: Vec<LetterId>,
+    pub left: Vec<DeadLetterId>,
     /// Numbers of no dead letter.
-    pub missing: Vec<LetterId>,
+    pub missing: Vec<DeadLetterId>,
 }
 
 impl DiscardPlan {
     /// Looks at them.
     pub async fn make(pool: &Pool, selected: Selected, disposal: Disposal) -> Result<Self, StoreError> {
-        let letters = letters::replayable(pool, &selected.ids).await?;
+        let letters = dead_letters::replayable(pool, &selected.ids).await?;
         let mut reasons = BTreeMap::new();
         for letter in letters.iter().filter(|letter| disposal.concerns(letter.state)) {
             *reasons.entry(letter.reason).or_default() += 1;
         }
-        let found: Vec<LetterId> = letters.iter().map(|letter| letter.dead_letter_id).collect();
+        let found: Vec<DeadLetterId> = letters.iter().map(|letter| letter.dead_letter_id).collect();
         let missing = selected.ids.iter().copied().filter(|id| !found.contains(id)).collect();
         Ok(Self { selected, found, missing, disposal, reasons })
     }
@@ -73,8 +72,10 @@ impl DiscardPlan {
     pub async fn carry_out(self, pool: &Pool, approval: &OperatorApproval) -> Result<DiscardReport, StoreError> {
         let ids = &self.selected.ids;
         let done = match self.disposal {
-            Disposal::Keep => Erased { discarded: letters::discard(pool, ids, approval).await?, erased: Vec::new() },
-            Disposal::Erase => letters::erase(pool, ids, approval).await?,
+            Disposal::Keep => {
+                Erased { discarded: dead_letters::discard(pool, ids, approval).await?, erased: Vec::new() }
+            }
+            Disposal::Erase => dead_letters::erase(pool, ids, approval).await?,
         };
         Ok(self.report(done))
     }
@@ -96,11 +97,11 @@ impl DiscardPlan {
 
 impl Disposal {
     /// Whether there is something to do for a dead letter in this state.
-    const fn concerns(self, state: LetterState) -> bool {
+    const fn concerns(self, state: DeadLetterState) -> bool {
         match state {
-            LetterState::Open => true,
-            LetterState::Discarded | LetterState::Replayed => matches!(self, Self::Erase),
-            LetterState::Replaying => false,
+            DeadLetterState::Open => true,
+            DeadLetterState::Discarded | DeadLetterState::Replayed => matches!(self, Self::Erase),
+            DeadLetterState::Replaying => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Editing: another body for a dead letter, to be sent by its replay. The original stays.
 
 use loyalty_common::decode::DecodeError;
-use loyalty_store::letters::{self, EditError, EditedBody, LetterId, Opened};
+use loyalty_store::dead_letters::{self, DeadLetterId, EditError, EditedBody, Opened};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub enum EditProblem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EditReport {
     /// Which.
-    pub dead_letter_id: LetterId,
+    pub dead_letter_id: DeadLetterId,
     /// Whether it has the new body.
     pub edited: bool,
     /// Why not, if it has not.
@@ -39,7 +39,7 @@ pub struct EditReport {
 
 impl EditReport {
     /// Nothing was done, for this reason.
-    pub const fn not_edited(dead_letter_id: LetterId, problem: String) -> Self {
+    pub const fn not_edited(dead_letter_id: DeadLetterId, problem: String) -> Self {
         Self { dead_letter_id, edited: false, problem: Some(problem), replay: None }
     }
 }
@@ -56,18 +56,18 @@ pub fn check(opened: &Opened, body: Vec<u8>) -> Result<EditedBody, EditProblem> 
 pub async fn edit(
     pool: &Pool,
     programme: &Programme,
-    id: LetterId,
+    id: DeadLetterId,
     body: &EditedBody,
     approval: &OperatorApproval,
 ) -> Result<Result<EditReport, EditProblem>, StoreError> {
-    match letters::edit(pool, id, body, approval).await {
+    match dead_letters::edit(pool, id, body, approval).await {
         Ok(()) => {}
         Err(EditError::Store(error)) => return Err(error),
         Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Mail(_))) => {
             return Ok(Err(EditProblem::Refused(error)));
         }
     }
-    let letter = letters::replayable(pool, &[id]).await?;
+    let letter = dead_letters::replayable(pool, &[id]).await?;
     let replay = dry_run(pool, programme, &letter).await?.pop();
     Ok(Ok(EditReport { dead_letter_id: id, edited: true, problem: None, replay }))
 }

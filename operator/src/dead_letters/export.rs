@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use loyalty_store::letters::{self, Filter, Letter, Opened};
+use loyalty_store::dead_letters::{self, DeadLetter, Filter, Opened};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub enum ExportError {
 #[derive(Serialize)]
 struct Line {
     #[serde(flatten)]
-    letter: Letter,
+    letter: DeadLetter,
     headers: Value,
     #[serde(flatten)]
     body: Encoded,
@@ -40,7 +40,7 @@ struct Line {
 pub async fn export(pool: &Pool, filter: &Filter, file: &mut impl Write) -> Result<u64, ExportError> {
     let (mut after, mut count) = (None, 0);
     loop {
-        let page = letters::page(pool, filter, after, PAGE).await?;
+        let page = dead_letters::page(pool, filter, after, PAGE).await?;
         let Some(last) = page.last() else {
             file.flush()?;
             return Ok(count);

@@ -1,4 +1,4 @@
-//! What is hidden of a letter unless somebody asks for it: mail addresses, names and telephone numbers, wherever a
+//! What is hidden of a dead letter unless somebody asks for it: mail addresses, names and telephone numbers, wherever a
 //! publisher has put them.
 
 use std::sync::LazyLock;

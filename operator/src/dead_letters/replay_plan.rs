@@ -1,7 +1,6 @@
 //! What a replay would come to, before anybody is asked.
 
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::{self, LetterId, LetterState, Replayable};
+use loyalty_store::dead_letters::{self, DeadLetterId, DeadLetterState, Reason, Replayable};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +12,13 @@ use crate::replay::{Progress, Replayer};
 use loyalty_ledger::Programme;
 
 /// The states of dead letters that nothing is decided about.
-pub const UNDECIDED: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
+pub const UNDECIDED: [DeadLetterState; 2] = [DeadLetterState::Open, DeadLetterState::Replaying];
 
 /// A dead letter with what its replay would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Foreseen {
     /// Which.
-    pub dead_letter_id: LetterId,
+    pub dead_letter_id: DeadLetterId,
     /// The member it is about, if it is a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member_id: Option<String>,
@@ -32,9 +31,9 @@ pub struct Foreseen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Settled {
     /// Which.
-    pub dead_letter_id: LetterId,
+    pub dead_letter_id: DeadLetterId,
     /// What was made of it.
-    pub state: LetterState,
+    pub state: DeadLetterState,
 }
 
 /// What would become of the selected dead letters.
@@ -45,7 +44,7 @@ pub struct ReplayPlan {
     /// Replayed or discarded before.
     pub done: Vec<Settled>,
     /// Numbers of no dead letter.
-    pub missing: Vec<LetterId>,
+    pub missing: Vec<DeadLetterId>,
     /// Whether more were asked for than were looked at.
     pub more: bool,
     /// How many of those to be sent ended their worker before.
@@ -57,15 +56,15 @@ pub struct ReplayPlan {
 impl ReplayPlan {
     /// Looks at them, and tries each in a transaction that is rolled back.
     pub async fn make(pool: &Pool, programme: &Programme, selected: &Selected) -> Result<Self, StoreError> {
-        let letters = letters::replayable(pool, &selected.ids).await?;
-        let is_known = |id: &LetterId| letters.binary_search_by_key(id, |letter| letter.dead_letter_id).is_ok();
+        let letters = dead_letters::replayable(pool, &selected.ids).await?;
+        let is_known = |id: &DeadLetterId| letters.binary_search_by_key(id, |letter| letter.dead_letter_id).is_ok();
         let missing = selected.ids.iter().copied().filter(|id| !is_known(id)).collect();
         let (undecided, settled): (Vec<_>, Vec<_>) =
             letters.into_iter().partition(|letter| UNDECIDED.contains(&letter.state));
         let predictions = dry_run(pool, programme, &undecided).await?;
         Ok(Self {
             crashed: undecided.iter().zip(&predictions).filter(|(letter, it)| may_crash(letter, it)).count(),
-            replaying: undecided.iter().filter(|letter| letter.state == LetterState::Replaying).count(),
+            replaying: undecided.iter().filter(|letter| letter.state == DeadLetterState::Replaying).count(),
             foreseen: undecided.iter().zip(predictions).map(|(letter, it)| Foreseen::new(letter, it)).collect(),
             done: settled.iter().map(Settled::of).collect(),
             missing,
@@ -74,7 +73,7 @@ impl ReplayPlan {
     }
 
     /// Those that are not bound to come back.
-    pub fn worth_sending(&self) -> Vec<LetterId> {
+    pub fn worth_sending(&self) -> Vec<DeadLetterId> {
         let worth = self.foreseen.iter().filter(|it| it.prediction.is_worth_sending());
         worth.map(|it| it.dead_letter_id).collect()
     }

@@ -1,6 +1,6 @@
 //! What a replay foresaw, what it did, and what it left.
 
-use loyalty_store::letters::{Concluded, Held, LetterId};
+use loyalty_store::dead_letters::{Concluded, DeadLetterId, Held};
 use serde::{Serialize, Serializer};
 
 use super::{ReplayPlan, Settled};
@@ -10,7 +10,7 @@ use crate::replay::{Ended, Report};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conclusion {
     /// Which.
-    pub dead_letter_id: LetterId,
+    pub dead_letter_id: DeadLetterId,
     /// What it came to.
     #[serde(flatten)]
     pub concluded: Concluded,
@@ -25,9 +25,9 @@ pub struct ReplayReport {
     /// What became of those that were sent, in the order of their arrival.
     pub concluded: Vec<Conclusion>,
     /// Sent, and without a result yet.
-    pub unanswered: Vec<LetterId>,
+    pub unanswered: Vec<DeadLetterId>,
     /// Not sent; open again.
-    pub released: Vec<LetterId>,
+    pub released: Vec<DeadLetterId>,
     /// In the hands of another replay.
     pub held: Vec<Held>,
     /// Why the replay ended; none, if there was none.

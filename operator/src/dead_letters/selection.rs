@@ -1,6 +1,6 @@
 //! Which dead letters an operation is about: by their numbers, or by a filter.
 
-use loyalty_store::letters::{self, Filter, LetterId};
+use loyalty_store::dead_letters::{self, DeadLetterId, Filter};
 use loyalty_store::{Pool, StoreError};
 
 /// The most dead letters of one operation: as many as are held in memory and claimed in one transaction.
@@ -10,7 +10,7 @@ pub const LETTERS_MAX: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub enum Selection {
     /// These, whatever their state.
-    Ids(Vec<LetterId>),
+    Ids(Vec<DeadLetterId>),
     /// All that match.
     Matching(Filter),
 }
@@ -19,7 +19,7 @@ pub enum Selection {
 #[derive(Clone, Debug)]
 pub struct Selected {
     /// In the order of their arrival, each once.
-    pub ids: Vec<LetterId>,
+    pub ids: Vec<DeadLetterId>,
     /// Whether more were asked for than these.
     pub more: bool,
 }
@@ -29,7 +29,7 @@ impl Selection {
     pub async fn find(self, pool: &Pool, limit: u32) -> Result<Selected, StoreError> {
         let mut ids = match self {
             Self::Ids(ids) => ids,
-            Self::Matching(filter) => letters::matching(pool, &filter, limit + 1).await?,
+            Self::Matching(filter) => dead_letters::matching(pool, &filter, limit + 1).await?,
         };
         ids.sort_unstable();
         ids.dedup();

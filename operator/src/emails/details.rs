@@ -1,9 +1,8 @@
 //! One mail with everything that is known of it.
 
 use loyalty_common::text::mask;
-use loyalty_store::email::EmailId;
-use loyalty_store::letters::{Event, LetterId};
-use loyalty_store::mails::{self, ListedMail, OpenedMail};
+use loyalty_store::dead_letters::{DeadLetterId, Event};
+use loyalty_store::emails::{self, EmailId, ListedMail, OpenedMail};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
@@ -18,7 +17,7 @@ pub struct Details {
     /// Where it goes; none, if the member has no address or has left.
     pub recipient: Option<String>,
     /// Those that are about it.
-    pub dead_letters: Vec<LetterId>,
+    pub dead_letters: Vec<DeadLetterId>,
     /// Who did what to it, the first event first.
     pub history: Vec<Event>,
 }
@@ -26,7 +25,7 @@ pub struct Details {
 impl Details {
     /// Reads them; none, if there is no such mail.
     pub async fn read(pool: &Pool, id: EmailId, personal: PersonalData) -> Result<Option<Self>, StoreError> {
-        let opened = mails::open(pool, id).await?;
+        let opened = emails::open(pool, id).await?;
         Ok(opened.map(|OpenedMail { mail, recipient, letters, history }| {
             let recipient = recipient.map(|recipient| match personal {
                 PersonalData::Revealed => recipient.expose().to_owned(),

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use loyalty_store::email::{EmailId, EmailState};
-use loyalty_store::mails::{self, Filter, Requeue, Requeued};
+use loyalty_store::emails::{self, EmailId, EmailState, Filter, Requeue, Requeued};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
@@ -55,7 +54,7 @@ pub struct Left {
 impl Selection {
     async fn find(self, pool: &Pool) -> Result<Vec<EmailId>, StoreError> {
         let mut ids = match self {
-            Self::Matching(filter, limit) => return mails::matching(pool, &filter, limit).await,
+            Self::Matching(filter, limit) => return emails::matching(pool, &filter, limit).await,
             Self::Ids(ids) => ids,
         };
         ids.sort_unstable();
@@ -68,7 +67,7 @@ impl RequeuePlan {
     /// Looks at them.
     pub async fn make(pool: &Pool, selection: Selection, what: Requeue) -> Result<Self, StoreError> {
         let ids = selection.find(pool).await?;
-        let states = mails::states(pool, &ids).await?;
+        let states = emails::states(pool, &ids).await?;
         let mut counts = BTreeMap::new();
         for state in states.values().filter(|state| what.fits(**state)) {
             *counts.entry(*state).or_default() += 1;
@@ -83,7 +82,7 @@ impl RequeuePlan {
 
     /// Queues them. One that has moved since the plan, by another operator's hand or its own, is left.
     pub async fn carry_out(self, pool: &Pool, approval: &OperatorApproval) -> Result<RequeueReport, StoreError> {
-        Ok(mails::requeue(pool, &self.ids, &self.states, self.what, approval).await?.into())
+        Ok(emails::requeue(pool, &self.ids, &self.states, self.what, approval).await?.into())
     }
 
     /// The report of doing nothing.

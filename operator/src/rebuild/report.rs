@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use loyalty_common::MemberId;
 use loyalty_common::text::mask;
 use loyalty_store::StoreError;
-use loyalty_store::rebuild::{Difference, Remedy};
+use loyalty_store::rebuild::{Difference, Resolution};
 use serde::Serialize;
 
 use super::RebuildPlan;
@@ -70,14 +70,14 @@ impl RebuildReport {
     /// `repairable` is how many members were to be repaired.
     pub(super) fn repaired(plan: &RebuildPlan, repaired: Repaired, repairable: usize) -> Self {
         // Of those whom nobody came to, what the look found still stands.
-        let is_left = |it: &&Difference| it.remedy != Remedy::Mend && !repaired.done.contains(&it.member_id);
+        let is_left = |it: &&Difference| it.remedy != Resolution::Mend && !repaired.done.contains(&it.member_id);
         let left = plan.differences.iter().filter(is_left).cloned();
         let mut differences: Vec<Difference> = repaired.differences.iter().cloned().chain(left).collect();
         differences.sort_by(|a, b| a.member_id.as_str().cmp(b.member_id.as_str()));
         Self {
             examined: plan.examined,
             more: plan.more,
-            repaired: Some(members(repaired.differences.iter().filter(|it| it.remedy == Remedy::Mend))),
+            repaired: Some(members(repaired.differences.iter().filter(|it| it.remedy == Resolution::Mend))),
             not_reached: repairable - repaired.done.len(),
             differences,
             refused: repaired.refused,
@@ -89,7 +89,7 @@ impl RebuildReport {
         !self.more
             && self.not_reached == 0
             && self.refused.is_empty()
-            && self.differences.iter().all(|it| it.remedy == Remedy::Mend)
+            && self.differences.iter().all(|it| it.remedy == Resolution::Mend)
     }
 }
 

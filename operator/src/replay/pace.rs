@@ -1,9 +1,9 @@
-//! How fast a replay goes, and when its first letters stop it. Pure.
+//! How fast a replay goes, and when its first dead letters stop it. Pure.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use loyalty_store::letters::{Concluded, LetterId};
+use loyalty_store::dead_letters::{Concluded, DeadLetterId};
 use tokio::time::Instant;
 
 /// How fast a replay goes.
@@ -17,7 +17,7 @@ pub struct Pace {
     pub patience: Duration,
 }
 
-/// The first letters, which tell whether to go on.
+/// The first dead letters, which tell whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Canary {
     /// How many.
@@ -27,13 +27,14 @@ pub struct Canary {
 }
 
 impl Pace {
-    /// How many letters the next wave may have: never more than a second's worth, so that the pace is kept within it.
+    /// How many dead letters the next wave may have: never more than a second's worth, so that the pace is kept within
+    /// it.
     pub(super) fn wave(&self, most: usize) -> usize {
         let of_a_second = self.per_second.and_then(|rate| usize::try_from(rate.get()).ok());
         of_a_second.map_or(most, |rate| rate.min(most))
     }
 
-    /// When the next wave may go, if one of so many letters begins now.
+    /// When the next wave may go, if one of so many dead letters begins now.
     pub(super) fn after(&self, now: Instant, letters: usize) -> Instant {
         let Some(rate) = self.per_second else { return now };
         let letters = u32::try_from(letters).unwrap_or(u32::MAX);
@@ -43,14 +44,14 @@ impl Pace {
 
 impl Canary {
     /// How many of them came to a bad end, of how many, if that is too many.
-    pub(super) fn failed(&self, concluded: &[(LetterId, Concluded)]) -> Option<(usize, usize)> {
+    pub(super) fn failed(&self, concluded: &[(DeadLetterId, Concluded)]) -> Option<(usize, usize)> {
         let failed = concluded.iter().filter(|(_, concluded)| !is_good(concluded)).count();
         let too_many = failed * 100 > concluded.len() * usize::from(self.stop_at_percent);
         too_many.then_some((failed, concluded.len()))
     }
 }
 
-/// What an operator replays letters for: the points are there, or the mail is on its way.
+/// What an operator replays dead letters for: the points are there, or the mail is on its way.
 const fn is_good(concluded: &Concluded) -> bool {
     match concluded {
         Concluded::Applied { .. } | Concluded::Duplicate | Concluded::Queued => true,

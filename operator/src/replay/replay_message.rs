@@ -1,16 +1,15 @@
-//! What a replay of a letter would send. The dry run and the replay both ask here, so that they mean the same.
+//! What a replay of a dead letter would send. The dry run and the replay both ask here, so that they mean the same.
 
 use std::time::SystemTime;
 
 use loyalty_common::{Command, command, envelope, publisher};
-use loyalty_store::dead_letter::{Reason, Unusable};
-use loyalty_store::email::EmailId;
-use loyalty_store::letters::{LetterId, Replayable, Subject};
+use loyalty_store::dead_letters::{DeadLetterId, Reason, Replayable, Subject, Unusable};
+use loyalty_store::emails::EmailId;
 
 /// What there is to send.
 #[derive(Debug)]
 pub(crate) enum ReplayMessage {
-    /// A command, to the partition of its member and under its own id: a letter that came astray mends itself.
+    /// A command, to the partition of its member and under its own id: a dead letter that came astray mends itself.
     Command(Command),
     /// A mail, to be queued anew.
     Mail(EmailId),
@@ -43,7 +42,7 @@ fn command(letter: &Replayable) -> Result<Command, Unusable> {
     }
 }
 
-/// The message of a letter's command. The same for a dry run as for a replay.
-pub(crate) fn message(id: LetterId, command: &Command) -> publisher::Message {
+/// The message of a dead letter's command. The same for a dry run as for a replay.
+pub(crate) fn message(id: DeadLetterId, command: &Command) -> publisher::Message {
     envelope::replay(command, id.get(), SystemTime::now())
 }

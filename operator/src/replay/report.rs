@@ -3,23 +3,23 @@
 use std::fmt;
 
 use loyalty_common::publisher::PublishError;
-use loyalty_store::letters::{Concluded, Held, LetterId, LetterState};
+use loyalty_store::dead_letters::{Concluded, DeadLetterId, DeadLetterState, Held};
 
 /// What a replay did.
 #[derive(Debug)]
 pub struct Report {
     /// Dead letters whose end is known.
-    pub concluded: Vec<(LetterId, Concluded)>,
+    pub concluded: Vec<(DeadLetterId, Concluded)>,
     /// Letters that were sent and have no answer yet. Whoever replays or sweeps next records it.
-    pub unanswered: Vec<LetterId>,
+    pub unanswered: Vec<DeadLetterId>,
     /// Letters that were claimed and not sent. They are open again.
-    pub released: Vec<LetterId>,
+    pub released: Vec<DeadLetterId>,
     /// Letters that another replay holds, or that come after one of these.
     pub held: Vec<Held>,
     /// Letters that were replayed or discarded before.
-    pub done: Vec<(LetterId, LetterState)>,
-    /// Numbers of no letter.
-    pub missing: Vec<LetterId>,
+    pub done: Vec<(DeadLetterId, DeadLetterState)>,
+    /// Numbers of no dead letter.
+    pub missing: Vec<DeadLetterId>,
     /// Why it ended.
     pub ended: Ended,
 }
@@ -33,18 +33,18 @@ pub enum Ended {
     NothingSent,
     /// It was told to stop.
     Stopped,
-    /// Of the first letters too many came to a bad end.
+    /// Of the first dead letters too many came to a bad end.
     CanaryFailed {
         /// How many did.
         failed: usize,
         /// How many were sent.
         of: usize,
     },
-    /// The first letters got no answer in time, so nobody knows how they fare. Does a worker run?
+    /// The first dead letters got no answer in time, so nobody knows how they fare. Does a worker run?
     CanaryUnanswered,
     /// The broker did not take a command.
     Broker(PublishError),
-    /// It slept for longer than its hold on the letters, and another replay took them.
+    /// It slept for longer than its hold on the dead letters, and another replay took them.
     Overtaken,
 }
 

@@ -1,4 +1,4 @@
-//! Waiting for the answers of what a replay has sent, and keeping its hold on the letters meanwhile.
+//! Waiting for the answers of what a replay has sent, and keeping its hold on the dead letters meanwhile.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use loyalty_common::{Command, CommandType, MemberId};
 use loyalty_store::StoreError;
-use loyalty_store::letters::{self, LetterId, Pending, ReplayResult};
+use loyalty_store::dead_letters::{self, DeadLetterId, Pending, ReplayResult};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(500);
 const LOOK_LETTERS: usize = 1_000;
 
 impl Run<'_> {
-    /// Waits until every letter that was sent has its answer, until none came for as long as `patience`, or until
+    /// Waits until every dead letter that was sent has its answer, until none came for as long as `patience`, or until
     /// `stop`.
     pub(super) async fn await_answers(
         &mut self,
@@ -53,13 +53,13 @@ impl Run<'_> {
     pub(super) async fn settle(&mut self) -> Result<usize, StoreError> {
         let mut concluded = Vec::new();
         for chunk in self.ready().chunks(LOOK_LETTERS) {
-            concluded.extend(letters::settle(&self.replayer.pool, &self.replay, chunk).await?);
+            concluded.extend(dead_letters::settle(&self.replayer.pool, &self.replay, chunk).await?);
         }
-        let ends: HashMap<LetterId, ReplayResult> = concluded.iter().map(|(id, end)| (*id, end.result())).collect();
+        let ends: HashMap<DeadLetterId, ReplayResult> = concluded.iter().map(|(id, end)| (*id, end.result())).collect();
         let (answered, unanswered) =
             std::mem::take(&mut self.unanswered).into_iter().partition(|(id, _)| ends.contains_key(id));
         self.unanswered = unanswered;
-        let used_up = |(id, _): &(LetterId, Command)| ends[id] != ReplayResult::Dead;
+        let used_up = |(id, _): &(DeadLetterId, Command)| ends[id] != ReplayResult::Dead;
         self.used.extend(Vec::into_iter(answered).filter(used_up).map(|(_, command)| Asked::by(&command)));
         let count = concluded.len();
         self.conclude(concluded);
@@ -83,8 +83,8 @@ impl Run<'_> {
         ready
     }
 
-    /// The last enrolment of each member among the letters that are not sent or have no answer yet.
-    fn enrolments_to_come(&self) -> HashMap<MemberId, LetterId> {
+    /// The last enrolment of each member among the dead letters that are not sent or have no answer yet.
+    fn enrolments_to_come(&self) -> HashMap<MemberId, DeadLetterId> {
         let waiting = self.waiting.iter().filter_map(|item| match &item.content {
             ReplayMessage::Command(command) => Some((item.id, command)),
             ReplayMessage::Mail(_) | ReplayMessage::Broken(_) => None,
@@ -95,12 +95,12 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Renews the hold on the letters when it is time. False: some of them are another's by now.
+    /// Renews the hold on the dead letters when it is time. False: some of them are another's by now.
     pub(super) async fn renewed(&mut self) -> Result<bool, StoreError> {
         if self.renewed_at.elapsed() < RENEW {
             return Ok(true);
         }
-        let held = letters::renew(&self.replayer.pool, &self.replay).await?;
+        let held = dead_letters::renew(&self.replayer.pool, &self.replay).await?;
         self.renewed_at = Instant::now();
         Ok(held >= (self.waiting.len() + self.unanswered.len()) as u64)
     }

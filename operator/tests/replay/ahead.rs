@@ -5,9 +5,7 @@ use loyalty_common::{Command, Partition};
 use loyalty_local::wait::eventually;
 use loyalty_operator::dry_run::Prediction;
 use loyalty_store::clock::Clock;
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters;
-use loyalty_store::letters::{Concluded, EditedBody};
+use loyalty_store::dead_letters::{self, Concluded, EditedBody, Reason};
 use loyalty_worker::Metrics;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -35,10 +33,10 @@ async fn a_command_ahead_of_its_time_is_applied_by_a_replay_once_its_time_has_co
     assert!(predicted.iter().all(|it| !it.is_worth_sending()), "what would come back is left");
 
     // Its time has come.
-    let list = letters::list(&world.pool, &letters::Filter::default(), None, 10).await.expect("a page");
+    let list = dead_letters::list(&world.pool, &dead_letters::Filter::default(), None, 10).await.expect("a page");
     let of_ann = list.iter().find(|letter| letter.member_id == Some(early.member_id.clone())).expect("it");
     let body = EditedBody::parse(Command { occurred_at: Timestamp::now(), ..early }.encode()).expect("a command");
-    letters::edit(&world.pool, of_ann.dead_letter_id, &body, &operator("eve")).await.expect("an edit");
+    dead_letters::edit(&world.pool, of_ann.dead_letter_id, &body, &operator("eve")).await.expect("an edit");
     let report = world.replay(&[of_ann.dead_letter_id]).await;
     assert_eq!(ends(&report), [Concluded::Applied { balance: 5 }]);
     world.verified().await;

@@ -10,8 +10,7 @@ use loyalty_common::{
     Action, Change, Command, CommandId, CommandType, Earn, Enroll, Exit, Points, Spend, Terminate, Update,
 };
 use loyalty_operator::dry_run::Prediction;
-use loyalty_store::dead_letter::{NewDeadLetter, Reason};
-use loyalty_store::letters::{self, Concluded, EditedBody};
+use loyalty_store::dead_letters::{self, Concluded, EditedBody, NewDeadLetter, Reason};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
@@ -32,7 +31,7 @@ struct Asked {
     ahead: bool,
 }
 
-/// How a letter came to be one.
+/// How a dead letter came to be one.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     /// It is sound; its worker was not.
@@ -49,10 +48,10 @@ enum Damage {
     Large,
 }
 
-/// A command, what befell it, and why it is a letter.
-type Letter = (Asked, Damage, Reason);
+/// A command, what befell it, and why it is a dead letter.
+type DeadLetter = (Asked, Damage, Reason);
 
-/// Why a letter is one, as far as a replay goes: by nothing but its body does it matter.
+/// Why a dead letter is one, as far as a replay goes: by nothing but its body does it matter.
 fn reason() -> impl Strategy<Value = Reason> {
     prop::sample::select(Reason::ALL.to_vec())
 }
@@ -81,7 +80,9 @@ fn begun((enrolled, rest): (Vec<bool>, Vec<Asked>)) -> Vec<Asked> {
 }
 
 /// Letters of which one may be of a command of the past: else hardly any would be a duplicate.
-fn repeating((past, mut letters, again): (Vec<Asked>, Vec<Letter>, Option<Index>)) -> (Vec<Asked>, Vec<Letter>) {
+fn repeating(
+    (past, mut letters, again): (Vec<Asked>, Vec<DeadLetter>, Option<Index>),
+) -> (Vec<Asked>, Vec<DeadLetter>) {
     let again = again.filter(|_| !past.is_empty()).map(|again| again.get(&past).clone());
     letters.extend(again.map(|asked| (asked, Damage::None, Reason::Crashed)));
     (past, letters)
@@ -141,7 +142,7 @@ async fn holds(
     world: &World,
     case: usize,
     history: &[Asked],
-    damaged: &[Letter],
+    damaged: &[DeadLetter],
 ) -> Result<Vec<Prediction>, TestCaseError> {
     let before = world.open().await.len();
     // The past is made by replays as well: they see each command to its end.
@@ -160,7 +161,7 @@ async fn holds(
     let report = world.replay(&ids).await;
     prop_assert_eq!(&report.unanswered, &[]);
 
-    let letters = letters::replayable(&world.pool, &ids).await.expect("letters");
+    let letters = dead_letters::replayable(&world.pool, &ids).await.expect("letters");
     let mut balances = HashMap::new();
     for (letter, prediction) in letters.iter().zip(&predicted) {
         let id = letter.dead_letter_id;
@@ -187,7 +188,7 @@ async fn holds(
     Ok(predicted)
 }
 
-async fn record(world: &World, case: usize, damaged: &[Letter]) {
+async fn record(world: &World, case: usize, damaged: &[DeadLetter]) {
     for (asked, damage, reason) in damaged {
         let command = asked.command(case);
         let sound = NewDeadLetter { reason: *reason, ..letter(&command) };
@@ -212,10 +213,10 @@ async fn recorded_and_edited(world: &World, letter: NewDeadLetter, meant: &Comma
     world.record(&[letter]).await;
     let id = *world.open().await.last().expect("it was recorded");
     let body = EditedBody::parse(meant.encode()).expect("a command");
-    letters::edit(&world.pool, id, &body, &operator("eve")).await.expect("an edit");
+    dead_letters::edit(&world.pool, id, &body, &operator("eve")).await.expect("an edit");
 }
 
-/// What a command's letter can come to. The cases must meet each.
+/// What a command's dead letter can come to. The cases must meet each.
 const KINDS: [&str; 8] =
     ["applied", "refused", "duplicate", "parked", "conflict", "failed", "malformed", "unknown_version"];
 
@@ -232,7 +233,7 @@ fn kind(prediction: &Prediction) -> &'static str {
 }
 
 /// The same end, with the same words. An enrolment's own row has no balance yet of what it releases. Of a command that
-/// waits already its letter is a duplicate; if an enrolment of the same replay applies it, the replay shows that.
+/// waits already its dead letter is a duplicate; if an enrolment of the same replay applies it, the replay shows that.
 fn agrees(prediction: &Prediction, end: Option<&Concluded>, enrols: bool, waits: bool, released: bool) -> bool {
     match (prediction, end) {
         (Prediction::Duplicate, Some(Concluded::Applied { .. } | Concluded::Refused { .. })) => waits,

@@ -1,15 +1,14 @@
-//! What a dry run predicts of a mail's letter is what a replay comes to, wherever the mail stands.
+//! What a dry run predicts of a mail's dead letter is what a replay comes to, wherever the mail stands.
 
 use loyalty_common::{Action, Enroll, topology};
 use loyalty_local::wait::eventually;
 use loyalty_operator::dry_run::Prediction;
-use loyalty_store::dead_letter::{NewDeadLetter, Reason};
-use loyalty_store::letters::Concluded;
+use loyalty_store::dead_letters::{Concluded, NewDeadLetter, Reason};
 use uuid::Uuid;
 
 use crate::world::{World, command, earn, letter};
 
-/// Where the mails of six rewards stand. Nobody moves them on while the letters are looked at.
+/// Where the mails of six rewards stand. Nobody moves them on while the dead letters are looked at.
 const STATES: &str = "
     update email set due_at = now() + interval '1 hour',
         state = (array['queued', 'sending', 'retrying', 'sent', 'unknown', 'dead'])[number]";
@@ -35,7 +34,7 @@ async fn a_prediction_for_a_mail_is_what_a_replay_comes_to() {
     world.execute(STATES).await;
     let client = world.pool.get().await.expect("a connection");
     let rows = client.query("select email_id from email order by number", &[]).await.expect("mails");
-    // Two letters of each: of a mail that is queued anew by the first the second finds nothing to do.
+    // Two dead letters of each: of a mail that is queued anew by the first the second finds nothing to do.
     let known = rows.iter().map(|row| about(Some(row.get(0)))).flat_map(|letter| [letter.clone(), letter]);
     world.record(&known.chain([about(Some(Uuid::nil())), about(None)]).collect::<Vec<_>>()).await;
 

@@ -9,12 +9,12 @@ use loyalty_common::{Command, RefusalCode};
 use loyalty_local::Proxy;
 use loyalty_local::wait::eventually;
 use loyalty_operator::replay::{Canary, Ended, Pace};
-use loyalty_store::letters::{Concluded, LetterState, settle_abandoned};
+use loyalty_store::dead_letters::{Concluded, DeadLetterState, settle_abandoned};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{AT_ONCE, World, earn, ends, enroll, letter, operator, replay, spend};
 
-/// Forty letters about four members, whose order matters: what is spent was earned just before.
+/// Forty dead letters about four members, whose order matters: what is spent was earned just before.
 fn turns() -> Vec<Command> {
     let turn = |n: i64| {
         let member = format!("m{}", n % 4);
@@ -130,12 +130,12 @@ async fn what_has_no_answer_yet_is_recorded_later() {
     let hasty = world.replayer(Pace { patience: Duration::ZERO, ..AT_ONCE });
     let report = replay(&hasty, &ids).await;
     assert_eq!((report.ended, &report.unanswered), (Ended::Finished, &ids));
-    assert_eq!(world.state(ids[0]).await, LetterState::Replaying);
+    assert_eq!(world.state(ids[0]).await, DeadLetterState::Replaying);
     // The worker comes, and somebody asks again.
     let worker = world.worker().await;
     eventually("both are recorded", async || {
         settle_abandoned(&world.pool).await.expect("answers");
-        (world.state(ids[1]).await == LetterState::Replayed).then_some(())
+        (world.state(ids[1]).await == DeadLetterState::Replayed).then_some(())
     })
     .await;
     assert_eq!(world.balance("ann").await, 5);

@@ -5,9 +5,8 @@ use loyalty_common::{Action, Enroll, Partition};
 use loyalty_local::Behaviour;
 use loyalty_local::wait::eventually;
 use loyalty_operator::dry_run::Prediction;
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::{self, Concluded, EditedBody, Filter};
-use loyalty_store::mails::{self, Requeue};
+use loyalty_store::dead_letters::{self, Concluded, EditedBody, Filter, Reason};
+use loyalty_store::emails::{self, Requeue};
 
 use crate::world::{CURSED, World, command, earn, ends, enroll, operator};
 
@@ -28,7 +27,7 @@ async fn what_came_astray_mends_itself_and_garbage_by_an_edit() {
     world.publish("99", plain(), &earned[2].encode()).await;
     world.publish(&ann.routing_key(), plain(), b"{\"v\":1,").await;
     let ids = world.set_aside(4).await;
-    let listed = letters::list(&world.pool, &Filter::default(), None, 10).await.expect("a page");
+    let listed = dead_letters::list(&world.pool, &Filter::default(), None, 10).await.expect("a page");
     let mut reasons: Vec<_> = listed.iter().map(|letter| letter.reason).collect();
     reasons.sort_unstable();
     assert_eq!(reasons, [Reason::Malformed, Reason::Misrouted, Reason::IdMismatch, Reason::Unrouted]);
@@ -38,7 +37,7 @@ async fn what_came_astray_mends_itself_and_garbage_by_an_edit() {
     let applied = |it: &&Prediction| matches!(it, Prediction::Applied { .. });
     assert_eq!(predicted.iter().filter(applied).count(), 3, "{predicted:?}");
     let body = EditedBody::parse(earned[3].encode()).expect("a command");
-    letters::edit(&world.pool, garbage, &body, &operator("eve")).await.expect("an edit");
+    dead_letters::edit(&world.pool, garbage, &body, &operator("eve")).await.expect("an edit");
     assert_eq!(world.dry_run(&ids).await.iter().filter(applied).count(), 4);
 
     let report = world.replay(&ids).await;
@@ -58,13 +57,13 @@ async fn what_fails_again_is_a_new_letter_that_the_old_one_names() {
     let key = Partition::of(&"ann".parse().expect("a member id")).routing_key();
     world.publish(&key, plain(), &earn("ann", CURSED).encode()).await;
     let ids = world.set_aside(1).await;
-    let first = letters::open(&world.pool, ids[0]).await.expect("a read").expect("a letter").letter;
+    let first = dead_letters::open(&world.pool, ids[0]).await.expect("a read").expect("a letter").letter;
     assert_eq!((first.reason, first.member_id), (Reason::Failed, "ann".parse().ok()), "it is known whose it is");
 
     let report = world.replay(&ids).await;
     let [successor] = world.open().await[..] else { panic!("one letter is open") };
     assert_eq!(ends(&report), [Concluded::Dead { reason: Reason::Failed, successor_id: successor }]);
-    let old = letters::open(&world.pool, ids[0]).await.expect("a read").expect("a letter").letter;
+    let old = dead_letters::open(&world.pool, ids[0]).await.expect("a read").expect("a letter").letter;
     assert_eq!(old.successor_id, Some(successor));
     // The cause is mended.
     world.execute("drop trigger refuse on ledger").await;
@@ -85,13 +84,14 @@ async fn a_mail_that_was_rejected_goes_when_the_mail_server_takes_it() {
     assert_eq!(world.dry_run(&ids).await, [Prediction::Queued, Prediction::Queued]);
     world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
 
-    // One by its letter, one by itself; then nothing is left to do for either.
+    // One by its dead letter, one by itself; then nothing is left to do for either.
     assert_eq!(ends(&world.replay(&ids[..1]).await), [Concluded::Queued]);
-    let all = mails::matching(&world.pool, &mails::Filter::default(), 10).await.expect("ids");
-    let dead = mails::Filter { states: vec![loyalty_store::email::EmailState::Dead], ..mails::Filter::default() };
-    let left = mails::matching(&world.pool, &dead, 10).await.expect("ids");
-    let seen = mails::states(&world.pool, &left).await.expect("states");
-    let requeued = mails::requeue(&world.pool, &left, &seen, Requeue::Retry, &operator("eve")).await.expect("requeued");
+    let all = emails::matching(&world.pool, &emails::Filter::default(), 10).await.expect("ids");
+    let dead = emails::Filter { states: vec![loyalty_store::emails::EmailState::Dead], ..emails::Filter::default() };
+    let left = emails::matching(&world.pool, &dead, 10).await.expect("ids");
+    let seen = emails::states(&world.pool, &left).await.expect("states");
+    let requeued =
+        emails::requeue(&world.pool, &left, &seen, Requeue::Retry, &operator("eve")).await.expect("requeued");
     assert_eq!((all.len(), requeued.queued), (2, left));
     world.mailbox.wait_for(2).await;
     let sent = "select count(*) from email where state = 'sent'";

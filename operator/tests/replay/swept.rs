@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use loyalty_store::letters::Concluded;
+use loyalty_store::dead_letters::Concluded;
 use loyalty_worker::maintenance::Maintenance;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

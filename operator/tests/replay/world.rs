@@ -1,4 +1,5 @@
-//! One test's world: a database and a virtual host of its own, with a worker, letters and operators who replay them.
+//! One test's world: a database and a virtual host of its own, with a worker, dead letters and operators who replay
+//! them.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -10,10 +11,9 @@ use loyalty_common::topology::Topology;
 use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend, topology};
 use loyalty_operator::dry_run::{Prediction, dry_run};
 use loyalty_operator::replay::{Pace, Replayer, Report};
-use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::letters::{self, Concluded, Filter, LetterId, LetterState};
-use loyalty_store::permission::Permission;
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::approval::OperatorApproval;
+use loyalty_store::dead_letters::{self, Concluded, DeadLetterId, DeadLetterState, Filter, NewDeadLetter, Reason};
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{Pool, rebuild, verify};
 use loyalty_testkit::{PATIENCE, eventually};
@@ -54,7 +54,7 @@ impl Deref for World {
 impl World {
     pub(crate) async fn start() -> Self {
         let world = loyalty_testkit::World::start("replay", &Topology::new(ladder().delays())).await;
-        let pool = world.pool_for(Use::Keys, 8);
+        let pool = world.pool_for(PlannerProfile::Keys, 8);
         Self { kit: world, pool }
     }
 
@@ -70,7 +70,7 @@ impl World {
     /// Transactions in this world's database that were committed, and those that were rolled back. Asked from another
     /// database, so that the question is not among them.
     pub(crate) async fn transactions(&self) -> (i64, i64) {
-        let elsewhere = Pool::new(&DatabaseUrl::known(self.postgres().url("postgres")), Use::Keys, 1);
+        let elsewhere = Pool::new(&DatabaseUrl::known(self.postgres().url("postgres")), PlannerProfile::Keys, 1);
         let client = elsewhere.expect("a URL").get().await.expect("a connection");
         let query = "select xact_commit, xact_rollback from pg_stat_database where datname = $1";
         let row = client.query_one(query, &[&self.name()]).await.expect("its figures");
@@ -115,29 +115,29 @@ impl World {
 
     pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
         let client = self.pool.get().await.expect("a connection");
-        dead_letter::record(&client, letters).await.expect("letters");
+        dead_letters::record(&client, letters).await.expect("letters");
     }
 
     /// Letters that are open.
-    pub(crate) async fn open(&self) -> Vec<LetterId> {
-        let filter = Filter { states: vec![LetterState::Open], ..Filter::default() };
-        letters::matching(&self.pool, &filter, 100_000).await.expect("ids")
+    pub(crate) async fn open(&self) -> Vec<DeadLetterId> {
+        let filter = Filter { states: vec![DeadLetterState::Open], ..Filter::default() };
+        dead_letters::matching(&self.pool, &filter, 100_000).await.expect("ids")
     }
 
-    /// Waits until so many letters are open.
-    pub(crate) async fn set_aside(&self, count: usize) -> Vec<LetterId> {
+    /// Waits until so many dead letters are open.
+    pub(crate) async fn set_aside(&self, count: usize) -> Vec<DeadLetterId> {
         eventually(&format!("{count} open letters"), async || {
             Some(self.open().await).filter(|letters| letters.len() >= count)
         })
         .await
     }
 
-    pub(crate) async fn state(&self, id: LetterId) -> LetterState {
-        letters::open(&self.pool, id).await.expect("a read").expect("a letter").letter.state
+    pub(crate) async fn state(&self, id: DeadLetterId) -> DeadLetterState {
+        dead_letters::open(&self.pool, id).await.expect("a read").expect("a letter").letter.state
     }
 
-    pub(crate) async fn dry_run(&self, ids: &[LetterId]) -> Vec<Prediction> {
-        let letters = letters::replayable(&self.pool, ids).await.expect("letters");
+    pub(crate) async fn dry_run(&self, ids: &[DeadLetterId]) -> Vec<Prediction> {
+        let letters = dead_letters::replayable(&self.pool, ids).await.expect("letters");
         dry_run(&self.pool, &Programme::default(), &letters).await.expect("a dry run")
     }
 
@@ -151,7 +151,7 @@ impl World {
         Replayer { pool: self.pool.clone(), publisher: Publisher::start(amqp, "replay", limits), pace }
     }
 
-    pub(crate) async fn replay(&self, ids: &[LetterId]) -> Report {
+    pub(crate) async fn replay(&self, ids: &[DeadLetterId]) -> Report {
         replay(&self.replayer(AT_ONCE), ids).await
     }
 
@@ -178,7 +178,7 @@ impl Worker {
     }
 }
 
-pub(crate) async fn replay(replayer: &Replayer, ids: &[LetterId]) -> Report {
+pub(crate) async fn replay(replayer: &Replayer, ids: &[DeadLetterId]) -> Report {
     let never = CancellationToken::new();
     replayer.run(ids, &operator("eve"), &never, &mut |_| {}).await.expect("a report")
 }
@@ -189,8 +189,8 @@ pub(crate) fn ends(report: &Report) -> Vec<Concluded> {
     concluded.into_iter().map(|(_, end)| end).collect()
 }
 
-pub(crate) fn operator(name: &str) -> Permission {
-    Permission::confirmed(name.parse().expect("a text"), None)
+pub(crate) fn operator(name: &str) -> OperatorApproval {
+    OperatorApproval::confirmed(name.parse().expect("a text"), None)
 }
 
 pub(crate) fn command(member: &str, action: Action) -> Command {
@@ -209,7 +209,7 @@ pub(crate) fn spend(member: &str, points: i64) -> Command {
     command(member, Action::Spend(Spend { points: Points::try_new(points).expect("points") }))
 }
 
-/// The letter of a command that once killed its worker.
+/// The dead letter of a command that once killed its worker.
 pub(crate) fn letter(command: &Command) -> NewDeadLetter {
     NewDeadLetter {
         source: topology::DEAD_COMMANDS.to_owned(),

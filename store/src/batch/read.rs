@@ -8,7 +8,7 @@ use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use futures_util::try_join;
 use loyalty_common::{CommandId, MemberId};
-use loyalty_ledger::contact::{Contact, ContactKey, ContactSeed, Held};
+use loyalty_ledger::contact::{Contact, ContactKey, ContactPart, ContactSeed};
 use loyalty_ledger::{
     BatchRequest, CommandContent, CommandKey, Member, MemberState, MemberStatus, PartitionRequest, View, WaitingCommand,
 };
@@ -110,7 +110,7 @@ pub(super) async fn member(client: &Object, member_id: &MemberId) -> Result<Memb
         introduced(client, &introduce, partition, &members),
         locked(client, &locking, partition, &members),
     )?;
-    let row = locked.first().ok_or(StoreError::Foreign { column: "member.member_id" })?;
+    let row = locked.first().ok_or(StoreError::UnexpectedValue { column: "member.member_id" })?;
     member_row(row)
 }
 
@@ -240,7 +240,8 @@ fn draw_seed() -> Result<ContactSeed, StoreError> {
 
 fn member_row(row: &Row) -> Result<Member, StoreError> {
     let state = MemberState {
-        status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
+        status: MemberStatus::parse(row.get("status"))
+            .ok_or(StoreError::UnexpectedValue { column: "member.status" })?,
         epoch: row.get("epoch"),
         milestone: row.get("milestone"),
         balance: row.get("balance"),
@@ -256,7 +257,7 @@ fn member_row(row: &Row) -> Result<Member, StoreError> {
 }
 
 fn contact(row: &Row) -> Contact {
-    let held = |is_there: &str| if row.get(is_there) { Held::Stored } else { Held::Nothing };
+    let held = |is_there: &str| if row.get(is_there) { ContactPart::Stored } else { ContactPart::Nothing };
     Contact { email: held("has_email"), name: held("has_name"), key: ContactKey::from_row(row.get("contact_key")) }
 }
 
@@ -270,5 +271,5 @@ fn key(row: &Row) -> Result<CommandKey, StoreError> {
 }
 
 fn member_id(row: &Row) -> Result<MemberId, StoreError> {
-    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })
+    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }

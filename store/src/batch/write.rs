@@ -11,13 +11,14 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 use uuid::Uuid;
 
-use crate::dead_letter::{self, NewDeadLetter};
-use crate::email::{EmailId, request};
+use crate::dead_letters::{self, NewDeadLetter};
+use crate::emails::{EmailId, request};
 use crate::partition::{grouped, partition};
 use crate::pool::StoreError;
 
-// The statements that every batch sends take their arrays apart in the list of a `select`: as a table, `from unnest(...)`,
-// each array would first be copied into a store of its own, which costs a tenth of the ledger's statement (measured).
+// The statements that every batch sends take their arrays apart in the list of a `select`: as a table, `from
+// unnest(...)`, each array would first be copied into a store of its own, which costs a tenth of the ledger's statement
+// (measured).
 
 /// Most commands move points and nothing else: four columns instead of ten.
 const UPDATE_POINTS: &str = "
@@ -114,7 +115,7 @@ async fn write_and(
     end: &str,
 ) -> Result<(), StoreError> {
     // Rare, and many statements: in a flight of their own.
-    dead_letter::record(client, dead_letters).await?;
+    dead_letters::record(client, dead_letters).await?;
     // The plans first: a statement that had to be prepared in between would be sent after the commit.
     let plans = &Plans::prepare(client).await?;
     // Each future sends when it is first polled, and `try_join!` polls in this order.

@@ -1,15 +1,15 @@
 //! Whether a pooler stands before the database that gives the server's sessions to others between transactions.
 //!
 //! Statements are prepared once and settings made once for each connection, so each needs a session of its own. Two
-//! connections, both open: if they meet in one session of the server, or one finds itself in another session than before,
-//! sessions are shared.
+//! connections, both open: if they meet in one session of the server, or one finds itself in another session than
+//! before, sessions are shared.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tokio_postgres::SimpleQueryMessage;
 
-use super::{DatabaseUrl, Pool, StoreError, Use};
+use super::{DatabaseUrl, PlannerProfile, Pool, StoreError};
 use crate::connection::Connection;
 
 /// How long each step of the look may take. A database that is away is waited for elsewhere.
@@ -30,12 +30,12 @@ pub enum Sessions {
 /// Looks once, for the start of a service: an error if the database of that URL is reached through a pooler that shares
 /// sessions.
 pub async fn look_for_shared_sessions(database: &DatabaseUrl) -> Result<Sessions, StoreError> {
-    let pool = Pool::new(database, Use::Queries, 2)?;
+    let pool = Pool::new(database, PlannerProfile::Queries, 2)?;
     Box::pin(pool.look_for_shared_sessions()).await
 }
 
-/// For a service that runs while the database may be away: ends, with the error, once a database that was not seen at the
-/// start is seen to be behind such a pooler; never, if it is not.
+/// For a service that runs while the database may be away: ends, with the error, once a database that was not seen at
+/// the start is seen to be behind such a pooler; never, if it is not.
 pub async fn shared_sessions_later(database: &DatabaseUrl, seen: Sessions) -> StoreError {
     let mut seen = seen;
     while seen == Sessions::Unknown {
@@ -51,7 +51,7 @@ pub async fn shared_sessions_later(database: &DatabaseUrl, seen: Sessions) -> St
 impl Pool {
     /// As [`new`](Self::new), for a command, which begins at once: an error if sessions are shared. Has two connections
     /// at least, which the look takes. A database that is away is told of by what is asked first.
-    pub async fn with_own_sessions(url: &DatabaseUrl, uses: Use, size: usize) -> Result<Self, StoreError> {
+    pub async fn with_own_sessions(url: &DatabaseUrl, uses: PlannerProfile, size: usize) -> Result<Self, StoreError> {
         let pool = Self::new(url, uses, size.max(2))?;
         Box::pin(pool.look_for_shared_sessions()).await?;
         Ok(pool)

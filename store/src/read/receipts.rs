@@ -34,7 +34,7 @@ pub async fn ledger(pool: &Pool, member: &MemberId, after_seq: i64, limit: u32) 
 }
 
 pub(super) fn read_receipt(row: &Row) -> Result<Receipt, StoreError> {
-    let foreign = |column| StoreError::Foreign { column };
+    let foreign = |column| StoreError::UnexpectedValue { column };
     let code = match row.get::<_, Option<&str>>("code") {
         Some(code) => Some(RefusalCode::parse(code).ok_or(foreign("ledger.code"))?),
         None => None,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::page;
-use crate::email::EmailState;
+use crate::emails::EmailState;
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
@@ -64,7 +64,7 @@ fn read_reward(row: &Row) -> Result<Reward, StoreError> {
         title: row.get("title"),
         granted_at: row.get("granted_at"),
         mail: RewardMail {
-            state: EmailState::parse(row.get("state")).ok_or(StoreError::Foreign { column: "email.state" })?,
+            state: EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?,
             attempts: row.get("attempts"),
             due_at: row.get("due_at"),
             reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::text::mask),

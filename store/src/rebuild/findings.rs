@@ -10,7 +10,7 @@ use loyalty_common::MemberId;
 use loyalty_ledger::{MemberState, MemberStatus};
 use tokio_postgres::Row;
 
-use super::{Difference, Part, Remedy, Value};
+use super::{Difference, Field, Resolution, Value};
 use crate::partition::partition;
 use crate::pool::StoreError;
 
@@ -122,7 +122,8 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
 fn findings(row: &Row) -> Result<Findings, StoreError> {
     let stored = Position {
         state: MemberState {
-            status: MemberStatus::parse(row.get("status")).ok_or(StoreError::Foreign { column: "member.status" })?,
+            status: MemberStatus::parse(row.get("status"))
+                .ok_or(StoreError::UnexpectedValue { column: "member.status" })?,
             epoch: row.get("epoch"),
             milestone: row.get("milestone"),
             balance: row.get("balance"),
@@ -137,7 +138,7 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
     let due = Position {
         state: MemberState {
             status: MemberStatus::parse(row.get("due_status"))
-                .ok_or(StoreError::Foreign { column: "ledger.status_after" })?,
+                .ok_or(StoreError::UnexpectedValue { column: "ledger.status_after" })?,
             epoch: enrolments,
             milestone,
             balance: row.get("total"),
@@ -146,7 +147,8 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
         last_seq: row.get("rows"),
         enrolled_at: row.get("begun_at"),
     };
-    let member_id = MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })?;
+    let member_id =
+        MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?;
     Ok(Findings { member_id, stored, due, grants: Vec::new() })
 }
 
@@ -166,13 +168,13 @@ impl Findings {
         let (stored, due) = (&self.stored.state, &self.due.state);
         let number = |number: fn(&MemberState) -> i64| (Value::Number(number(stored)), Value::Number(number(due)));
         let parts = [
-            (Part::Status, (Value::Status(stored.status), Value::Status(due.status))),
-            (Part::Epoch, number(|state| state.epoch.into())),
-            (Part::Balance, number(|state| state.balance)),
-            (Part::Lifetime, number(|state| state.lifetime)),
-            (Part::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
+            (Field::Status, (Value::Status(stored.status), Value::Status(due.status))),
+            (Field::Epoch, number(|state| state.epoch.into())),
+            (Field::Balance, number(|state| state.balance)),
+            (Field::Lifetime, number(|state| state.lifetime)),
+            (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
         ];
-        let remedy = if self.is_possible() { Remedy::Mend } else { Remedy::LedgerInDoubt };
+        let remedy = if self.is_possible() { Resolution::Mend } else { Resolution::LedgerInDoubt };
         let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due);
         let mut differences: Vec<_> =
             differing.map(|(what, (stored, computed))| self.difference(what, None, stored, computed, remedy)).collect();
@@ -185,23 +187,23 @@ impl Findings {
             self.difference(what, Some(grants.epoch), Value::Number(stored), Value::Number(computed), remedy)
         };
         let missing = (grants.there < grants.due)
-            .then(|| differ(Part::Grants, grants.there, grants.due, self.remedy_of_missing(grants)));
+            .then(|| differ(Field::Grants, grants.there, grants.due, self.remedy_of_missing(grants)));
         let besides =
-            (grants.besides > 0).then(|| differ(Part::GrantsTooMany, grants.besides, 0, Remedy::MailMayBeOut));
+            (grants.besides > 0).then(|| differ(Field::GrantsTooMany, grants.besides, 0, Resolution::MailMayBeOut));
         missing.into_iter().chain(besides)
     }
 
-    fn remedy_of_missing(&self, grants: &Grants) -> Remedy {
+    fn remedy_of_missing(&self, grants: &Grants) -> Resolution {
         match (self.is_possible(), grants.due - grants.there) {
-            (false, _) => Remedy::LedgerInDoubt,
-            (true, ..=MISSING_MAX) => Remedy::Mend,
-            (true, _) => Remedy::MilestoneInDoubt,
+            (false, _) => Resolution::LedgerInDoubt,
+            (true, ..=MISSING_MAX) => Resolution::Mend,
+            (true, _) => Resolution::MilestoneInDoubt,
         }
     }
 
     /// The memberships in which something is missing that is to be granted.
     pub(super) fn to_grant(&self) -> impl Iterator<Item = &Grants> {
-        self.grants.iter().filter(|it| it.there < it.due && self.remedy_of_missing(it) == Remedy::Mend)
+        self.grants.iter().filter(|it| it.there < it.due && self.remedy_of_missing(it) == Resolution::Mend)
     }
 
     /// Whether a member can stand as the ledger says: what the table of members checks too.
@@ -213,7 +215,14 @@ impl Findings {
             && (status == MemberStatus::Unenrolled) == (epoch == 0)
     }
 
-    fn difference(&self, what: Part, epoch: Option<i32>, stored: Value, computed: Value, remedy: Remedy) -> Difference {
+    fn difference(
+        &self,
+        what: Field,
+        epoch: Option<i32>,
+        stored: Value,
+        computed: Value,
+        remedy: Resolution,
+    ) -> Difference {
         Difference { member_id: self.member_id.clone(), what, epoch, stored, computed, remedy }
     }
 }

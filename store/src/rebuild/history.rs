@@ -7,8 +7,8 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::Difference;
+use crate::approval::OperatorApproval;
 use crate::partition::partition;
-use crate::permission::Permission;
 use crate::pool::{Pool, StoreError};
 
 /// One line of a member's history.
@@ -45,7 +45,7 @@ pub(super) async fn record(
     client: &Client,
     member_id: &MemberId,
     mended: &[&Difference],
-    permission: &Permission,
+    permission: &OperatorApproval,
 ) -> Result<(), StoreError> {
     let changes: Vec<String> = mended.iter().map(|it| change(it)).collect();
     let changes = changes.join(", ");

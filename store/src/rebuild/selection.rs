@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use loyalty_common::partition::PARTITIONS;
-use loyalty_common::{MemberId, closed_set};
+use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -37,7 +37,7 @@ pub enum Condition {
     EnrolledAt(Comparison, Timestamp),
 }
 
-closed_set! {
+string_enum! {
     /// How a value is compared.
     pub enum Comparison {
         /// The same.
@@ -120,5 +120,5 @@ impl Condition {
 }
 
 fn member_id(row: &Row) -> Result<MemberId, StoreError> {
-    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::Foreign { column: "member_id" })
+    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }

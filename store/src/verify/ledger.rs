@@ -35,8 +35,8 @@ pub(super) const CHECKS: &[Check] = &[
         promise: "each row has the effects that its outcome, its points and the member's status allow, in the membership of its \
                   place",
         examined: "select count(*) from ledger",
-        // The status before a row is that of the last row before it that has one: the highest seq, with the status as its
-        // last two bits. Joining the ledger with itself would write all of it to disk.
+        // The status before a row is that of the last row before it that has one: the highest seq, with the status as
+        // its last two bits. Joining the ledger with itself would write all of it to disk.
         broken: "
             with step as (
                 select *,

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use loyalty_ledger::{Changes, Grant};
-use loyalty_store::email::{self, Claim, EmailId, EmailState};
-use loyalty_store::mails::{self, Requeue};
+use loyalty_store::emails::{self, Claim, EmailId, EmailState, Requeue};
 
 use crate::world::{World, operator};
 
@@ -29,7 +28,7 @@ impl World {
     }
 
     async fn claims(&self, id: EmailId) -> Claim {
-        email::claim(&self.pool, id, Duration::from_secs(60), true).await.expect("a claim")
+        emails::claim(&self.pool, id, Duration::from_secs(60), true).await.expect("a claim")
     }
 }
 
@@ -64,9 +63,9 @@ async fn a_mail_whose_membership_has_no_address_any_more_goes_to_nobody() {
     // What was given up stays, and is not queued anew.
     assert!(matches!(world.claims(dead).await, Claim::Settled(Dead)));
     for (id, what) in [(dead, Requeue::Retry), (unknown, Requeue::ResendUnknown)] {
-        let seen = mails::states(&world.pool, &[id]).await.expect("states");
+        let seen = emails::states(&world.pool, &[id]).await.expect("states");
         assert_eq!(seen[&id], NoAddress);
-        let requeued = mails::requeue(&world.pool, &[id], &seen, what, &operator("eve")).await.expect("a look");
+        let requeued = emails::requeue(&world.pool, &[id], &seen, what, &operator("eve")).await.expect("a look");
         assert_eq!((requeued.queued, requeued.left), (vec![], vec![(id, NoAddress)]));
     }
     assert_eq!(world.number("select count(*) from email where state = 'no_address'").await, 4);

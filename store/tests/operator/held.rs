@@ -3,7 +3,7 @@
 use loyalty_common::MemberId;
 use loyalty_ledger::{BatchRequest, Changes};
 use loyalty_store::batch::Batch;
-use loyalty_store::suspect;
+use loyalty_store::crash_suspects;
 
 use crate::world::{World, earn};
 
@@ -20,7 +20,7 @@ async fn a_batch_that_waits_for_nobody_leaves_out_who_is_held_and_locks_the_othe
         members.sort();
         (batch, members)
     };
-    let is_held = async |member: &MemberId| suspect::is_held(&world.pool, member).await.expect("a look");
+    let is_held = async |member: &MemberId| crash_suspects::is_held(&world.pool, member).await.expect("a look");
 
     let (holder, _) = Batch::open(&world.pool, &BatchRequest::of([&ann])).await.expect("a batch");
     let (batch, members) = open().await;

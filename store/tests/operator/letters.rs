@@ -1,8 +1,9 @@
-//! Looking at letters, editing and discarding them.
+//! Looking at dead letters, editing and discarding them.
 
 use loyalty_common::CommandType;
-use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::letters::{self, EditError, EditedBody, Filter, Grouping, LetterState};
+use loyalty_store::dead_letters::{
+    self, DeadLetterState, EditError, EditedBody, Filter, Grouping, NewDeadLetter, Reason,
+};
 
 use crate::world::{World, again, day, earn, garbage, letter, operator};
 
@@ -34,13 +35,14 @@ async fn letters_are_listed_page_by_page_and_filtered() {
     assert_eq!(numbers(Filter { types: vec![CommandType::Exit], ..Filter::default() }).await, [0; 0]);
     assert_eq!(numbers(Filter { until: Some(day("2026-01-03")), ..Filter::default() }).await, [1]);
     assert_eq!(numbers(Filter { since: Some(day("2026-01-03")), ..Filter::default() }).await, [0, 2, 3]);
-    assert_eq!(numbers(Filter { states: vec![LetterState::Discarded], ..Filter::default() }).await, [0; 0]);
+    assert_eq!(numbers(Filter { states: vec![DeadLetterState::Discarded], ..Filter::default() }).await, [0; 0]);
 
-    let first = letters::list(&world.pool, &Filter::default(), None, 3).await.expect("a page");
-    let rest = letters::list(&world.pool, &Filter::default(), Some(first[2].dead_letter_id), 3).await.expect("a page");
+    let first = dead_letters::list(&world.pool, &Filter::default(), None, 3).await.expect("a page");
+    let rest =
+        dead_letters::list(&world.pool, &Filter::default(), Some(first[2].dead_letter_id), 3).await.expect("a page");
     assert_eq!((first.len(), rest.len(), rest[0].dead_letter_id), (3, 1, ids[3]));
     assert_eq!(world.open(ids[1]).await.body, b"\xff\xfe not UTF-8", "byte for byte");
-    assert!(letters::open(&world.pool, "999999".parse().expect("a number")).await.expect("a read").is_none());
+    assert!(dead_letters::open(&world.pool, "999999".parse().expect("a number")).await.expect("a read").is_none());
 }
 
 #[tokio::test]
@@ -55,7 +57,7 @@ async fn letters_are_counted_by_what_they_have_in_common() {
         ])
         .await;
     let counts = async |by: Grouping| -> Vec<(Option<String>, i64)> {
-        let counts = letters::counts(&world.pool, &Filter::default(), by).await.expect("counts");
+        let counts = dead_letters::counts(&world.pool, &Filter::default(), by).await.expect("counts");
         counts.into_iter().map(|count| (count.key, count.letters)).collect()
     };
     let named = |text: &str| Some(text.to_owned());
@@ -76,19 +78,19 @@ async fn an_edit_stands_beside_the_original_and_must_be_a_command() {
     assert!(EditedBody::parse(b"{\"v\":1,".to_vec()).is_err(), "still broken");
     let mended = earn("ann", 5);
     let edited = EditedBody::parse(mended.encode()).expect("a command");
-    letters::edit(&world.pool, ids[0], &edited, &operator("eve")).await.expect("an edit");
+    dead_letters::edit(&world.pool, ids[0], &edited, &operator("eve")).await.expect("an edit");
 
     let opened = world.open(ids[0]).await;
     assert_eq!((opened.body.as_slice(), opened.edited_body), (b"{\"v\":1".as_slice(), Some(mended.encode())));
     assert_eq!(opened.letter.member_id, Some(mended.member_id.clone()), "now it is known whose it is");
     assert_eq!(world.story(ids[0]).await, ["edited by eve after the outage"]);
-    let again = letters::replayable(&world.pool, &ids).await.expect("letters");
+    let again = dead_letters::replayable(&world.pool, &ids).await.expect("letters");
     assert_eq!(again[0].command(), Ok(mended));
 
-    letters::discard(&world.pool, &ids[1..], &operator("eve")).await.expect("a discard");
-    let refused = letters::edit(&world.pool, ids[1], &edited, &operator("eve")).await;
-    assert!(matches!(refused, Err(EditError::NotOpen { state: LetterState::Discarded, .. })), "{refused:?}");
-    let missing = letters::edit(&world.pool, "999999".parse().expect("a number"), &edited, &operator("eve")).await;
+    dead_letters::discard(&world.pool, &ids[1..], &operator("eve")).await.expect("a discard");
+    let refused = dead_letters::edit(&world.pool, ids[1], &edited, &operator("eve")).await;
+    assert!(matches!(refused, Err(EditError::NotOpen { state: DeadLetterState::Discarded, .. })), "{refused:?}");
+    let missing = dead_letters::edit(&world.pool, "999999".parse().expect("a number"), &edited, &operator("eve")).await;
     assert!(matches!(missing, Err(EditError::Missing(_))), "{missing:?}");
 }
 
@@ -97,8 +99,8 @@ async fn what_is_discarded_is_kept_and_discarded_once() {
     let world = World::start().await;
     world.record(&[garbage(b"{"), garbage(b"[")]).await;
     let ids = world.ids().await;
-    assert_eq!(letters::discard(&world.pool, &ids, &operator("eve")).await.expect("a discard"), ids);
-    assert_eq!(letters::discard(&world.pool, &ids, &operator("bob")).await.expect("a discard"), []);
+    assert_eq!(dead_letters::discard(&world.pool, &ids, &operator("eve")).await.expect("a discard"), ids);
+    assert_eq!(dead_letters::discard(&world.pool, &ids, &operator("bob")).await.expect("a discard"), []);
     assert_eq!(world.story(ids[0]).await, ["discarded by eve after the outage"]);
     assert_eq!(world.open(ids[0]).await.body, b"{");
 }
@@ -115,14 +117,14 @@ async fn what_is_erased_keeps_its_digest_and_history_and_nothing_that_its_sender
     };
     world.record(&[secret.clone(), letter(&earn("bob", 5), Reason::Failed), secret.clone()]).await;
     let ids = world.ids().await;
-    letters::discard(&world.pool, &ids[..1], &operator("eve")).await.expect("a discard");
+    dead_letters::discard(&world.pool, &ids[..1], &operator("eve")).await.expect("a discard");
     let edited = EditedBody::parse(command.encode()).expect("a command");
-    letters::edit(&world.pool, ids[2], &edited, &operator("eve")).await.expect("an edit");
+    dead_letters::edit(&world.pool, ids[2], &edited, &operator("eve")).await.expect("an edit");
 
     let chosen = [ids[0], ids[2]];
-    let told = letters::erase(&world.pool, &chosen, &operator("bob")).await.expect("an erasure");
+    let told = dead_letters::erase(&world.pool, &chosen, &operator("bob")).await.expect("an erasure");
     assert_eq!((told.discarded, told.erased), (vec![ids[2]], chosen.to_vec()));
-    assert_eq!(world.number("select count(*) from dead_letter where dead_letter::text like '%ann@example%'").await, 0);
+    assert_eq!(world.number("select count(*) from dead_letter where dead_letters::text like '%ann@example%'").await, 0);
     assert_eq!(world.number("select count(distinct digest) from dead_letter where state = 'discarded'").await, 1);
     let opened = world.open(ids[2]).await;
     assert!(opened.erased_at().is_some() && opened.body.is_empty() && opened.edited_body.is_none());
@@ -131,8 +133,8 @@ async fn what_is_erased_keeps_its_digest_and_history_and_nothing_that_its_sender
     assert_eq!(world.story(ids[0]).await, ["discarded by eve after the outage", erased]);
     assert_eq!(world.story(ids[2]).await, ["edited by eve after the outage", discarded, erased]);
     assert!(world.open(ids[1]).await.erased_at().is_none(), "what was not chosen stays");
-    let again = letters::erase(&world.pool, &chosen, &operator("bob")).await.expect("an erasure");
-    assert_eq!(again, letters::Erased::default(), "once each");
+    let again = dead_letters::erase(&world.pool, &chosen, &operator("bob")).await.expect("an erasure");
+    assert_eq!(again, dead_letters::Erased::default(), "once each");
 }
 
 #[tokio::test]
@@ -160,12 +162,12 @@ async fn two_who_keep_the_same_message_at_once_make_one_letter() {
     let redelivered = [&other, &first].map(|letter| NewDeadLetter { repeated: true, ..letter.clone() });
     let slow = world.pool.get().await.expect("a connection");
     slow.batch_execute("begin").await.expect("a transaction");
-    dead_letter::record(&slow, &[first, other]).await.expect("letters");
+    dead_letters::record(&slow, &[first, other]).await.expect("letters");
     let commits = async {
         world.waiting_for_locks(1).await;
         slow.batch_execute("commit").await.expect("a commit");
     };
-    let (kept, ()) = tokio::join!(dead_letter::keep(&world.pool, &redelivered), commits);
+    let (kept, ()) = tokio::join!(dead_letters::keep(&world.pool, &redelivered), commits);
     kept.expect("the turn comes");
     let attempts: Vec<_> = world.letters(&Filter::default()).await.iter().map(|letter| letter.attempts).collect();
     assert_eq!(attempts, [2, 2]);

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use loyalty_ledger::{Changes, Grant};
-use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::email::{self, Claim, ClaimError, EmailId, EmailState, InDoubt};
-use loyalty_store::letters::{self, Concluded, LetterState};
-use loyalty_store::mails::{self, Filter, Grouping, Requeue};
+use loyalty_store::dead_letters::{self, Concluded, DeadLetterState, NewDeadLetter, Reason};
+use loyalty_store::emails::{self, Claim, ClaimError, EmailId, EmailState, Filter, Grouping, InDoubt, Requeue};
 use loyalty_store::{Connection, Pool};
 
 use crate::world::{World, garbage, operator};
@@ -57,20 +55,20 @@ async fn mails_are_listed_counted_and_shown_without_their_addresses() {
     let ids = world.mails(&[Sent, Dead, Dead]).await;
     world.set_aside(ids[1], Reason::MailRejected).await;
     let list = async |filter: &Filter, after: Option<EmailId>| -> Vec<EmailId> {
-        let mails = mails::list(&world.pool, filter, after, 2).await.expect("a page");
+        let mails = emails::list(&world.pool, filter, after, 2).await.expect("a page");
         mails.iter().map(|mail| EmailId::from(mail.email_id)).collect()
     };
     assert_eq!(list(&Filter::default(), None).await, ids[..2]);
     assert_eq!(list(&Filter::default(), Some(ids[1])).await, ids[2..]);
     let dead = Filter { states: vec![Dead], ..Filter::default() };
     assert_eq!(list(&dead, None).await, ids[1..]);
-    assert_eq!(mails::matching(&world.pool, &dead, 1).await.expect("ids"), ids[1..2]);
+    assert_eq!(emails::matching(&world.pool, &dead, 1).await.expect("ids"), ids[1..2]);
     let bob = Filter { member: "bob".parse().ok(), ..Filter::default() };
     assert_eq!(list(&bob, None).await, []);
-    let counts = mails::counts(&world.pool, &Filter::default(), Grouping::State).await.expect("counts");
+    let counts = emails::counts(&world.pool, &Filter::default(), Grouping::State).await.expect("counts");
     assert_eq!(counts.iter().map(|it| (it.key.as_str(), it.mails)).collect::<Vec<_>>(), [("dead", 2), ("sent", 1)]);
 
-    let opened = mails::open(&world.pool, ids[1]).await.expect("a read").expect("a mail");
+    let opened = emails::open(&world.pool, ids[1]).await.expect("a read").expect("a mail");
     assert_eq!(opened.letters, world.ids().await);
     assert!(!format!("{opened:?}").contains("smith"), "{opened:?}");
     let letter = world.open(opened.letters[0]).await.letter;
@@ -83,28 +81,28 @@ async fn a_mail_is_queued_anew_with_its_request_and_its_letter_is_settled() {
     let world = World::start().await;
     let ids = world.mails(&[Dead, Retrying, Sent, Unknown]).await;
     world.set_aside(ids[0], Reason::MailExhausted).await;
-    let seen = mails::states(&world.pool, &ids).await.expect("states");
-    let requeued = mails::requeue(&world.pool, &ids, &seen, Requeue::Retry, &operator("eve")).await.expect("requeued");
+    let seen = emails::states(&world.pool, &ids).await.expect("states");
+    let requeued = emails::requeue(&world.pool, &ids, &seen, Requeue::Retry, &operator("eve")).await.expect("requeued");
     assert_eq!((requeued.queued, requeued.left), (ids[..2].to_vec(), vec![(ids[2], Sent), (ids[3], Unknown)]));
-    let states = mails::states(&world.pool, &ids).await.expect("states");
+    let states = emails::states(&world.pool, &ids).await.expect("states");
     assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Queued, Queued, Sent, Unknown]);
     assert_eq!(world.number("select count(*) from outbox where routing_key = 'send'").await, 2);
     let letter = world.ids().await[0];
-    assert_eq!(world.open(letter).await.letter.state, LetterState::Replayed);
+    assert_eq!(world.open(letter).await.letter.state, DeadLetterState::Replayed);
     assert_eq!(world.story(letter).await, ["retried by eve queued after the outage"]);
 
     // The mailer takes it up at the foot of the ladder, under a number that was never used.
     let lease = std::time::Duration::from_secs(60);
-    let Claim::Ours(mail) = email::claim(&world.pool, ids[0], lease, false).await.expect("a claim") else {
+    let Claim::Ours(mail) = emails::claim(&world.pool, ids[0], lease, false).await.expect("a claim") else {
         panic!("it is queued")
     };
     assert_eq!((mail.attempt.number, mail.attempt.step), (4, 1));
 
     let unknown =
-        mails::requeue(&world.pool, &ids, &seen, Requeue::ResendUnknown, &operator("eve")).await.expect("requeued");
+        emails::requeue(&world.pool, &ids, &seen, Requeue::ResendUnknown, &operator("eve")).await.expect("requeued");
     assert_eq!(unknown.queued, ids[3..]);
-    let history = mails::open(&world.pool, ids[3]).await.expect("a read").expect("a mail").history;
-    assert_eq!(history.iter().map(|event| event.action).collect::<Vec<_>>(), [letters::Action::Resent]);
+    let history = emails::open(&world.pool, ids[3]).await.expect("a read").expect("a mail").history;
+    assert_eq!(history.iter().map(|event| event.action).collect::<Vec<_>>(), [dead_letters::Action::Resent]);
     assert!(!Requeue::Retry.fits(NoAddress) && !Requeue::ResendUnknown.fits(Dead));
 }
 
@@ -119,13 +117,13 @@ async fn a_replay_of_letters_queues_each_mail_once_and_decides_nothing_about_unk
         world.set_aside(*id, reason).await;
     }
     let letters = world.ids().await;
-    let claimed = letters::claim(&world.pool, &letters, &operator("eve")).await.expect("a claim");
+    let claimed = dead_letters::claim(&world.pool, &letters, &operator("eve")).await.expect("a claim");
     let pairs: Vec<_> = letters.iter().copied().zip(of).collect();
-    let concluded = mails::requeue_letters(&world.pool, &claimed.replay, &pairs).await.expect("requeued");
+    let concluded = emails::requeue_letters(&world.pool, &claimed.replay, &pairs).await.expect("requeued");
     let ends = [Concluded::Queued, Concluded::Duplicate, Concluded::Duplicate];
     assert_eq!(concluded, letters.iter().copied().zip(ends).collect::<Vec<_>>());
     assert_eq!(world.number("select count(*) from outbox").await, 1);
-    assert_eq!(world.open(letters[3]).await.letter.state, LetterState::Replaying);
+    assert_eq!(world.open(letters[3]).await.letter.state, DeadLetterState::Replaying);
 }
 
 /// The queue was deleted, or the broker's disk is a new one: the rows are all that is left.
@@ -138,13 +136,13 @@ async fn mails_that_are_long_due_are_asked_for_anew_and_once() {
     world.execute("update email set due_at = now() - interval '7h' where state in ('retrying', 'sending')").await;
     world.execute(&format!("update email set due_at = now() - interval '5h' where email_id = '{}'", ids[3])).await;
     world.execute(&format!("update email set updated_at = now() - interval '5h' where email_id = '{}'", ids[4])).await;
-    let ask = async || mails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");
+    let ask = async || emails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");
     assert_eq!(ask().await, 3);
     assert_eq!(ask().await, 0);
     let ours = format!("message_id in ('{}', '{}', '{}')", ids[0], ids[1], ids[2]);
     assert_eq!(world.number(&format!("select count(*) from outbox where {ours}")).await, 3);
     assert_eq!(world.number("select count(*) from outbox").await, 3);
-    let states = mails::states(&world.pool, &ids).await.expect("states");
+    let states = emails::states(&world.pool, &ids).await.expect("states");
     assert_eq!(ids[..3].iter().map(|id| states[id]).collect::<Vec<_>>(), [Retrying, Sending, Queued]);
 }
 
@@ -160,7 +158,7 @@ async fn nobody_asks_anew_for_mails_while_the_outbox_is_as_far_behind() {
              values (3, 'loyalty.emails', 'send', 'one', 'x', '', now() - interval '{age}')"
         )
     };
-    let ask = async || mails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");
+    let ask = async || emails::ask_for_overdue(&world.pool, Duration::from_secs(6 * 3600), 10).await.expect("asked");
     world.execute(&insert("7h")).await;
     assert_eq!(ask().await, 0);
     world.execute("delete from outbox").await;
@@ -176,18 +174,18 @@ async fn a_mail_that_was_given_up_while_it_was_being_sent_stands_as_it_went() {
     let ids = world.mails(&[Queued; 3]).await;
     let mut attempts = Vec::new();
     for id in &ids {
-        let claim = email::claim(&world.pool, *id, Duration::from_secs(60), false).await.expect("a claim");
+        let claim = emails::claim(&world.pool, *id, Duration::from_secs(60), false).await.expect("a claim");
         let Claim::Ours(mail) = claim else { panic!("{claim:?}") };
         let source = "loyalty.dead.emails".to_owned();
         let letter = NewDeadLetter { source, email_id: Some(id.uuid()), ..garbage(b"{}") };
-        dead_letter::keep(&world.pool, &[letter]).await.expect("a letter");
+        dead_letters::keep(&world.pool, &[letter]).await.expect("a letter");
         attempts.push(mail.attempt);
     }
     let later = Duration::from_secs(60);
-    assert!(email::sent(&world.pool, attempts[0], "250 ok").await.expect("written"));
-    assert!(email::unknown(&world.pool, attempts[1], "silence").await.expect("written"));
-    assert!(!email::retry_after(&world.pool, attempts[2], later, "451 later").await.expect("a look"));
-    let states = mails::states(&world.pool, &ids).await.expect("states");
+    assert!(emails::sent(&world.pool, attempts[0], "250 ok").await.expect("written"));
+    assert!(emails::unknown(&world.pool, attempts[1], "silence").await.expect("written"));
+    assert!(!emails::retry_after(&world.pool, attempts[2], later, "451 later").await.expect("a look"));
+    let states = emails::states(&world.pool, &ids).await.expect("states");
     assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Sent, Unknown, Dead]);
 }
 
@@ -205,7 +203,7 @@ const END_IT: &str = "
 
 /// A claim for a minute.
 async fn claim(pool: Pool, id: EmailId) -> Result<Claim, ClaimError> {
-    email::claim(&pool, id, Duration::from_secs(60), false).await
+    emails::claim(&pool, id, Duration::from_secs(60), false).await
 }
 
 impl World {
@@ -235,7 +233,7 @@ async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_wa
         let claim = world.doubtful_claim(&holder, *id).await;
         // The server is still at it.
         let pool = world.pool.clone();
-        let taking_back = tokio::spawn(async move { email::take_back(&pool, claim).await });
+        let taking_back = tokio::spawn(async move { emails::take_back(&pool, claim).await });
         world.waiting_for_locks(2).await;
         holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
         taking_back.await.expect("no panic").expect("taken back");
@@ -247,8 +245,8 @@ async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_wa
         // Whoever claims it then, takes nothing from them.
         let claimed = self::claim(world.pool.clone(), *id).await.expect("a claim");
         assert!(matches!(claimed, Claim::Ours(_)), "{claimed:?}");
-        email::take_back(&world.pool, claim).await.expect("nothing to take back");
-        assert_eq!(mails::states(&world.pool, &[*id]).await.expect("states")[id], Sending);
+        emails::take_back(&world.pool, claim).await.expect("nothing to take back");
+        assert_eq!(emails::states(&world.pool, &[*id]).await.expect("states")[id], Sending);
     }
 }
 
@@ -269,7 +267,7 @@ async fn a_claim_in_doubt_that_does_not_stand_is_nobody_elses() {
     holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
     let second = second.await.expect("no panic").expect("a claim");
     assert!(matches!(second, Claim::Ours(_)), "{second:?}");
-    email::take_back(&world.pool, claim).await.expect("nothing to take back");
+    emails::take_back(&world.pool, claim).await.expect("nothing to take back");
     assert_eq!(world.number("select count(*) from email where state = 'sending' and attempts = 4").await, 1);
 }
 
@@ -286,10 +284,10 @@ async fn a_claim_in_doubt_whose_lease_is_over_is_no_mail_of_unknown_fate() {
         holder.batch_execute("select pg_advisory_unlock(1)").await.expect("the lock goes");
         // Waits for the claim's end.
         world.execute(&format!("update email set due_at = now() where email_id = '{id}'")).await;
-        let other = email::claim(&world.pool, *id, Duration::from_secs(60), resend).await.expect("a claim");
-        email::take_back(&world.pool, in_doubt).await.expect("taken back");
-        email::take_back(&world.pool, in_doubt).await.expect("nothing to take back");
-        let state = mails::states(&world.pool, &[*id]).await.expect("states")[id];
+        let other = emails::claim(&world.pool, *id, Duration::from_secs(60), resend).await.expect("a claim");
+        emails::take_back(&world.pool, in_doubt).await.expect("taken back");
+        emails::take_back(&world.pool, in_doubt).await.expect("nothing to take back");
+        let state = emails::states(&world.pool, &[*id]).await.expect("states")[id];
         let asked_for = format!("select count(*) from outbox where message_id = '{id}'");
         let requests = world.number(&asked_for).await;
         match other {

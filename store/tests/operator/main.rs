@@ -1,5 +1,5 @@
-//! The operator's side of the store against a real server: letters, mails, where they go, members computed anew or held by others, and
-//! commands that wait.
+//! The operator's side of the store against a real server: dead letters, mails, where they go, members computed anew or
+//! held by others, and commands that wait.
 
 mod contact;
 mod held;

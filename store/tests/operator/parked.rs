@@ -5,8 +5,7 @@ use std::time::Duration;
 use loyalty_common::{Action, Command, Enroll};
 use loyalty_ledger::{BatchRequest, Changes};
 use loyalty_store::batch::Batch;
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::Filter;
+use loyalty_store::dead_letters::{Filter, Reason};
 use loyalty_store::parked::{self, set_overdue_aside};
 
 use crate::world::{World, earn};

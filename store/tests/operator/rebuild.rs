@@ -41,7 +41,7 @@ fn words(differences: &[Difference]) -> Vec<String> {
 }
 
 async fn mend(world: &World, member: &str) -> Vec<String> {
-    words(&rebuild::mend(&world.pool, &id(member), "free tea", &operator("eve")).await.expect("mended"))
+    words(&rebuild::repair(&world.pool, &id(member), "free tea", &operator("eve")).await.expect("mended"))
 }
 
 async fn mend_everybody(world: &World) {

@@ -1,19 +1,18 @@
-//! Who holds a letter, and what its replay came to.
+//! Who holds a dead letter, and what its replay came to.
 
 use std::time::Duration;
 
 use loyalty_common::{Action, Command, Exit, RefusalCode};
 use loyalty_ledger::{Changes, CommandContent, Effects, Entry, Member};
-use loyalty_store::dead_letter::Reason;
-use loyalty_store::letters::{self, Claimed, Concluded, LetterId, LetterState, Pending};
+use loyalty_store::dead_letters::{self, Claimed, Concluded, DeadLetterId, DeadLetterState, Pending, Reason};
 
 use crate::world::{World, again, earn, garbage, letter, operator};
 
-fn numbers(claimed: &Claimed) -> Vec<LetterId> {
+fn numbers(claimed: &Claimed) -> Vec<DeadLetterId> {
     claimed.letters.iter().map(|letter| letter.dead_letter_id).collect()
 }
 
-fn held(claimed: &Claimed) -> Vec<(LetterId, &str)> {
+fn held(claimed: &Claimed) -> Vec<(DeadLetterId, &str)> {
     claimed.held.iter().map(|held| (held.dead_letter_id, held.by.as_str())).collect()
 }
 
@@ -23,7 +22,7 @@ async fn of_two_replays_one_gets_a_letter_and_the_other_is_told_whose_it_is() {
     world.record(&[letter(&earn("ann", 1), Reason::Failed), letter(&earn("bob", 2), Reason::Failed)]).await;
     let ids = world.ids().await;
     let (eve, fay) = (operator("eve"), operator("fay"));
-    // Somebody is just at the letters, so that both come to them at the same moment.
+    // Somebody is just at the dead letters, so that both come to them at the same moment.
     let mut client = world.pool.get().await.expect("a connection");
     let busy = client.transaction().await.expect("a transaction");
     busy.execute("select 1 from dead_letter for update", &[]).await.expect("locks");
@@ -31,16 +30,19 @@ async fn of_two_replays_one_gets_a_letter_and_the_other_is_told_whose_it_is() {
         world.waiting_for_locks(2).await;
         busy.commit().await.expect("a commit");
     };
-    let (first, second, ()) =
-        tokio::join!(letters::claim(&world.pool, &ids, &eve), letters::claim(&world.pool, &ids, &fay), let_go);
+    let (first, second, ()) = tokio::join!(
+        dead_letters::claim(&world.pool, &ids, &eve),
+        dead_letters::claim(&world.pool, &ids, &fay),
+        let_go
+    );
     let (first, second) = (first.expect("a claim"), second.expect("a claim"));
     let (winner, loser, name) = if first.letters.is_empty() { (second, first, "fay") } else { (first, second, "eve") };
     assert_eq!(numbers(&winner), ids);
     assert_eq!((numbers(&loser), held(&loser)), (vec![], vec![(ids[0], name), (ids[1], name)]));
 
     // What is let go is open for the other; what was claimed is in the history.
-    letters::release(&world.pool, &winner.replay, &ids[..1], "stopped").await.expect("a release");
-    let third = letters::claim(&world.pool, &ids, &operator("gil")).await.expect("a claim");
+    dead_letters::release(&world.pool, &winner.replay, &ids[..1], "stopped").await.expect("a release");
+    let third = dead_letters::claim(&world.pool, &ids, &operator("gil")).await.expect("a claim");
     assert_eq!((numbers(&third), held(&third)), (vec![ids[0]], vec![(ids[1], name)]));
     let story = world.story(ids[0]).await;
     assert_eq!(story.len(), 3, "{story:?}");
@@ -58,8 +60,8 @@ async fn nobody_overtakes_a_letter_of_the_same_member_that_another_replay_holds(
         ])
         .await;
     let ids = world.ids().await;
-    let _eves = letters::claim(&world.pool, &ids[..1], &operator("eve")).await.expect("a claim");
-    let fays = letters::claim(&world.pool, &ids, &operator("fay")).await.expect("a claim");
+    let _eves = dead_letters::claim(&world.pool, &ids[..1], &operator("eve")).await.expect("a claim");
+    let fays = dead_letters::claim(&world.pool, &ids, &operator("fay")).await.expect("a claim");
     assert_eq!((numbers(&fays), held(&fays)), (vec![ids[1]], vec![(ids[0], "eve"), (ids[2], "eve")]));
 }
 
@@ -68,15 +70,15 @@ async fn the_hold_of_a_replay_that_was_killed_ends_by_itself() {
     let world = World::start().await;
     world.record(&[letter(&earn("ann", 1), Reason::Failed)]).await;
     let ids = world.ids().await;
-    let killed = letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
-    assert_eq!(letters::renew(&world.pool, &killed.replay).await.expect("a renewal"), 1);
+    let killed = dead_letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
+    assert_eq!(dead_letters::renew(&world.pool, &killed.replay).await.expect("a renewal"), 1);
     world.execute("update dead_letter set claimed_until = now()").await;
-    let next = letters::claim(&world.pool, &ids, &operator("fay")).await.expect("a claim");
+    let next = dead_letters::claim(&world.pool, &ids, &operator("fay")).await.expect("a claim");
     assert_eq!(numbers(&next), ids);
     // Should the first wake up after all, it notices, and changes nothing any more.
-    assert_eq!(letters::renew(&world.pool, &killed.replay).await.expect("a renewal"), 0);
-    assert_eq!(letters::release(&world.pool, &killed.replay, &ids, "late").await.expect("a release"), 0);
-    assert_eq!(world.open(ids[0]).await.letter.state, LetterState::Replaying);
+    assert_eq!(dead_letters::renew(&world.pool, &killed.replay).await.expect("a renewal"), 0);
+    assert_eq!(dead_letters::release(&world.pool, &killed.replay, &ids, "late").await.expect("a release"), 0);
+    assert_eq!(world.open(ids[0]).await.letter.state, DeadLetterState::Replaying);
 }
 
 #[tokio::test]
@@ -84,11 +86,11 @@ async fn what_is_done_or_missing_is_told() {
     let world = World::start().await;
     world.record(&[garbage(b"{")]).await;
     let ids = world.ids().await;
-    letters::discard(&world.pool, &ids, &operator("eve")).await.expect("a discard");
-    let unknown: LetterId = "999999".parse().expect("a number");
-    let claimed = letters::claim(&world.pool, &[ids[0], unknown], &operator("eve")).await.expect("a claim");
+    dead_letters::discard(&world.pool, &ids, &operator("eve")).await.expect("a discard");
+    let unknown: DeadLetterId = "999999".parse().expect("a number");
+    let claimed = dead_letters::claim(&world.pool, &[ids[0], unknown], &operator("eve")).await.expect("a claim");
     assert!(claimed.letters.is_empty());
-    assert_eq!(claimed.done, [(ids[0], LetterState::Discarded)]);
+    assert_eq!(claimed.done, [(ids[0], DeadLetterState::Discarded)]);
     assert_eq!(claimed.missing, [unknown]);
 }
 
@@ -126,9 +128,9 @@ async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
     let commands = [&before, &applied, &refused, &conflict, &parked, &lost];
     world.record(&commands.map(|command| letter(command, Reason::Failed))).await;
     let ids = world.ids().await;
-    let claimed = letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
+    let claimed = dead_letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
     let pending = |may_be_released: bool| -> Vec<Pending> {
-        let pending = |(id, command): (&LetterId, &&Command)| Pending {
+        let pending = |(id, command): (&DeadLetterId, &&Command)| Pending {
             dead_letter_id: *id,
             command: (*command).clone(),
             repeats: false,
@@ -142,9 +144,9 @@ async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
     world.record(&[again(&conflict, Reason::Conflict, ids[3])]).await;
     world.park(&parked).await;
     let successor_id = *world.ids().await.last().expect("a new letter");
-    let waiting = letters::settle(&world.pool, &claimed.replay, &pending(true)[4..5]).await.expect("answers");
+    let waiting = dead_letters::settle(&world.pool, &claimed.replay, &pending(true)[4..5]).await.expect("answers");
     assert_eq!(waiting, [], "an enrolment may come");
-    let found = letters::settle(&world.pool, &claimed.replay, &pending(false)).await.expect("answers");
+    let found = dead_letters::settle(&world.pool, &claimed.replay, &pending(false)).await.expect("answers");
     let ends = [
         Concluded::Duplicate,
         Concluded::Applied { balance: 2 },
@@ -153,17 +155,17 @@ async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
         Concluded::Parked,
     ];
     assert_eq!(found, ids.iter().copied().zip(ends).collect::<Vec<_>>());
-    let states: Vec<_> = world.letters(&letters::Filter::default()).await.iter().map(|it| it.state).collect();
-    assert_eq!(states[..5], [LetterState::Replayed; 5]);
-    assert_eq!(states[5..], [LetterState::Replaying, LetterState::Open]);
+    let states: Vec<_> = world.letters(&dead_letters::Filter::default()).await.iter().map(|it| it.state).collect();
+    assert_eq!(states[..5], [DeadLetterState::Replayed; 5]);
+    assert_eq!(states[5..], [DeadLetterState::Replaying, DeadLetterState::Open]);
     let story = ["claimed by eve after the outage", "replayed by eve dead conflict"];
     assert_eq!(world.story(ids[3]).await, story);
 
     // The last one's replay does not wait. Its answer is recorded all the same.
-    letters::leave(&world.pool, &claimed.replay).await.expect("left");
-    assert_eq!(letters::settle_abandoned(&world.pool).await.expect("answers"), 0);
+    dead_letters::leave(&world.pool, &claimed.replay).await.expect("left");
+    assert_eq!(dead_letters::settle_abandoned(&world.pool).await.expect("answers"), 0);
     enter(&world, vec![decided(&lost, 1, None)]).await;
-    assert_eq!(letters::settle_abandoned(&world.pool).await.expect("answers"), 1);
+    assert_eq!(dead_letters::settle_abandoned(&world.pool).await.expect("answers"), 1);
     assert_eq!(world.story(ids[5]).await[1], "replayed by eve applied");
 }
 
@@ -173,15 +175,15 @@ async fn a_letter_that_was_concluded_is_never_concluded_otherwise() {
     let command = earn("ann", 1);
     world.record(&[letter(&command, Reason::Failed)]).await;
     let ids = world.ids().await;
-    let claimed = letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
+    let claimed = dead_letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
     let pending =
         [Pending { dead_letter_id: ids[0], command: command.clone(), repeats: false, may_be_released: false }];
     enter(&world, vec![decided(&command, 1, None)]).await;
-    assert_eq!(letters::settle(&world.pool, &claimed.replay, &pending).await.expect("answers").len(), 1);
-    assert_eq!(letters::settle(&world.pool, &claimed.replay, &pending).await.expect("answers").len(), 0);
+    assert_eq!(dead_letters::settle(&world.pool, &claimed.replay, &pending).await.expect("answers").len(), 1);
+    assert_eq!(dead_letters::settle(&world.pool, &claimed.replay, &pending).await.expect("answers").len(), 0);
     assert_eq!(world.story(ids[0]).await.len(), 2);
-    assert_eq!(letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim").done.len(), 1);
-    tokio::time::timeout(Duration::from_secs(5), letters::leave(&world.pool, &claimed.replay))
+    assert_eq!(dead_letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim").done.len(), 1);
+    tokio::time::timeout(Duration::from_secs(5), dead_letters::leave(&world.pool, &claimed.replay))
         .await
         .expect("nothing is locked")
         .expect("left");

@@ -1,7 +1,7 @@
 //! Counting the workers that ended while they applied a message alone.
 
-use loyalty_store::dead_letter::{NewDeadLetter, Reason};
-use loyalty_store::suspect;
+use loyalty_store::crash_suspects;
+use loyalty_store::dead_letters::{NewDeadLetter, Reason};
 use uuid::Uuid;
 
 use crate::world::{World, earn, letter};
@@ -13,8 +13,9 @@ async fn each_worker_counts_once_and_another_message_ends_the_count() {
     let deadly = letter(&earn("ann", 5), Reason::Crashed);
     let neighbour = letter(&earn("ann", 6), Reason::Crashed);
     let elsewhere = NewDeadLetter { source: "loyalty.commands.99".to_owned(), ..deadly.clone() };
-    let note =
-        async |message: &NewDeadLetter, worker| suspect::note(&world.pool, message, worker).await.expect("noted");
+    let note = async |message: &NewDeadLetter, worker| {
+        crash_suspects::note(&world.pool, message, worker).await.expect("noted")
+    };
 
     assert_eq!((note(&deadly, first).await, note(&deadly, first).await), (1, 1), "it lives to try again");
     assert_eq!((note(&deadly, second).await, note(&elsewhere, second).await), (2, 1));
@@ -29,8 +30,8 @@ async fn who_leaves_a_message_to_the_next_does_not_count() {
     let [first, second] = [(); 2].map(|()| Uuid::now_v7());
     let suspect = letter(&earn("ann", 5), Reason::Crashed);
     let neighbour = letter(&earn("ann", 6), Reason::Crashed);
-    let note = async |worker| suspect::note(&world.pool, &suspect, worker).await.expect("noted");
-    let take_back = async |message| suspect::take_back(&world.pool, message, first).await.expect("taken back");
+    let note = async |worker| crash_suspects::note(&world.pool, &suspect, worker).await.expect("noted");
+    let take_back = async |message| crash_suspects::take_back(&world.pool, message, first).await.expect("taken back");
 
     assert_eq!(note(first).await, 1);
     take_back(&suspect).await;

@@ -1,14 +1,13 @@
-//! A database of a test's own, and letters to fill it with.
+//! A database of a test's own, and dead letters to fill it with.
 
 use std::ops::Deref;
 
 use jiff::Timestamp;
 use loyalty_common::{Action, Command, Earn, Partition, Points, Text, envelope, topology};
 use loyalty_ledger::{BatchRequest, Changes, ParkedCommand};
+use loyalty_store::approval::OperatorApproval;
 use loyalty_store::batch::Batch;
-use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::letters::{self, Filter, Letter, LetterId, Opened};
-use loyalty_store::permission::Permission;
+use loyalty_store::dead_letters::{self, DeadLetter, DeadLetterId, Filter, NewDeadLetter, Opened, Reason};
 use loyalty_testkit::Database;
 use serde_json::{Value, json};
 
@@ -34,27 +33,27 @@ impl World {
 
     pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
         let client = self.pool.get().await.expect("a connection");
-        dead_letter::record(&client, letters).await.expect("letters");
+        dead_letters::record(&client, letters).await.expect("letters");
     }
 
     /// Letters in their order.
-    pub(crate) async fn letters(&self, filter: &Filter) -> Vec<Letter> {
-        letters::list(&self.pool, filter, None, 100).await.expect("a page")
+    pub(crate) async fn letters(&self, filter: &Filter) -> Vec<DeadLetter> {
+        dead_letters::list(&self.pool, filter, None, 100).await.expect("a page")
     }
 
-    pub(crate) async fn ids(&self) -> Vec<LetterId> {
-        letters::matching(&self.pool, &Filter::default(), 100).await.expect("ids")
+    pub(crate) async fn ids(&self) -> Vec<DeadLetterId> {
+        dead_letters::matching(&self.pool, &Filter::default(), 100).await.expect("ids")
     }
 
-    pub(crate) async fn open(&self, id: LetterId) -> Opened {
-        letters::open(&self.pool, id).await.expect("a read").expect("a letter")
+    pub(crate) async fn open(&self, id: DeadLetterId) -> Opened {
+        dead_letters::open(&self.pool, id).await.expect("a read").expect("a letter")
     }
 
-    /// What was done to a letter, in words.
-    pub(crate) async fn story(&self, id: LetterId) -> Vec<String> {
+    /// What was done to a dead letter, in words.
+    pub(crate) async fn story(&self, id: DeadLetterId) -> Vec<String> {
         let history = self.open(id).await.history;
         let word = |text: Option<String>| text.map(|text| format!(" {text}")).unwrap_or_default();
-        let line = |event: letters::Event| {
+        let line = |event: dead_letters::Event| {
             let result = word(event.result.map(|result| result.to_string()));
             format!("{} by {}{result}{}{}", event.action, event.actor, word(event.code), word(event.note))
         };
@@ -76,8 +75,8 @@ impl World {
 }
 
 /// An operator who was asked and said yes.
-pub(crate) fn operator(name: &str) -> Permission {
-    Permission::confirmed(text(name), Some(text("after the outage")))
+pub(crate) fn operator(name: &str) -> OperatorApproval {
+    OperatorApproval::confirmed(text(name), Some(text("after the outage")))
 }
 
 pub(crate) fn text(text: &str) -> Text {
@@ -91,7 +90,7 @@ pub(crate) fn earn(member: &str, points: i64) -> Command {
     )
 }
 
-/// The letter of a command.
+/// The dead letter of a command.
 pub(crate) fn letter(command: &Command, reason: Reason) -> NewDeadLetter {
     let partition = Partition::of(&command.member_id);
     NewDeadLetter {
@@ -111,7 +110,7 @@ pub(crate) fn letter(command: &Command, reason: Reason) -> NewDeadLetter {
     }
 }
 
-/// The letter of a body that says nothing.
+/// The dead letter of a body that says nothing.
 pub(crate) fn garbage(body: &[u8]) -> NewDeadLetter {
     NewDeadLetter {
         member_id: None,
@@ -123,8 +122,8 @@ pub(crate) fn garbage(body: &[u8]) -> NewDeadLetter {
     }
 }
 
-/// A letter that a replay of `of` came to.
-pub(crate) fn again(command: &Command, reason: Reason, of: LetterId) -> NewDeadLetter {
+/// A dead letter that a replay of `of` came to.
+pub(crate) fn again(command: &Command, reason: Reason, of: DeadLetterId) -> NewDeadLetter {
     let headers: Value = json!({"headers": {envelope::REPLAY_OF_HEADER: of.get()}});
     NewDeadLetter { headers, ..letter(command, reason) }
 }

@@ -14,7 +14,7 @@ use super::night::{Bad, Kind};
 /// Operators who edit at the same time: as many as this machine has patience for.
 const EDITORS: usize = 3;
 
-/// Brings through what can be brought through, and answers those commands in the order of their letters.
+/// Brings through what can be brought through, and answers those commands in the order of their dead letters.
 pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
     let letters = letters(world).await;
     let id_of = |bad: &Bad| letters[bad.raw.body()];
@@ -27,7 +27,7 @@ pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
     discard(world, &no_points.iter().map(String::as_str).collect::<Vec<_>>(), 50).await;
     discard(world, &["--reason", "malformed,unknown_version,unknown_type,conflict"], 250).await;
 
-    // Some mails by themselves, the others by their letters.
+    // Some mails by themselves, the others by their dead letters.
     let retried = world.decide(&["mails", "retry", "--state", "dead", "--limit", "5"]).await;
     assert_eq!((retried.code, retried.count("queued")), (0, 5));
     let resent = world.decide(&["mails", "resend-unknown", "--all"]).await;
@@ -45,13 +45,13 @@ pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
     mended.into_iter().map(|(_, command)| command).collect()
 }
 
-/// The numbers of the letters, by their bodies.
+/// The numbers of the dead letters, by their bodies.
 async fn letters(world: &World) -> HashMap<Vec<u8>, i64> {
     let rows = world.query("select body, dead_letter_id from dead_letter where email_id is null", &[]).await;
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Writes another body for a letter.
+/// Writes another body for a dead letter.
 async fn edit(world: &World, id: i64, meant: &Command) {
     let file = world.dir().join(format!("{id}.json"));
     std::fs::write(&file, meant.encode()).expect("a file");

@@ -15,8 +15,8 @@ use loyalty_common::envelope::{PERSISTENT, TraceContext};
 use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, chain};
 use loyalty_common::topology::{self, RetryDelay};
 use loyalty_common::traces::{Kind, Span, messaging};
-use loyalty_store::dead_letter::{self, NewDeadLetter, Reason};
-use loyalty_store::email::{self, Attempt, Claim, ClaimError, EmailId, Mail};
+use loyalty_store::dead_letters::{self, NewDeadLetter, Reason};
+use loyalty_store::emails::{self, Attempt, Claim, ClaimError, EmailId, Mail};
 use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -94,7 +94,7 @@ impl MailHandler {
     }
 
     async fn see_off(&self, request: &mut MailRequest, leave: &CancellationToken) -> Result<Handled, DeliveryError> {
-        let email_id = match email::request::decode(&request.delivery.data) {
+        let email_id = match emails::request::decode(&request.delivery.data) {
             Ok(email_id) => email_id,
             Err(problem) => return self.set_aside(request, None, &problem.to_string()).await,
         };
@@ -133,12 +133,12 @@ impl MailHandler {
     /// failed like any other: the request comes again.
     async fn claim(&self, email_id: EmailId) -> Result<Claim, StoreError> {
         let resend = self.on_unknown == OnUnknown::Resend;
-        match email::claim(&self.pool, email_id, self.lease(), resend).await {
+        match emails::claim(&self.pool, email_id, self.lease(), resend).await {
             Ok(claim) => Ok(claim),
             Err(ClaimError::Store(error)) => Err(error),
             Err(ClaimError::InDoubt { claim, source }) => {
                 warn!(email.id = %email_id, error = chain(&source), "The answer to a mail's claim was lost");
-                persist_result(|_| email::take_back(&self.pool, claim)).await?;
+                persist_result(|_| emails::take_back(&self.pool, claim)).await?;
                 Err(source)
             }
         }
@@ -187,7 +187,7 @@ impl MailHandler {
         let (id, number) = (attempt.email_id, attempt.number);
         match outcome {
             Outcome::Sent(reply) => {
-                persist_result(|_| email::sent(pool, attempt, reply.as_str())).await?;
+                persist_result(|_| emails::sent(pool, attempt, reply.as_str())).await?;
                 debug!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reply, "Sent a mail");
                 Ok(Handled::Done)
             }
@@ -199,7 +199,7 @@ impl MailHandler {
             Outcome::Unknown(why) => match self.on_unknown {
                 OnUnknown::Resend => self.retry(attempt, self.retry_schedule.after(attempt.step), why, request).await,
                 OnUnknown::Hold => {
-                    persist_result(|_| email::unknown(pool, attempt, why.as_str())).await?;
+                    persist_result(|_| emails::unknown(pool, attempt, why.as_str())).await?;
                     request.span.fails(&outcome.name(), why);
                     warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %why, "Nobody knows whether a mail went; it is held");
                     Ok(Handled::Done)
@@ -221,7 +221,7 @@ impl MailHandler {
             return self.bury(attempt, Reason::MailExhausted, why, request).await;
         };
         let (pool, wait) = (&self.pool, delay.wait());
-        if !persist_result(|_| email::retry_after(pool, attempt, wait, why.as_str())).await? {
+        if !persist_result(|_| emails::retry_after(pool, attempt, wait, why.as_str())).await? {
             // Somebody began another attempt, by a message of their own, which carries the mail on.
             return Ok(Handled::Done);
         }
@@ -241,7 +241,7 @@ impl MailHandler {
         let letter = about(Some(attempt.email_id), &request.delivery, reason, why.as_str());
         let pool = &self.pool;
         let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
-        persist_result(|repeated| email::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
+        persist_result(|repeated| emails::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
         let (id, number) = (attempt.email_id, attempt.number);
         request.span.fails(&reason, why);
         warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reason, %why, "A mail is a dead letter");
@@ -256,14 +256,14 @@ impl MailHandler {
         why: &str,
     ) -> Result<Handled, DeliveryError> {
         let letter = about(email_id, &request.delivery, Reason::MailUnreadable, why);
-        dead_letter::keep(&self.pool, &[letter]).await?;
+        dead_letters::keep(&self.pool, &[letter]).await?;
         request.span.fails(&Reason::MailUnreadable, &why);
         warn!(why, "Set a message aside that asks for no mail");
         Ok(Handled::Done)
     }
 
-    /// A retry queue that was removed while we run takes nothing. The mail then waits in a shorter one, comes too early, and
-    /// waits again.
+    /// A retry queue that was removed while we run takes nothing. The mail then waits in a shorter one, comes too
+    /// early, and waits again.
     async fn publish_retry(
         &self,
         delay: RetryDelay,
@@ -309,7 +309,7 @@ fn retry_message(delay: RetryDelay, email_id: EmailId, attempts: i64, trace: Opt
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(email_id.to_string().into())
-        .with_type(email::request::MESSAGE_TYPE.into())
+        .with_type(emails::request::MESSAGE_TYPE.into())
         // Before 1970 only if this machine's clock says so.
         .with_timestamp(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())
         .with_app_id("loyalty".into())
@@ -319,7 +319,7 @@ fn retry_message(delay: RetryDelay, email_id: EmailId, attempts: i64, trace: Opt
         routing_key: delay.routing_key(),
         mandatory: true,
         properties,
-        body: email::request::encode(email_id),
+        body: emails::request::encode(email_id),
     }
 }
 

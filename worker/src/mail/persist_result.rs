@@ -6,12 +6,12 @@ use loyalty_store::StoreError;
 use tracing::{error, warn};
 
 /// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and a mail
-/// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own; a stop ends it after the drain
-/// time. Who writes holds no more than a mail, and no session begins while the database does not answer.
+/// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own; a stop ends it after the
+/// drain time. Who writes holds no more than a mail, and no session begins while the database does not answer.
 ///
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
-/// refused every time, and is an error; so is a right that the role lacks. Then the mail's place is free for others, its
-/// request comes again, and once the lease is over its fate is unknown.
+/// refused every time, and is an error; so is a right that the role lacks. Then the mail's place is free for others,
+/// its request comes again, and once the lease is over its fate is unknown.
 pub(crate) async fn persist_result<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -51,7 +51,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_database_that_is_away_for_an_hour_is_waited_for() {
-        const AWAY: StoreError = StoreError::Foreign { column: "none" };
+        const AWAY: StoreError = StoreError::UnexpectedValue { column: "none" };
         let (began, tries) = (Instant::now(), AtomicU32::new(0));
         let write = async |repeated| {
             assert_eq!(repeated, tries.fetch_add(1, Ordering::Relaxed) > 0);

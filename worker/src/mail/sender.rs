@@ -1,6 +1,7 @@
 //! Who mails are from: checked at start as far as we can, and by the server's word once it is reached.
 //!
-//! A sender that the server refuses is nothing that one mail could help: it is told of once, loudly, and the mails wait.
+//! A sender that the server refuses is nothing that one mail could help: it is told of once, loudly, and the mails
+//! wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,5 +1,5 @@
-//! One session of the mailer with the broker: its retry queues are asked for, its queue is consumed, and what is in hand
-//! is brought to its end.
+//! One session of the mailer with the broker: its retry queues are asked for, its queue is consumed, and what is in
+//! hand is brought to its end.
 //!
 //! Deliveries that wait for their turn go back to the broker when the session ends; one that is being sent is finished
 //! all the same, since a dialogue that is cut short is a mail of unknown fate. It comes again, and its row says what

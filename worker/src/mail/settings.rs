@@ -3,7 +3,7 @@
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
-use loyalty_common::closed_set;
+use loyalty_common::string_enum;
 use serde::{Deserialize, Deserializer};
 
 use super::retry_schedule::RetrySchedule;
@@ -40,7 +40,7 @@ pub struct MailSettings {
     pub html: String,
 }
 
-closed_set! {
+string_enum! {
     /// What becomes of a mail of which nobody knows whether the server has it.
     pub enum OnUnknown {
         /// It stays as `unknown` until an operator decides: a member may miss a mail, and none gets two.

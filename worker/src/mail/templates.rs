@@ -10,7 +10,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
 use loyalty_common::text::Invalid;
-use loyalty_store::email::{Attempt, ClaimToken, EmailId, Mail, Recipient};
+use loyalty_store::emails::{Attempt, ClaimToken, EmailId, Mail, Recipient};
 use minijinja::{Environment, UndefinedBehavior, context};
 use uuid::Uuid;
 

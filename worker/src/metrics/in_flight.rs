@@ -34,7 +34,7 @@ const HELD: Gauge = Gauge::of(
      worker does not take the partition",
 );
 
-/// What the lanes hold.
+/// What the batch processors hold.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     /// Whether each partition is taken.
@@ -55,9 +55,9 @@ impl InFlight {
         Partition::all().filter(|partition| self.taken[place(*partition)].load(Ordering::Relaxed))
     }
 
-    /// A lane's part of it, empty again when dropped, however the lane ends.
-    pub(crate) fn of_lane(&self) -> LaneInFlight<'_> {
-        LaneInFlight { in_flight: self, held: [false; PLACES] }
+    /// A batch processor's part of it, empty again when dropped, however the batch processor ends.
+    pub(crate) fn of_lane(&self) -> ProcessorInFlight<'_> {
+        ProcessorInFlight { in_flight: self, held: [false; PLACES] }
     }
 
     fn ages(&self) -> Vec<(String, f64)> {
@@ -74,13 +74,13 @@ impl InFlight {
     }
 }
 
-/// What one lane holds. The partitions of two lanes are not the same ones.
-pub(crate) struct LaneInFlight<'a> {
+/// What one batch processor holds. The partitions of two batch processors are not the same ones.
+pub(crate) struct ProcessorInFlight<'a> {
     in_flight: &'a InFlight,
     held: [bool; PLACES],
 }
 
-impl LaneInFlight<'_> {
+impl ProcessorInFlight<'_> {
     /// Says what is still to be applied: what is held back, and the rest.
     pub(crate) fn holds<'a>(&mut self, held_back: &'a [Message], rest: impl Iterator<Item = &'a Message>) {
         let (mut oldest, mut counts) = ([0; PLACES], [0; PLACES]);
@@ -101,7 +101,7 @@ impl LaneInFlight<'_> {
     }
 }
 
-impl Drop for LaneInFlight<'_> {
+impl Drop for ProcessorInFlight<'_> {
     fn drop(&mut self) {
         self.holds(&[], std::iter::empty());
     }

@@ -9,7 +9,7 @@ use lapin::types::FieldTable;
 use loyalty_common::topology;
 use loyalty_local::Behaviour;
 use loyalty_local::wait::eventually;
-use loyalty_store::email::request;
+use loyalty_store::emails::request;
 
 use crate::world::World;
 

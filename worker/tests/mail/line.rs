@@ -164,8 +164,8 @@ fn listen(mut client: TcpStream, mut server: TcpStream, dumb: bool, closing: &Se
     let _ = closing.send(());
 }
 
-/// Passes on what is said of the connection as a whole, which is channel 0, and nothing else. First come eight bytes that
-/// name the protocol, then frames: a kind, a channel, a length, that many bytes, and one more (AMQP 0-9-1, 4.2).
+/// Passes on what is said of the connection as a whole, which is channel 0, and nothing else. First come eight bytes
+/// that name the protocol, then frames: a kind, a channel, a length, that many bytes, and one more (AMQP 0-9-1, 4.2).
 fn pass_without_channels(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
     let mut protocol = [0; 8];
     client.read_exact(&mut protocol)?;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use loyalty_common::topology;
 use loyalty_local::Behaviour;
 use loyalty_local::wait::eventually;
-use loyalty_store::email::{self, request};
+use loyalty_store::emails::{self, request};
 use loyalty_worker::mail::OnUnknown;
 use world::World;
 
@@ -207,8 +207,8 @@ async fn a_mailer_that_died_in_the_middle_leaves_an_unknown_mail() {
     let world = World::start().await;
     let email_id = world.grant("ann", "ann@example.com").await;
     let (lease, began) = (Duration::from_secs(3), Instant::now());
-    let claim = email::claim(&world.pool, email_id, lease, false).await.expect("the database answers");
-    assert!(matches!(claim, email::Claim::Ours(_)));
+    let claim = emails::claim(&world.pool, email_id, lease, false).await.expect("the database answers");
+    assert!(matches!(claim, emails::Claim::Ours(_)));
     let post = world.post();
     let row = world.becomes(email_id, "unknown").await;
     assert_eq!(row.attempts, 1);
@@ -224,13 +224,13 @@ async fn a_mailer_that_died_in_the_middle_is_followed_by_another_if_the_shop_wan
     world.settings.on_unknown = OnUnknown::Resend;
     let email_id = world.grant("ann", "ann@example.com").await;
     let lease = Duration::from_secs(2);
-    let claim = email::claim(&world.pool, email_id, lease, true).await.expect("the database answers");
-    let email::Claim::Ours(given_up) = claim else { panic!("the mail is free") };
+    let claim = emails::claim(&world.pool, email_id, lease, true).await.expect("the database answers");
+    let emails::Claim::Ours(given_up) = claim else { panic!("the mail is free") };
     let post = world.post();
     let row = world.becomes(email_id, "sent").await;
     assert_eq!((row.attempts, world.mailbox.mails().len()), (2, 1));
     // What the first finds out too late no longer counts.
-    let told = email::retry_after(&world.pool, given_up.attempt, lease, "451").await.expect("the database answers");
+    let told = emails::retry_after(&world.pool, given_up.attempt, lease, "451").await.expect("the database answers");
     assert!(!told);
     assert_eq!(world.mail(email_id).await, row);
     post.stop().await;

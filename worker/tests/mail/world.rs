@@ -13,8 +13,8 @@ use loyalty_common::topology::Topology;
 use loyalty_ledger::{BatchRequest, Changes, Grant};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
-use loyalty_store::email::EmailId;
-use loyalty_store::pool::{DatabaseUrl, Use};
+use loyalty_store::emails::EmailId;
+use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_testkit::{PATIENCE, eventually, within};
 use loyalty_worker::mail::{MailMetrics, MailSettings, Mailer, RetrySchedule, SmtpUrl};
 use loyalty_worker::metrics::Reconnects;
@@ -53,7 +53,7 @@ pub(crate) struct MailRow {
 
 /// A dead letter as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Letter {
+pub(crate) struct DeadLetter {
     pub(crate) source: String,
     pub(crate) reason: String,
     pub(crate) error: String,
@@ -187,11 +187,11 @@ impl World {
         found.unwrap_or_else(|| panic!("the mail did not become {state} within {PATIENCE:?}: {last:?}"))
     }
 
-    pub(crate) async fn letters(&self) -> Vec<Letter> {
+    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
         let client = self.pool.get().await.expect("a connection");
         let rows = client.query("select * from dead_letter order by dead_letter_id", &[]).await.expect("the letters");
         rows.iter()
-            .map(|row| Letter {
+            .map(|row| DeadLetter {
                 source: row.get("source"),
                 reason: row.get("reason"),
                 error: row.get("error"),
@@ -205,7 +205,7 @@ impl World {
     }
 
     /// Waits until there are so many dead letters.
-    pub(crate) async fn set_aside(&self, count: usize) -> Vec<Letter> {
+    pub(crate) async fn set_aside(&self, count: usize) -> Vec<DeadLetter> {
         eventually(&format!("{count} dead letters"), async || {
             Some(self.letters().await).filter(|letters| letters.len() >= count)
         })
@@ -275,7 +275,7 @@ impl Commits {
 /// The running parts.
 pub(crate) struct Post {
     stop: CancellationToken,
-    /// What a lane rings after a commit that left something in the outbox.
+    /// What a batch processor rings after a commit that left something in the outbox.
     pub(crate) wake: Arc<Notify>,
     parts: Vec<JoinHandle<()>>,
 }
@@ -296,7 +296,7 @@ impl Post {
 }
 
 fn pool(database: &DatabaseUrl) -> Pool {
-    Pool::new(database, Use::Keys, 8).expect("the database's URL")
+    Pool::new(database, PlannerProfile::Keys, 8).expect("the database's URL")
 }
 
 fn ladder() -> RetrySchedule {

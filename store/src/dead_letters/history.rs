@@ -1,0 +1,96 @@
+//! Who did what to a dead letter or a mail, when and why. Lines are added and never changed.
+
+use deadpool_postgres::Client;
+use jiff::Timestamp;
+use loyalty_common::string_enum;
+use serde::Serialize;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{DeadLetterId, ReplayResult, known, perhaps};
+use crate::emails::EmailId;
+use crate::pool::StoreError;
+
+/// One line of a history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: Action,
+    /// Why.
+    pub note: Option<String>,
+    /// In which replay.
+    pub replay_id: Option<Uuid>,
+    /// What a replay came to.
+    pub result: Option<ReplayResult>,
+    /// The code of a refusal, the reason of the new dead letter, or that an edit erased the body.
+    pub code: Option<String>,
+}
+
+/// The code of an edit that left nothing of what the sender wrote.
+pub(super) const ERASED: &str = "erased";
+
+impl Event {
+    /// Whether the body was erased.
+    pub fn is_erasure(&self) -> bool {
+        self.action == Action::Edited && self.code.as_deref() == Some(ERASED)
+    }
+}
+
+string_enum! {
+    /// What was done.
+    pub enum Action {
+        /// Another body was written.
+        Edited = "edited",
+        /// It was decided not to send it again.
+        Discarded = "discarded",
+        /// A replay took hold of it.
+        Claimed = "claimed",
+        /// A replay let go of it without having sent it.
+        Released = "released",
+        /// It was sent again, and this is what became of it.
+        Replayed = "replayed",
+        /// Its mail was queued anew.
+        Retried = "retried",
+        /// Its mail, which may have gone already, was queued anew.
+        Resent = "resent",
+    }
+}
+
+const COLUMNS: &str = "at, actor, action, note, replay_id, result, code";
+
+/// Nobody does more to one dead letter than a person can read.
+const EVENTS_MAX: i64 = 1_000;
+
+pub(super) async fn of_letter(client: &Client, id: DeadLetterId) -> Result<Vec<Event>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from operator_event where dead_letter_id = $1 order by operator_event_id limit {EVENTS_MAX}"
+    );
+    let rows = client.query(&query, &[&id.get()]).await?;
+    rows.iter().map(event).collect()
+}
+
+/// What was done to a mail, by itself or through one of its dead letters.
+pub(crate) async fn of_mail(client: &Client, id: EmailId) -> Result<Vec<Event>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from operator_event where partition = $1 and email_id = $2
+         order by operator_event_id limit {EVENTS_MAX}"
+    );
+    let rows = client.query(&query, &[&id.partition(), &id.uuid()]).await?;
+    rows.iter().map(event).collect()
+}
+
+fn event(row: &Row) -> Result<Event, StoreError> {
+    Ok(Event {
+        at: row.get("at"),
+        actor: row.get("actor"),
+        action: known(row, "action", Action::parse, "operator_event.action")?,
+        note: row.get("note"),
+        replay_id: row.get("replay_id"),
+        result: perhaps(row, "result", ReplayResult::parse, "operator_event.result")?,
+        code: row.get("code"),
+    })
+}

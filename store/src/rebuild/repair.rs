@@ -1,0 +1,115 @@
+//! Writing what the ledger says over what is stored of a member, under the lock that a worker takes.
+
+use deadpool_postgres::Client;
+use loyalty_common::MemberId;
+use loyalty_ledger::contact::Contact;
+use loyalty_ledger::{Changes, Grant, Member, MemberStatus};
+use tokio_postgres::types::ToSql;
+
+use super::findings::{self, Findings, Grants};
+use super::{Difference, Resolution, history};
+use crate::approval::OperatorApproval;
+use crate::batch::Batch;
+use crate::partition::partition;
+use crate::pool::{Pool, StoreError};
+
+/// Mends one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
+/// did any more. `reward` is the programme's: what a missing grant is of. Its mail is queued as a worker does it.
+pub async fn repair(
+    pool: &Pool,
+    member_id: &MemberId,
+    reward: &str,
+    permission: &OperatorApproval,
+) -> Result<Vec<Difference>, StoreError> {
+    let (batch, account) = Batch::open_for_member(pool, member_id).await?;
+    let client = batch.client();
+    // Only now, in a statement after the one that waited for the lock: the snapshot of that one may be older than
+    // what a worker has committed meanwhile.
+    let found = findings::of(client, std::slice::from_ref(member_id)).await?;
+    let differences: Vec<Difference> = found.iter().flat_map(Findings::differences).collect();
+    let mended: Vec<&Difference> = differences.iter().filter(|it| it.remedy == Resolution::Mend).collect();
+    let mut changes = Changes::default();
+    for findings in &found {
+        let account = mended_account(&account, findings);
+        if account.state.status != MemberStatus::Active {
+            changes.ended.push((member_id.clone(), account.state.epoch));
+        }
+        for grants in findings.to_grant() {
+            changes.grants.extend(missing(client, &account, grants, reward).await?);
+        }
+        if mended.iter().any(|difference| difference.epoch.is_none()) {
+            changes.members.push(account);
+        }
+    }
+    if !mended.is_empty() {
+        history::record(client, member_id, &mended, permission).await?;
+    }
+    batch.commit(&changes, &[]).await?;
+    Ok(differences)
+}
+
+fn mended_account(account: &Member, findings: &Findings) -> Member {
+    let due = &findings.due;
+    // Who is no member is forgotten, also when a wrong row kept them.
+    let is_member = due.state.status == MemberStatus::Active;
+    Member {
+        state: due.state,
+        last_seq: due.last_seq,
+        contact: if is_member { account.contact.clone() } else { Contact::default() },
+        enrolled_at: account.enrolled_at.or(due.enrolled_at),
+        member_id: account.member_id.clone(),
+    }
+}
+
+/// The rows of a membership with the milestones that each was the first to reach, less those that were granted.
+const MISSING: &str = "
+    select due.number, peak.seq,
+           exists (select from email
+                   where partition = $4 and member_id = $1 and epoch = $2 and number = due.number) as is_mailed
+    from (
+        select seq, lifetime, greatest(max(lifetime) over earlier, 0) as before
+        from (
+            select seq, sum(lifetime_delta) over (order by seq) as lifetime from ledger
+            where partition = $4 and member_id = $1 and epoch = $2) as running
+        window earlier as (order by seq rows between unbounded preceding and 1 preceding)) as peak
+    cross join lateral generate_series(
+        div(before, $3::bigint)::bigint + 1, div(lifetime, $3::bigint)::bigint) as due (number)
+    where not exists (select from reward
+                      where partition = $4 and member_id = $1 and epoch = $2 and number = due.number)
+    order by due.number";
+
+/// A reward whose mail is there already, on its way or arrived.
+const RESTORE: &str = "
+    insert into reward (partition, member_id, epoch, number, seq, points, title, granted_at)
+    values ($7, $1, $2, $3, $4, $5, $6, now())";
+
+/// The rewards to be granted with a mail. Those that lack only their own row get it here.
+async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &str) -> Result<Vec<Grant>, StoreError> {
+    let Some(milestone) = grants.milestone else {
+        return Ok(Vec::new());
+    };
+    let (partition, member_id) = (partition(&account.member_id), account.member_id.as_str());
+    let mut rewards = Vec::new();
+    for row in client.query(MISSING, &[&member_id, &grants.epoch, &milestone, &partition]).await? {
+        let (number, seq): (i64, i64) = (row.get("number"), row.get("seq"));
+        let points = number * milestone;
+        if row.get("is_mailed") {
+            let parameters: [&(dyn ToSql + Sync); 7] =
+                [&member_id, &grants.epoch, &number, &seq, &points, &reward, &partition];
+            client.execute(RESTORE, &parameters).await?;
+            continue;
+        }
+        rewards.push(Grant {
+            trace: None,
+            member_id: account.member_id.clone(),
+            epoch: grants.epoch,
+            number,
+            seq,
+            points,
+            title: reward.to_owned(),
+            // Mails of an earlier membership go to nobody.
+            has_address: account.contact.email.is_there() && grants.epoch == account.state.epoch,
+        });
+    }
+    Ok(rewards)
+}
