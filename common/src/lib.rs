@@ -9,8 +9,6 @@
 //! unless a crate says otherwise.
 
 #![warn(missing_docs)]
-#![warn(missing_docs, reason = "other systems link this")]
-#![warn(missing_docs)]
 
 #[macro_use]
 mod string_enum;

@@ -15,7 +15,7 @@
 //! again.
 //!
 //! - A trace begins where commands come in, at the bridge and at the batch processor, if they bring none. All else only
-//! goes on:   no parent, no span. So health checks, events, sweeps and the command line make no traces of their own.
+//!   goes on: no parent, no span. So health checks, events, sweeps and the command line make no traces of their own.
 //! - A batch has no span. One transaction serves hundreds of traces, and a span belongs to one; each command's says how
 //!   many it shared the transaction with. Its parent is therefore a value, never what a thread or a task is at: the
 //!   reason why this is not made of `tracing`'s spans, which would also change every log line.

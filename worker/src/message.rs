@@ -115,7 +115,7 @@ impl Message {
             ) => {}
             (MessageOutcome::Dead, Content::Unusable(Unusable { reason, error })) => self.span.fails(reason, error),
             (MessageOutcome::Dead | MessageOutcome::Conflict, _) => {
-                self.span.fails(&fate, &"set aside for an operator")
+                self.span.fails(&fate, &"set aside for an operator");
             }
         }
     }

@@ -68,7 +68,9 @@ impl ReceiptTracker {
     pub(super) async fn run(mut self, mut chunks: mpsc::Receiver<Vec<Item>>) -> Result<(), StoreError> {
         let mut poller = ReceiptPoller::new(self.pool.clone());
         while let Some(items) = chunks.recv().await {
-            items.into_iter().for_each(|item| poller.add(key(&item), item));
+            for item in items {
+                poller.add(key(&item), item);
+            }
             while !poller.is_empty() {
                 match timeout(STALLED, self.next(&mut poller)).await {
                     Ok(decided) => self.count(decided?),
