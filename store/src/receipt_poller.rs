@@ -232,7 +232,7 @@ mod tests {
         let mut waits = waits(&keys[..1]);
         advance(TOGETHER).await;
         waits.add(keys[1].clone(), 1);
-        advance(FIRST_INTERVAL - TOGETHER).await;
+        advance(FIRST_INTERVAL.saturating_sub(TOGETHER)).await;
         waits.add(keys[2].clone(), 2);
         let asked = waits.begin();
         assert_eq!(asked, keys[..2], "the third is not due for a while");
