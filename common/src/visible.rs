@@ -86,6 +86,9 @@ mod tests {
         check("\u{1b}]52;c;AAAA\u{7}", r"\u{1b}]52;c;AAAA\u{7}");
         check("a\nready http://evil\r\t", r"a\nready http://evil\r\t");
         check("\u{9b}2J\u{7f}\u{202e}\u{200b}\u{feff}\u{2028}", r"\u{9b}2J\u{7f}\u{202e}\u{200b}\u{feff}\u{2028}");
+        check("\u{ad}\u{61c}\u{180e}\u{200f}", r"\u{ad}\u{61c}\u{180e}\u{200f}");
+        check("\u{2060}\u{2066}\u{206f}\u{fff9}\u{fffb}", r"\u{2060}\u{2066}\u{206f}\u{fff9}\u{fffb}");
+        check("\u{e0000}\u{e0041}\u{e007f}", r"\u{e0000}\u{e0041}\u{e007f}");
         assert_eq!(lines("one\ntwo\u{85}"), "one\ntwo\\u{85}");
     }
 
