@@ -121,6 +121,7 @@ mod tests {
         check("id|amount\n", '|', 1);
         check("sep=;\nid;amount\n", ';', 2);
         check("\"SEP=\t\"\nid\tamount\n", '\t', 2);
+        check("sep=^\nid^amount\n", '^', 2);
         check("Orders of June, all shops; net\n\n\nid;amount\n", ';', 4);
         check("id ;\"amount\" \n", ';', 1);
         check("\"of\nthe shop\",id,amount\n", ',', 1);
