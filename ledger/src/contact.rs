@@ -327,6 +327,8 @@ mod tests {
             assert!(!first.differs(&given("bob@example.com").kept(read_with)), "{read_with:?}");
             assert!(first.differs(&StatedValue::LeftOut), "that there was one is not personal");
         }
+        let hash_of = |key: &ContactKey| key.hash("ann@example.com").split_off(MARK_BYTES);
+        assert_ne!(hash_of(&old), hash_of(&new), "who has no key must not find a value by trying values");
         let nothing_kept = stored(&given("ann@example.com"), None, Some(&new));
         assert!(!nothing_kept.differs(&given("bob@example.com")) && nothing_kept.differs(&StatedValue::Cleared));
         let older = StatedValue::from_row(None, Some(&new));
