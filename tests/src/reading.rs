@@ -135,13 +135,23 @@ impl World {
     /// Messages of a queue that no consumer holds. The broker may say 0 too early, and never too much: wait for the
     /// number you expect.
     pub async fn ready(&self, queue: &str) -> u32 {
+        self.declared(queue).await.message_count()
+    }
+
+    /// Waits until somebody consumes a queue.
+    pub async fn consumed(&self, queue: &str) {
+        let consumed = async || (self.declared(queue).await.consumer_count() > 0).then_some(());
+        eventually("the queue is consumed", consumed).await;
+    }
+
+    async fn declared(&self, queue: &str) -> lapin::Queue {
         let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");
         let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = channel.queue_declare(queue.into(), options, lapin::types::FieldTable::default());
-        let ready = declared.await.expect("the queue stands").message_count();
+        let declared = declared.await.expect("the queue stands");
         amqp::close(&connection).await;
-        ready
+        declared
     }
 
     /// Each member's ledger holds exactly these commands, each once, in this order.

@@ -130,7 +130,7 @@ async fn a_letter_is_discarded_and_its_body_erased_and_nobody_can_send_it_again(
     let told = world.decide(&["dead-letters", "discard", &id, "--erase"]).await;
     assert_eq!((told.code, told.count("discarded"), told.count("erased")), (0, 1, 1), "{}", told.json);
 
-    assert_eq!(world.count("dead_letter where dead_letters::text ilike '%zenobia%' or body <> ''").await, 0);
+    assert_eq!(world.count("dead_letter where dead_letter::text ilike '%zenobia%' or body <> ''").await, 0);
     let shown = world.loyalty(&["dead-letters", "show", &id, "--reveal"]).await.end().await;
     assert!(shown.output.contains("were erased") && !shown.output.contains("enobia"), "{}", shown.output);
     assert!(shown.output.contains("erased by ") && shown.output.contains("the morning after"), "{}", shown.output);

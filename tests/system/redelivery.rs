@@ -15,6 +15,9 @@ async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
     world.enroll("ann").await;
     world.settled().await;
 
+    // What is not routed is consumed by a session of its own, which may open later than that of the commands.
+    world.consumed("loyalty.unrouted").await;
+
     // From here on the broker hears nothing of the worker: no acknowledgement arrives.
     proxy.freeze_upstream();
     world.earn("ann", 1_500).await;

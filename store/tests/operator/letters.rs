@@ -124,7 +124,7 @@ async fn what_is_erased_keeps_its_digest_and_history_and_nothing_that_its_sender
     let chosen = [ids[0], ids[2]];
     let told = dead_letters::erase(&world.pool, &chosen, &operator("bob")).await.expect("an erasure");
     assert_eq!((told.discarded, told.erased), (vec![ids[2]], chosen.to_vec()));
-    assert_eq!(world.number("select count(*) from dead_letter where dead_letters::text like '%ann@example%'").await, 0);
+    assert_eq!(world.number("select count(*) from dead_letter where dead_letter::text like '%ann@example%'").await, 0);
     assert_eq!(world.number("select count(distinct digest) from dead_letter where state = 'discarded'").await, 1);
     let opened = world.open(ids[2]).await;
     assert!(opened.erased_at().is_some() && opened.body.is_empty() && opened.edited_body.is_none());
