@@ -44,7 +44,9 @@ async fn a_connection_that_is_lost_again_and_again_after_full_recovery_is_taken_
         proxy.cut();
     }
     let log = worker.log();
+    // Who asks for figures of the queues does so every few seconds, and may be cut off while it is not recovered yet.
+    let recovered = log.lines().filter(|line| !line.contains("part=queues"));
     let waits: Vec<u128> =
-        log.split("wait_ms=").skip(1).filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).collect();
+        recovered.filter_map(|line| line.split_once("wait_ms=")?.1.split_whitespace().next()?.parse().ok()).collect();
     assert!(waits.len() >= 7 * up.len() && waits.iter().all(|wait| *wait <= FIRST.as_millis()), "{waits:?}\n{log}");
 }
