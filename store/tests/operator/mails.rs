@@ -298,3 +298,20 @@ async fn a_claim_in_doubt_whose_lease_is_over_is_no_mail_of_unknown_fate() {
         }
     }
 }
+
+/// A claim that was taken back, or a restored backup, gives the same number to two attempts.
+#[tokio::test]
+async fn an_attempt_settles_only_the_claim_that_it_made_even_if_another_has_its_number() {
+    let world = World::start().await;
+    let ids = world.mails(&[EmailState::Queued]).await;
+    let claimed = async || match claim(world.pool.clone(), ids[0]).await.expect("a claim") {
+        Claim::Ours(mail) => mail.attempt,
+        other => panic!("{other:?}"),
+    };
+    let first = claimed().await;
+    world.execute("update email set state = 'queued', attempts = attempts - 1, due_at = null").await;
+    let second = claimed().await;
+    assert_eq!(first.number, second.number);
+    assert!(!emails::sent(&world.pool, first, "250 ok").await.expect("a write"), "it is another's by now");
+    assert!(emails::sent(&world.pool, second, "250 ok").await.expect("a write"));
+}
