@@ -258,13 +258,13 @@ create table operator_event (
     -- Who: an operator.
     actor             text not null,
     action            text not null check (action in
-        ('edited', 'discarded', 'claimed', 'released', 'replayed', 'retried', 'resent', 'rebuilt')),
+        ('edited', 'discarded', 'erased', 'claimed', 'released', 'replayed', 'retried', 'resent', 'rebuilt')),
     -- Why, as the operator said; for what follows from an action by itself, what made it so.
     note              text,
     replay_id         uuid,
     -- What a replay came to.
     result            text,
-    -- The code of a refusal, the reason of the new dead letter, or that an edit erased the body.
+    -- The code of a refusal, or the reason of the new dead letter.
     code              text,
     -- What a rebuild changed of the member: "balance 150 -> 100".
     changes           text,

@@ -96,8 +96,5 @@ pub(crate) fn line(event: &Event) -> String {
     let result = event.result.map(|result| format!(": {result}")).unwrap_or_default();
     let code = event.code.as_ref().map(|code| format!(" ({})", Visible(code))).unwrap_or_default();
     let note = event.note.as_ref().map(|note| format!(", {}", Visible(note))).unwrap_or_default();
-    if event.is_erasure() {
-        return format!("  {:.0} erased by {}{note}\n", event.at, event.actor);
-    }
     format!("  {:.0} {} by {}{result}{code}{note}\n", event.at, event.action, event.actor)
 }

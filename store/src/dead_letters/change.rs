@@ -6,7 +6,7 @@ use loyalty_common::decode::{DecodeError, decode};
 
 use tokio_postgres::Row;
 
-use super::history::{Action, ERASED};
+use super::history::Action;
 use super::replayable::Subject;
 use super::{DeadLetterId, DeadLetterState, known, numbers};
 use crate::approval::OperatorApproval;
@@ -83,7 +83,7 @@ pub async fn edit(
     let command_type = edited.command.command_type().as_str();
     let written = transaction.execute(EDIT, &[&id.get(), &edited.body, &member, &command_id, &command_type]).await;
     written.map_err(StoreError::from)?;
-    note(&transaction, &[id], Action::Edited, None, permission).await?;
+    note(&transaction, &[id], Action::Edited, permission).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -105,8 +105,8 @@ async fn may_be_edited(client: &Client, id: DeadLetterId) -> Result<(), EditErro
 }
 
 const NOTE: &str = "
-    insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, note, code)
-    select partition, dead_letter_id, email_id, now(), $2, $3, $4, $5
+    insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, note)
+    select partition, dead_letter_id, email_id, now(), $2, $3, $4
     from dead_letter where dead_letter_id = any($1) order by dead_letter_id";
 
 const DISCARD: &str = "
@@ -146,7 +146,7 @@ const ERASE: &str = "
     with done as (
         select dead_letter_id from dead_letter as l
         where dead_letter_id = any($1) and state in ('discarded', 'replayed')
-          and not exists (select from operator_event as e where e.dead_letter_id = l.dead_letter_id and e.code = $2)
+          and not exists (select from operator_event as e where e.dead_letter_id = l.dead_letter_id and e.action = 'erased')
         order by dead_letter_id for update)
     update dead_letter as d set body = '', edited_body = null, edited_at = null, headers = '{}', routing_key = ''
     from done where d.dead_letter_id = done.dead_letter_id returning d.dead_letter_id";
@@ -156,9 +156,9 @@ const ERASE: &str = "
 pub async fn erase(pool: &Pool, ids: &[DeadLetterId], permission: &OperatorApproval) -> Result<Erased, StoreError> {
     let transaction = Transaction::begin(pool).await?;
     let discarded = discard_in(&transaction, ids, permission).await?;
-    let rows = transaction.query(ERASE, &[&numbers(ids), &ERASED]).await?;
+    let rows = transaction.query(ERASE, &[&numbers(ids)]).await?;
     let erased = in_order(&rows);
-    note(&transaction, &erased, Action::Edited, Some(ERASED), permission).await?;
+    note(&transaction, &erased, Action::Erased, permission).await?;
     transaction.commit().await?;
     Ok(Erased { discarded, erased })
 }
@@ -169,7 +169,7 @@ async fn discard_in(
     permission: &OperatorApproval,
 ) -> Result<Vec<DeadLetterId>, StoreError> {
     let discarded = in_order(&client.query(DISCARD, &[&numbers(ids)]).await?);
-    note(client, &discarded, Action::Discarded, None, permission).await?;
+    note(client, &discarded, Action::Discarded, permission).await?;
     Ok(discarded)
 }
 
@@ -183,10 +183,9 @@ async fn note(
     client: &Client,
     ids: &[DeadLetterId],
     action: Action,
-    code: Option<&str>,
     permission: &OperatorApproval,
 ) -> Result<(), StoreError> {
     let (ids, action) = (numbers(ids), action.as_str());
-    client.execute(NOTE, &[&ids, &permission.actor(), &action, &permission.note(), &code]).await?;
+    client.execute(NOTE, &[&ids, &permission.actor(), &action, &permission.note()]).await?;
     Ok(())
 }

@@ -26,18 +26,8 @@ pub struct Event {
     pub replay_id: Option<Uuid>,
     /// What a replay came to.
     pub result: Option<ReplayResult>,
-    /// The code of a refusal, the reason of the new dead letter, or that an edit erased the body.
+    /// The code of a refusal, or the reason of the new dead letter.
     pub code: Option<String>,
-}
-
-/// The code of an edit that left nothing of what the sender wrote.
-pub(super) const ERASED: &str = "erased";
-
-impl Event {
-    /// Whether the body was erased.
-    pub fn is_erasure(&self) -> bool {
-        self.action == Action::Edited && self.code.as_deref() == Some(ERASED)
-    }
 }
 
 string_enum! {
@@ -47,6 +37,8 @@ string_enum! {
         Edited = "edited",
         /// It was decided not to send it again.
         Discarded = "discarded",
+        /// What its sender wrote was taken out of it.
+        Erased = "erased",
         /// A replay took hold of it.
         Claimed = "claimed",
         /// A replay let go of it without having sent it.

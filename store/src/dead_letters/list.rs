@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 
 use super::filter::{CONDITION, Filter};
-use super::history::{self, Event};
+use super::history::{self, Action, Event};
 use super::{COLUMNS, DeadLetter, DeadLetterId, letter};
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
@@ -32,7 +32,7 @@ pub struct Opened {
 impl Opened {
     /// When an operator erased what the sender wrote.
     pub fn erased_at(&self) -> Option<Timestamp> {
-        self.history.iter().find(|event| event.is_erasure()).map(|event| event.at)
+        self.history.iter().find(|event| event.action == Action::Erased).map(|event| event.at)
     }
 }
 

@@ -129,7 +129,7 @@ async fn what_is_erased_keeps_its_digest_and_history_and_nothing_that_its_sender
     let opened = world.open(ids[2]).await;
     assert!(opened.erased_at().is_some() && opened.body.is_empty() && opened.edited_body.is_none());
     let discarded = "discarded by bob after the outage";
-    let erased = "edited by bob erased after the outage";
+    let erased = "erased by bob after the outage";
     assert_eq!(world.story(ids[0]).await, ["discarded by eve after the outage", erased]);
     assert_eq!(world.story(ids[2]).await, ["edited by eve after the outage", discarded, erased]);
     assert!(world.open(ids[1]).await.erased_at().is_none(), "what was not chosen stays");
