@@ -8,6 +8,7 @@ use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
 use crate::dead_letters::without_personal;
+use crate::paging::pages;
 
 /// What has become of a command so far.
 #[derive(Clone, Debug, Serialize)]
@@ -52,12 +53,13 @@ async fn parked(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Op
 
 /// The last one: a replay that failed made another of it.
 async fn dead_letter(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Option<DeadLetter>, StoreError> {
-    let filter = dead_letters::Filter { member: Some(member.clone()), ..dead_letters::Filter::default() };
-    let (mut after, mut found) = (None, None);
-    loop {
-        let page = dead_letters::list(pool, &filter, after, PAGE_MAX).await?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = Some(last.dead_letter_id);
-        found = page.into_iter().rev().find(|letter| letter.command_id == Some(command)).or(found);
-    }
+    let filter = dead_letters::Filter {
+        member: Some(member.clone()),
+        command: Some(command),
+        ..dead_letters::Filter::default()
+    };
+    let page = async |last: Option<&DeadLetter>, limit| {
+        dead_letters::list(pool, &filter, last.map(|letter| letter.dead_letter_id), limit).await
+    };
+    Ok(pages(u32::MAX, page).await?.pop())
 }

@@ -87,6 +87,7 @@ impl FilterArgs {
             since: self.since,
             until: self.until,
             states,
+            command: None,
         })
     }
 

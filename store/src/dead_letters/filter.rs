@@ -1,8 +1,9 @@
 //! Which dead letters: the conditions that lists, counts, exports and replays share.
 
 use jiff::Timestamp;
-use loyalty_common::{CommandType, MemberId};
+use loyalty_common::{CommandId, CommandType, MemberId};
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::DeadLetterState;
 use crate::dead_letters::Reason;
@@ -22,15 +23,18 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// Only those in one of these states.
     pub states: Vec<DeadLetterState>,
+    /// Only those about this command. Cheap beside a member, whose index has the command's id too.
+    pub command: Option<CommandId>,
 }
 
-/// The condition over the parameters $1 to $6. The server plans each call with its values, so that what is not asked
+/// The condition over the parameters $1 to $7. The server plans each call with its values, so that what is not asked
 /// for costs nothing and an index serves what is. A member's dead letters may stand in any partition, since an operator
 /// may have found out whose they are; all are named because the index begins with them.
 pub(super) const CONDITION: &str = "
     ($1::text[] is null or reason = any($1)) and ($2::text[] is null or command_type = any($2))
     and ($3::text is null or member_id = $3 and partition = any('{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}')) and ($4::timestamptz is null or first_at >= $4)
-    and ($5::timestamptz is null or first_at < $5) and ($6::text[] is null or state = any($6))";
+    and ($5::timestamptz is null or first_at < $5) and ($6::text[] is null or state = any($6))
+    and ($7::uuid is null or command_id = $7)";
 
 /// The values of the parameters.
 pub(super) struct Values<'a> {
@@ -40,6 +44,7 @@ pub(super) struct Values<'a> {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     states: Option<Vec<&'static str>>,
+    command: Option<Uuid>,
 }
 
 impl Filter {
@@ -51,6 +56,7 @@ impl Filter {
             since: self.since,
             until: self.until,
             states: names(&self.states, DeadLetterState::as_str),
+            command: self.command.map(CommandId::uuid),
         }
     }
 }
@@ -59,7 +65,7 @@ impl Values<'_> {
     /// The parameters of [`CONDITION`], followed by the caller's own.
     pub(super) fn and<'a>(&'a self, own: &[&'a (dyn ToSql + Sync)]) -> Vec<&'a (dyn ToSql + Sync)> {
         let mut all: Vec<&(dyn ToSql + Sync)> =
-            vec![&self.reasons, &self.types, &self.member, &self.since, &self.until, &self.states];
+            vec![&self.reasons, &self.types, &self.member, &self.since, &self.until, &self.states, &self.command];
         all.extend(own);
         all
     }

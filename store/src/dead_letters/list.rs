@@ -121,7 +121,7 @@ pub async fn counts(pool: &Pool, filter: &Filter, by: Grouping) -> Result<Vec<Co
     let (key, order) = (by.key(), by.order());
     let query = format!(
         "select {key} as key, count(*) as letters, min(first_at) as first_at, max(last_at) as last_at
-         from dead_letter where {CONDITION} group by 1 order by {order} limit $7"
+         from dead_letter where {CONDITION} group by 1 order by {order} limit $8"
     );
     let values = filter.values();
     let rows = pool.get().await?.query(&query, &values.and(&[&i64::from(PAGE_MAX)])).await?;
@@ -154,7 +154,7 @@ async fn select(
 ) -> Result<Vec<Row>, StoreError> {
     let after = after.map_or(0, DeadLetterId::get); // The numbers begin at 1.
     let query = format!(
-        "select {columns} from dead_letter where {CONDITION} and dead_letter_id > $7 order by dead_letter_id limit $8"
+        "select {columns} from dead_letter where {CONDITION} and dead_letter_id > $8 order by dead_letter_id limit $9"
     );
     let values = filter.values();
     Ok(pool.get().await?.query(&query, &values.and(&[&after, &i64::from(limit)])).await?)

@@ -10,12 +10,13 @@ use crate::world::{World, again, day, earn, garbage, letter, operator};
 #[tokio::test]
 async fn letters_are_listed_page_by_page_and_filtered() {
     let world = World::start().await;
+    let anns = earn("ann", 6);
     world
         .record(&[
             letter(&earn("ann", 5), Reason::Failed),
             garbage(b"\xff\xfe not UTF-8"),
             letter(&earn("bob", 5), Reason::Conflict),
-            letter(&earn("ann", 6), Reason::Conflict),
+            letter(&anns, Reason::Conflict),
         ])
         .await;
     let ids = world.ids().await;
@@ -31,6 +32,10 @@ async fn letters_are_listed_page_by_page_and_filtered() {
         [0, 2, 3]
     );
     assert_eq!(numbers(Filter { member: "ann".parse().ok(), ..Filter::default() }).await, [0, 3]);
+    let of_command =
+        |member: &str| Filter { member: member.parse().ok(), command: Some(anns.command_id), ..Filter::default() };
+    assert_eq!(numbers(of_command("ann")).await, [3]);
+    assert_eq!(numbers(of_command("bob")).await, [0; 0], "a command id is its member's");
     assert_eq!(numbers(Filter { types: vec![CommandType::Earn], ..Filter::default() }).await, [0, 2, 3]);
     assert_eq!(numbers(Filter { types: vec![CommandType::Exit], ..Filter::default() }).await, [0; 0]);
     assert_eq!(numbers(Filter { until: Some(day("2026-01-03")), ..Filter::default() }).await, [1]);
