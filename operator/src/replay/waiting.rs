@@ -1,4 +1,9 @@
 //! Waiting for the answers of what a replay has sent, and keeping its hold on the dead letters meanwhile.
+//!
+//! Not by `loyalty_store::receipt_poller`, which tells what stands under a command's id: for a replay that may be the
+//! answer to an earlier sending. What this one came to is told by the dead letter's claim and by the dead letter that it
+//! became, and recorded as soon as it is found ([`dead_letters::settle`]); which dead letters may be asked for depends on
+//! the answers of those before them. A poller in front of that would only be a second query for each look.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
