@@ -64,6 +64,7 @@ mod bad_night;
 mod bounds;
 mod bridge;
 mod broker;
+mod circles;
 mod contact;
 mod crashes;
 mod database;
