@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use loyalty_common::publisher::chain;
 use loyalty_producer::{ConnectionState, Producer, Refusal};
 use loyalty_store::Pool;
 use loyalty_store::clock::DatabaseClock;
-use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::auth::Authenticator;
 use crate::partition_probe::PartitionProbe;
+use crate::readiness::Readiness;
 
 /// What readiness depends on.
 #[derive(Debug)]
@@ -103,30 +103,11 @@ impl Missing {
     }
 }
 
-/// The answer as it is spelt.
-#[derive(Serialize)]
-struct Readiness {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    degraded: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    details: Vec<String>,
-}
-
-/// What is missing keeps a bridge from serving; what is degraded does not, and must be seen to.
+/// The details only for operators.
 fn answer(missing: &[Missing], degraded: &[Missing], with_details: bool) -> Response {
-    let (status_code, status) = match (missing, degraded) {
-        ([], []) => (StatusCode::OK, "ready"),
-        ([], [_, ..]) => (StatusCode::OK, "degraded"),
-        ([_, ..], _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
-    };
     let words = |of: &[Missing]| of.iter().map(|one| one.words.clone()).collect();
-    let details = || missing.iter().chain(degraded).map(|one| one.details.clone()).collect();
-    let details = if with_details { details() } else { Vec::new() };
-    let body = Readiness { status, missing: words(missing), degraded: words(degraded), details };
-    (status_code, Json(body)).into_response()
+    let details = missing.iter().chain(degraded).filter(|_| with_details).map(|one| one.details.clone()).collect();
+    Readiness { missing: words(missing), degraded: words(degraded), details }.into_response()
 }
 
 #[cfg(test)]

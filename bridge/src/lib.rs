@@ -24,6 +24,7 @@ mod middleware;
 mod partition_probe;
 mod problem;
 mod reader;
+mod readiness;
 mod receipt_lookup;
 mod receipt_waiters;
 mod receipts;
@@ -51,6 +52,7 @@ pub use auth::AuthMode;
 pub use host_guard::{Hosts, HostsError};
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use readiness::Readiness;
 pub use settings::BridgeSettings;
 
 use app::App;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use loyalty_bridge::Readiness;
 use loyalty_worker::Metrics;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -54,18 +54,30 @@ async fn metrics(State(observed): State<Observed>) -> Response {
 
 /// A worker that takes the commands of some partitions is of use: it says which queues are out, and stays ready.
 /// Nothing that it decides hangs on its own clock.
-async fn ready(State(observed): State<Observed>) -> Response {
-    let clock =
-        observed.worker.clock().offset().filter(|offset| offset.is_off()).map(|offset| format!("clock: {offset}"));
-    let degraded: Vec<String> =
-        observed.worker.queue_states().out().iter().map(ToString::to_string).chain(clock).collect();
-    if !*observed.consumes.borrow() {
-        let missing: Vec<String> = ["it takes no commands".to_owned()].into_iter().chain(degraded).collect();
-        let body = json!({"status": "not ready", "missing": missing});
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+async fn ready(State(observed): State<Observed>) -> Readiness {
+    let queues_out = observed.worker.queue_states().out();
+    let clock = observed.worker.clock().offset().filter(|offset| offset.is_off());
+    let missing = (!*observed.consumes.borrow()).then(|| "it takes no commands".to_owned());
+    Readiness {
+        missing: missing.into_iter().collect(),
+        degraded: queues_out.iter().map(ToString::to_string).chain(clock.map(|it| format!("clock: {it}"))).collect(),
+        details: Vec::new(),
     }
-    if degraded.is_empty() {
-        return Json(json!({"status": "ready"})).into_response();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_takes_no_commands_is_not_ready() {
+        let mut registry = Registry::default();
+        let worker = Metrics::new(&mut registry);
+        let (consuming, consumes) = watch::channel(false);
+        let observed = Observed { registry: Arc::new(registry), consumes, worker };
+        let missing = async || ready(State(observed.clone())).await.missing;
+        assert_eq!(missing().await, ["it takes no commands"]);
+        consuming.send_replace(true);
+        assert_eq!(missing().await, [""; 0]);
     }
-    Json(json!({"status": "degraded", "degraded": degraded})).into_response()
 }
