@@ -32,8 +32,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "entries",
-        promise: "each row has the effects that its outcome, its points and the member's status allow, in the membership of its \
-                  place",
+        promise: "each row has the effects that its outcome and the member's status allow, in the membership of its place",
         examined: "select count(*) from ledger",
         // The status before a row is that of the last row before it that has one: the highest seq, with the status as
         // its last two bits. Joining the ledger with itself would write all of it to disk.
@@ -63,8 +62,6 @@ pub(super) const CHECKS: &[Check] = &[
                              then format('gives or takes points of somebody %s', status)
                          when status_after is not null and (delta, lifetime_delta) <> (-balance_before, 0)
                              then 'a change of the status forfeits all points and nothing else'
-                         when outcome = 'applied' and points is not null and abs(delta) <> abs(points)
-                             then format('names %s points and changes the balance by %s', points, delta)
                     end as problem
                 from step)
             select format('member %s seq %s', member_id, seq), problem from judged where problem is not null",
