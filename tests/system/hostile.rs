@@ -121,6 +121,7 @@ async fn what_is_personal_is_hidden_in_a_letter_and_in_the_log() {
     world.publish(&second).await;
     world.settled().await;
     worker.says("Set a command aside").await;
+    worker.says("reason=conflict error=\"the command id was used before with another points\"").await;
 
     let mut headers = FieldTable::default();
     headers.insert(ADDRESS.into(), AMQPValue::LongString("+49 170 1234567".into()));

@@ -30,7 +30,7 @@ use uuid::Uuid;
 use crate::batching;
 use crate::message::{Content, Message, request};
 use crate::metrics::{Metrics, ProcessorInFlight};
-use crate::outcome::{Decided, MessageOutcome, decide};
+use crate::outcome::{Decided, MessageDecision, decide};
 
 use acks::acks;
 use deferred::{Deferred, DeferredChanges};
@@ -113,9 +113,9 @@ impl BatchProcessor {
             }
             in_hand.holds(held.messages(), part.iter().chain(parts.iter().flatten()));
             match self.attempt(&mut part, held).await {
-                Ok(fates) => {
+                Ok(decisions) => {
                     attempt = 0;
-                    self.settle(part, &fates, held.messages()).await;
+                    self.settle(part, &decisions, held.messages()).await;
                 }
                 Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
                 Err(error) => {
@@ -136,7 +136,7 @@ impl BatchProcessor {
     }
 
     /// One transaction; before it, what must outlive this process should it die of it.
-    async fn attempt(&self, part: &mut Vec<Message>, held: &mut Deferred) -> Result<Vec<MessageOutcome>, StoreError> {
+    async fn attempt(&self, part: &mut Vec<Message>, held: &mut Deferred) -> Result<Vec<MessageDecision>, StoreError> {
         if let [message] = part.as_mut_slice()
             && batching::is_suspect(message)
         {
@@ -186,11 +186,11 @@ impl BatchProcessor {
     }
 
     /// The batch's own transaction. The part loses what is held back.
-    async fn apply(&self, part: &mut Vec<Message>, held: &mut Deferred) -> Result<Vec<MessageOutcome>, StoreError> {
+    async fn apply(&self, part: &mut Vec<Message>, held: &mut Deferred) -> Result<Vec<MessageDecision>, StoreError> {
         let began = Instant::now();
         let (batch, view) = Batch::open_free(&self.pool, &request(part)).await?;
         held.hold_back(part, began, |member| !view.members.contains_key(member));
-        let Decided { changes, dead_letters, fates } = decide(view, part, &self.programme, self.events);
+        let Decided { changes, dead_letters, decisions } = decide(view, part, &self.programme, self.events);
         batch.commit(&changes, &dead_letters).await?;
         if changes.grants.iter().any(|grant| grant.has_address) {
             self.outbox.notify_one();
@@ -198,21 +198,21 @@ impl BatchProcessor {
         if !changes.events.is_empty() {
             self.announcer.notify_one();
         }
-        if fates.is_empty() {
-            return Ok(fates); // All of it is held back: no batch to count.
+        if decisions.is_empty() {
+            return Ok(decisions); // All of it is held back: no batch to count.
         }
-        self.metrics.batch_committed(part, &fates, began.elapsed());
+        self.metrics.batch_committed(part, &decisions, began.elapsed());
         debug!(batch.size = part.len(), batch.ms = began.elapsed().as_millis(), "Committed a batch");
-        Ok(fates)
+        Ok(decisions)
     }
 
     /// The commit is done: tells the broker, one acknowledgement for each channel as long as nothing is held back. A
     /// channel that is gone concerns its partition only: what it delivered comes again, and the ledger knows it.
-    async fn settle(&self, mut part: Vec<Message>, fates: &[MessageOutcome], held_back: &[Message]) {
+    async fn settle(&self, mut part: Vec<Message>, decisions: &[MessageDecision], held_back: &[Message]) {
         let size = part.len();
-        for (message, fate) in part.iter_mut().zip(fates) {
-            report(message, *fate);
-            message.decided(*fate, size);
+        for (message, decision) in part.iter_mut().zip(decisions) {
+            report(message, decision);
+            message.decided(decision, size);
         }
         for ack in acks(&part, held_back) {
             if !ack.message.acknowledge(ack.multiple).await {
@@ -286,21 +286,15 @@ fn tell(held_back: usize, news: &DeferredChanges) {
     }
 }
 
-/// One line for each message that an operator may have to look at.
-fn report(message: &Message, fate: MessageOutcome) {
-    match fate {
-        MessageOutcome::Applied | MessageOutcome::Refused | MessageOutcome::Duplicate | MessageOutcome::Parked => {}
-        MessageOutcome::Conflict | MessageOutcome::Dead => {
-            let (queue, trace) = (message.partition.queue(), message.trace_id());
-            match &message.content {
-                Content::Command(command) => {
-                    let (id, member) = (command.command_id, &command.member_id);
-                    info!(%fate, queue, command.id = %id, member.id = member.masked(), trace.id = trace, "Set a command aside");
-                }
-                Content::Unusable(Unusable { reason, error }) => {
-                    info!(%fate, queue, %reason, error, trace.id = trace, "Set a message aside");
-                }
-            }
+/// One line for each message that an operator may have to look at, which says why.
+fn report(message: &Message, MessageDecision { outcome: fate, unusable }: &MessageDecision) {
+    let Some(Unusable { reason, error }) = unusable else { return };
+    let (queue, trace) = (message.partition.queue(), message.trace_id());
+    match &message.content {
+        Content::Command(command) => {
+            let (id, member) = (command.command_id, &command.member_id);
+            info!(%fate, queue, %reason, error, command.id = %id, member.id = member.masked(), trace.id = trace, "Set a command aside");
         }
+        Content::Unusable(_) => info!(%fate, queue, %reason, error, trace.id = trace, "Set a message aside"),
     }
 }

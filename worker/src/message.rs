@@ -14,7 +14,7 @@ use loyalty_store::dead_letters::{NewDeadLetter, Reason, Unusable};
 
 use crate::headers;
 use crate::letter::letter;
-use crate::outcome::MessageOutcome;
+use crate::outcome::MessageDecision;
 use crate::queue_consumer::DeliveryGuard;
 
 /// One delivery on its way through the worker.
@@ -105,18 +105,11 @@ impl Message {
     }
 
     /// What became of it, in a transaction with so many others.
-    pub(crate) fn decided(&mut self, fate: MessageOutcome, batch: usize) {
-        self.span.says("loyalty.fate", &fate);
+    pub(crate) fn decided(&mut self, decision: &MessageDecision, batch: usize) {
+        self.span.says("loyalty.fate", &decision.outcome);
         self.span.counts("messaging.batch.message_count", batch);
-        match (fate, &self.content) {
-            (
-                MessageOutcome::Applied | MessageOutcome::Refused | MessageOutcome::Duplicate | MessageOutcome::Parked,
-                _,
-            ) => {}
-            (MessageOutcome::Dead, Content::Unusable(Unusable { reason, error })) => self.span.fails(reason, error),
-            (MessageOutcome::Dead | MessageOutcome::Conflict, _) => {
-                self.span.fails(&fate, &"set aside for an operator");
-            }
+        if let Some(Unusable { reason, error }) = &decision.unusable {
+            self.span.fails(reason, error);
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) use snapshot::{Figures, Snapshot};
 use crate::backlog_metrics::{QueueDepth, TableBacklog};
 use crate::mail::MailMetrics;
 use crate::message::Message;
-use crate::outcome::MessageOutcome;
+use crate::outcome::{MessageDecision, MessageOutcome};
 use crate::queue_states::QueueStates;
 
 /// The counters of one worker. Clones share them.
@@ -140,9 +140,9 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn batch_committed(&self, batch: &[Message], fates: &[MessageOutcome], took: Duration) {
+    pub(crate) fn batch_committed(&self, batch: &[Message], decisions: &[MessageDecision], took: Duration) {
         for fate in MessageOutcome::ALL {
-            let count = fates.iter().filter(|it| *it == fate).count();
+            let count = decisions.iter().filter(|it| it.outcome == *fate).count();
             if count > 0 {
                 self.commands.get_or_create(&FateLabel { fate: fate.as_str() }).inc_by(count as u64);
             }
@@ -154,7 +154,7 @@ impl Metrics {
         }
         self.batch_seconds.observe(took.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand commands at most")]
-        self.batch_commands.observe(fates.len() as f64);
+        self.batch_commands.observe(decisions.len() as f64);
     }
 
     pub(crate) fn batch_retried(&self) {

@@ -39,6 +39,14 @@ impl From<&CommandOutcome> for MessageOutcome {
     }
 }
 
+/// What became of one message.
+#[derive(Debug)]
+pub(crate) struct MessageDecision {
+    pub(crate) outcome: MessageOutcome,
+    /// Why, of one that is set aside.
+    pub(crate) unusable: Option<Unusable>,
+}
+
 /// What becomes of a batch.
 #[derive(Debug)]
 pub(crate) struct Decided {
@@ -46,7 +54,7 @@ pub(crate) struct Decided {
     /// The messages that are set aside, in the order of their delivery.
     pub(crate) dead_letters: Vec<NewDeadLetter>,
     /// One for each message, in the same order.
-    pub(crate) fates: Vec<MessageOutcome>,
+    pub(crate) decisions: Vec<MessageDecision>,
 }
 
 /// Decides a batch. What cannot be used never reaches the rules.
@@ -55,19 +63,19 @@ pub(crate) fn decide(view: View, messages: &[Message], programme: &Programme, ev
     let (changes, verdicts) = fold(view, &submitted, programme, events);
     let mut verdicts = verdicts.into_iter();
     let mut dead_letters = Vec::new();
-    let fate = |message: &Message| {
-        let (fate, unusable) = match &message.content {
+    let decide = |message: &Message| {
+        let (outcome, unusable) = match &message.content {
             Content::Unusable(unusable) => (MessageOutcome::Dead, Some(unusable.clone())),
             Content::Command(_) => {
                 let Verdict { outcome, .. } = verdicts.next().expect("each command that is submitted has its verdict");
                 (MessageOutcome::from(&outcome), Unusable::of_outcome(&outcome))
             }
         };
-        dead_letters.extend(unusable.map(|it| message.dead_letter(it.reason, it.error)));
-        fate
+        dead_letters.extend(unusable.clone().map(|it| message.dead_letter(it.reason, it.error)));
+        MessageDecision { outcome, unusable }
     };
-    let fates = messages.iter().map(fate).collect();
-    Decided { changes, dead_letters, fates }
+    let decisions = messages.iter().map(decide).collect();
+    Decided { changes, dead_letters, decisions }
 }
 
 fn submitted(message: &Message) -> Option<Submitted<'_>> {
