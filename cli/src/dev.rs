@@ -30,7 +30,7 @@ use environment::Environment;
 /// Start everything on this machine: servers, worker, bridge and a mailbox
 ///
 /// A private PostgreSQL and RabbitMQ on free ports, with random passwords and their data in .loyalty (--data), made
-/// ready; a worker and the HTTP bridge; and a mailbox that writes each mail to .loyalty/mail. Says where everything is
+/// ready; a worker and the HTTP bridge; and a mailbox that writes each email to .loyalty/mail. Says where everything is
 /// and then `ready http://...`; from then on every other command, in this directory or one below, finds the servers.
 /// Ctrl-C stops everything. The data stays, and the next start goes on with it.
 ///
@@ -149,14 +149,14 @@ async fn serve(
 
 fn worker_settings(environment: &Environment, config: Config) -> loyalty_worker::Settings {
     let limits = config.limits();
-    let mut mail = config.mail;
+    let mut email = config.mail;
     mail.smtp.clone_from(&environment.smtp);
     loyalty_worker::Settings {
         amqp: environment.amqp.clone(),
         database: environment.database.clone(),
         programme: config.programme,
         events: config.events,
-        mail,
+        email,
         limits,
     }
 }

@@ -18,11 +18,11 @@ mod completions;
 mod confirmation;
 mod dead_letters;
 mod dev;
+mod emails;
 mod environment;
 mod exit;
 mod http_client;
 mod import;
-mod mails;
 mod member;
 mod metrics_server;
 mod migrate;
@@ -110,7 +110,7 @@ enum Command {
     Member(member::Members),
     Receipt(receipt::ShowReceipt),
     DeadLetters(Box<dead_letters::DeadLetters>),
-    Mails(mails::Mails),
+    Emails(emails::Emails),
     Verify(verify::Verify),
     Rebuild(rebuild::Rebuild),
     Token(token::Tokens),
@@ -165,7 +165,7 @@ impl Command {
             | Self::Member(_)
             | Self::Receipt(_)
             | Self::DeadLetters(_)
-            | Self::Mails(_)
+            | Self::Emails(_)
             | Self::Verify(_)
             | Self::Rebuild(_)
             | Self::Token(_)
@@ -227,7 +227,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStatus> 
         Command::Member(members) => members.run(context).await,
         Command::Receipt(receipt) => receipt.run(context).await,
         Command::DeadLetters(letters) => letters.run(context).await,
-        Command::Mails(mails) => mails.run(context).await,
+        Command::Emails(emails) => emails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Rebuild(rebuild) => rebuild.run(context).await,
         Command::Token(tokens) => tokens.run(context).await,

@@ -184,7 +184,7 @@ mod tests {
         check("", "`email` or `name` must be given: a value, or null to clear it");
         check(
             r#","email":"ann""#,
-            "`email` must be a mail address of at most 254 bytes, such as ann@example.com: it has no `@` with something \
+            "`email` must be an email address of at most 254 bytes, such as ann@example.com: it has no `@` with something \
              before and after it, or null to clear it",
         );
         check(r#","name":5"#, "`name` must be a string, or null to clear it");

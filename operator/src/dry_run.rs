@@ -38,7 +38,7 @@ pub enum Prediction {
         /// The balance, which it would leave as it is.
         balance: i64,
     },
-    /// The command was decided before, or waits already. Of a mail: it is on its way or there. Nothing would change.
+    /// The command was decided before, or waits already. Of an email: it is on its way or there. Nothing would change.
     Duplicate,
     /// The command would wait for its member's enrolment, which is not among the dead letters.
     Parked,
@@ -54,10 +54,10 @@ pub enum Prediction {
         /// What exactly is wrong.
         error: String,
     },
-    /// The mail would be queued anew.
+    /// The email would be queued anew.
     Queued,
-    /// The mail may have gone already, and a replay does not decide that.
-    UnknownMail,
+    /// The email may have gone already, and a replay does not decide that.
+    UnknownEmail,
 }
 
 impl Prediction {
@@ -66,7 +66,7 @@ impl Prediction {
     pub const fn is_worth_sending(&self) -> bool {
         match self {
             Self::Applied { .. } | Self::Refused { .. } | Self::Duplicate | Self::Parked | Self::Queued => true,
-            Self::Conflict { .. } | Self::Broken { .. } | Self::UnknownMail => false,
+            Self::Conflict { .. } | Self::Broken { .. } | Self::UnknownEmail => false,
         }
     }
 }
@@ -88,11 +88,11 @@ pub async fn dry_run(
             ReplayMessage::Command(command) => {
                 members.entry(command.member_id.clone()).or_default().push(Part { place, command });
             }
-            ReplayMessage::Mail(email_id) => requests.push((place, email_id)),
+            ReplayMessage::Email(email_id) => requests.push((place, email_id)),
             ReplayMessage::Broken(unusable) => drop(predictions.insert(place, broken(unusable))),
         }
     }
-    predictions.extend(dry_run_mails(pool, &requests).await?);
+    predictions.extend(dry_run_emails(pool, &requests).await?);
     for chunk in chunks(members) {
         let (places, commands): (Vec<_>, Vec<_>) = chunk.into_iter().map(|part| (part.place, part.command)).unzip();
         predictions.extend(places.into_iter().zip(dry_run_commands(pool, programme, &commands).await?));
@@ -204,7 +204,7 @@ fn released(entry: &Entry) -> Prediction {
     }
 }
 
-async fn dry_run_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec<(usize, Prediction)>, StoreError> {
+async fn dry_run_emails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec<(usize, Prediction)>, StoreError> {
     if requests.is_empty() {
         return Ok(Vec::new());
     }
@@ -221,8 +221,8 @@ async fn dry_run_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec
             | EmailState::Sent
             | EmailState::NoAddress,
         ) => Prediction::Duplicate,
-        Some(EmailState::Unknown) => Prediction::UnknownMail,
-        None => Prediction::Broken { reason: Reason::MailUnreadable, error: "there is no such mail".to_owned() },
+        Some(EmailState::Unknown) => Prediction::UnknownEmail,
+        None => Prediction::Broken { reason: Reason::EmailUnreadable, error: "there is no such email".to_owned() },
     };
     Ok(requests.iter().map(|(place, email_id)| (*place, predict(email_id))).collect())
 }

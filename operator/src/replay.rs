@@ -33,7 +33,7 @@ use waiting::Asked;
 pub struct Replayer {
     /// Lookups by key.
     pub pool: Pool,
-    /// Where commands go. Mails go by the outbox.
+    /// Where commands go. Emails go by the outbox.
     pub publisher: Publisher,
     /// How fast, and when to stop.
     pub pace: Pace,
@@ -101,7 +101,7 @@ impl Item {
     fn member(&self) -> Option<&MemberId> {
         match &self.content {
             ReplayMessage::Command(command) => Some(&command.member_id),
-            ReplayMessage::Mail(_) | ReplayMessage::Broken(_) => None,
+            ReplayMessage::Email(_) | ReplayMessage::Broken(_) => None,
         }
     }
 }
@@ -189,15 +189,15 @@ impl<'a> Run<'a> {
         for Item { id, content } in wave {
             match content {
                 ReplayMessage::Command(command) => commands.push((id, command)),
-                ReplayMessage::Mail(email_id) => requests.push((id, email_id)),
+                ReplayMessage::Email(email_id) => requests.push((id, email_id)),
                 ReplayMessage::Broken(unusable) => self.release(&[id], &unusable.error).await?,
             }
         }
-        self.send_mails(&requests).await?;
+        self.send_emails(&requests).await?;
         Ok(self.send_commands(commands).await)
     }
 
-    async fn send_mails(&mut self, requests: &[(DeadLetterId, EmailId)]) -> Result<(), StoreError> {
+    async fn send_emails(&mut self, requests: &[(DeadLetterId, EmailId)]) -> Result<(), StoreError> {
         if requests.is_empty() {
             return Ok(());
         }
@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
         let left: Vec<DeadLetterId> = requests.iter().map(|(id, _)| *id).filter(|id| !known.contains(id)).collect();
         self.progress.sent += concluded.len();
         self.conclude(concluded);
-        self.release(&left, "its mail may have gone already: see `loyalty mails resend-unknown`").await
+        self.release(&left, "its email may have gone already: see `loyalty emails resend-unknown`").await
     }
 
     /// Hands commands over until one is not taken, then waits for the confirms of the others.

@@ -30,7 +30,7 @@ mod unusable;
 pub use change::{EditError, EditedBody, Erased, discard, edit, erase};
 pub use claim::{Claimed, Held, Replay, claim, leave, release, renew};
 pub use filter::Filter;
-pub(crate) use history::of_mail;
+pub(crate) use history::of_email;
 pub use history::{Action, Event};
 pub use list::{Count, Grouping, Opened, counts, list, matching, open, page};
 pub(crate) use outcome::conclude;
@@ -62,7 +62,7 @@ pub struct DeadLetter {
     pub command_id: Option<CommandId>,
     /// The command's type, if that is known.
     pub command_type: Option<CommandType>,
-    /// The mail, if it is about one.
+    /// The email, if it is about one.
     pub email_id: Option<Uuid>,
     /// The size of the body as it came.
     pub body_bytes: i32,
@@ -189,6 +189,6 @@ fn numbers(ids: &[DeadLetterId]) -> Vec<i64> {
     ids.iter().map(|id| id.0).collect()
 }
 
-fn mail_of(row: &Row) -> Option<EmailId> {
+fn email_of(row: &Row) -> Option<EmailId> {
     row.get::<_, Option<Uuid>>("email_id").map(EmailId::from)
 }

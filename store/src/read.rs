@@ -19,7 +19,7 @@ mod rewards;
 
 pub use command_states::{CommandState, command_states};
 pub use receipts::{ledger, receipt};
-pub use rewards::{Reward, RewardMail, rewards};
+pub use rewards::{Reward, RewardEmail, rewards};
 
 /// The most rows of one page: what an answer can hold without anybody noticing its size.
 pub const PAGE_MAX: u32 = 1_000;

@@ -2,7 +2,7 @@
 //!
 //! Looking takes no locks. Mending takes one member at a time, under the lock that a worker takes for a batch about
 //! them, and looks again under it: what a worker wrote in between counts. A row of the ledger is never touched, and
-//! nothing is taken from a member that a mail may have promised already.
+//! nothing is taken from a member that an email may have promised already.
 
 use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
@@ -61,10 +61,10 @@ string_enum! {
 string_enum! {
     /// What a rebuild makes of a difference.
     pub enum Resolution {
-        /// It is set to what the ledger says; what is missing is granted, with its mail.
+        /// It is set to what the ledger says; what is missing is granted, with its email.
         Mend = "mend",
-        /// It is left: the mail of a reward that was not earned may be out, and whoever got it was promised it.
-        MailMayBeOut = "mail_may_be_out",
+        /// It is left: the email of a reward that was not earned may be out, and whoever got it was promised it.
+        EmailMayBeOut = "email_may_be_out",
         /// It is left: so many rewards are missing that the milestone is more likely wrong than they.
         MilestoneInDoubt = "milestone_in_doubt",
         /// It is left: no member can stand as the ledger says, so the ledger was changed by somebody.

@@ -48,7 +48,7 @@ async fn members_are_found_by_id_and_listed_page_by_page_and_by_points() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_is_read_as_receipts_and_rewards_with_their_mails() {
+async fn a_ledger_is_read_as_receipts_and_rewards_with_their_emails() {
     let world = World::start(SOUND).await;
     let pool = world.pool(PlannerProfile::Keys);
 
@@ -63,8 +63,8 @@ async fn a_ledger_is_read_as_receipts_and_rewards_with_their_mails() {
     assert_eq!(read::receipt(&pool, &id("bob"), refused.command_id).await.expect("a read"), None);
 
     let rewards = read::rewards(&pool, &id("bob"), 10).await.expect("a page");
-    let mails: Vec<_> = rewards.iter().map(|reward| (reward.epoch, reward.number, reward.mail.state)).collect();
-    assert_eq!(mails, [(2, 1, EmailState::NoAddress), (1, 2, EmailState::Dead), (1, 1, EmailState::Sent)]);
+    let emails: Vec<_> = rewards.iter().map(|reward| (reward.epoch, reward.number, reward.email.state)).collect();
+    assert_eq!(emails, [(2, 1, EmailState::NoAddress), (1, 2, EmailState::Dead), (1, 1, EmailState::Sent)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

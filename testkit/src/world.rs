@@ -15,7 +15,7 @@ use crate::{Database, Vhost, eventually, servers};
 /// What a worker needs to work. Its database's verbs are its own.
 #[derive(Debug)]
 pub struct World {
-    /// Where its mails arrive.
+    /// Where its emails arrive.
     pub mailbox: Mailbox,
     /// Where its messages are.
     pub vhost: Vhost,

@@ -21,7 +21,7 @@ const STANDING_STILL: &str = "
     from pg_stat_activity join pg_locks using (pid)
     where datname = current_database() and locktype = 'advisory' and objid = 13 and not granted";
 
-/// A mailer's claim on a mail outlasts its process by two and a half minutes. A test makes that time pass.
+/// A mailer's claim on an email outlasts its process by two and a half minutes. A test makes that time pass.
 const LEASES_END: &str = "update email set due_at = now() where state = 'sending'";
 
 /// The poison at work, until it is cured.
@@ -51,7 +51,7 @@ impl World {
             // in its own time, and the next worker must not be taken for this one.
             self.query(&format!("select pg_terminate_backend(pid) {STANDING_STILL}"), &[]).await;
             eventually("the session is gone", async || (self.count(&standing).await == 0).then_some(())).await;
-            self.time_passes_for_mails().await;
+            self.time_passes_for_emails().await;
             worker = self.worker().await;
             dead += 1;
         }
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// What a killed mailer was sending is given up by now.
-    pub async fn time_passes_for_mails(&self) {
+    pub async fn time_passes_for_emails(&self) {
         self.execute(LEASES_END).await.expect("its owner can");
     }
 }

@@ -102,7 +102,7 @@ impl World {
 
     /// Enrols a member whose rewards are mailed.
     pub async fn enroll_with_email(&self, member: &str, email: &str) -> CommandId {
-        let email = Some(email.parse().expect("a mail address"));
+        let email = Some(email.parse().expect("an email address"));
         self.ask(member, Action::Enroll(Enroll { email, name: None })).await
     }
 

@@ -93,23 +93,23 @@ impl World {
     /// A member's rewards in words, oldest first: `1 at 1000: sent`.
     pub async fn rewards(&self, member: &str) -> Vec<String> {
         const REWARDS: &str = "
-            select format('%s at %s: %s', number, points, coalesce(state, 'no mail at all'))
+            select format('%s at %s: %s', number, points, coalesce(state, 'no email at all'))
             from reward left join email using (member_id, epoch, number)
             where member_id = $1 order by epoch, number";
         self.query(REWARDS, &[&member]).await.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Waits until a mail of the member is in this state.
+    /// Waits until an email of the member is in this state.
     pub async fn reaches(&self, member: &str, state: &str) {
-        let mails = format!("email where member_id = '{member}' and state = '{state}'");
-        eventually(&format!("a mail is {state}"), async || (self.count(&mails).await > 0).then_some(())).await;
+        let emails = format!("email where member_id = '{member}' and state = '{state}'");
+        eventually(&format!("an email is {state}"), async || (self.count(&emails).await > 0).then_some(())).await;
     }
 
-    /// Waits until every mail is sent, or will not be.
+    /// Waits until every email is sent, or will not be.
     pub async fn mailed(&self) {
         const ON_ITS_WAY: &str = "email where state in ('queued', 'sending', 'retrying')";
         let all = async || (self.count(ON_ITS_WAY).await + self.count("outbox").await == 0).then_some(());
-        eventually("every mail is sent or set aside", all).await;
+        eventually("every email is sent or set aside", all).await;
     }
 
     /// Everything that was set aside, oldest first.

@@ -26,8 +26,8 @@ use crate::publishing::Published;
 use crate::servers::{Broker, Database};
 use loyalty_local::wait::PATIENCE;
 
-/// The rungs of the mails' retry ladder: distinct, and short enough to climb all of them.
-const LADDER: [&str; 3] = ["1s", "2s", "3s"];
+/// The retry delays of emails: distinct, and short enough to wait all of them.
+const RETRY_DELAYS: [&str; 3] = ["1s", "2s", "3s"];
 
 /// Connections of the harness itself.
 const CONNECTIONS: usize = 4;
@@ -128,7 +128,7 @@ pub struct World {
     topology: Topology,
     /// What a test reads of the database, independent of the product's own reading.
     pub(crate) pool: Pool,
-    /// Where its mails arrive.
+    /// Where its emails arrive.
     pub mailbox: Mailbox,
     producer: OnceCell<Producer>,
     /// What [`World::settled`] waits for.
@@ -147,9 +147,9 @@ impl World {
         let pool = Pool::new(&database.endpoint().url(&name), PlannerProfile::Queries, CONNECTIONS)
             .expect("the database's URL");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
-        let quoted = LADDER.map(|rung| format!("{rung:?}")).join(", ");
+        let quoted = RETRY_DELAYS.map(|delay| format!("{delay:?}")).join(", ");
         let Setup { events, mail, .. } = setup;
-        let config = format!("[mail]\nladder = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n");
+        let config = format!("[mail]\nretry_delays = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n");
         std::fs::write(dir.join("loyalty.toml"), config).expect("a config file");
         let world = Self {
             name,
@@ -358,5 +358,5 @@ impl Drop for World {
 }
 
 fn topology() -> Topology {
-    Topology::new(&LADDER.map(|rung| RetryDelay::parse(rung).expect("a rung")))
+    Topology::new(&RETRY_DELAYS.map(|delay| RetryDelay::parse(delay).expect("a delay")))
 }

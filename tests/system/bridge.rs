@@ -48,7 +48,7 @@ async fn an_answer_tells_the_receipt_as_well() {
     let receipt = bridge.get(&format!("/ann/commands/{}", told["command_id"].as_str().expect("an id"))).await;
     assert_eq!((receipt.status, receipt.json()), (200, told["receipt"].clone()));
     world.mailed().await;
-    assert_eq!(world.mailbox.mails()[0].recipient, "ann@example.com");
+    assert_eq!(world.mailbox.emails()[0].recipient, "ann@example.com");
     world.verified().await;
 }
 

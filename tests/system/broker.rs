@@ -31,7 +31,7 @@ async fn a_connection_that_is_lost_again_and_again_after_full_recovery_is_taken_
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
     let worker = world.worker_through(Way::to_broker(&proxy)).await;
-    let up = ["Consuming commands", "Consuming mails", "publisher=\"outbox\" unconfirmed"];
+    let up = ["Consuming commands", "Consuming emails", "publisher=\"outbox\" unconfirmed"];
     for breaks in 0..8 {
         let recovered = async || {
             let log = worker.log();

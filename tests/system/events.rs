@@ -131,7 +131,7 @@ async fn events_stay_in_order_while_the_broker_restarts_and_dies_and_a_worker_is
 
 /// The hardest for the order: the queue takes this event and not that one, since it has room again each moment.
 #[tokio::test]
-async fn a_listener_who_refuses_events_hears_all_of_them_in_order_later_and_holds_up_no_mail() {
+async fn a_listener_who_refuses_events_hears_all_of_them_in_order_later_and_holds_up_no_email() {
     let world = Setup::default().events().start().await;
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongLongInt(3));

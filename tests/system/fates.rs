@@ -106,7 +106,7 @@ async fn what_an_operator_terminates_is_over_for_good() {
     let ann = world.member("ann").await;
     assert_eq!((ann.status.as_str(), ann.epoch, ann.balance, ann.lifetime), ("terminated", 1, 0, 1_200));
     assert_eq!(world.count("member where email is not null or name is not null").await, 0, "they are forgotten");
-    assert_eq!(world.mailbox.mails().len(), 1);
+    assert_eq!(world.mailbox.emails().len(), 1);
     world.verified().await;
 }
 

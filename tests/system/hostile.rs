@@ -86,7 +86,7 @@ async fn nothing_that_others_sent_reaches_a_terminal_as_it_is() {
             &["member", "list"],
             &["member", "show", &member],
             &["receipt", "ann", &told.command_id.to_string()],
-            &["mails", "list"],
+            &["emails", "list"],
             &["import", file, "--member", "id", "--amount", &column, "--rate", "1", "--dry-run"],
             &["import", file, "--member", &column, "--amount", "nowhere", "--rate", "1", "--dry-run"],
             &["publish", "earn", "ann", HOSTILE],

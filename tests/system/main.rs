@@ -31,18 +31,18 @@
 //! | a queue that does not know of its consumer is consumed anew | `worker/queue_states.rs`, `is_unknown_to` | `queues::a_queue_that_loses_its_leader_...` |
 //! | a refused publish is no confirm | `common/publisher/sending.rs`, `settle` | `bounds::a_full_queue_refuses_its_publisher_...` |
 //! | what was not confirmed is sent again | `common/publisher/sending.rs`, `serve` | `broker::a_broker_that_restarts_and_dies_...` |
-//! | nothing leaves the outbox before its confirm | `worker/email_relay.rs`, `publish` | `rewards::a_mail_whose_worker_was_killed_before_...` |
-//! | a claim whose answer was lost is taken back | `worker/mail/delivery.rs`, `claim` | `worker/tests/mail/lost.rs`, `a_mail_whose_claim_...` |
-//! | ... if it is that claim which stands, and not before it is decided | `store/email/claim.rs` | `store/tests/operator/mails.rs`, `a_claim_in_doubt_...` |
-//! | a mail that was sent cannot be claimed | `store/email/claim.rs`, `CLAIM` | `rewards::a_mail_whose_worker_was_killed_after_...` |
+//! | nothing leaves the outbox before its confirm | `worker/email_relay.rs`, `publish` | `rewards::an_email_whose_worker_was_killed_before_...` |
+//! | a claim whose answer was lost is taken back | `worker/mail/delivery.rs`, `claim` | `worker/tests/mail/lost.rs`, `an_email_whose_claim_...` |
+//! | ... if it is that claim which stands, and not before it is decided | `store/email/claim.rs` | `store/tests/operator/emails.rs`, `a_claim_in_doubt_...` |
+//! | an email that was sent cannot be claimed | `store/email/claim.rs`, `CLAIM` | `rewards::an_email_whose_worker_was_killed_after_...` |
 //! | the ledger's triggers | `0001_ledger.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
-//! | a mail is queued anew only where the operator saw it | `store/mails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_mails_...` |
-//! | a membership that ends ends its mails | `store/batch/write.rs`, `END_MAILS` | `contact::who_exits_...`, `contact::a_mail_of_an_...` |
-//! | a mail goes to the address of its own membership | `store/email/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
+//! | an email is queued anew only where the operator saw it | `store/emails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_emails_...` |
+//! | a membership that ends ends its emails | `store/batch/write.rs`, `END_EMAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
+//! | an email goes to the address of its own membership | `store/email/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
 //! | a repeated request is answered from its receipt | `bridge/carry.rs`, `before` | `bridge::a_repeated_request_...` |
-//! | a rung's queue is deleted only after a second count | `cli/topology/retired_retry_queues.rs`, `retire` | `topology::an_abandoned_rung_whose_mail_...` |
-//! | ... and only in the broker that was asked | `cli/topology/retired_retry_queues.rs`, `queues_of_both` | `topology::an_abandoned_rung_is_not_removed_by_...` |
-//! | no mail is taken while a rung is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_rungs_are_missing_...` |
+//! | a retired retry queue is deleted only after a second count | `cli/topology/retired_retry_queues.rs`, `retire` | `topology::a_retired_retry_queue_whose_email_...` |
+//! | ... and only in the broker that was asked | `cli/topology/retired_retry_queues.rs`, `queues_of_both` | `topology::a_retired_retry_queue_is_not_removed_by_...` |
+//! | no email is taken while a retry queue is missing | `worker/mail/session.rs`, `stands` | `topology::a_worker_whose_retry_queues_are_missing_...` |
 //! | an event waits for the confirm of the one before | `worker/event_relay.rs`, `publish_in_order` | `events::a_listener_who_refuses_events_...` |
 //! | one worker at a time publishes events | `store/events.rs`, `takes_turn` | `events::two_workers_tell_each_event_once_...` |
 //! | an event stands in its command's transaction | `store/batch/write.rs`, `insert_events` | `events::what_is_rolled_back_is_never_told` |

@@ -91,7 +91,7 @@ async fn while_the_broker_is_away_a_replay_claims_nothing_and_goes_later() {
 }
 
 #[tokio::test]
-async fn of_two_who_retry_the_same_mails_the_second_finds_them_queued() {
+async fn of_two_who_retry_the_same_emails_the_second_finds_them_queued() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::PermanentForDomain("example.com".to_owned())).await.expect("an open port");
     let _worker = world.worker().await;
@@ -107,13 +107,13 @@ async fn of_two_who_retry_the_same_mails_the_second_finds_them_queued() {
         world.waiting(2).await;
         held.release().await;
     };
-    let retry = ["mails", "retry", "--state", "dead"];
+    let retry = ["emails", "retry", "--state", "dead"];
     let (first, second, ()) = tokio::join!(world.decide(&retry), world.decide(&retry), release);
     let mut told = [&first, &second].map(|told| (told.code, told.count("queued"), told.count("left")));
     told.sort_unstable();
     assert_eq!(told, [(0, 3, 0), (1, 0, 3)]);
     world.mailed().await;
-    assert_eq!(world.mailbox.mails().len(), 3);
+    assert_eq!(world.mailbox.emails().len(), 3);
     assert_eq!(world.count("operator_event where action = 'retried'").await, 3);
     world.verified().await;
 }

@@ -22,7 +22,7 @@ async fn behind_a_pooler_with_a_session_for_each_connection_all_is_as_ever_and_n
     assert_eq!(bridge.post("/ann?email=ann@shop.example").await.status, 201);
     assert_eq!(bridge.post("/ann/add_points/1000").await.status, 200);
     world.mailed().await;
-    for args in [&["verify"][..], &["member", "show", "ann"], &["mails", "list"], &["dead-letters", "list"]] {
+    for args in [&["verify"][..], &["member", "show", "ann"], &["emails", "list"], &["dead-letters", "list"]] {
         let ended = world.loyalty_through(args, by_pooler()).await.end().await;
         assert_eq!(ended.code, Some(0), "{args:?}: {}{}", ended.output, ended.log);
     }

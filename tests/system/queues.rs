@@ -99,14 +99,14 @@ async fn a_queue_that_is_deleted_is_out_alone_and_comes_back_by_itself() {
 async fn a_worker_that_starts_while_queues_are_missing_takes_the_others() {
     let world = World::start().await;
     let (three, rest) = three_and_the_rest();
-    let rung = "loyalty.emails.retry.2s";
-    let missing = [three.queue(), topology::DEAD_COMMANDS.to_owned(), rung.to_owned()];
+    let delay = "loyalty.emails.retry.2s";
+    let missing = [three.queue(), topology::DEAD_COMMANDS.to_owned(), delay.to_owned()];
     for queue in &missing {
         delete(&world, queue).await;
     }
     let worker = Watched::start(&world).await;
-    // No mail is taken while it could not wait for its next attempt.
-    worker.has_out(&[&three.queue(), topology::DEAD_COMMANDS, topology::EMAILS, rung]).await;
+    // No email is taken while it could not wait for its next attempt.
+    worker.has_out(&[&three.queue(), topology::DEAD_COMMANDS, topology::EMAILS, delay]).await;
     applied_in(&world, &rest, "meanwhile-").await;
     // What no key leads to is kept although another queue of dead letters is missing.
     let stray = loyalty_tests::Raw::of(&loyalty_tests::publishing::command("ann", loyalty_common::Action::Exit(Exit)));
@@ -119,7 +119,7 @@ async fn a_worker_that_starts_while_queues_are_missing_takes_the_others() {
     world.enroll_with_email("ann", "ann@example.com").await;
     world.earn("ann", 1_000).await;
     world.settled().await;
-    eventually("the mail is sent", async || (!world.mailbox.mails().is_empty()).then_some(())).await;
+    eventually("the email is sent", async || (!world.mailbox.emails().is_empty()).then_some(())).await;
 }
 
 /// Consuming such a queue makes RabbitMQ 3.10 end the connection with all consumers on it.

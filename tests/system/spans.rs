@@ -25,14 +25,14 @@ POST /{member_id}/add_points/{points} (server of loyalty-bridge)
     process loyalty.commands (consumer of loyalty-worker)
       publish loyalty.emails (producer of loyalty-worker)
         process loyalty.emails (consumer of loyalty-worker)
-          send mail (client of loyalty-worker, passing)
+          send email (client of loyalty-worker, passing)
           publish loyalty.emails (producer of loyalty-worker)
             process loyalty.emails (consumer of loyalty-worker)
-              send mail (client of loyalty-worker)
+              send email (client of loyalty-worker)
 ";
 
 #[tokio::test]
-async fn one_trace_shows_a_command_from_its_request_to_the_second_attempt_at_its_mail() {
+async fn one_trace_shows_a_command_from_its_request_to_the_second_attempt_at_its_email() {
     let (world, collector) = (World::start().await, Collector::start().await);
     world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
     let url = collector.url();
@@ -43,7 +43,7 @@ async fn one_trace_shows_a_command_from_its_request_to_the_second_attempt_at_its
     world.settled().await;
     let traced = [("traceparent", TRACEPARENT), ("tracestate", "vendor=1")];
     assert_eq!(bridge.send("POST", "/ann/add_points/1000", &traced, None).await.status, 200);
-    worker.says("A mail waits for its next attempt").await;
+    worker.says("An email waits for its next attempt").await;
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
     world.mailed().await;
 

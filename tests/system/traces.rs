@@ -1,4 +1,4 @@
-//! One trace from the client through the bridge, the queues and the batch to the mail, and logs that a machine reads.
+//! One trace from the client through the bridge, the queues and the batch to the email, and logs that a machine reads.
 
 use lapin::types::AMQPValue;
 use loyalty_common::{Action, Earn, Enroll, Exit};
@@ -12,9 +12,9 @@ const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[tokio::test]
-async fn a_trace_goes_from_the_client_through_the_bridge_to_the_end_of_the_mail() {
+async fn a_trace_goes_from_the_client_through_the_bridge_to_the_end_of_the_email() {
     let world = World::start().await;
-    // Every rung of the ladder carries it on, and the last one ends as a dead letter.
+    // Every retry carries it on, and the last one ends as a dead letter.
     world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
     let worker = in_json(&world).await;
     let bridge = world.bridge().await;
@@ -30,8 +30,8 @@ async fn a_trace_goes_from_the_client_through_the_bridge_to_the_end_of_the_mail(
     let lines = lines(&worker);
     let of_trace = lines.iter().filter(|line| line["trace.id"] == TRACE_ID);
     let told: Vec<&str> = of_trace.map(|line| line["message"].as_str().expect("a text")).collect();
-    let waits = "A mail waits for its next attempt";
-    assert_eq!(told, [waits, waits, waits, "A mail is a dead letter"]);
+    let waits = "An email waits for its next attempt";
+    assert_eq!(told, [waits, waits, waits, "An email is a dead letter"]);
     world.verified().await;
 }
 

@@ -40,7 +40,7 @@ const SHOWN_BY_WORKER: [(&str, f64); 34] = [
     ("loyalty_events_oldest_age_seconds", 0.0),
     ("loyalty_parked_commands", 1.0),
     ("loyalty_dead_letters_open{reason=\"malformed\"}", 1.0),
-    ("loyalty_dead_letters_open{reason=\"mail_rejected\"}", 1.0),
+    ("loyalty_dead_letters_open{reason=\"email_rejected\"}", 1.0),
     ("loyalty_dead_letters_open{reason=\"crashed\"}", 0.0),
     ("loyalty_mails_unsettled{state=\"dead\"}", 1.0),
     ("loyalty_mails_unsettled{state=\"queued\"}", 0.0),
@@ -67,7 +67,7 @@ async fn every_figure_is_there_and_right() {
     world.spend("ann", 5_000).await;
     world.earn("early", 5).await;
     world.send(&Raw::of(&command("ann", Action::Exit(Exit))).with_body("{")).await;
-    eventually("one mail is sent, one is dead", async || {
+    eventually("one email is sent, one is dead", async || {
         (world.count("email where state in ('sent', 'dead')").await == 2).then_some(())
     })
     .await;

@@ -1,7 +1,7 @@
 //! The consumer of dead letters: stores what the broker set aside as dead letters in the database, where operators can
 //! see it.
 //!
-//! It consumes the queues of dead commands, dead mails and unrouted messages. A message is acknowledged only after
+//! It consumes the queues of dead commands, dead emails and unrouted messages. A message is acknowledged only after
 //! its row is committed; one that comes again is recognised. It judges nothing: what to do with a dead letter is an
 //! operator's decision.
 
@@ -123,10 +123,10 @@ impl DeadLetterConsumer {
         self.store(&letters).await?;
         for (letter, DeadLetter { delivery, guard, .. }) in letters.iter().zip(batch) {
             let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
-            let (command, mail) = (letter.command_id.map(display), letter.email_id.map(display));
+            let (command, email) = (letter.command_id.map(display), letter.email_id.map(display));
             let trace = TraceContext::of(&delivery.properties);
             let trace = trace.as_ref().map(TraceContext::trace_id);
-            warn!(queue, %reason, error, command.id = command, email.id = mail, trace.id = trace, "Kept a dead letter");
+            warn!(queue, %reason, error, command.id = command, email.id = email, trace.id = trace, "Kept a dead letter");
             // One whose channel is gone comes again, and is recognised.
             guard.acknowledge(&delivery.acker, false).await;
         }

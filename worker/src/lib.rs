@@ -1,10 +1,10 @@
-//! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
+//! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' emails off.
 //!
 //! Read in this order: `message` reads a delivery; [`fate`] takes a batch of messages through the rules, which are the
 //! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `consumer`
 //! feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
-//! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The mails leave by
-//! `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
+//! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The emails leave
+//! by `email_relay` and `email`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
 //! nobody could use, and `maintenance` what has waited too long; `backlog_metrics` reads what waits, for the
 //! [`metrics`].
 
@@ -77,7 +77,7 @@ pub enum Error {
     /// The settings make no sense to the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The mail settings cannot be used.
+    /// The email settings cannot be used.
     #[error(transparent)]
     Mailer(#[from] MailerError),
     /// A part of the worker panicked. The process should end and be started again.
@@ -111,11 +111,11 @@ pub async fn run(
     // Of their own: a mailer that waits for the database must not take a connection from the points.
     let pool = Pool::new(&settings.database, PlannerProfile::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
-    let sends_mails = settings.mail.smtp.is_some();
+    let sends_emails = settings.mail.smtp.is_some();
     metrics.publishers.watch("outbox", publisher.stats());
     let backlog_pool = backlog_metrics::pool(&settings.database)?;
-    let topology = Topology::new(settings.mail.ladder.delays());
-    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
+    let topology = Topology::new(settings.mail.retry_delays.delays());
+    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_emails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
     let consumer = CommandConsumer { amqp: settings.amqp.clone(), lane, limits, states, consuming };

@@ -15,7 +15,8 @@ pub struct Limits {
     /// Transactions at the same time. Each partition belongs to one batch processor; more batch processors make smaller
     /// batches.
     pub lanes: usize,
-    /// Connections to the database for mails, outbox and dead letters. The batch processors have one each beside these.
+    /// Connections to the database for emails, outbox and dead letters. The batch processors have one each beside
+    /// these.
     pub mail_connections: usize,
     /// How long a stopping worker may finish what it holds. What is not acknowledged by then is delivered to another.
     pub drain: Duration,

@@ -171,7 +171,7 @@ string_enum! {
     pub enum Part {
         /// Takes commands.
         Commands = "commands",
-        /// Sends mails.
+        /// Sends emails.
         Mailer = "mailer",
         /// Stores dead letters.
         DeadLetters = "dead_letters",

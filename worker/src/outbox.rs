@@ -1,4 +1,4 @@
-//! What the relays of [mails](crate::email_relay) and of [events](crate::event_relay) have in common: when they
+//! What the relays of [emails](crate::email_relay) and of [events](crate::event_relay) have in common: when they
 //! look, how long they hold what they took, what a message says of itself, and why something stays where it is.
 
 use std::time::Duration;

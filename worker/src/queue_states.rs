@@ -29,8 +29,8 @@ string_enum! {
         Ended = "RabbitMQ ended its deliveries: it was deleted, or is being moved",
         /// The channel or the connection of its own broke.
         Broken = "its channel broke",
-        /// The mailer takes no mail without all of its retry queues.
-        RetryQueueMissing = "a retry queue is missing, so no mail is taken; run `loyalty topology`",
+        /// The mailer takes no email without all of its retry queues.
+        RetryQueueMissing = "a retry queue is missing, so no email is taken; run `loyalty topology`",
     }
 }
 

@@ -16,7 +16,7 @@ use crate::output;
 /// Write dead letters with their bodies to a file, a JSON object a line
 ///
 /// Bodies are as they came: `encoding` says whether `body` is the text itself (utf-8) or its bytes in Base64. They may
-/// hold mail addresses, so the file is readable for you alone. A file that exists is not overwritten; - is standard
+/// hold email addresses, so the file is readable for you alone. A file that exists is not overwritten; - is standard
 /// output. Without --state, dead letters that are open or being replayed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty dead-letters export garbage.jsonl --reason malformed --since 1d")]

@@ -73,7 +73,7 @@ impl List {
                 letter
                     .command_type
                     .map(|it| it.to_string())
-                    .or(letter.email_id.map(|_| "mail".into()))
+                    .or(letter.email_id.map(|_| "email".into()))
                     .unwrap_or_default(),
                 letter.attempts.to_string(),
                 letter.error.clone(),

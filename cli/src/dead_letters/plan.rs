@@ -21,9 +21,9 @@ pub(super) fn words(prediction: &Prediction) -> String {
         Prediction::Parked => "would wait for the member's enrolment".to_owned(),
         Prediction::Conflict { error } => format!("would be a conflict: {error}"),
         Prediction::Broken { reason, error } => format!("still broken: {reason}: {error}"),
-        Prediction::Queued => "its mail would be queued again".to_owned(),
-        Prediction::UnknownMail => {
-            "its mail may have gone already; `loyalty mails resend-unknown` decides that".to_owned()
+        Prediction::Queued => "its email would be queued again".to_owned(),
+        Prediction::UnknownEmail => {
+            "its email may have gone already; `loyalty emails resend-unknown` decides that".to_owned()
         }
     }
 }
@@ -63,8 +63,8 @@ fn kind(prediction: &Prediction) -> &'static str {
         Prediction::Parked => "would wait for an enrolment",
         Prediction::Conflict { .. } => "would be a conflict",
         Prediction::Broken { .. } => "still broken",
-        Prediction::Queued => "mails would be queued",
-        Prediction::UnknownMail => "mails that may have gone already",
+        Prediction::Queued => "emails would be queued",
+        Prediction::UnknownEmail => "emails that may have gone already",
     }
 }
 

@@ -26,7 +26,7 @@ use crate::service::stop_on_signal;
 /// Each goes as its publisher should have sent it, with the body of an `edit` if there is one, and keeps its command
 /// id: however often a replay is cut short and repeated, nothing doubles. First everything is tried against the
 /// present state, in transactions that are rolled back; the plan says what would become of how many, and you are
-/// asked. What would be a dead letter again is left as it is. Mails are queued again.
+/// asked. What would be a dead letter again is left as it is. Emails are queued again.
 ///
 /// Ctrl-C stops sending: what was not sent is open again, and what was sent gets its result. A broker that is away
 /// does the same, with exit code 3. Exit code 1 if nothing could be sent, or not everything came to its end.

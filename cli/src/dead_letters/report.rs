@@ -100,7 +100,7 @@ fn result(concluded: &Concluded) -> String {
         Concluded::Duplicate => "known already; nothing changed".to_owned(),
         Concluded::Parked => "parked until the member is enrolled".to_owned(),
         Concluded::Dead { .. } => "dead letters again".to_owned(),
-        Concluded::Queued => "mails queued again".to_owned(),
+        Concluded::Queued => "emails queued again".to_owned(),
     }
 }
 

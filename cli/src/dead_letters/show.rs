@@ -14,7 +14,7 @@ use crate::exit::ExitStatus;
 
 /// Show one dead letter with everything, and what a replay of it would do now
 ///
-/// Mail addresses, names and telephone numbers are hidden. Exit code 1 if there is no such dead letter.
+/// Email addresses, names and telephone numbers are hidden. Exit code 1 if there is no such dead letter.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty dead-letters show 17 --json | jq .replay")]
 pub(super) struct Show {
@@ -86,12 +86,12 @@ fn head(letter: &DeadLetter) -> String {
         let _ = writeln!(text, "command {command_type} {command_id}");
     }
     if let Some(email_id) = letter.email_id {
-        let _ = writeln!(text, "mail {email_id}");
+        let _ = writeln!(text, "email {email_id}");
     }
     text
 }
 
-/// A line of a dead letter's or a mail's history.
+/// A line of a dead letter's or an email's history.
 pub(crate) fn line(event: &Event) -> String {
     let result = event.result.map(|result| format!(": {result}")).unwrap_or_default();
     let code = event.code.as_ref().map(|code| format!(" ({})", Visible(code))).unwrap_or_default();

@@ -102,9 +102,9 @@ fn value(value: Value) -> String {
 
 const fn remedy(difference: &Difference) -> &'static str {
     match (difference.remedy, difference.what) {
-        (Resolution::Mend, Field::Grants) => "grants what is missing, with its mail",
+        (Resolution::Mend, Field::Grants) => "grants what is missing, with its email",
         (Resolution::Mend, _) => "repairs it",
-        (Resolution::MailMayBeOut, _) => "leaves it: a mail may be out",
+        (Resolution::EmailMayBeOut, _) => "leaves it: an email may be out",
         (Resolution::MilestoneInDoubt, _) => "leaves it: is the milestone right?",
         (Resolution::LedgerInDoubt, _) => "leaves it: the ledger contradicts itself",
     }

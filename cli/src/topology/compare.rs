@@ -101,14 +101,14 @@ fn missing_bindings(wanted: &Topology, shown: &Shown) -> Vec<Difference> {
         .collect()
 }
 
-/// A binding from or to something of ours that nobody wants. Those of abandoned retry queues go with them.
+/// A binding from or to something of ours that nobody wants. Those of retired retry queues go with them.
 fn extra_binding(wanted: &Topology, binding: &Binding) -> Option<Difference> {
     let Binding { source, destination, routing_key, .. } = binding;
     let target = wanted.queues.iter().find(|queue| binding.is_to_queue(&queue.name));
     let is_wanted = target
         .is_some_and(|queue| queue.bindings.iter().any(|(exchange, key)| source == exchange && routing_key == key));
     // Every queue is bound to the default exchange, which has no name and cannot be bound otherwise.
-    if source.is_empty() || is_wanted || retired_retry_queues::is_abandoned(wanted, destination) {
+    if source.is_empty() || is_wanted || retired_retry_queues::is_retired(wanted, destination) {
         return None;
     }
     let is_ours = |name: &str| wanted.exchanges.iter().any(|exchange| exchange.name == name);

@@ -1,6 +1,6 @@
 //! Retry queues of delays that loyalty.toml no longer names: unbound, left to drain, and deleted when they are empty.
 //!
-//! A mail in such a queue comes back by itself when its time is up. It must never be deleted with one in it. RabbitMQ
+//! An email in such a queue comes back by itself when its time is up. It must never be deleted with one in it. RabbitMQ
 //! 3.10 deletes no quorum queue "if empty", counts its messages only every few seconds, tells 0 when it has not
 //! counted yet, and tears a queue without a leader down by force, so that each of these is guarded against here.
 
@@ -25,13 +25,13 @@ const COUNTED_ANEW: Duration = Duration::from_secs(11);
 
 /// A retry queue that the schedule does not name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Abandoned {
+pub(super) struct Retired {
     pub(super) queue: String,
     /// As the broker counted last. None: it does not say.
     pub(super) messages: Option<u64>,
 }
 
-/// What became of an abandoned queue.
+/// What became of a retired queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Retired {
     queue: String,
@@ -45,7 +45,7 @@ pub(super) struct Retired {
 enum Fate {
     /// It was empty. `lost` is what it held all the same, which is 0 unless everything above is wrong.
     Deleted { lost: u32 },
-    /// Its mails go out when their time is up.
+    /// Its emails go out when their time is up.
     Drains { messages: u64 },
     /// Somebody bound it to something else than we did.
     Bound { exchange: String },
@@ -56,29 +56,29 @@ enum Fate {
 }
 
 /// Whether a name is that of a retry queue that is not wanted.
-pub(super) fn is_abandoned(wanted: &Topology, name: &str) -> bool {
+pub(super) fn is_retired(wanted: &Topology, name: &str) -> bool {
     RetryDelay::of_queue(name).is_some() && !wanted.queues.iter().any(|queue| queue.name == name)
 }
 
-/// The abandoned ones among these queues.
-pub(super) fn abandoned(wanted: &Topology, queues: &[Queue]) -> Vec<Abandoned> {
-    let abandoned = queues.iter().filter(|queue| is_abandoned(wanted, &queue.name));
-    abandoned.map(|queue| Abandoned { queue: queue.name.clone(), messages: queue.messages }).collect()
+/// The retired ones among these queues.
+pub(super) fn retired(wanted: &Topology, queues: &[Queue]) -> Vec<Retired> {
+    let retired = queues.iter().filter(|queue| is_retired(wanted, &queue.name));
+    retired.map(|queue| Retired { queue: queue.name.clone(), messages: queue.messages }).collect()
 }
 
-/// Unbinds all abandoned queues and deletes those that are surely empty.
+/// Unbinds all retired queues and deletes those that are surely empty.
 pub(super) async fn retire(
     connection: &Connection,
     management: &Management,
     wanted: &Topology,
 ) -> anyhow::Result<Vec<Retired>> {
-    if abandoned(wanted, &management.queues().await?).is_empty() {
+    if retired(wanted, &management.queues().await?).is_empty() {
         return Ok(Vec::new());
     }
     let queues = queues_of_both(connection, management).await?;
     let mut retired = Vec::new();
     let mut empty = Vec::new();
-    for queue in queues.into_iter().filter(|queue| is_abandoned(wanted, &queue.name)) {
+    for queue in queues.into_iter().filter(|queue| is_retired(wanted, &queue.name)) {
         match drained(connection, management, &queue).await? {
             Some(fate) => retired.push(Retired { queue: queue.name, fate }),
             None => empty.push(queue.name),
@@ -124,8 +124,8 @@ async fn drained(connection: &Connection, management: &Management, queue: &Queue
     }
     let channel = connection.create_channel().await.context("could not open a channel")?;
     let name = queue.name.as_str();
-    if let Some(rung) = RetryDelay::of_queue(name) {
-        let key = rung.routing_key();
+    if let Some(delay) = RetryDelay::of_queue(name) {
+        let key = delay.routing_key();
         let unbinding = channel.queue_unbind(name.into(), EMAILS.into(), key.as_str().into(), FieldTable::default());
         unbinding.await.with_context(|| format!("could not unbind {name}"))?;
     }
@@ -163,10 +163,10 @@ async fn delete_on(channel: &Channel, queue: &str) -> anyhow::Result<u32> {
     deleting.await.with_context(|| format!("could not delete {queue}"))
 }
 
-impl fmt::Display for Abandoned {
+impl fmt::Display for Retired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.messages {
-            Some(messages) => write!(f, "{} is no longer in the retry schedule; mails in it: {messages}", self.queue),
+            Some(messages) => write!(f, "{} is no longer in the retry schedule; emails in it: {messages}", self.queue),
             None => write!(f, "{} is no longer in the retry schedule", self.queue),
         }
     }
@@ -179,11 +179,11 @@ impl fmt::Display for Retired {
             Fate::Deleted { lost: 0 } => write!(f, "{queue} was no longer in the retry schedule, and empty: deleted"),
             Fate::Deleted { lost } => write!(
                 f,
-                "{queue} was deleted with mails that came at the last moment, {lost} of them: `loyalty mails retry`"
+                "{queue} was deleted with emails that came at the last moment, {lost} of them: `loyalty emails retry`"
             ),
             Fate::Drains { messages } => write!(
                 f,
-                "{queue} is no longer in the retry schedule; mails that leave it when their time is up: {messages}. Repeat this then"
+                "{queue} is no longer in the retry schedule; emails that leave it when their time is up: {messages}. Repeat this then"
             ),
             Fate::Bound { exchange } => {
                 write!(

@@ -63,7 +63,7 @@ pub async fn edit(
     match dead_letters::edit(pool, id, body, approval).await {
         Ok(()) => {}
         Err(EditError::Store(error)) => return Err(error),
-        Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Mail(_))) => {
+        Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Email(_))) => {
             return Ok(Err(EditProblem::Refused(error)));
         }
     }

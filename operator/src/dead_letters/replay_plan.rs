@@ -96,7 +96,7 @@ impl ReplayPlan {
     }
 }
 
-/// A mail is only queued, by a statement of our own.
+/// An email is only queued, by a statement of our own.
 fn may_crash(letter: &Replayable, prediction: &Prediction) -> bool {
     letter.reason == Reason::Crashed && prediction.is_worth_sending() && *prediction != Prediction::Queued
 }

@@ -51,7 +51,7 @@ impl Canary {
     }
 }
 
-/// What an operator replays dead letters for: the points are there, or the mail is on its way.
+/// What an operator replays dead letters for: the points are there, or the email is on its way.
 const fn is_good(concluded: &Concluded) -> bool {
     match concluded {
         Concluded::Applied { .. } | Concluded::Duplicate | Concluded::Queued => true,

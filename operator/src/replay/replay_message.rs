@@ -11,8 +11,8 @@ use loyalty_store::emails::EmailId;
 pub(crate) enum ReplayMessage {
     /// A command, to the partition of its member and under its own id: a dead letter that came astray mends itself.
     Command(Command),
-    /// A mail, to be queued anew.
-    Mail(EmailId),
+    /// An email, to be queued anew.
+    Email(EmailId),
     /// Nothing: it would only become a dead letter again.
     Broken(Unusable),
 }
@@ -20,10 +20,11 @@ pub(crate) enum ReplayMessage {
 impl ReplayMessage {
     pub(crate) fn of(letter: &Replayable) -> Self {
         match letter.subject {
-            Subject::Mail(Some(email_id)) => Self::Mail(email_id),
-            Subject::Mail(None) => {
-                Self::Broken(Unusable { reason: Reason::MailUnreadable, error: "the message names no mail".to_owned() })
-            }
+            Subject::Email(Some(email_id)) => Self::Email(email_id),
+            Subject::Email(None) => Self::Broken(Unusable {
+                reason: Reason::EmailUnreadable,
+                error: "the message names no email".to_owned(),
+            }),
             Subject::Command => command(letter).map_or_else(Self::Broken, Self::Command),
         }
     }

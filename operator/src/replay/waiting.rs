@@ -87,7 +87,7 @@ impl Run<'_> {
     fn enrolments_to_come(&self) -> HashMap<MemberId, DeadLetterId> {
         let waiting = self.waiting.iter().filter_map(|item| match &item.content {
             ReplayMessage::Command(command) => Some((item.id, command)),
-            ReplayMessage::Mail(_) | ReplayMessage::Broken(_) => None,
+            ReplayMessage::Email(_) | ReplayMessage::Broken(_) => None,
         });
         let all = self.unanswered.iter().map(|(id, command)| (*id, command)).chain(waiting);
         all.filter(|(_, command)| command.command_type() == CommandType::Enroll)

@@ -228,7 +228,7 @@ fn kind(prediction: &Prediction) -> &'static str {
         Prediction::Parked => "parked",
         Prediction::Conflict { .. } => "conflict",
         Prediction::Broken { reason, .. } => reason.as_str(),
-        Prediction::Queued | Prediction::UnknownMail => "a mail's",
+        Prediction::Queued | Prediction::UnknownEmail => "an email's",
     }
 }
 

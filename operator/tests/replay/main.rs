@@ -2,7 +2,7 @@
 
 mod ahead;
 mod foreseen;
-mod foreseen_mails;
+mod foreseen_emails;
 mod idle;
 mod interrupted;
 mod mended;

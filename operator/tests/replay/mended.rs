@@ -73,7 +73,7 @@ async fn what_fails_again_is_a_new_letter_that_the_old_one_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_was_rejected_goes_when_the_mail_server_takes_it() {
+async fn an_email_that_was_rejected_goes_when_the_mail_server_takes_it() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::PermanentForDomain("example.com".to_owned())).await.expect("the mailbox obeys");
     let worker = world.worker().await;
@@ -96,7 +96,7 @@ async fn a_mail_that_was_rejected_goes_when_the_mail_server_takes_it() {
     world.mailbox.wait_for(2).await;
     let sent = "select count(*) from email where state = 'sent'";
     eventually("both are sent", async || (world.number(sent).await == 2).then_some(())).await;
-    assert_eq!((world.open().await, world.mailbox.mails().len()), (vec![], 2));
+    assert_eq!((world.open().await, world.mailbox.emails().len()), (vec![], 2));
     world.verified().await;
     worker.stop().await;
 }

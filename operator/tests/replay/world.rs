@@ -53,7 +53,7 @@ impl Deref for World {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let world = loyalty_testkit::World::start("replay", &Topology::new(ladder().delays())).await;
+        let world = loyalty_testkit::World::start("replay", &Topology::new(retry_delays().delays())).await;
         let pool = world.pool_for(PlannerProfile::Keys, 8);
         Self { kit: world, pool }
     }
@@ -100,7 +100,7 @@ impl World {
             database: self.database_url(),
             programme: Programme::default(),
             events,
-            mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
+            mail: MailSettings { smtp, retry_delays: retry_delays(), ..MailSettings::default() },
             limits: Limits::default(),
         };
         let task = tokio::spawn(run(settings, metrics, consuming, stop.clone()));
@@ -228,7 +228,7 @@ pub(crate) fn letter(command: &Command) -> NewDeadLetter {
     }
 }
 
-/// Rungs as short as they can be.
-fn ladder() -> RetrySchedule {
-    serde_json::from_value(json!(["1s"])).expect("a ladder")
+/// Retry delays as short as they can be.
+fn retry_delays() -> RetrySchedule {
+    serde_json::from_value(json!(["1s"])).expect("retry delays")
 }

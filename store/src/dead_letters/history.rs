@@ -1,4 +1,4 @@
-//! Who did what to a dead letter or a mail, when and why. Lines are added and never changed.
+//! Who did what to a dead letter or an email, when and why. Lines are added and never changed.
 
 use deadpool_postgres::Client;
 use jiff::Timestamp;
@@ -53,9 +53,9 @@ string_enum! {
         Released = "released",
         /// It was sent again, and this is what became of it.
         Replayed = "replayed",
-        /// Its mail was queued anew.
+        /// Its email was queued anew.
         Retried = "retried",
-        /// Its mail, which may have gone already, was queued anew.
+        /// Its email, which may have gone already, was queued anew.
         Resent = "resent",
     }
 }
@@ -73,8 +73,8 @@ pub(super) async fn of_letter(client: &Client, id: DeadLetterId) -> Result<Vec<E
     rows.iter().map(event).collect()
 }
 
-/// What was done to a mail, by itself or through one of its dead letters.
-pub(crate) async fn of_mail(client: &Client, id: EmailId) -> Result<Vec<Event>, StoreError> {
+/// What was done to an email, by itself or through one of its dead letters.
+pub(crate) async fn of_email(client: &Client, id: EmailId) -> Result<Vec<Event>, StoreError> {
     let query = format!(
         "select {COLUMNS} from operator_event where partition = $1 and email_id = $2
          order by operator_event_id limit {EVENTS_MAX}"

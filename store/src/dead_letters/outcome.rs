@@ -51,7 +51,7 @@ pub enum Concluded {
         /// The balance that it left as it was.
         balance: i64,
     },
-    /// The command had been decided before, or waits already; nothing changed. Of a mail: it is on its way or there.
+    /// The command had been decided before, or waits already; nothing changed. Of an email: it is on its way or there.
     Duplicate,
     /// The command waits for its member's enrolment.
     Parked,
@@ -62,7 +62,7 @@ pub enum Concluded {
         /// The new dead letter.
         successor_id: DeadLetterId,
     },
-    /// The mail is queued anew.
+    /// The email is queued anew.
     Queued,
 }
 

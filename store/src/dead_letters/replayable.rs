@@ -5,7 +5,7 @@ use loyalty_common::decode::{DecodeError, decode};
 use loyalty_common::{Command, MemberId, topology};
 use tokio_postgres::Row;
 
-use super::{DeadLetterId, DeadLetterState, known, mail_of, numbers};
+use super::{DeadLetterId, DeadLetterState, email_of, known, numbers};
 use crate::dead_letters::Reason;
 use crate::emails::EmailId;
 use crate::pool::{Pool, StoreError};
@@ -35,14 +35,14 @@ pub struct Replayable {
 pub enum Subject {
     /// A command, or what should have been one.
     Command,
-    /// A mail, if the dead letter names one.
-    Mail(Option<EmailId>),
+    /// An email, if the dead letter names one.
+    Email(Option<EmailId>),
 }
 
 impl Subject {
     pub(super) fn of(row: &Row) -> Self {
         match row.get("source") {
-            topology::EMAILS | topology::DEAD_EMAILS => Self::Mail(mail_of(row)),
+            topology::EMAILS | topology::DEAD_EMAILS => Self::Email(email_of(row)),
             // The partitions, what was dead or unrouted among them, and whatever an older release consumed.
             _ => Self::Command,
         }

@@ -189,7 +189,7 @@ impl Findings {
         let missing = (grants.there < grants.due)
             .then(|| differ(Field::Grants, grants.there, grants.due, self.remedy_of_missing(grants)));
         let besides =
-            (grants.besides > 0).then(|| differ(Field::GrantsTooMany, grants.besides, 0, Resolution::MailMayBeOut));
+            (grants.besides > 0).then(|| differ(Field::GrantsTooMany, grants.besides, 0, Resolution::EmailMayBeOut));
         missing.into_iter().chain(besides)
     }
 

@@ -14,7 +14,7 @@ use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
 /// Mends one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
-/// did any more. `reward` is the programme's: what a missing grant is of. Its mail is queued as a worker does it.
+/// did any more. `reward` is the programme's: what a missing grant is of. Its email is queued as a worker does it.
 pub async fn repair(
     pool: &Pool,
     member_id: &MemberId,
@@ -78,12 +78,12 @@ const MISSING: &str = "
                       where partition = $4 and member_id = $1 and epoch = $2 and number = due.number)
     order by due.number";
 
-/// A reward whose mail is there already, on its way or arrived.
+/// A reward whose email is there already, on its way or arrived.
 const RESTORE: &str = "
     insert into reward (partition, member_id, epoch, number, seq, points, title, granted_at)
     values ($7, $1, $2, $3, $4, $5, $6, now())";
 
-/// The rewards to be granted with a mail. Those that lack only their own row get it here.
+/// The rewards to be granted with an email. Those that lack only their own row get it here.
 async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &str) -> Result<Vec<Grant>, StoreError> {
     let Some(milestone) = grants.milestone else {
         return Ok(Vec::new());
@@ -107,7 +107,7 @@ async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &st
             seq,
             points,
             title: reward.to_owned(),
-            // Mails of an earlier membership go to nobody.
+            // Emails of an earlier membership go to nobody.
             has_address: account.contact.email.is_there() && grants.epoch == account.state.epoch,
         });
     }

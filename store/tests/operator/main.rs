@@ -1,10 +1,10 @@
-//! The operator's side of the store against a real server: dead letters, mails, where they go, members computed anew or
-//! held by others, and commands that wait.
+//! The operator's side of the store against a real server: dead letters, emails, where they go, members computed anew
+//! or held by others, and commands that wait.
 
 mod contact;
+mod emails;
 mod held;
 mod letters;
-mod mails;
 mod migrate;
 mod parked;
 mod rebuild;

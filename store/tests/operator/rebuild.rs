@@ -98,7 +98,7 @@ async fn what_was_changed_by_hand_is_found_and_mended_and_written_down() {
 }
 
 #[tokio::test]
-async fn a_missing_grant_is_granted_with_its_mail_and_one_too_many_is_left() {
+async fn a_missing_grant_is_granted_with_its_email_and_one_too_many_is_left() {
     let world = sound().await;
     world
         .execute(
@@ -114,14 +114,14 @@ async fn a_missing_grant_is_granted_with_its_mail_and_one_too_many_is_left() {
 
     assert_eq!(
         found(&world).await,
-        ["ann grants_too_many 1 1 -> 0: mail_may_be_out", "bob grants 1 1 -> 2: mend", "bob grants 2 0 -> 1: mend",]
+        ["ann grants_too_many 1 1 -> 0: email_may_be_out", "bob grants 1 1 -> 2: mend", "bob grants 2 0 -> 1: mend",]
     );
     mend_everybody(&world).await;
 
-    assert_eq!(found(&world).await, ["ann grants_too_many 1 1 -> 0: mail_may_be_out"]);
-    // The first membership's second reward has its mail, which is dead, and gets no other.
-    let mails = "select count(*) from email where member_id = 'bob'";
-    assert_eq!(world.number(mails).await, 3);
+    assert_eq!(found(&world).await, ["ann grants_too_many 1 1 -> 0: email_may_be_out"]);
+    // The first membership's second reward has its email, which is dead, and gets no other.
+    let emails = "select count(*) from email where member_id = 'bob'";
+    assert_eq!(world.number(emails).await, 3);
     let queued = "select count(*) from email join outbox on message_id = email_id::text
         where member_id = 'bob' and epoch = 2 and state = 'queued'";
     assert_eq!(world.number(queued).await, 1);

@@ -27,10 +27,10 @@ pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
     discard(world, &no_points.iter().map(String::as_str).collect::<Vec<_>>(), 50).await;
     discard(world, &["--reason", "malformed,unknown_version,unknown_type,conflict"], 250).await;
 
-    // Some mails by themselves, the others by their dead letters.
-    let retried = world.decide(&["mails", "retry", "--state", "dead", "--limit", "5"]).await;
+    // Some emails by themselves, the others by their dead letters.
+    let retried = world.decide(&["emails", "retry", "--state", "dead", "--limit", "5"]).await;
     assert_eq!((retried.code, retried.count("queued")), (0, 5));
-    let resent = world.decide(&["mails", "resend-unknown", "--all"]).await;
+    let resent = world.decide(&["emails", "resend-unknown", "--all"]).await;
     assert_eq!((resent.code, resent.count("left")), (0, 0));
     world.mailed().await;
 
@@ -96,8 +96,8 @@ pub(super) async fn nothing_more_to_do(world: &World) {
     for again in [
         ["dead-letters", "replay", "--all", "--state", "any"].as_slice(),
         &["dead-letters", "discard", "--all"],
-        &["mails", "retry", "--all"],
-        &["mails", "resend-unknown", "--all"],
+        &["emails", "retry", "--all"],
+        &["emails", "resend-unknown", "--all"],
     ] {
         assert_eq!(world.decide(again).await.code, 1, "{again:?}");
     }

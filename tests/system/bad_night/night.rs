@@ -14,7 +14,7 @@ pub(super) const ROUNDS: usize = 5;
 /// Good commands before each message that nobody can use.
 const GOOD_BETWEEN: usize = 20;
 
-/// The domain whose mail server takes nobody's mails.
+/// The domain whose mail server takes nobody's emails.
 pub(super) const REFUSED_DOMAIN: &str = "example.org";
 
 /// A message that nobody can use, and what it should have been.

@@ -1,4 +1,4 @@
-//! A name and an address as they stand in a mail's header.
+//! A name and an address as they stand in an email's header.
 //!
 //! Names are whatever people enrol with: only dots, quotes, commas, any alphabet. Whatever it is, a mail program shows
 //! that name, and the header stays one that every server takes.

@@ -1,6 +1,6 @@
-//! What became of an attempt at a mail, decided where the cause is known: in the dialogue with the mail server.
+//! What became of an attempt at an email, decided where the cause is known: in the dialogue with the mail server.
 //!
-//! The line that matters is the moment the mail's text is handed over. Before it, whatever breaks has sent nothing
+//! The line that matters is the moment the email's text is handed over. Before it, whatever breaks has sent nothing
 //! and may be tried again; after it, only an answer tells. Nothing here may contain an address.
 
 use std::fmt;
@@ -11,11 +11,11 @@ use loyalty_common::text::mask;
 /// What became of an attempt. There is nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The mail server has taken the mail.
+    /// The mail server has taken the email.
     Sent(Note),
     /// It was not taken, and may be later.
     Passing(Note),
-    /// The server takes no mail of our sender: the shop's fault, and so the mail waits for as long as it takes.
+    /// The server takes no email of our sender: the shop's fault, and so the email waits for as long as it takes.
     SenderRefused(Note),
     /// It will never be taken.
     Permanent(Note),
@@ -46,9 +46,9 @@ pub(crate) struct Note(String);
 /// How far the dialogue had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Finding, reaching and greeting the server, TLS and login: it does not know of the mail yet.
+    /// Finding, reaching and greeting the server, TLS and login: it does not know of the email yet.
     Connecting,
-    /// The sender, which is the same for all mails.
+    /// The sender, which is the same for all emails.
     Sender,
     /// The recipient, and leave to send the text.
     Envelope,
@@ -65,18 +65,18 @@ pub(crate) enum Failure {
     Broken(String),
     /// The server did not answer in time.
     TimedOut(Duration),
-    /// The mail cannot be put to this server at all.
+    /// The email cannot be put to this server at all.
     Impossible(&'static str),
 }
 
-/// Refusals that are about our login (RFC 4954, 6), not about the mail, whenever they come.
+/// Refusals that are about our login (RFC 4954, 6), not about the email, whenever they come.
 const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
-/// What a failure at this point means for the mail.
+/// What a failure at this point means for the email.
 pub(crate) fn judge(phase: Phase, failure: &Failure) -> Outcome {
     let note = Note::new(&failure.to_string());
     match (failure, phase) {
-        // A server that turns us away before it has heard of the mail says nothing about the mail.
+        // A server that turns us away before it has heard of the email says nothing about the email.
         (Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting) => {
             Outcome::Passing(note)
         }

@@ -5,12 +5,12 @@ use loyalty_common::publisher::chain;
 use loyalty_store::StoreError;
 use tracing::{error, warn};
 
-/// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and a mail
+/// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and an email
 /// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own; a stop ends it after the
-/// drain time. Who writes holds no more than a mail, and no session begins while the database does not answer.
+/// drain time. Who writes holds no more than an email, and no session begins while the database does not answer.
 ///
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
-/// refused every time, and is an error; so is a right that the role lacks. Then the mail's place is free for others,
+/// refused every time, and is an error; so is a right that the role lacks. Then the email's place is free for others,
 /// its request comes again, and once the lease is over its fate is unknown.
 pub(crate) async fn persist_result<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
 where
@@ -22,7 +22,7 @@ where
             Err(error) if error.is_forbidden() => {
                 error!(
                     error = chain(&error),
-                    "Cannot store a mail's result: the worker's role lacks a privilege; grant it (docs/operating.md)"
+                    "Cannot store an email's result: the worker's role lacks a privilege; grant it (docs/operating.md)"
                 );
                 return Err(error);
             }
@@ -32,7 +32,7 @@ where
                 warn!(
                     error = chain(&error),
                     wait_ms = wait.as_millis(),
-                    "Cannot store a mail's result yet; trying again"
+                    "Cannot store an email's result yet; trying again"
                 );
                 tokio::time::sleep(wait).await;
             }

@@ -3,9 +3,9 @@
 use loyalty_worker::mail::SmtpUrl;
 
 use crate::script::{Script, Scripted};
-use crate::world::{MailRow, World};
+use crate::world::{EmailRow, World};
 
-/// What becomes of a mail to a server of this script: the state, and what is said of it.
+/// What becomes of an email to a server of this script: the state, and what is said of it.
 async fn fate(script: Script, state: &str) -> String {
     let mut world = World::start().await;
     let server = Scripted::start(script).await;
@@ -13,7 +13,7 @@ async fn fate(script: Script, state: &str) -> String {
     let post = world.post();
     let email_id = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();
-    let MailRow { reply, attempts, .. } = world.becomes(email_id, state).await;
+    let EmailRow { reply, attempts, .. } = world.becomes(email_id, state).await;
     assert_eq!(attempts, 1, "{reply:?}");
     post.stop().await;
     reply.expect("what was said")

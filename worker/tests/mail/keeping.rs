@@ -14,14 +14,14 @@ use loyalty_store::emails::request;
 use crate::world::World;
 
 #[tokio::test]
-async fn a_request_for_no_mail_is_set_aside() {
+async fn a_request_for_no_email_is_set_aside() {
     let world = World::start().await;
     let post = world.post();
     world.publish(topology::EMAILS, topology::SEND_KEY, b"\xff\x00 ann@example.com").await;
     let nobodys = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse::<uuid::Uuid>().expect("a UUID");
     world.publish(topology::EMAILS, topology::SEND_KEY, &request::encode(nobodys.into())).await;
     let letters = world.set_aside(2).await;
-    assert!(letters.iter().all(|letter| letter.reason == "mail_unreadable"));
+    assert!(letters.iter().all(|letter| letter.reason == "email_unreadable"));
     assert!(letters.iter().any(|letter| letter.body == b"\xff\x00 ann@example.com"));
     assert!(letters.iter().any(|letter| letter.email_id == Some(nobodys.into())));
     post.stop().await;
@@ -43,7 +43,7 @@ async fn what_the_broker_gave_up_is_kept() {
     assert_eq!((command.reason.as_str(), command.member_id.as_deref()), ("crashed", Some("ann")));
     assert_eq!(command.body, earn);
     assert_eq!(of(topology::DEAD_EMAILS).email_id, Some(email_id));
-    assert_eq!(world.mail(email_id).await.state, "dead");
+    assert_eq!(world.email(email_id).await.state, "dead");
     let unrouted = of(topology::UNROUTED);
     assert_eq!((unrouted.reason.as_str(), unrouted.body.as_slice()), ("unrouted", b"\xff\xfe\x00".as_slice()));
     assert_eq!(unrouted.origin, "loyalty.commands ninety");
@@ -89,16 +89,16 @@ async fn a_letter_that_the_database_refuses_is_kept_bare_and_alone() {
 
 #[tokio::test]
 async fn the_outbox_loses_nothing_when_the_broker_restarts() {
-    const MAILS: i64 = 3_000;
+    const EMAILS: i64 = 3_000;
     let world = World::with_own_servers("relay").await;
     let post = world.relay();
     // Half of the rows are under way when the broker dies, half are written while it is away.
-    let first = world.grant_all("ann", "ann@example.com", MAILS / 2).await;
+    let first = world.grant_all("ann", "ann@example.com", EMAILS / 2).await;
     post.wake.notify_one();
     world.rabbitmq().kill().await;
-    let second = world.grant_all("bob", "bob@example.com", MAILS / 2).await;
+    let second = world.grant_all("bob", "bob@example.com", EMAILS / 2).await;
     post.wake.notify_one();
-    assert!(world.outbox().await >= MAILS / 2);
+    assert!(world.outbox().await >= EMAILS / 2);
     world.rabbitmq().start_again().await.expect("the broker comes back");
     let (_connection, channel) = world.vhost.channel().await;
     let options = BasicConsumeOptions::default();
@@ -119,22 +119,22 @@ async fn the_outbox_loses_nothing_when_the_broker_restarts() {
 }
 
 #[tokio::test]
-async fn mails_survive_restarts_of_both_servers() {
-    const MAILS: i64 = 40;
+async fn emails_survive_restarts_of_both_servers() {
+    const EMAILS: i64 = 40;
     let world = World::with_own_servers("both").await;
     world.mailbox.set(Behaviour::Slow(Duration::from_millis(300))).await.expect("the mailbox obeys");
     let post = world.post();
-    let mails = world.grant_all("ann", "ann@example.com", MAILS).await;
+    let emails = world.grant_all("ann", "ann@example.com", EMAILS).await;
     post.wake.notify_one();
     world.mailbox.wait_for(4).await;
     world.postgres().restart().await.expect("the database comes back");
     world.mailbox.wait_for(12).await;
     world.rabbitmq().restart().await.expect("the broker comes back");
-    for email_id in mails {
+    for email_id in emails {
         world.becomes(email_id, "sent").await;
     }
-    // The database was away for seconds and the mailer kept what it knew: no mail twice, none unknown.
-    let ids: HashSet<_> = world.mailbox.mails().into_iter().map(|mail| mail.message_id).collect();
-    assert_eq!((world.mailbox.mails().len(), ids.len()), (40, 40));
+    // The database was away for seconds and the mailer kept what it knew: no email twice, none unknown.
+    let ids: HashSet<_> = world.mailbox.emails().into_iter().map(|email| email.message_id).collect();
+    assert_eq!((world.mailbox.emails().len(), ids.len()), (40, 40));
     post.stop().await;
 }

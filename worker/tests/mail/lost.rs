@@ -10,7 +10,7 @@ use crate::world::World;
 
 /// lapin never answers an acknowledgement that reaches it just after its connection has ended.
 #[tokio::test]
-async fn a_broker_lost_as_a_mail_is_acknowledged_does_not_hold_up_the_next_mail() {
+async fn a_broker_lost_as_an_email_is_acknowledged_does_not_hold_up_the_next_email() {
     let world = World::start().await;
     let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database_url()));
     let post = world.post_by(&broker.url(), &database.url());
@@ -21,11 +21,11 @@ async fn a_broker_lost_as_a_mail_is_acknowledged_does_not_hold_up_the_next_mail(
     database.hold();
     commit.goes_on().await;
     world.becomes(first, "sent").await;
-    lose(broker, &database, "Sent a mail").await;
+    lose(broker, &database, "Sent an email").await;
     let next = world.grant("bob", "bob@example.com").await;
     post.wake.notify_one();
     world.becomes(next, "sent").await;
-    assert_eq!(world.mailbox.mails().len(), 2);
+    assert_eq!(world.mailbox.emails().len(), 2);
     post.stop().await;
 }
 
@@ -75,9 +75,9 @@ async fn a_broker_that_does_not_answer_is_asked_again() {
     post.stop().await;
 }
 
-/// The mailer does not know whether it holds the mail, and nobody else may.
+/// The mailer does not know whether it holds the email, and nobody else may.
 #[tokio::test]
-async fn a_mail_whose_claim_was_not_answered_is_sent_once() {
+async fn an_email_whose_claim_was_not_answered_is_sent_once() {
     let world = World::start().await;
     let database = Line::to(&world.database_url());
     let post = world.post_by(&world.amqp(), &database.url());
@@ -90,7 +90,7 @@ async fn a_mail_whose_claim_was_not_answered_is_sent_once() {
     commit.is_waited_for().await;
     commit.goes_on().await;
     assert_eq!(world.becomes(email_id, "sent").await.attempts, 1);
-    assert_eq!(world.mailbox.mails().len(), 1);
+    assert_eq!(world.mailbox.emails().len(), 1);
     post.stop().await;
 }
 
@@ -126,7 +126,7 @@ async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
     check(Behaviour::PermanentForDomain("example.com".to_owned()), "dead", 1).await;
 }
 
-/// As if the role had lost its right just before the mail's fate is written.
+/// As if the role had lost its right just before the email's fate is written.
 const FORBID: &str = "
     create function forbid() returns trigger language plpgsql as
         $$ begin raise exception 'permission denied for table email' using errcode = 'insufficient_privilege'; end $$;
@@ -139,14 +139,14 @@ async fn a_fate_that_may_not_be_written_holds_no_place_for_ever() {
     client.batch_execute(FORBID).await.expect("a trigger");
     let email_id = world.grant("ann", "ann@example.com").await;
     let post = world.post();
-    let sent = async || (!world.mailbox.mails().is_empty()).then_some(());
-    eventually("the mail is sent", sent).await;
+    let sent = async || (!world.mailbox.emails().is_empty()).then_some(());
+    eventually("the email is sent", sent).await;
     // Its request comes again, and finds that the lease is over.
     let lease_is_over = async || {
         client.batch_execute("update email set due_at = now() where state = 'sending'").await.expect("an update");
-        (world.mail(email_id).await.state == "unknown").then_some(())
+        (world.email(email_id).await.state == "unknown").then_some(())
     };
     eventually("nobody claims to be at it", lease_is_over).await;
-    assert_eq!(world.mailbox.mails().len(), 1);
+    assert_eq!(world.mailbox.emails().len(), 1);
     post.stop().await;
 }

@@ -19,7 +19,7 @@ pub(crate) struct Script {
 }
 
 impl Default for Script {
-    /// A server that takes every mail and has no extensions.
+    /// A server that takes every email and has no extensions.
     fn default() -> Self {
         Self {
             greeting: b"220 mx.example ready\r\n",

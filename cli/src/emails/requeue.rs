@@ -1,4 +1,4 @@
-//! `loyalty mails retry` and `resend-unknown`: queues mails again, after showing the plan and asking.
+//! `loyalty emails retry` and `resend-unknown`: queues emails again, after showing the plan and asking.
 
 use std::fmt::Write as _;
 
@@ -12,32 +12,32 @@ use crate::confirmation::Confirmation;
 use crate::exit::{ExitStatus, Usage};
 use crate::output::many;
 
-/// Queue again the mails that were not sent
+/// Queue again the emails that were not sent
 ///
 /// Those that are dead, or wait for their next attempt; each starts its retries over. The dead letters of these
-/// mails are settled with them. The outbox takes them to the mailers within seconds.
+/// emails are settled with them. The outbox takes them to the mailers within seconds.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  loyalty mails retry --state dead --since 12h --note 'the mail server is back'")]
+#[command(after_help = "Example:\n  loyalty emails retry --state dead --since 12h --note 'the mail server is back'")]
 pub(super) struct Retry {
     #[command(flatten)]
-    mails: Mails,
+    emails: Emails,
 }
 
-/// Send again the mails whose delivery is unknown
+/// Send again the emails whose delivery is unknown
 ///
 /// They were given to the mail server, and its answer was lost. Some may have arrived: their members get them twice,
 /// under the same Message-ID, by which many mail programs show them once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  loyalty mails resend-unknown --all --note 'the mail server had lost its queue'")]
+#[command(after_help = "Example:\n  loyalty emails resend-unknown --all --note 'the mail server had lost its queue'")]
 pub(super) struct ResendUnknown {
     #[command(flatten)]
-    mails: Mails,
+    emails: Emails,
 }
 
-/// Which mails, and leave to do it.
+/// Which emails, and leave to do it.
 #[derive(Debug, clap::Args)]
-struct Mails {
-    /// The ids of the mails
+struct Emails {
+    /// The ids of the emails
     #[arg(value_name = "ID", value_parser = email_id)]
     ids: Vec<EmailId>,
     /// All that it can be done to
@@ -55,18 +55,18 @@ struct Mails {
 
 impl Retry {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        // A queued mail needs it only when its queue was lost: then it is named, or its state is.
-        self.mails.run(Requeue::Retry, &[EmailState::Dead, EmailState::Retrying], context).await
+        // A queued email needs it only when its queue was lost: then it is named, or its state is.
+        self.emails.run(Requeue::Retry, &[EmailState::Dead, EmailState::Retrying], context).await
     }
 }
 
 impl ResendUnknown {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        self.mails.run(Requeue::ResendUnknown, &[EmailState::Unknown], context).await
+        self.emails.run(Requeue::ResendUnknown, &[EmailState::Unknown], context).await
     }
 }
 
-impl Mails {
+impl Emails {
     async fn run(self, what: Requeue, usual: &[EmailState], context: &Context) -> anyhow::Result<ExitStatus> {
         let selection = self.selection(usual)?;
         let pool = context.pool(PlannerProfile::Queries, 1).await?;
@@ -85,12 +85,12 @@ impl Mails {
 
     fn selection(&self, usual: &[EmailState]) -> Result<Selection, Usage> {
         match (self.ids.is_empty(), self.all || !self.filter.is_empty()) {
-            (false, true) => Err(Usage("give the ids of mails, or a filter, not both".to_owned())),
+            (false, true) => Err(Usage("give the ids of emails, or a filter, not both".to_owned())),
             (true, false) => {
-                Err(Usage("which mails? Give their ids, a filter such as --since 12h, or --all".to_owned()))
+                Err(Usage("which emails? Give their ids, a filter such as --since 12h, or --all".to_owned()))
             }
             (false, false) => Ok(Selection::Ids(self.ids.clone())),
-            (true, true) => Ok(Selection::Matching(self.filter.mails(usual), self.limit)),
+            (true, true) => Ok(Selection::Matching(self.filter.emails(usual), self.limit)),
         }
     }
 }
@@ -102,19 +102,19 @@ fn text_of_plan(plan: &RequeuePlan, what: Requeue) -> String {
         Requeue::Retry => "",
         Requeue::ResendUnknown => "\nthose that have arrived will arrive twice",
     };
-    format!("{} to be queued: {}{twice}", many(all, "mail"), parts.join(", "))
+    format!("{} to be queued: {}{twice}", many(all, "email"), parts.join(", "))
 }
 
 fn text(report: &RequeueReport) -> String {
     if report.queued.is_empty() && report.left.is_empty() && report.missing.is_empty() {
-        return "No mails match".to_owned();
+        return "No emails match".to_owned();
     }
-    let mut text = format!("{} queued\n", many(report.queued.len(), "mail"));
+    let mut text = format!("{} queued\n", many(report.queued.len(), "email"));
     for Left { email_id, state } in &report.left {
         let _ = writeln!(text, "{email_id}: {state}; left as it is");
     }
     for id in &report.missing {
-        let _ = writeln!(text, "{id}: no such mail");
+        let _ = writeln!(text, "{id}: no such email");
     }
     text
 }

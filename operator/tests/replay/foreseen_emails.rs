@@ -1,4 +1,4 @@
-//! What a dry run predicts of a mail's dead letter is what a replay comes to, wherever the mail stands.
+//! What a dry run predicts of an email's dead letter is what a replay comes to, wherever the email stands.
 
 use loyalty_common::{Action, Enroll, topology};
 use loyalty_local::wait::eventually;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::world::{World, command, earn, letter};
 
-/// Where the mails of six rewards stand. Nobody moves them on while the dead letters are looked at.
+/// Where the emails of six rewards stand. Nobody moves them on while the dead letters are looked at.
 const STATES: &str = "
     update email set due_at = now() + interval '1 hour',
         state = (array['queued', 'sending', 'retrying', 'sent', 'unknown', 'dead'])[number]";
@@ -16,14 +16,14 @@ const STATES: &str = "
 fn about(email_id: Option<Uuid>) -> NewDeadLetter {
     NewDeadLetter {
         source: topology::EMAILS.to_owned(),
-        reason: Reason::MailRejected,
+        reason: Reason::EmailRejected,
         email_id,
         ..letter(&earn("ann", 1))
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prediction_for_a_mail_is_what_a_replay_comes_to() {
+async fn a_prediction_for_an_email_is_what_a_replay_comes_to() {
     let world = World::start().await;
     let worker = world.worker().await;
     world.apply(&command("ann", Action::Enroll(Enroll { email: "ann@example.com".parse().ok(), name: None }))).await;
@@ -33,8 +33,8 @@ async fn a_prediction_for_a_mail_is_what_a_replay_comes_to() {
     worker.stop().await;
     world.execute(STATES).await;
     let client = world.pool.get().await.expect("a connection");
-    let rows = client.query("select email_id from email order by number", &[]).await.expect("mails");
-    // Two dead letters of each: of a mail that is queued anew by the first the second finds nothing to do.
+    let rows = client.query("select email_id from email order by number", &[]).await.expect("emails");
+    // Two dead letters of each: of an email that is queued anew by the first the second finds nothing to do.
     let known = rows.iter().map(|row| about(Some(row.get(0)))).flat_map(|letter| [letter.clone(), letter]);
     world.record(&known.chain([about(Some(Uuid::nil())), about(None)]).collect::<Vec<_>>()).await;
 
@@ -46,15 +46,15 @@ async fn a_prediction_for_a_mail_is_what_a_replay_comes_to() {
         let agrees = match prediction {
             Prediction::Queued => end == Some(&Concluded::Queued),
             Prediction::Duplicate => end == Some(&Concluded::Duplicate),
-            Prediction::UnknownMail | Prediction::Broken { .. } => end.is_none() && report.released.contains(id),
-            other => panic!("{other:?} is no mail's"),
+            Prediction::UnknownEmail | Prediction::Broken { .. } => end.is_none() && report.released.contains(id),
+            other => panic!("{other:?} is no email's"),
         };
         assert!(agrees, "{id}: {prediction:?} came to {end:?}");
     }
     let count = |kind: fn(&Prediction) -> bool| predicted.iter().filter(|it| kind(it)).count();
     let duplicates = count(|it| matches!(it, Prediction::Duplicate));
     let (unknown, queued) =
-        (count(|it| matches!(it, Prediction::UnknownMail)), count(|it| matches!(it, Prediction::Queued)));
+        (count(|it| matches!(it, Prediction::UnknownEmail)), count(|it| matches!(it, Prediction::Queued)));
     assert_eq!((duplicates, unknown, queued, predicted.len()), (9, 2, 1, 14), "{predicted:?}");
     assert_eq!(world.number("select count(*) from outbox").await, 1);
 }

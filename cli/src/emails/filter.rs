@@ -1,4 +1,4 @@
-//! The flags that say which mails.
+//! The flags that say which emails.
 
 use jiff::Timestamp;
 use loyalty_common::MemberId;
@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::time_arg::time_arg;
 
-/// Which mails.
+/// Which emails.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Which mails")]
+#[command(next_help_heading = "Which emails")]
 pub(super) struct FilterArgs {
     /// Where they stand: no_address, queued, sending, retrying, sent, unknown, dead; several with commas
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
@@ -32,14 +32,14 @@ impl FilterArgs {
         state.is_empty() && member.is_none() && since.is_none() && until.is_none()
     }
 
-    /// The mails that are meant; without a word about their state, those in one of `usual`, or in any.
-    pub(super) fn mails(&self, usual: &[EmailState]) -> Filter {
+    /// The emails that are meant; without a word about their state, those in one of `usual`, or in any.
+    pub(super) fn emails(&self, usual: &[EmailState]) -> Filter {
         let states = if self.state.is_empty() { usual.to_vec() } else { self.state.clone() };
         Filter { states, member: self.member.clone(), since: self.since, until: self.until }
     }
 }
 
-/// The id of a mail.
+/// The id of an email.
 pub(super) fn email_id(text: &str) -> Result<EmailId, String> {
-    Uuid::try_parse(text).map(EmailId::from).map_err(|_| "must be the id of a mail, a UUID".to_owned())
+    Uuid::try_parse(text).map(EmailId::from).map_err(|_| "must be the id of an email, a UUID".to_owned())
 }

@@ -1,6 +1,6 @@
-//! `loyalty mails`: the mails of rewards, to list, show and queue again.
+//! `loyalty emails`: the emails of rewards, to list, show and queue again.
 //!
-//! No mail address is shown unless that is asked for.
+//! No email address is shown unless that is asked for.
 
 mod filter;
 mod list;
@@ -10,19 +10,19 @@ mod show;
 use crate::Context;
 use crate::exit::ExitStatus;
 
-/// List reward mails, and send again those that were not sent
+/// List reward emails, and send again those that were not sent
 ///
 /// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
 /// (given to the mail server, whose answer was lost), dead (refused for good, or every retry failed),
-/// no_address (the member gave none, erased it, or left before the mail was sent).
+/// no_address (the member gave none, erased it, or left before the email was sent).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  loyalty mails list --by state
-  loyalty mails list --state dead,unknown
-  loyalty mails retry --state dead --since 12h --note 'the mail server is back'
-  loyalty mails resend-unknown --since 12h --note 'nothing had arrived'")]
-pub(crate) struct Mails {
+  loyalty emails list --by state
+  loyalty emails list --state dead,unknown
+  loyalty emails retry --state dead --since 12h --note 'the mail server is back'
+  loyalty emails resend-unknown --since 12h --note 'nothing had arrived'")]
+pub(crate) struct Emails {
     #[command(subcommand)]
     what: What,
 }
@@ -35,7 +35,7 @@ enum What {
     ResendUnknown(requeue::ResendUnknown),
 }
 
-impl Mails {
+impl Emails {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
         match self.what {
             What::List(list) => list.run(context).await,

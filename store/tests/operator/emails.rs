@@ -1,4 +1,4 @@
-//! Looking at mails and queueing them anew.
+//! Looking at emails and queueing them anew.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use loyalty_store::{Connection, Pool};
 use crate::world::{World, garbage, operator};
 
 impl World {
-    /// Rewards with their mails, each in the state of its place.
-    async fn mails(&self, states: &[EmailState]) -> Vec<EmailId> {
+    /// Rewards with their emails, each in the state of its place.
+    async fn emails(&self, states: &[EmailState]) -> Vec<EmailId> {
         let reward = |number: i64| Grant {
             trace: None,
             member_id: "ann".parse().expect("a member id"),
@@ -49,14 +49,14 @@ impl World {
 }
 
 #[tokio::test]
-async fn mails_are_listed_counted_and_shown_without_their_addresses() {
+async fn emails_are_listed_counted_and_shown_without_their_addresses() {
     use EmailState::{Dead, Sent};
     let world = World::start().await;
-    let ids = world.mails(&[Sent, Dead, Dead]).await;
-    world.set_aside(ids[1], Reason::MailRejected).await;
+    let ids = world.emails(&[Sent, Dead, Dead]).await;
+    world.set_aside(ids[1], Reason::EmailRejected).await;
     let list = async |filter: &Filter, after: Option<EmailId>| -> Vec<EmailId> {
-        let mails = emails::list(&world.pool, filter, after, 2).await.expect("a page");
-        mails.iter().map(|mail| EmailId::from(mail.email_id)).collect()
+        let emails = emails::list(&world.pool, filter, after, 2).await.expect("a page");
+        emails.iter().map(|email| EmailId::from(email.email_id)).collect()
     };
     assert_eq!(list(&Filter::default(), None).await, ids[..2]);
     assert_eq!(list(&Filter::default(), Some(ids[1])).await, ids[2..]);
@@ -66,21 +66,21 @@ async fn mails_are_listed_counted_and_shown_without_their_addresses() {
     let bob = Filter { member: "bob".parse().ok(), ..Filter::default() };
     assert_eq!(list(&bob, None).await, []);
     let counts = emails::counts(&world.pool, &Filter::default(), Grouping::State).await.expect("counts");
-    assert_eq!(counts.iter().map(|it| (it.key.as_str(), it.mails)).collect::<Vec<_>>(), [("dead", 2), ("sent", 1)]);
+    assert_eq!(counts.iter().map(|it| (it.key.as_str(), it.emails)).collect::<Vec<_>>(), [("dead", 2), ("sent", 1)]);
 
-    let opened = emails::open(&world.pool, ids[1]).await.expect("a read").expect("a mail");
+    let opened = emails::open(&world.pool, ids[1]).await.expect("a read").expect("an email");
     assert_eq!(opened.letters, world.ids().await);
     assert!(!format!("{opened:?}").contains("smith"), "{opened:?}");
     let letter = world.open(opened.letters[0]).await.letter;
-    assert_eq!(letter.member_id, "ann".parse().ok(), "a mail's letter knows whose it is");
+    assert_eq!(letter.member_id, "ann".parse().ok(), "an email's letter knows whose it is");
 }
 
 #[tokio::test]
-async fn a_mail_is_queued_anew_with_its_request_and_its_letter_is_settled() {
+async fn an_email_is_queued_anew_with_its_request_and_its_letter_is_settled() {
     use EmailState::{Dead, NoAddress, Queued, Retrying, Sent, Unknown};
     let world = World::start().await;
-    let ids = world.mails(&[Dead, Retrying, Sent, Unknown]).await;
-    world.set_aside(ids[0], Reason::MailExhausted).await;
+    let ids = world.emails(&[Dead, Retrying, Sent, Unknown]).await;
+    world.set_aside(ids[0], Reason::EmailExhausted).await;
     let seen = emails::states(&world.pool, &ids).await.expect("states");
     let requeued = emails::requeue(&world.pool, &ids, &seen, Requeue::Retry, &operator("eve")).await.expect("requeued");
     assert_eq!((requeued.queued, requeued.left), (ids[..2].to_vec(), vec![(ids[2], Sent), (ids[3], Unknown)]));
@@ -91,29 +91,29 @@ async fn a_mail_is_queued_anew_with_its_request_and_its_letter_is_settled() {
     assert_eq!(world.open(letter).await.letter.state, DeadLetterState::Replayed);
     assert_eq!(world.story(letter).await, ["retried by eve queued after the outage"]);
 
-    // The mailer takes it up at the foot of the ladder, under a number that was never used.
+    // The mailer takes it up at the first retry delay, under a number that was never used.
     let lease = std::time::Duration::from_secs(60);
-    let Claim::Ours(mail) = emails::claim(&world.pool, ids[0], lease, false).await.expect("a claim") else {
+    let Claim::Ours(email) = emails::claim(&world.pool, ids[0], lease, false).await.expect("a claim") else {
         panic!("it is queued")
     };
-    assert_eq!((mail.attempt.number, mail.attempt.step), (4, 1));
+    assert_eq!((email.attempt.number, email.attempt.step), (4, 1));
 
     let unknown =
         emails::requeue(&world.pool, &ids, &seen, Requeue::ResendUnknown, &operator("eve")).await.expect("requeued");
     assert_eq!(unknown.queued, ids[3..]);
-    let history = emails::open(&world.pool, ids[3]).await.expect("a read").expect("a mail").history;
+    let history = emails::open(&world.pool, ids[3]).await.expect("a read").expect("an email").history;
     assert_eq!(history.iter().map(|event| event.action).collect::<Vec<_>>(), [dead_letters::Action::Resent]);
     assert!(!Requeue::Retry.fits(NoAddress) && !Requeue::ResendUnknown.fits(Dead));
 }
 
 #[tokio::test]
-async fn a_replay_of_letters_queues_each_mail_once_and_decides_nothing_about_unknown_ones() {
+async fn a_replay_of_letters_queues_each_email_once_and_decides_nothing_about_unknown_ones() {
     use EmailState::{Dead, Sent, Unknown};
     let world = World::start().await;
-    let ids = world.mails(&[Dead, Sent, Unknown]).await;
+    let ids = world.emails(&[Dead, Sent, Unknown]).await;
     let missing = EmailId::from(uuid::Uuid::nil());
     let of = [ids[0], ids[0], ids[1], ids[2], missing];
-    for (id, reason) in of.iter().zip([Reason::MailRejected, Reason::Crashed].into_iter().cycle()) {
+    for (id, reason) in of.iter().zip([Reason::EmailRejected, Reason::Crashed].into_iter().cycle()) {
         world.set_aside(*id, reason).await;
     }
     let letters = world.ids().await;
@@ -128,10 +128,10 @@ async fn a_replay_of_letters_queues_each_mail_once_and_decides_nothing_about_unk
 
 /// The queue was deleted, or the broker's disk is a new one: the rows are all that is left.
 #[tokio::test]
-async fn mails_that_are_long_due_are_asked_for_anew_and_once() {
+async fn emails_that_are_long_due_are_asked_for_anew_and_once() {
     use EmailState::{Dead, Queued, Retrying, Sending, Sent};
     let world = World::start().await;
-    let ids = world.mails(&[Retrying, Sending, Queued, Retrying, Queued, Sent, Dead]).await;
+    let ids = world.emails(&[Retrying, Sending, Queued, Retrying, Queued, Sent, Dead]).await;
     world.execute("update email set updated_at = now() - interval '7h'").await;
     world.execute("update email set due_at = now() - interval '7h' where state in ('retrying', 'sending')").await;
     world.execute(&format!("update email set due_at = now() - interval '5h' where email_id = '{}'", ids[3])).await;
@@ -146,11 +146,11 @@ async fn mails_that_are_long_due_are_asked_for_anew_and_once() {
     assert_eq!(ids[..3].iter().map(|id| states[id]).collect::<Vec<_>>(), [Retrying, Sending, Queued]);
 }
 
-/// The broker is away, and the requests wait in the outbox as long as their mails.
+/// The broker is away, and the requests wait in the outbox as long as their emails.
 #[tokio::test]
-async fn nobody_asks_anew_for_mails_while_the_outbox_is_as_far_behind() {
+async fn nobody_asks_anew_for_emails_while_the_outbox_is_as_far_behind() {
     let world = World::start().await;
-    world.mails(&[EmailState::Queued]).await;
+    world.emails(&[EmailState::Queued]).await;
     world.execute("update email set updated_at = now() - interval '7h'").await;
     let insert = |age: &str| {
         format!(
@@ -168,18 +168,18 @@ async fn nobody_asks_anew_for_mails_while_the_outbox_is_as_far_behind() {
 
 /// A mailer whose session broke goes on sending, while its message comes again and again until the broker gives it up.
 #[tokio::test]
-async fn a_mail_that_was_given_up_while_it_was_being_sent_stands_as_it_went() {
+async fn an_email_that_was_given_up_while_it_was_being_sent_stands_as_it_went() {
     use EmailState::{Dead, Queued, Sent, Unknown};
     let world = World::start().await;
-    let ids = world.mails(&[Queued; 3]).await;
+    let ids = world.emails(&[Queued; 3]).await;
     let mut attempts = Vec::new();
     for id in &ids {
         let claim = emails::claim(&world.pool, *id, Duration::from_secs(60), false).await.expect("a claim");
-        let Claim::Ours(mail) = claim else { panic!("{claim:?}") };
+        let Claim::Ours(email) = claim else { panic!("{claim:?}") };
         let source = "loyalty.dead.emails".to_owned();
         let letter = NewDeadLetter { source, email_id: Some(id.uuid()), ..garbage(b"{}") };
         dead_letters::keep(&world.pool, &[letter]).await.expect("a letter");
-        attempts.push(mail.attempt);
+        attempts.push(email.attempt);
     }
     let later = Duration::from_secs(60);
     assert!(emails::sent(&world.pool, attempts[0], "250 ok").await.expect("written"));
@@ -189,7 +189,8 @@ async fn a_mail_that_was_given_up_while_it_was_being_sent_stands_as_it_went() {
     assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Sent, Unknown, Dead]);
 }
 
-/// Has transactions that claim a mail stand still in the middle of their commit while the lock of that number is held.
+/// Has transactions that claim an email stand still in the middle of their commit while the lock of that number is
+/// held.
 const CLAIMS_STAND_STILL: &str = "
     create function stand_still() returns trigger language plpgsql as
         $$ begin perform pg_advisory_xact_lock(1); return null; end $$;
@@ -221,10 +222,10 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_was() {
+async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_email_as_it_was() {
     use EmailState::{Queued, Retrying, Sending};
     let world = World::start().await;
-    let ids = world.mails(&[Queued, Retrying]).await;
+    let ids = world.emails(&[Queued, Retrying]).await;
     world.execute("update email set attempts_before = 3 where state = 'queued'").await;
     world.execute("update email set due_at = now() where state = 'retrying'").await;
     world.execute(CLAIMS_STAND_STILL).await;
@@ -253,7 +254,7 @@ async fn a_claim_in_doubt_that_stands_is_taken_back_and_leaves_the_mail_as_it_wa
 #[tokio::test]
 async fn a_claim_in_doubt_that_does_not_stand_is_nobody_elses() {
     let world = World::start().await;
-    let ids = world.mails(&[EmailState::Queued]).await;
+    let ids = world.emails(&[EmailState::Queued]).await;
     world.execute(CLAIMS_STAND_STILL).await;
     let holder = world.pool.get().await.expect("a connection");
     holder.batch_execute("select pg_advisory_lock(1)").await.expect("the lock");
@@ -272,10 +273,10 @@ async fn a_claim_in_doubt_that_does_not_stand_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_claim_in_doubt_whose_lease_is_over_is_no_mail_of_unknown_fate() {
+async fn a_claim_in_doubt_whose_lease_is_over_is_no_email_of_unknown_fate() {
     use EmailState::{Queued, Sending};
     let world = World::start().await;
-    let ids = world.mails(&[Queued, Queued]).await;
+    let ids = world.emails(&[Queued, Queued]).await;
     world.execute("update email set attempts_before = 3").await;
     world.execute(CLAIMS_STAND_STILL).await;
     let holder = world.pool.get().await.expect("a connection");
@@ -303,9 +304,9 @@ async fn a_claim_in_doubt_whose_lease_is_over_is_no_mail_of_unknown_fate() {
 #[tokio::test]
 async fn an_attempt_settles_only_the_claim_that_it_made_even_if_another_has_its_number() {
     let world = World::start().await;
-    let ids = world.mails(&[EmailState::Queued]).await;
+    let ids = world.emails(&[EmailState::Queued]).await;
     let claimed = async || match claim(world.pool.clone(), ids[0]).await.expect("a claim") {
-        Claim::Ours(mail) => mail.attempt,
+        Claim::Ours(email) => email.attempt,
         other => panic!("{other:?}"),
     };
     let first = claimed().await;
