@@ -44,10 +44,10 @@ impl Receipts {
     pub(crate) async fn wait_for(
         &self,
         key: CommandKey,
-        old_letter: Option<Timestamp>,
+        old_dead_letter: Option<Timestamp>,
         max_wait: Duration,
     ) -> Option<CommandState> {
-        self.waiters.fate(key, old_letter, max_wait).await
+        self.waiters.fate(key, old_dead_letter, max_wait).await
     }
 
     /// The fate of a command, as soon as it has one; none, if it has none in time.

@@ -226,7 +226,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStatus> 
         Command::Import(import) => import.run(context).await,
         Command::Member(members) => members.run(context).await,
         Command::Receipt(receipt) => receipt.run(context).await,
-        Command::DeadLetters(letters) => letters.run(context).await,
+        Command::DeadLetters(dead_letters) => dead_letters.run(context).await,
         Command::Emails(emails) => emails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Rebuild(rebuild) => rebuild.run(context).await,

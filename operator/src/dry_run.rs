@@ -78,13 +78,13 @@ const CHUNK_COMMANDS: usize = 200;
 pub async fn dry_run(
     pool: &Pool,
     programme: &Programme,
-    letters: &[Replayable],
+    dead_letters: &[Replayable],
 ) -> Result<Vec<Prediction>, StoreError> {
     let mut predictions = BTreeMap::new();
     let mut members: BTreeMap<MemberId, Vec<Part>> = BTreeMap::new();
     let mut requests = Vec::new();
-    for (place, letter) in letters.iter().enumerate() {
-        match ReplayMessage::of(letter) {
+    for (place, dead_letter) in dead_letters.iter().enumerate() {
+        match ReplayMessage::of(dead_letter) {
             ReplayMessage::Command(command) => {
                 members.entry(command.member_id.clone()).or_default().push(Part { place, command });
             }

@@ -38,7 +38,7 @@ pub async fn find(pool: &Pool, member: &MemberId, command: CommandId) -> Result<
         Some(parked) => Some(Undecided::Parked(parked)),
         None => dead_letter(pool, member, command)
             .await?
-            .map(|letter| Undecided::DeadLetter(Box::new(without_personal(letter)))),
+            .map(|dead_letter| Undecided::DeadLetter(Box::new(without_personal(dead_letter)))),
     };
     Ok(undecided.map(CommandStatus::Undecided))
 }
@@ -58,6 +58,6 @@ async fn dead_letter(pool: &Pool, member: &MemberId, command: CommandId) -> Resu
         let page = dead_letters::list(pool, &filter, after, PAGE_MAX).await?;
         let Some(last) = page.last() else { return Ok(found) };
         after = Some(last.dead_letter_id);
-        found = page.into_iter().rev().find(|letter| letter.command_id == Some(command)).or(found);
+        found = page.into_iter().rev().find(|dead_letter| dead_letter.command_id == Some(command)).or(found);
     }
 }

@@ -39,9 +39,9 @@ pub struct Replayer {
     pub pace: Pace,
 }
 
-/// Letters sent before their confirms are awaited. Each belongs to another member, so that none can overtake one of
-/// its own; a broker confirms as many in the time of a few.
-const WAVE_LETTERS: usize = 100;
+/// Dead letters sent before their confirms are awaited. Each belongs to another member, so that none can overtake one
+/// of its own; a broker confirms as many in the time of a few.
+const WAVE_DEAD_LETTERS: usize = 100;
 
 /// How often the hold on the dead letters is renewed, at least: several times before it ends.
 const RENEW: Duration = Duration::from_secs(20);
@@ -108,8 +108,9 @@ impl Item {
 
 impl<'a> Run<'a> {
     fn new(replayer: &'a Replayer, claimed: Claimed, told: &'a mut (dyn FnMut(Progress) + Send)) -> Self {
-        let item = |letter: &Replayable| Item { id: letter.dead_letter_id, content: ReplayMessage::of(letter) };
-        let waiting: VecDeque<Item> = claimed.letters.iter().map(item).collect();
+        let item =
+            |dead_letter: &Replayable| Item { id: dead_letter.dead_letter_id, content: ReplayMessage::of(dead_letter) };
+        let waiting: VecDeque<Item> = claimed.dead_letters.iter().map(item).collect();
         let report = Report {
             concluded: Vec::new(),
             unanswered: Vec::new(),
@@ -136,7 +137,7 @@ impl<'a> Run<'a> {
     /// Sends everything, the canary first, and says why it ended.
     async fn send_all(&mut self, stop: &CancellationToken) -> Result<Ended, StoreError> {
         if let Some(canary) = self.replayer.pace.canary {
-            let ended = self.send(canary.letters.get(), stop).await?;
+            let ended = self.send(canary.dead_letters.get(), stop).await?;
             if ended != Ended::Finished || self.waiting.is_empty() {
                 return Ok(ended);
             }
@@ -160,7 +161,7 @@ impl<'a> Run<'a> {
             if !self.renewed().await? {
                 return Ok(Ended::Overtaken);
             }
-            let wave = self.next_wave(most.min(self.replayer.pace.wave(WAVE_LETTERS)));
+            let wave = self.next_wave(most.min(self.replayer.pace.wave(WAVE_DEAD_LETTERS)));
             most = most.saturating_sub(wave.len());
             self.next_wave_at = self.replayer.pace.after(Instant::now(), wave.len());
             if let Err(failure) = self.send_wave(wave).await? {
@@ -201,7 +202,7 @@ impl<'a> Run<'a> {
         if requests.is_empty() {
             return Ok(());
         }
-        let concluded = emails::requeue_letters(&self.replayer.pool, &self.replay, requests).await?;
+        let concluded = emails::requeue_dead_letters(&self.replayer.pool, &self.replay, requests).await?;
         let known: HashSet<DeadLetterId> = concluded.iter().map(|(id, _)| *id).collect();
         let left: Vec<DeadLetterId> = requests.iter().map(|(id, _)| *id).filter(|id| !known.contains(id)).collect();
         self.progress.sent += concluded.len();

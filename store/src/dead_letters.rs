@@ -133,13 +133,13 @@ impl std::str::FromStr for DeadLetterId {
     }
 }
 
-/// The columns that [`letter`] reads.
+/// The columns that [`dead_letter`] reads.
 const COLUMNS: &str = "
     dead_letter_id, state, reason, error, source, exchange, routing_key, member_id, command_id, command_type, email_id,
     octet_length(body) as body_bytes, attempts, first_at, last_at, edited_at, claimed_by, claimed_at, claimed_until,
     result, successor_id";
 
-fn letter(row: &Row) -> Result<DeadLetter, StoreError> {
+fn dead_letter(row: &Row) -> Result<DeadLetter, StoreError> {
     let claimed = row.get::<_, Option<String>>("claimed_by").zip(row.get("claimed_at")).zip(row.get("claimed_until"));
     Ok(DeadLetter {
         dead_letter_id: DeadLetterId(row.get("dead_letter_id")),
@@ -181,7 +181,7 @@ fn perhaps<T>(
 }
 
 /// The dead letter that a row of numbers names.
-pub(crate) fn letter_id(row: &Row) -> DeadLetterId {
+pub(crate) fn dead_letter_id(row: &Row) -> DeadLetterId {
     DeadLetterId(row.get("dead_letter_id"))
 }
 

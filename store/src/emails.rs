@@ -26,7 +26,7 @@ pub use attempt::*;
 pub use claim::{Claim, ClaimError, ClaimToken, InDoubt, claim, take_back};
 pub use overdue::ask_for_overdue;
 pub(crate) use requeue::ask_for;
-pub use requeue::{Requeue, Requeued, requeue, requeue_letters, states};
+pub use requeue::{Requeue, Requeued, requeue, requeue_dead_letters, states};
 
 /// An email, without where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,7 +63,7 @@ pub struct OpenedEmail {
     /// Where it goes as things stand; none: the member gave no address, or has left.
     pub recipient: Option<Recipient>,
     /// Its dead letters, the oldest first.
-    pub letters: Vec<DeadLetterId>,
+    pub dead_letters: Vec<DeadLetterId>,
     /// Who did what and why, the oldest first.
     pub history: Vec<Event>,
 }
@@ -180,13 +180,13 @@ pub async fn open(pool: &Pool, id: EmailId) -> Result<Option<OpenedEmail>, Store
     else {
         return Ok(None);
     };
-    let letters =
+    let dead_letters =
         "select dead_letter_id from dead_letter where partition = $1 and email_id = $2 order by dead_letter_id";
-    let letters = client.query(letters, &key).await?;
+    let dead_letters = client.query(dead_letters, &key).await?;
     Ok(Some(OpenedEmail {
         email: listed(&row)?,
         recipient: row.get::<_, Option<String>>("recipient").map(Recipient::new),
-        letters: letters.iter().map(dead_letters::letter_id).collect(),
+        dead_letters: dead_letters.iter().map(dead_letters::dead_letter_id).collect(),
         history: dead_letters::of_email(&client, id).await?,
     }))
 }

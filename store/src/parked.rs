@@ -104,13 +104,13 @@ async fn set_aside_in(pool: &Pool, partition: i16, keep: Duration, limit: usize)
     transaction.query(LOCK, &[&members, &partition]).await?;
     let mut taken = transaction.query(TAKE, &[&ids, &partition]).await?;
     taken.sort_by_key(|row| row.get::<_, i64>("parked_id"));
-    let letters: Vec<NewDeadLetter> = taken.iter().map(letter).collect::<Result<_, _>>()?;
-    dead_letters::record(&transaction, &letters).await?;
+    let dead_letters: Vec<NewDeadLetter> = taken.iter().map(dead_letter).collect::<Result<_, _>>()?;
+    dead_letters::record(&transaction, &dead_letters).await?;
     transaction.commit().await?;
     Ok(overdue.len())
 }
 
-fn letter(row: &Row) -> Result<NewDeadLetter, StoreError> {
+fn dead_letter(row: &Row) -> Result<NewDeadLetter, StoreError> {
     let parked = parked(row)?;
     let partition = Partition::of(&parked.member_id);
     Ok(NewDeadLetter {

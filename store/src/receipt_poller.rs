@@ -245,19 +245,19 @@ mod tests {
     async fn a_fate_that_is_not_taken_is_asked_for_again() {
         let (key, old): (CommandKey, Timestamp) = (key(), "2026-11-22T10:00:00Z".parse().expect("a time"));
         let mut waits = waits(std::slice::from_ref(&key));
-        let letter = |at| {
-            let letter = CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
-            HashMap::from([(key.clone(), letter)])
+        let dead_letter = |at| {
+            let dead_letter = CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+            HashMap::from([(key.clone(), dead_letter)])
         };
         let is_new =
             |_: &usize, fate: &CommandState| !matches!(fate, CommandState::DeadLetter { at, .. } if *at <= old);
         advance(FIRST_INTERVAL).await;
         let asked = waits.begin().len();
-        assert_eq!(waits.settle(asked, &letter(old), is_new), []);
+        assert_eq!(waits.settle(asked, &dead_letter(old), is_new), []);
         advance(LONGEST_INTERVAL).await;
         let asked = waits.begin().len();
         let new = "2026-11-22T10:00:01Z".parse().expect("a time");
-        assert_eq!(tags(&waits.settle(asked, &letter(new), is_new)), [0]);
+        assert_eq!(tags(&waits.settle(asked, &dead_letter(new), is_new)), [0]);
     }
 
     #[tokio::test(start_paused = true)]

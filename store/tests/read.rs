@@ -71,13 +71,13 @@ async fn a_ledger_is_read_as_receipts_and_rewards_with_their_emails() {
 async fn many_fates_come_in_one_answer() {
     let world = World::start(SOUND).await;
     let pool = world.pool(PlannerProfile::Keys);
-    let letters = "insert into dead_letter (partition, source, reason, error, member_id, command_id, exchange,
+    let dead_letters = "insert into dead_letter (partition, source, reason, error, member_id, command_id, exchange,
         routing_key, headers, body, digest, attempts, first_at, last_at) values
         (3, 'loyalty.commands.03', 'failed', 'too odd', 'ann', '00000000-0000-0000-0000-00000000000a', '', '', '{}', '',
          '', 1, now(), now() - interval '1 hour'),
         (3, 'loyalty.commands.03', 'crashed', 'again', 'ann', '00000000-0000-0000-0000-00000000000a', '', '', '{}', '',
          '', 1, now(), now())";
-    pool.get().await.expect("a connection").batch_execute(letters).await.expect("letters");
+    pool.get().await.expect("a connection").batch_execute(dead_letters).await.expect("dead letters");
     let decided = read::ledger(&pool, &id("ann"), 0, 1).await.expect("a page").remove(0);
     let waiting = Command::new(id("carl"), Action::Earn(Earn { points: Points::try_new(5).expect("points") }));
     let park = "insert into parked (partition, member_id, command_id, body, parked_at)

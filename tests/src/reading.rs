@@ -116,7 +116,7 @@ impl World {
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
         const ALL: &str = "
             select source, reason, error, member_id, body, attempts from dead_letter order by dead_letter_id";
-        let letter = |row: &Row| DeadLetter {
+        let dead_letter = |row: &Row| DeadLetter {
             source: row.get(0),
             reason: row.get(1),
             error: row.get(2),
@@ -124,7 +124,7 @@ impl World {
             body: row.get(4),
             attempts: row.get(5),
         };
-        self.query(ALL, &[]).await.iter().map(letter).collect()
+        self.query(ALL, &[]).await.iter().map(dead_letter).collect()
     }
 
     /// The number of rows of a table, or of a table `where ...`.

@@ -35,7 +35,7 @@ async fn after_a_bad_night_nothing_is_lost_or_doubled_and_what_can_be_mended_is(
     let mut fold = Fold::default();
     fold.apply(night.good());
     fold.is_the_ledger(&world).await;
-    night.has_its_letters(&world).await;
+    night.has_its_dead_letters(&world).await;
     every_email_is_accounted_for(&world, &fold).await;
     assert_eq!(world.operate(&["verify"]).await.code, 0);
 
@@ -118,14 +118,15 @@ impl Night {
 
     /// Five hundred and one dead letters, each with the reason of its kind and byte for byte. Beside them, one for each
     /// email that was given up.
-    async fn has_its_letters(&self, world: &World) {
+    async fn has_its_dead_letters(&self, world: &World) {
         let mut expected: BTreeMap<&[u8], &str> = self.bad().map(|bad| (bad.raw.body(), bad.kind.reason())).collect();
         let deadly = self.deadly.encode();
         expected.insert(&deadly, "crashed");
-        let letters = world.dead_letters().await;
-        let (emails, letters): (Vec<_>, Vec<_>) = letters.iter().partition(|it| it.source == "loyalty.emails");
-        assert_eq!((self.good().count(), self.bad().count(), letters.len()), (10_000, 500, 501));
-        let found: BTreeMap<&[u8], &str> = letters.iter().map(|it| (&*it.body, &*it.reason)).collect();
+        let dead_letters = world.dead_letters().await;
+        let (emails, dead_letters): (Vec<_>, Vec<_>) =
+            dead_letters.iter().partition(|it| it.source == "loyalty.emails");
+        assert_eq!((self.good().count(), self.bad().count(), dead_letters.len()), (10_000, 500, 501));
+        let found: BTreeMap<&[u8], &str> = dead_letters.iter().map(|it| (&*it.body, &*it.reason)).collect();
         assert_eq!(found, expected);
 
         let mut by_reason: BTreeMap<&str, i64> = BTreeMap::new();
@@ -134,7 +135,8 @@ impl Night {
         }
         let told = world.operate(&["dead-letters", "list", "--by", "reason"]).await.json;
         let told = told.as_array().expect("a list").iter();
-        let told = told.map(|it| (it["key"].as_str().expect("a reason"), it["letters"].as_i64().expect("a number")));
+        let told =
+            told.map(|it| (it["key"].as_str().expect("a reason"), it["dead_letters"].as_i64().expect("a number")));
         assert_eq!(told.collect::<BTreeMap<_, _>>(), by_reason);
     }
 }
@@ -166,8 +168,8 @@ async fn every_email_is_accounted_for(world: &World, fold: &Fold) {
     }
     let is = |state: &str| states.values().filter(|it| *it == state).count();
     assert!(is("sent") > 0 && is("dead") > 0 && is("unknown") > 0, "each kind is met: {states:?}");
-    let letters = world.count("dead_letter where email_id is not null").await;
-    assert_eq!(usize::try_from(letters), Ok(is("dead")), "one letter for each");
+    let dead_letters = world.count("dead_letter where email_id is not null").await;
+    assert_eq!(usize::try_from(dead_letters), Ok(is("dead")), "one dead letter for each");
 }
 
 /// Everybody has their email. Whose fate was unknown may have it twice, and can see that it is the same.

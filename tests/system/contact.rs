@@ -111,7 +111,7 @@ async fn while_the_membership_lasts_an_id_used_again_for_another_address_is_a_co
     }
     world.publish(&enrolment).await;
     world.settled().await;
-    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|letter| letter.error).collect();
+    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|dead_letter| dead_letter.error).collect();
     let used = "the command id was used before with another";
     assert_eq!(errors, [format!("{used} email"), format!("{used} email, name")]);
     assert_eq!(world.story("ann").await, ["enroll applied = 0"]);
@@ -214,7 +214,7 @@ async fn an_update_is_the_same_if_all_that_it_says_is_and_null_is_not_absence() 
         world.publish(&Command { action: update(email, name), ..first.clone() }).await;
     }
     world.settled().await;
-    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|letter| letter.error).collect();
+    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|dead_letter| dead_letter.error).collect();
     let used = "the command id was used before with another";
     assert_eq!(errors, [format!("{used} name"), format!("{used} email"), format!("{used} email, name")]);
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "update applied = 0"]);

@@ -41,9 +41,9 @@ async fn a_command_that_kills_its_worker_takes_nobody_with_it() {
     let (_worker, dead) = world.outlive(world.worker().await, set_aside).await;
     assert_eq!(dead, KILLS);
     world.settled().await;
-    let letters = world.dead_letters().await;
-    assert_eq!(letters.len(), 1, "only the culprit is set aside");
-    assert_eq!((letters[0].reason.as_str(), &letters[0].body), ("crashed", &deadly.encode()));
+    let dead_letters = world.dead_letters().await;
+    assert_eq!(dead_letters.len(), 1, "only the culprit is set aside");
+    assert_eq!((dead_letters[0].reason.as_str(), &dead_letters[0].body), ("crashed", &deadly.encode()));
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 7 applied = 7"]);
     world.holds_in_order(&neighbours).await;
     assert!(world.ready(&partition().queue()).await == 0);

@@ -176,8 +176,9 @@ async fn an_id_that_was_used_for_something_else_is_set_aside_and_the_first_stand
     world.publish(&early).await;
     world.publish(&Command { action: Action::Spend(Spend { points: points(5) }), ..early }).await;
     world.settled().await;
-    let letters = world.dead_letters().await;
-    let mut found: Vec<_> = letters.iter().map(|letter| (letter.reason.as_str(), letter.error.as_str())).collect();
+    let dead_letters = world.dead_letters().await;
+    let mut found: Vec<_> =
+        dead_letters.iter().map(|dead_letter| (dead_letter.reason.as_str(), dead_letter.error.as_str())).collect();
     found.sort_unstable();
     let differs = [
         "the command id was used before with another points, reason",

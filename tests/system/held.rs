@@ -229,7 +229,7 @@ async fn a_command_that_kills_its_worker_is_found_although_one_before_it_is_held
     others_have(&world, 3).await;
     held.release().await;
     world.settled().await;
-    let reasons: Vec<_> = world.dead_letters().await.into_iter().map(|letter| letter.reason).collect();
+    let reasons: Vec<_> = world.dead_letters().await.into_iter().map(|dead_letter| dead_letter.reason).collect();
     assert_eq!(reasons, ["crashed"]);
     commands.extend(before.into_iter().chain(behind));
     world.holds_in_order(&commands).await;

@@ -109,7 +109,7 @@ async fn nothing_that_others_sent_reaches_a_terminal_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_personal_is_hidden_in_a_letter_and_in_the_log() {
+async fn what_is_personal_is_hidden_in_a_dead_letter_and_in_the_log() {
     let world = World::start().await;
     let worker = world.worker().await;
     world.enroll(ADDRESS).await;

@@ -95,10 +95,10 @@ async fn an_email_that_is_refused_for_good_becomes_a_dead_letter_and_delays_no_o
     world.mailed().await;
     assert_eq!(world.rewards("bad").await, ["1 at 1000: dead"]);
     assert_eq!(world.mailbox.emails().len(), 3);
-    let letters = world.dead_letters().await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!(letter.reason, "email_rejected");
-    assert!(!letter.error.contains("bad.address") && !worker.log().contains("bad.address"), "{}", worker.log());
+    let dead_letters = world.dead_letters().await;
+    let [dead_letter] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
+    assert_eq!(dead_letter.reason, "email_rejected");
+    assert!(!dead_letter.error.contains("bad.address") && !worker.log().contains("bad.address"), "{}", worker.log());
     world.verified().await;
 }
 
@@ -112,9 +112,9 @@ async fn an_email_that_fails_at_every_attempt_becomes_a_dead_letter() {
     assert_eq!(world.rewards("member-0").await, ["1 at 1000: dead"]);
     // The first attempt and one after each of the three delays.
     assert_eq!(world.count("email where attempts = 4").await, 1);
-    let letters = world.dead_letters().await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!(letter.reason, "email_exhausted");
+    let dead_letters = world.dead_letters().await;
+    let [dead_letter] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
+    assert_eq!(dead_letter.reason, "email_exhausted");
     world.verified().await;
 }
 

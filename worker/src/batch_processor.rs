@@ -161,8 +161,8 @@ impl BatchProcessor {
     /// of too many.
     async fn suspect(&self, message: &mut Message) -> Result<(), StoreError> {
         let Content::Command(command) = &message.content else { return Ok(()) };
-        let letter = message.dead_letter(Reason::Crashed, String::new());
-        let ended = crash_suspects::note(&self.pool, &letter, self.worker).await? - 1;
+        let dead_letter = message.dead_letter(Reason::Crashed, String::new());
+        let ended = crash_suspects::note(&self.pool, &dead_letter, self.worker).await? - 1;
         if ended >= batching::LONE_WORKERS_MAX {
             let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
             warn!(command.id = %id, member.id = member.masked(), trace.id = trace, workers = ended, "A command kills its workers; set aside");
@@ -179,8 +179,8 @@ impl BatchProcessor {
         if !batching::is_suspect(message) {
             return;
         }
-        let letter = message.dead_letter(Reason::Crashed, String::new());
-        if let Err(error) = crash_suspects::take_back(&self.pool, &letter, self.worker).await {
+        let dead_letter = message.dead_letter(Reason::Crashed, String::new());
+        if let Err(error) = crash_suspects::take_back(&self.pool, &dead_letter, self.worker).await {
             warn!(error = chain(&error), "A message that is left to the next worker may be taken for one that kills");
         }
     }

@@ -62,7 +62,7 @@ impl Maintenance {
     async fn run_once(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let concluded = dead_letters::settle_abandoned(&self.pool).await?;
         if concluded > 0 {
-            info!(letters = concluded, "Recorded the outcome of replayed dead letters");
+            info!(dead_letters = concluded, "Recorded the outcome of replayed dead letters");
         }
         if self.sends_emails {
             let requeued = emails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_EMAILS).await?;

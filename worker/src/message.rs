@@ -12,8 +12,8 @@ use loyalty_common::{Command, CommandId, Partition, command, topology};
 use loyalty_ledger::BatchRequest;
 use loyalty_store::dead_letters::{NewDeadLetter, Reason, Unusable};
 
+use crate::dead_letter::dead_letter;
 use crate::headers;
-use crate::letter::letter;
 use crate::outcome::MessageOutcome;
 use crate::queue_consumer::DeliveryGuard;
 
@@ -138,7 +138,7 @@ impl Message {
             command_id: command.map(|command| command.command_id.uuid()),
             command_type: command.map(|command| command.command_type().to_string()),
             repeated: self.repeated,
-            ..letter(&self.delivery, self.partition.queue(), reason, error)
+            ..dead_letter(&self.delivery, self.partition.queue(), reason, error)
         }
     }
 }

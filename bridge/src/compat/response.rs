@@ -197,8 +197,8 @@ mod tests {
         {"message":"The member is not enrolled; the command waits for the enrolment.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"parked"}
         "#);
         let at = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let letter = CommandState::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
-        insta::assert_snapshot!(written(of_fate(&spend(), letter)).await, @r#"
+        let dead_letter = CommandState::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
+        insta::assert_snapshot!(written(of_fate(&spend(), dead_letter)).await, @r#"
         202
         content-type: application/json
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11

@@ -65,7 +65,7 @@ impl FilterArgs {
     }
 
     /// The dead letters that are meant; without a word about their state, those in one of `usual`.
-    pub(super) fn letters(&self, usual: &[DeadLetterState]) -> Result<Filter, Usage> {
+    pub(super) fn dead_letters(&self, usual: &[DeadLetterState]) -> Result<Filter, Usage> {
         let mut states = Vec::new();
         for state in &self.state {
             match state {

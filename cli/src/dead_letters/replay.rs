@@ -86,7 +86,7 @@ impl Replay {
     }
 
     fn pace(&self) -> Pace {
-        let canary = self.canary.map(|letters| Canary { letters, stop_at_percent: self.stop_at });
+        let canary = self.canary.map(|dead_letters| Canary { dead_letters, stop_at_percent: self.stop_at });
         Pace { per_second: self.rate, canary, patience: self.wait }
     }
 }

@@ -255,14 +255,14 @@ mod tests {
         let content = |item: &Item| CommandContent::of(&item.command);
         let decided =
             |item: &Item, outcome| CommandState::Decided { receipt: receipt(item, outcome), content: content(item) };
-        let letter = |at: Timestamp| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        let dead_letter = |at: Timestamp| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
         check(None, Verdict::Waiting);
         check(Some(decided(&ours, Outcome::Applied)), Verdict::Applied);
         check(Some(decided(&ours, Outcome::Refused)), Verdict::Refused);
         check(Some(decided(&other, Outcome::Applied)), Verdict::Dead);
         check(Some(CommandState::Parked { content: Some(content(&ours)) }), Verdict::Parked);
         check(Some(CommandState::Parked { content: Some(content(&other)) }), Verdict::Dead);
-        check(Some(letter(began)), Verdict::Dead);
-        check(Some(letter(began - jiff::SignedDuration::from_secs(1))), Verdict::Waiting);
+        check(Some(dead_letter(began)), Verdict::Dead);
+        check(Some(dead_letter(began - jiff::SignedDuration::from_secs(1))), Verdict::Waiting);
     }
 }

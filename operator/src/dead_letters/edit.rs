@@ -67,7 +67,7 @@ pub async fn edit(
             return Ok(Err(EditProblem::Refused(error)));
         }
     }
-    let letter = dead_letters::replayable(pool, &[id]).await?;
-    let replay = dry_run(pool, programme, &letter).await?.pop();
+    let dead_letter = dead_letters::replayable(pool, &[id]).await?;
+    let replay = dry_run(pool, programme, &dead_letter).await?.pop();
     Ok(Ok(EditReport { dead_letter_id: id, edited: true, problem: None, replay }))
 }

@@ -56,16 +56,21 @@ pub struct ReplayPlan {
 impl ReplayPlan {
     /// Looks at them, and tries each in a transaction that is rolled back.
     pub async fn make(pool: &Pool, programme: &Programme, selected: &Selected) -> Result<Self, StoreError> {
-        let letters = dead_letters::replayable(pool, &selected.ids).await?;
-        let is_known = |id: &DeadLetterId| letters.binary_search_by_key(id, |letter| letter.dead_letter_id).is_ok();
+        let dead_letters = dead_letters::replayable(pool, &selected.ids).await?;
+        let is_known =
+            |id: &DeadLetterId| dead_letters.binary_search_by_key(id, |dead_letter| dead_letter.dead_letter_id).is_ok();
         let missing = selected.ids.iter().copied().filter(|id| !is_known(id)).collect();
         let (undecided, settled): (Vec<_>, Vec<_>) =
-            letters.into_iter().partition(|letter| UNDECIDED.contains(&letter.state));
+            dead_letters.into_iter().partition(|dead_letter| UNDECIDED.contains(&dead_letter.state));
         let predictions = dry_run(pool, programme, &undecided).await?;
         Ok(Self {
-            crashed: undecided.iter().zip(&predictions).filter(|(letter, it)| may_crash(letter, it)).count(),
-            replaying: undecided.iter().filter(|letter| letter.state == DeadLetterState::Replaying).count(),
-            foreseen: undecided.iter().zip(predictions).map(|(letter, it)| Foreseen::new(letter, it)).collect(),
+            crashed: undecided.iter().zip(&predictions).filter(|(dead_letter, it)| may_crash(dead_letter, it)).count(),
+            replaying: undecided.iter().filter(|dead_letter| dead_letter.state == DeadLetterState::Replaying).count(),
+            foreseen: undecided
+                .iter()
+                .zip(predictions)
+                .map(|(dead_letter, it)| Foreseen::new(dead_letter, it))
+                .collect(),
             done: settled.iter().map(Settled::of).collect(),
             missing,
             more: selected.more,
@@ -97,19 +102,19 @@ impl ReplayPlan {
 }
 
 /// An email is only queued, by a statement of our own.
-fn may_crash(letter: &Replayable, prediction: &Prediction) -> bool {
-    letter.reason == Reason::Crashed && prediction.is_worth_sending() && *prediction != Prediction::Queued
+fn may_crash(dead_letter: &Replayable, prediction: &Prediction) -> bool {
+    dead_letter.reason == Reason::Crashed && prediction.is_worth_sending() && *prediction != Prediction::Queued
 }
 
 impl Foreseen {
-    fn new(letter: &Replayable, prediction: Prediction) -> Self {
-        let member_id = letter.command().ok().map(|command| command.member_id.to_string());
-        Self { dead_letter_id: letter.dead_letter_id, member_id, prediction }
+    fn new(dead_letter: &Replayable, prediction: Prediction) -> Self {
+        let member_id = dead_letter.command().ok().map(|command| command.member_id.to_string());
+        Self { dead_letter_id: dead_letter.dead_letter_id, member_id, prediction }
     }
 }
 
 impl Settled {
-    const fn of(letter: &Replayable) -> Self {
-        Self { dead_letter_id: letter.dead_letter_id, state: letter.state }
+    const fn of(dead_letter: &Replayable) -> Self {
+        Self { dead_letter_id: dead_letter.dead_letter_id, state: dead_letter.state }
     }
 }

@@ -26,12 +26,12 @@ impl Details {
     /// Reads them; none, if there is no such email.
     pub async fn read(pool: &Pool, id: EmailId, personal: PersonalData) -> Result<Option<Self>, StoreError> {
         let opened = emails::open(pool, id).await?;
-        Ok(opened.map(|OpenedEmail { email, recipient, letters, history }| {
+        Ok(opened.map(|OpenedEmail { email, recipient, dead_letters, history }| {
             let recipient = recipient.map(|recipient| match personal {
                 PersonalData::Revealed => recipient.expose().to_owned(),
                 PersonalData::Masked => mask(recipient.expose()),
             });
-            Self { email, recipient, dead_letters: letters, history }
+            Self { email, recipient, dead_letters: dead_letters, history }
         }))
     }
 }

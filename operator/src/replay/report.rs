@@ -10,13 +10,13 @@ use loyalty_store::dead_letters::{Concluded, DeadLetterId, DeadLetterState, Held
 pub struct Report {
     /// Dead letters whose end is known.
     pub concluded: Vec<(DeadLetterId, Concluded)>,
-    /// Letters that were sent and have no answer yet. Whoever replays or sweeps next records it.
+    /// Dead letters that were sent and have no answer yet. Whoever replays or sweeps next records it.
     pub unanswered: Vec<DeadLetterId>,
-    /// Letters that were claimed and not sent. They are open again.
+    /// Dead letters that were claimed and not sent. They are open again.
     pub released: Vec<DeadLetterId>,
-    /// Letters that another replay holds, or that come after one of these.
+    /// Dead letters that another replay holds, or that come after one of these.
     pub held: Vec<Held>,
-    /// Letters that were replayed or discarded before.
+    /// Dead letters that were replayed or discarded before.
     pub done: Vec<(DeadLetterId, DeadLetterState)>,
     /// Numbers of no dead letter.
     pub missing: Vec<DeadLetterId>,
@@ -71,10 +71,10 @@ impl fmt::Display for Ended {
 /// How far a replay has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Letters that were claimed.
+    /// Dead letters that were claimed.
     pub claimed: usize,
-    /// Letters that were sent.
+    /// Dead letters that were sent.
     pub sent: usize,
-    /// Letters whose end is known.
+    /// Dead letters whose end is known.
     pub concluded: usize,
 }

@@ -19,8 +19,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The longest: what a person does not notice, and a database neither.
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(500);
 
-/// Letters looked up in one statement.
-const LOOK_LETTERS: usize = 1_000;
+/// Dead letters looked up in one statement.
+const LOOK_DEAD_LETTERS: usize = 1_000;
 
 impl Run<'_> {
     /// Waits until every dead letter that was sent has its answer, until none came for as long as `patience`, or until
@@ -52,7 +52,7 @@ impl Run<'_> {
     /// Records the answers that are there, and returns how many.
     pub(super) async fn settle(&mut self) -> Result<usize, StoreError> {
         let mut concluded = Vec::new();
-        for chunk in self.ready().chunks(LOOK_LETTERS) {
+        for chunk in self.ready().chunks(LOOK_DEAD_LETTERS) {
             concluded.extend(dead_letters::settle(&self.replayer.pool, &self.replay, chunk).await?);
         }
         let ends: HashMap<DeadLetterId, ReplayResult> = concluded.iter().map(|(id, end)| (*id, end.result())).collect();
@@ -66,7 +66,8 @@ impl Run<'_> {
         Ok(count)
     }
 
-    /// Letters whose answer can be told. Of several that ask the same the first must have its own before the others.
+    /// Dead letters whose answer can be told. Of several that ask the same the first must have its own before the
+    /// others.
     fn ready(&self) -> Vec<Pending> {
         let enrolments = self.enrolments_to_come();
         let mut seen = HashSet::new();

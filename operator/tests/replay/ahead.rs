@@ -34,7 +34,7 @@ async fn a_command_ahead_of_its_time_is_applied_by_a_replay_once_its_time_has_co
 
     // Its time has come.
     let list = dead_letters::list(&world.pool, &dead_letters::Filter::default(), None, 10).await.expect("a page");
-    let of_ann = list.iter().find(|letter| letter.member_id == Some(early.member_id.clone())).expect("it");
+    let of_ann = list.iter().find(|dead_letter| dead_letter.member_id == Some(early.member_id.clone())).expect("it");
     let body = EditedBody::parse(Command { occurred_at: Timestamp::now(), ..early }.encode()).expect("a command");
     dead_letters::edit(&world.pool, of_ann.dead_letter_id, &body, &operator("eve")).await.expect("an edit");
     let report = world.replay(&[of_ann.dead_letter_id]).await;

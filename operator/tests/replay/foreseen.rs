@@ -16,7 +16,7 @@ use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
-use crate::world::{CURSED, World, earn, letter, operator};
+use crate::world::{CURSED, World, dead_letter, earn, operator};
 
 /// Enough to meet every pair of outcomes a few times; each runs a replay through the broker.
 const CASES: u32 = 32;
@@ -79,13 +79,13 @@ fn begun((enrolled, rest): (Vec<bool>, Vec<Asked>)) -> Vec<Asked> {
     enrolled.chain(rest).collect()
 }
 
-/// Letters of which one may be of a command of the past: else hardly any would be a duplicate.
+/// Dead letters of which one may be of a command of the past: else hardly any would be a duplicate.
 fn repeating(
-    (past, mut letters, again): (Vec<Asked>, Vec<DeadLetter>, Option<Index>),
+    (past, mut dead_letters, again): (Vec<Asked>, Vec<DeadLetter>, Option<Index>),
 ) -> (Vec<Asked>, Vec<DeadLetter>) {
     let again = again.filter(|_| !past.is_empty()).map(|again| again.get(&past).clone());
-    letters.extend(again.map(|asked| (asked, Damage::None, Reason::Crashed)));
-    (past, letters)
+    dead_letters.extend(again.map(|asked| (asked, Damage::None, Reason::Crashed)));
+    (past, dead_letters)
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -121,12 +121,12 @@ async fn a_prediction_is_what_a_replay_comes_to() {
     let config =
         ProptestConfig { cases: CASES, failure_persistence: None, max_shrink_iters: 50, ..ProptestConfig::default() };
     let past = (prop::collection::vec(any::<bool>(), 3), prop::collection::vec(asked(), 0..8)).prop_map(begun);
-    let letters = prop::collection::vec((asked(), damage(), reason()), 1..14);
-    let strategy = (past, letters, any::<Option<Index>>()).prop_map(repeating);
+    let dead_letters = prop::collection::vec((asked(), damage(), reason()), 1..14);
+    let strategy = (past, dead_letters, any::<Option<Index>>()).prop_map(repeating);
     let met = Mutex::new(BTreeSet::new());
-    let result = TestRunner::new(config).run(&strategy, |(history, letters)| {
+    let result = TestRunner::new(config).run(&strategy, |(history, dead_letters)| {
         let case = cases.fetch_add(1, Ordering::Relaxed);
-        let check = holds(&world, case, &history, &letters);
+        let check = holds(&world, case, &history, &dead_letters);
         let predicted = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(check))?;
         met.lock().expect("nobody panics").extend(predicted.iter().map(kind));
         Ok(())
@@ -146,7 +146,7 @@ async fn holds(
 ) -> Result<Vec<Prediction>, TestCaseError> {
     let before = world.open().await.len();
     // The past is made by replays as well: they see each command to its end.
-    let past: Vec<_> = history.iter().map(|asked| letter(&asked.command(case))).collect();
+    let past: Vec<_> = history.iter().map(|asked| dead_letter(&asked.command(case))).collect();
     world.record(&past).await;
     let ids = world.open().await.split_off(before);
     world.replay(&ids).await;
@@ -161,12 +161,12 @@ async fn holds(
     let report = world.replay(&ids).await;
     prop_assert_eq!(&report.unanswered, &[]);
 
-    let letters = dead_letters::replayable(&world.pool, &ids).await.expect("letters");
+    let dead_letters = dead_letters::replayable(&world.pool, &ids).await.expect("dead letters");
     let mut balances = HashMap::new();
-    for (letter, prediction) in letters.iter().zip(&predicted) {
-        let id = letter.dead_letter_id;
+    for (dead_letter, prediction) in dead_letters.iter().zip(&predicted) {
+        let id = dead_letter.dead_letter_id;
         let end = report.concluded.iter().find(|(concluded, _)| *concluded == id).map(|(_, end)| end);
-        let (command, released) = (letter.command().ok(), report.released.contains(&id));
+        let (command, released) = (dead_letter.command().ok(), report.released.contains(&id));
         let enrols = command.as_ref().is_some_and(|it| it.command_type() == CommandType::Enroll);
         let key = command.as_ref().map(|command| (command.member_id.to_string(), command.command_id.uuid()));
         let waits = key.is_some_and(|key| match prediction {
@@ -191,8 +191,9 @@ async fn holds(
 async fn record(world: &World, case: usize, damaged: &[DeadLetter]) {
     for (asked, damage, reason) in damaged {
         let command = asked.command(case);
-        let sound = NewDeadLetter { reason: *reason, ..letter(&command) };
-        let garbage = NewDeadLetter { body: b"\xff{".to_vec(), reason: Reason::Malformed, ..letter(&earn("x", 1)) };
+        let sound = NewDeadLetter { reason: *reason, ..dead_letter(&command) };
+        let garbage =
+            NewDeadLetter { body: b"\xff{".to_vec(), reason: Reason::Malformed, ..dead_letter(&earn("x", 1)) };
         let headers = serde_json::json!({"type": "loyalty.command.v9"});
         let foreign = NewDeadLetter { headers, ..sound.clone() };
         match damage {
@@ -209,8 +210,8 @@ async fn record(world: &World, case: usize, damaged: &[DeadLetter]) {
     }
 }
 
-async fn recorded_and_edited(world: &World, letter: NewDeadLetter, meant: &Command) {
-    world.record(&[letter]).await;
+async fn recorded_and_edited(world: &World, dead_letter: NewDeadLetter, meant: &Command) {
+    world.record(&[dead_letter]).await;
     let id = *world.open().await.last().expect("it was recorded");
     let body = EditedBody::parse(meant.encode()).expect("a command");
     dead_letters::edit(&world.pool, id, &body, &operator("eve")).await.expect("an edit");
@@ -280,7 +281,7 @@ async fn what_the_database_refuses_is_found_among_those_it_takes() {
     world.curse().await;
     let commands: Vec<Command> = [5, CURSED, 6, 7, CURSED].iter().map(|points| earn("ann", *points)).collect();
     let all: Vec<_> = std::iter::once(crate::world::enroll("ann")).chain(commands).collect();
-    world.record(&all.iter().map(letter).collect::<Vec<_>>()).await;
+    world.record(&all.iter().map(dead_letter).collect::<Vec<_>>()).await;
     let predicted = world.dry_run(&world.open().await).await;
     let refused = |prediction: &Prediction| matches!(prediction, Prediction::Broken { reason: Reason::Failed, error } if error.contains("cursed"));
     assert_eq!(
@@ -294,12 +295,12 @@ async fn what_the_database_refuses_is_found_among_those_it_takes() {
 
 /// The first waits for the enrolment, and the enrolment, under the same id, is a conflict because of the first.
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_that_hang_on_each_other_come_to_their_ends() {
+async fn dead_letters_that_hang_on_each_other_come_to_their_ends() {
     let world = World::start().await;
     let worker = world.worker().await;
     let earned = earn("ann", 5);
     let enrolment = Command { command_id: earned.command_id, ..crate::world::enroll("ann") };
-    world.record(&[letter(&earned), letter(&enrolment)]).await;
+    world.record(&[dead_letter(&earned), dead_letter(&enrolment)]).await;
     let report = world.replay(&world.open().await).await;
     let ends = crate::world::ends(&report);
     assert!(matches!(ends[..], [Concluded::Parked, Concluded::Dead { reason: Reason::Conflict, .. }]), "{report:?}");

@@ -6,7 +6,7 @@ use loyalty_operator::dry_run::Prediction;
 use loyalty_store::dead_letters::{Concluded, NewDeadLetter, Reason};
 use uuid::Uuid;
 
-use crate::world::{World, command, earn, letter};
+use crate::world::{World, command, dead_letter, earn};
 
 /// Where the emails of six rewards stand. Nobody moves them on while the dead letters are looked at.
 const STATES: &str = "
@@ -18,7 +18,7 @@ fn about(email_id: Option<Uuid>) -> NewDeadLetter {
         source: topology::EMAILS.to_owned(),
         reason: Reason::EmailRejected,
         email_id,
-        ..letter(&earn("ann", 1))
+        ..dead_letter(&earn("ann", 1))
     }
 }
 
@@ -35,7 +35,8 @@ async fn a_prediction_for_an_email_is_what_a_replay_comes_to() {
     let client = world.pool.get().await.expect("a connection");
     let rows = client.query("select email_id from email order by number", &[]).await.expect("emails");
     // Two dead letters of each: of an email that is queued anew by the first the second finds nothing to do.
-    let known = rows.iter().map(|row| about(Some(row.get(0)))).flat_map(|letter| [letter.clone(), letter]);
+    let known =
+        rows.iter().map(|row| about(Some(row.get(0)))).flat_map(|dead_letter| [dead_letter.clone(), dead_letter]);
     world.record(&known.chain([about(Some(Uuid::nil())), about(None)]).collect::<Vec<_>>()).await;
 
     let ids = world.open().await;

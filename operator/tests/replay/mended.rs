@@ -1,4 +1,4 @@
-//! Letters that the worker and the keeper made, brought through by an operator.
+//! Dead letters that the worker and the keeper made, brought through by an operator.
 
 use lapin::BasicProperties;
 use loyalty_common::{Action, Enroll, Partition};
@@ -28,10 +28,10 @@ async fn what_came_astray_mends_itself_and_garbage_by_an_edit() {
     world.publish(&ann.routing_key(), plain(), b"{\"v\":1,").await;
     let ids = world.set_aside(4).await;
     let listed = dead_letters::list(&world.pool, &Filter::default(), None, 10).await.expect("a page");
-    let mut reasons: Vec<_> = listed.iter().map(|letter| letter.reason).collect();
+    let mut reasons: Vec<_> = listed.iter().map(|dead_letter| dead_letter.reason).collect();
     reasons.sort_unstable();
     assert_eq!(reasons, [Reason::Malformed, Reason::Misrouted, Reason::IdMismatch, Reason::Unrouted]);
-    let garbage = listed.iter().find(|letter| letter.reason == Reason::Malformed).expect("it").dead_letter_id;
+    let garbage = listed.iter().find(|dead_letter| dead_letter.reason == Reason::Malformed).expect("it").dead_letter_id;
 
     let predicted = world.dry_run(&ids).await;
     let applied = |it: &&Prediction| matches!(it, Prediction::Applied { .. });
@@ -49,7 +49,7 @@ async fn what_came_astray_mends_itself_and_garbage_by_an_edit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_again_is_a_new_letter_that_the_old_one_names() {
+async fn what_fails_again_is_a_new_dead_letter_that_the_old_one_names() {
     let world = World::start().await;
     world.curse().await;
     let worker = world.worker().await;
@@ -57,13 +57,13 @@ async fn what_fails_again_is_a_new_letter_that_the_old_one_names() {
     let key = Partition::of(&"ann".parse().expect("a member id")).routing_key();
     world.publish(&key, plain(), &earn("ann", CURSED).encode()).await;
     let ids = world.set_aside(1).await;
-    let first = dead_letters::open(&world.pool, ids[0]).await.expect("a read").expect("a letter").letter;
+    let first = dead_letters::open(&world.pool, ids[0]).await.expect("a read").expect("a dead letter").dead_letter;
     assert_eq!((first.reason, first.member_id), (Reason::Failed, "ann".parse().ok()), "it is known whose it is");
 
     let report = world.replay(&ids).await;
-    let [successor] = world.open().await[..] else { panic!("one letter is open") };
+    let [successor] = world.open().await[..] else { panic!("one dead letter is open") };
     assert_eq!(ends(&report), [Concluded::Dead { reason: Reason::Failed, successor_id: successor }]);
-    let old = dead_letters::open(&world.pool, ids[0]).await.expect("a read").expect("a letter").letter;
+    let old = dead_letters::open(&world.pool, ids[0]).await.expect("a read").expect("a dead letter").dead_letter;
     assert_eq!(old.successor_id, Some(successor));
     // The cause is mended.
     world.execute("drop trigger refuse on ledger").await;

@@ -8,13 +8,13 @@ use loyalty_worker::maintenance::Maintenance;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, earn, ends, enroll, letter};
+use crate::world::{World, dead_letter, earn, ends, enroll};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waited_too_long_is_a_letter_and_can_be_replayed() {
+async fn what_waited_too_long_is_a_dead_letter_and_can_be_replayed() {
     let world = World::start().await;
     let worker = world.worker().await;
-    world.record(&[letter(&earn("ann", 5))]).await;
+    world.record(&[dead_letter(&earn("ann", 5))]).await;
     let ids = world.open().await;
     assert_eq!(ends(&world.replay(&ids).await), [Concluded::Parked]);
 

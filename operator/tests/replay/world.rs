@@ -113,12 +113,12 @@ impl World {
         self.vhost.publish(topology::COMMANDS, key, properties, body).await;
     }
 
-    pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
+    pub(crate) async fn record(&self, dead_letters: &[NewDeadLetter]) {
         let client = self.pool.get().await.expect("a connection");
-        dead_letters::record(&client, letters).await.expect("letters");
+        dead_letters::record(&client, dead_letters).await.expect("dead letters");
     }
 
-    /// Letters that are open.
+    /// Dead letters that are open.
     pub(crate) async fn open(&self) -> Vec<DeadLetterId> {
         let filter = Filter { states: vec![DeadLetterState::Open], ..Filter::default() };
         dead_letters::matching(&self.pool, &filter, 100_000).await.expect("ids")
@@ -126,19 +126,19 @@ impl World {
 
     /// Waits until so many dead letters are open.
     pub(crate) async fn set_aside(&self, count: usize) -> Vec<DeadLetterId> {
-        eventually(&format!("{count} open letters"), async || {
-            Some(self.open().await).filter(|letters| letters.len() >= count)
+        eventually(&format!("{count} open dead letters"), async || {
+            Some(self.open().await).filter(|dead_letters| dead_letters.len() >= count)
         })
         .await
     }
 
     pub(crate) async fn state(&self, id: DeadLetterId) -> DeadLetterState {
-        dead_letters::open(&self.pool, id).await.expect("a read").expect("a letter").letter.state
+        dead_letters::open(&self.pool, id).await.expect("a read").expect("a dead letter").dead_letter.state
     }
 
     pub(crate) async fn dry_run(&self, ids: &[DeadLetterId]) -> Vec<Prediction> {
-        let letters = dead_letters::replayable(&self.pool, ids).await.expect("letters");
-        dry_run(&self.pool, &Programme::default(), &letters).await.expect("a dry run")
+        let dead_letters = dead_letters::replayable(&self.pool, ids).await.expect("dead letters");
+        dry_run(&self.pool, &Programme::default(), &dead_letters).await.expect("a dry run")
     }
 
     pub(crate) fn replayer(&self, pace: Pace) -> Replayer {
@@ -210,7 +210,7 @@ pub(crate) fn spend(member: &str, points: i64) -> Command {
 }
 
 /// The dead letter of a command that once killed its worker.
-pub(crate) fn letter(command: &Command) -> NewDeadLetter {
+pub(crate) fn dead_letter(command: &Command) -> NewDeadLetter {
     NewDeadLetter {
         source: topology::DEAD_COMMANDS.to_owned(),
         reason: Reason::Crashed,

@@ -65,7 +65,7 @@ const COLUMNS: &str = "at, actor, action, note, replay_id, result, code";
 /// Nobody does more to one dead letter than a person can read.
 const EVENTS_MAX: i64 = 1_000;
 
-pub(super) async fn of_letter(client: &Client, id: DeadLetterId) -> Result<Vec<Event>, StoreError> {
+pub(super) async fn of_dead_letter(client: &Client, id: DeadLetterId) -> Result<Vec<Event>, StoreError> {
     let query = format!(
         "select {COLUMNS} from operator_event where dead_letter_id = $1 order by operator_event_id limit {EVENTS_MAX}"
     );

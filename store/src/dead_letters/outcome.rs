@@ -154,13 +154,13 @@ pub async fn settle_abandoned(pool: &Pool) -> Result<usize, StoreError> {
 fn pending(rows: &[Row]) -> Result<Vec<Pending>, StoreError> {
     let mut pending: Vec<Pending> = Vec::new();
     for row in rows {
-        let letter = read_replayable(row)?;
-        if let Ok(command) = letter.command() {
+        let dead_letter = read_replayable(row)?;
+        if let Ok(command) = dead_letter.command() {
             let same = |it: &Pending| {
                 (&it.command.member_id, it.command.command_id) == (&command.member_id, command.command_id)
             };
             let repeats = pending.iter().any(same);
-            let dead_letter_id = letter.dead_letter_id;
+            let dead_letter_id = dead_letter.dead_letter_id;
             pending.push(Pending { dead_letter_id, command, repeats, may_be_released: false });
         }
     }

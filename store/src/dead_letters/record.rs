@@ -153,46 +153,47 @@ const TURNS_KEY: i64 = 0x6c65_7474_6572_7300;
 const TURNS: u8 = 64;
 
 /// Keeps dead letters that the broker set aside: all of them or none. The emails among them will not be sent any more.
-pub async fn keep(pool: &Pool, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+pub async fn keep(pool: &Pool, dead_letters: &[NewDeadLetter]) -> Result<(), StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let emails: Vec<EmailId> = letters.iter().filter_map(|letter| letter.email_id).map(EmailId::from).collect();
+    let emails: Vec<EmailId> =
+        dead_letters.iter().filter_map(|dead_letter| dead_letter.email_id).map(EmailId::from).collect();
     // Emails before dead letters, as a mailer locks them.
     if !emails.is_empty() {
         emails::kill(&transaction, &emails, "RabbitMQ set the email aside").await?;
     }
-    record(&transaction, letters).await?;
+    record(&transaction, dead_letters).await?;
     transaction.commit().await
 }
 
 /// Records dead letters inside the caller's transaction.
-pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
-    if letters.is_empty() {
+pub async fn record(client: &Client, dead_letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+    if dead_letters.is_empty() {
         return Ok(());
     }
-    let digests: Vec<Vec<u8>> = letters.iter().map(NewDeadLetter::digest).collect();
+    let digests: Vec<Vec<u8>> = dead_letters.iter().map(NewDeadLetter::digest).collect();
     take_turns(client, &digests).await?;
     let statement = client.prepare_cached(RECORD).await?;
     let statement = &statement;
-    try_join_all(letters.iter().zip(&digests).map(|(letter, digest)| async move {
-        let reason = letter.reason.as_str();
+    try_join_all(dead_letters.iter().zip(&digests).map(|(dead_letter, digest)| async move {
+        let reason = dead_letter.reason.as_str();
         client
             .execute(
                 statement,
                 &[
-                    &letter.may_stand_already(),
+                    &dead_letter.may_stand_already(),
                     digest,
-                    &letter.source,
+                    &dead_letter.source,
                     &reason,
-                    &letter.error,
-                    &letter.member_id,
-                    &letter.command_id,
-                    &letter.command_type,
-                    &letter.email_id,
-                    &letter.exchange,
-                    &letter.routing_key,
-                    &letter.headers,
-                    &letter.body,
-                    &letter.partition(),
+                    &dead_letter.error,
+                    &dead_letter.member_id,
+                    &dead_letter.command_id,
+                    &dead_letter.command_type,
+                    &dead_letter.email_id,
+                    &dead_letter.exchange,
+                    &dead_letter.routing_key,
+                    &dead_letter.headers,
+                    &dead_letter.body,
+                    &dead_letter.partition(),
                 ],
             )
             .await

@@ -166,11 +166,11 @@ pub async fn unknown(pool: &Pool, attempt: Attempt, reply: &str) -> Result<bool,
 }
 
 /// It will not be sent: the email and its dead letter, in one transaction.
-pub async fn dead(pool: &Pool, attempt: Attempt, reply: &str, letter: NewDeadLetter) -> Result<bool, StoreError> {
+pub async fn dead(pool: &Pool, attempt: Attempt, reply: &str, dead_letter: NewDeadLetter) -> Result<bool, StoreError> {
     let transaction = Transaction::begin(pool).await?;
     let ours = settle(&transaction, attempt, EmailState::Dead, reply, None).await?;
     if ours {
-        dead_letters::record(&transaction, &[letter]).await?;
+        dead_letters::record(&transaction, &[dead_letter]).await?;
     }
     transaction.commit().await?;
     Ok(ours)

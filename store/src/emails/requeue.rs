@@ -76,7 +76,7 @@ pub async fn requeue(
     let emails = uuids(&requeued.queued);
     let (actor, note, action) = (permission.actor(), permission.note(), what.action().as_str());
     let partitions = partitions(&requeued.queued);
-    transaction.execute(SETTLE_LETTERS, &[&emails, &actor, &action, &note, &partitions]).await?;
+    transaction.execute(SETTLE_DEAD_LETTERS, &[&emails, &actor, &action, &note, &partitions]).await?;
     transaction.commit().await?;
     Ok(requeued)
 }
@@ -84,20 +84,20 @@ pub async fn requeue(
 /// Queues the emails of dead letters that a replay holds, and concludes the dead letters, in one transaction. An email
 /// that is on its way or settled is left as it is: a repeat. One of unknown fate, or of no row, is not for a replay to
 /// decide: its dead letter is not in the answer and stays as it is.
-pub async fn requeue_letters(
+pub async fn requeue_dead_letters(
     pool: &Pool,
     replay: &Replay,
-    letters: &[(DeadLetterId, EmailId)],
+    dead_letters: &[(DeadLetterId, EmailId)],
 ) -> Result<Vec<(DeadLetterId, Concluded)>, StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let ids: Vec<EmailId> = letters.iter().map(|(_, email_id)| *email_id).collect();
+    let ids: Vec<EmailId> = dead_letters.iter().map(|(_, email_id)| *email_id).collect();
     let states = locked(&transaction, &ids).await?;
     let (mut queued, mut concluded) = (Vec::new(), Vec::new());
-    for (letter, email_id) in letters {
+    for (dead_letter_id, email_id) in dead_letters {
         match states.get(email_id) {
             Some(EmailState::Dead) if !queued.contains(email_id) => {
                 queued.push(*email_id);
-                concluded.push((*letter, Concluded::Queued));
+                concluded.push((*dead_letter_id, Concluded::Queued));
             }
             Some(
                 EmailState::Dead
@@ -106,7 +106,7 @@ pub async fn requeue_letters(
                 | EmailState::Retrying
                 | EmailState::Sent
                 | EmailState::NoAddress,
-            ) => concluded.push((*letter, Concluded::Duplicate)),
+            ) => concluded.push((*dead_letter_id, Concluded::Duplicate)),
             Some(EmailState::Unknown) | None => {}
         }
     }
@@ -166,7 +166,7 @@ const REQUEST: &str = "
     from unnest($6::smallint[], $1::uuid[], $2::bytea[]) as u (partition, email_id, body)";
 
 /// A line for each email, and for each dead letter that was open for it.
-const SETTLE_LETTERS: &str = "
+const SETTLE_DEAD_LETTERS: &str = "
     with open as (
         select partition, dead_letter_id, email_id from dead_letter
         where partition = any($5) and email_id = any($1) and state = 'open' order by dead_letter_id for update),

@@ -25,17 +25,17 @@ pub(super) const CHECKS: &[Check] = &[
         promise: "each email has what its state says: attempts, a time that it is due, a dead letter",
         examined: "select count(*) from email",
         broken: "
-            with letter as (
-                select partition, email_id, count(*) as letters from dead_letter where email_id is not null
+            with counted as (
+                select partition, email_id, count(*) as dead_letters from dead_letter where email_id is not null
                 group by partition, email_id)
             select format('email %s of member %s', email_id, member_id),
                    format('is %s with %s attempts, %s and %s dead letters', state, attempts,
                           case when due_at is null then 'no time' else 'a time that it is due' end,
-                          coalesce(letters, 0))
-            from email left join letter using (partition, email_id)
+                          coalesce(dead_letters, 0))
+            from email left join counted using (partition, email_id)
             where state in ('sent', 'sending', 'retrying', 'unknown') and attempts = 0
                 or (state in ('sending', 'retrying')) <> (due_at is not null)
-                or state = 'dead' and letters is null",
+                or state = 'dead' and dead_letters is null",
     },
     Check {
         name: "outbox",

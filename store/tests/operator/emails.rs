@@ -69,14 +69,14 @@ async fn emails_are_listed_counted_and_shown_without_their_addresses() {
     assert_eq!(counts.iter().map(|it| (it.key.as_str(), it.emails)).collect::<Vec<_>>(), [("dead", 2), ("sent", 1)]);
 
     let opened = emails::open(&world.pool, ids[1]).await.expect("a read").expect("an email");
-    assert_eq!(opened.letters, world.ids().await);
+    assert_eq!(opened.dead_letters, world.ids().await);
     assert!(!format!("{opened:?}").contains("smith"), "{opened:?}");
-    let letter = world.open(opened.letters[0]).await.letter;
-    assert_eq!(letter.member_id, "ann".parse().ok(), "an email's letter knows whose it is");
+    let dead_letter = world.open(opened.dead_letters[0]).await.dead_letter;
+    assert_eq!(dead_letter.member_id, "ann".parse().ok(), "an email's dead letter knows whose it is");
 }
 
 #[tokio::test]
-async fn an_email_is_queued_anew_with_its_request_and_its_letter_is_settled() {
+async fn an_email_is_queued_anew_with_its_request_and_its_dead_letter_is_settled() {
     use EmailState::{Dead, NoAddress, Queued, Retrying, Sent, Unknown};
     let world = World::start().await;
     let ids = world.emails(&[Dead, Retrying, Sent, Unknown]).await;
@@ -87,9 +87,9 @@ async fn an_email_is_queued_anew_with_its_request_and_its_letter_is_settled() {
     let states = emails::states(&world.pool, &ids).await.expect("states");
     assert_eq!(ids.iter().map(|id| states[id]).collect::<Vec<_>>(), [Queued, Queued, Sent, Unknown]);
     assert_eq!(world.number("select count(*) from outbox where routing_key = 'send'").await, 2);
-    let letter = world.ids().await[0];
-    assert_eq!(world.open(letter).await.letter.state, DeadLetterState::Replayed);
-    assert_eq!(world.story(letter).await, ["retried by eve queued after the outage"]);
+    let dead_letter = world.ids().await[0];
+    assert_eq!(world.open(dead_letter).await.dead_letter.state, DeadLetterState::Replayed);
+    assert_eq!(world.story(dead_letter).await, ["retried by eve queued after the outage"]);
 
     // The mailer takes it up at the first retry delay, under a number that was never used.
     let lease = std::time::Duration::from_secs(60);
@@ -107,7 +107,7 @@ async fn an_email_is_queued_anew_with_its_request_and_its_letter_is_settled() {
 }
 
 #[tokio::test]
-async fn a_replay_of_letters_queues_each_email_once_and_decides_nothing_about_unknown_ones() {
+async fn a_replay_of_dead_letters_queues_each_email_once_and_decides_nothing_about_unknown_ones() {
     use EmailState::{Dead, Sent, Unknown};
     let world = World::start().await;
     let ids = world.emails(&[Dead, Sent, Unknown]).await;
@@ -116,14 +116,14 @@ async fn a_replay_of_letters_queues_each_email_once_and_decides_nothing_about_un
     for (id, reason) in of.iter().zip([Reason::EmailRejected, Reason::Crashed].into_iter().cycle()) {
         world.set_aside(*id, reason).await;
     }
-    let letters = world.ids().await;
-    let claimed = dead_letters::claim(&world.pool, &letters, &operator("eve")).await.expect("a claim");
-    let pairs: Vec<_> = letters.iter().copied().zip(of).collect();
-    let concluded = emails::requeue_letters(&world.pool, &claimed.replay, &pairs).await.expect("requeued");
+    let dead_letters = world.ids().await;
+    let claimed = dead_letters::claim(&world.pool, &dead_letters, &operator("eve")).await.expect("a claim");
+    let pairs: Vec<_> = dead_letters.iter().copied().zip(of).collect();
+    let concluded = emails::requeue_dead_letters(&world.pool, &claimed.replay, &pairs).await.expect("requeued");
     let ends = [Concluded::Queued, Concluded::Duplicate, Concluded::Duplicate];
-    assert_eq!(concluded, letters.iter().copied().zip(ends).collect::<Vec<_>>());
+    assert_eq!(concluded, dead_letters.iter().copied().zip(ends).collect::<Vec<_>>());
     assert_eq!(world.number("select count(*) from outbox").await, 1);
-    assert_eq!(world.open(letters[3]).await.letter.state, DeadLetterState::Replaying);
+    assert_eq!(world.open(dead_letters[3]).await.dead_letter.state, DeadLetterState::Replaying);
 }
 
 /// The queue was deleted, or the broker's disk is a new one: the rows are all that is left.
@@ -177,8 +177,8 @@ async fn an_email_that_was_given_up_while_it_was_being_sent_stands_as_it_went() 
         let claim = emails::claim(&world.pool, *id, Duration::from_secs(60), false).await.expect("a claim");
         let Claim::Ours(email) = claim else { panic!("{claim:?}") };
         let source = "loyalty.dead.emails".to_owned();
-        let letter = NewDeadLetter { source, email_id: Some(id.uuid()), ..garbage(b"{}") };
-        dead_letters::keep(&world.pool, &[letter]).await.expect("a letter");
+        let dead_letter = NewDeadLetter { source, email_id: Some(id.uuid()), ..garbage(b"{}") };
+        dead_letters::keep(&world.pool, &[dead_letter]).await.expect("a dead letter");
         attempts.push(email.attempt);
     }
     let later = Duration::from_secs(60);

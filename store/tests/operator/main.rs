@@ -2,9 +2,9 @@
 //! or held by others, and commands that wait.
 
 mod contact;
+mod dead_letters;
 mod emails;
 mod held;
-mod letters;
 mod migrate;
 mod parked;
 mod rebuild;

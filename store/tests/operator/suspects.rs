@@ -4,14 +4,14 @@ use loyalty_store::crash_suspects;
 use loyalty_store::dead_letters::{NewDeadLetter, Reason};
 use uuid::Uuid;
 
-use crate::world::{World, earn, letter};
+use crate::world::{World, dead_letter, earn};
 
 #[tokio::test]
 async fn each_worker_counts_once_and_another_message_ends_the_count() {
     let world = World::start().await;
     let [first, second, third] = [(); 3].map(|()| Uuid::now_v7());
-    let deadly = letter(&earn("ann", 5), Reason::Crashed);
-    let neighbour = letter(&earn("ann", 6), Reason::Crashed);
+    let deadly = dead_letter(&earn("ann", 5), Reason::Crashed);
+    let neighbour = dead_letter(&earn("ann", 6), Reason::Crashed);
     let elsewhere = NewDeadLetter { source: "loyalty.commands.99".to_owned(), ..deadly.clone() };
     let note = async |message: &NewDeadLetter, worker| {
         crash_suspects::note(&world.pool, message, worker).await.expect("noted")
@@ -28,8 +28,8 @@ async fn each_worker_counts_once_and_another_message_ends_the_count() {
 async fn who_leaves_a_message_to_the_next_does_not_count() {
     let world = World::start().await;
     let [first, second] = [(); 2].map(|()| Uuid::now_v7());
-    let suspect = letter(&earn("ann", 5), Reason::Crashed);
-    let neighbour = letter(&earn("ann", 6), Reason::Crashed);
+    let suspect = dead_letter(&earn("ann", 5), Reason::Crashed);
+    let neighbour = dead_letter(&earn("ann", 6), Reason::Crashed);
     let note = async |worker| crash_suspects::note(&world.pool, &suspect, worker).await.expect("noted");
     let take_back = async |message| crash_suspects::take_back(&world.pool, message, first).await.expect("taken back");
 

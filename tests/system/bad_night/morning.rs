@@ -16,8 +16,8 @@ const EDITORS: usize = 3;
 
 /// Brings through what can be brought through, and answers those commands in the order of their dead letters.
 pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
-    let letters = letters(world).await;
-    let id_of = |bad: &Bad| letters[bad.raw.body()];
+    let dead_letters = dead_letters(world).await;
+    let id_of = |bad: &Bad| dead_letters[bad.raw.body()];
     let all = |kind: Kind| night.bad().filter(move |bad| bad.kind == kind);
 
     let edits = all(Kind::UnknownField).map(|bad| edit(world, id_of(bad), &bad.meant));
@@ -38,7 +38,7 @@ pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
         .bad()
         .filter(|bad| matches!(bad.kind, Kind::UnknownField | Kind::Misrouted | Kind::IdMismatch | Kind::Unrouted))
         .map(|bad| (id_of(bad), bad.meant.clone()))
-        .chain([(letters[&night.deadly.encode()], night.deadly.clone())])
+        .chain([(dead_letters[&night.deadly.encode()], night.deadly.clone())])
         .collect();
     mended.sort_by_key(|(id, _)| *id);
     replay_as_foreseen(world, mended.len()).await;
@@ -46,7 +46,7 @@ pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
 }
 
 /// The numbers of the dead letters, by their bodies.
-async fn letters(world: &World) -> HashMap<Vec<u8>, i64> {
+async fn dead_letters(world: &World) -> HashMap<Vec<u8>, i64> {
     let rows = world.query("select body, dead_letter_id from dead_letter where email_id is null", &[]).await;
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }

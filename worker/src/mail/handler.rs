@@ -29,8 +29,8 @@ use super::retry_schedule::RetrySchedule;
 use super::settings::OnUnknown;
 use super::smtp::Smtp;
 use super::templates::{ComposeError, Templates};
+use crate::dead_letter::dead_letter;
 use crate::headers;
-use crate::letter::letter;
 
 /// What a delivery is handled with. Shared by all sessions, so that its bounds hold for all of them together.
 pub(crate) struct MailHandler {
@@ -238,9 +238,9 @@ impl MailHandler {
         why: &Note,
         request: &mut EmailRequest,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(Some(attempt.email_id), &request.delivery, reason, why.as_str());
+        let dead_letter = about(Some(attempt.email_id), &request.delivery, reason, why.as_str());
         let pool = &self.pool;
-        let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
+        let once_more = |repeated| NewDeadLetter { repeated: dead_letter.repeated || repeated, ..dead_letter.clone() };
         persist_result(|repeated| emails::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
         let (id, number) = (attempt.email_id, attempt.number);
         request.span.fails(&reason, why);
@@ -255,8 +255,8 @@ impl MailHandler {
         email_id: Option<EmailId>,
         why: &str,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(email_id, &request.delivery, Reason::EmailUnreadable, why);
-        dead_letters::keep(&self.pool, &[letter]).await?;
+        let dead_letter = about(email_id, &request.delivery, Reason::EmailUnreadable, why);
+        dead_letters::keep(&self.pool, &[dead_letter]).await?;
         request.span.fails(&Reason::EmailUnreadable, &why);
         warn!(why, "Set a message aside that asks for no email");
         Ok(Handled::Done)
@@ -325,5 +325,5 @@ fn retry_message(delay: RetryDelay, email_id: EmailId, attempts: i64, trace: Opt
 
 fn about(email_id: Option<EmailId>, delivery: &Delivery, reason: Reason, why: &str) -> NewDeadLetter {
     let email_id = email_id.map(EmailId::uuid);
-    NewDeadLetter { email_id, ..letter(delivery, topology::EMAILS.to_owned(), reason, why.to_owned()) }
+    NewDeadLetter { email_id, ..dead_letter(delivery, topology::EMAILS.to_owned(), reason, why.to_owned()) }
 }

@@ -82,6 +82,6 @@ async fn emails_wait_for_as_long_as_the_server_refuses_the_sender() {
     assert_eq!(server.heard("RCPT"), [""; 0]);
     server.follow(Script::default());
     world.becomes(email_id, "sent").await;
-    assert_eq!(world.letters().await, []);
+    assert_eq!(world.dead_letters().await, []);
     post.stop().await;
 }

@@ -20,10 +20,10 @@ async fn a_request_for_no_email_is_set_aside() {
     world.publish(topology::EMAILS, topology::SEND_KEY, b"\xff\x00 ann@example.com").await;
     let nobodys = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse::<uuid::Uuid>().expect("a UUID");
     world.publish(topology::EMAILS, topology::SEND_KEY, &request::encode(nobodys.into())).await;
-    let letters = world.set_aside(2).await;
-    assert!(letters.iter().all(|letter| letter.reason == "email_unreadable"));
-    assert!(letters.iter().any(|letter| letter.body == b"\xff\x00 ann@example.com"));
-    assert!(letters.iter().any(|letter| letter.email_id == Some(nobodys.into())));
+    let dead_letters = world.set_aside(2).await;
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter.reason == "email_unreadable"));
+    assert!(dead_letters.iter().any(|dead_letter| dead_letter.body == b"\xff\x00 ann@example.com"));
+    assert!(dead_letters.iter().any(|dead_letter| dead_letter.email_id == Some(nobodys.into())));
     post.stop().await;
 }
 
@@ -37,8 +37,8 @@ async fn what_the_broker_gave_up_is_kept() {
     world.publish(topology::DEAD, "command", earn).await;
     world.publish(topology::DEAD, "email", &request::encode(email_id)).await;
     world.publish(topology::COMMANDS, "ninety", b"\xff\xfe\x00").await;
-    let letters = world.set_aside(3).await;
-    let of = |queue: &str| letters.iter().find(|letter| letter.source == queue).expect(queue);
+    let dead_letters = world.set_aside(3).await;
+    let of = |queue: &str| dead_letters.iter().find(|dead_letter| dead_letter.source == queue).expect(queue);
     let command = of(topology::DEAD_COMMANDS);
     assert_eq!((command.reason.as_str(), command.member_id.as_deref()), ("crashed", Some("ann")));
     assert_eq!(command.body, earn);
@@ -47,34 +47,35 @@ async fn what_the_broker_gave_up_is_kept() {
     let unrouted = of(topology::UNROUTED);
     assert_eq!((unrouted.reason.as_str(), unrouted.body.as_slice()), ("unrouted", b"\xff\xfe\x00".as_slice()));
     assert_eq!(unrouted.origin, "loyalty.commands ninety");
-    assert!(letters.iter().all(|letter| letter.attempts == 1));
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter.attempts == 1));
     post.stop().await;
 }
 
 /// The database's texts have no place for U+0000, which AMQP's may hold. One such message must not end the keeping.
 #[tokio::test]
-async fn a_letter_with_zero_bytes_is_kept_like_any_other() {
+async fn a_dead_letter_with_zero_bytes_is_kept_like_any_other() {
     let world = World::start().await;
     let post = world.post();
     world.publish(topology::COMMANDS, "nine\0ty", b"\0").await;
     world.publish(topology::COMMANDS, "ninety", b"next").await;
-    let letters = world.set_aside(2).await;
-    assert_eq!(letters[0].origin, "loyalty.commands nine\u{fffd}ty");
-    assert_eq!(letters[0].body, b"\0");
+    let dead_letters = world.set_aside(2).await;
+    assert_eq!(dead_letters[0].origin, "loyalty.commands nine\u{fffd}ty");
+    assert_eq!(dead_letters[0].body, b"\0");
     post.stop().await;
 }
 
 /// Whatever it is that the database refuses, the body is kept, and so is what came with it.
 #[tokio::test]
-async fn a_letter_that_the_database_refuses_is_kept_bare_and_alone() {
+async fn a_dead_letter_that_the_database_refuses_is_kept_bare_and_alone() {
     let world = World::start().await;
     world.execute("alter table dead_letter add check (routing_key <> 'ninety')").await;
     for (key, body) in [("ninety-one", b"before"), ("ninety", b"itself"), ("ninety-two", b"after!")] {
         world.publish(topology::COMMANDS, key, body).await;
     }
     let post = world.post();
-    let letters = world.set_aside(3).await;
-    let mut kept: Vec<_> = letters.iter().map(|letter| (letter.origin.as_str(), letter.body.as_slice())).collect();
+    let dead_letters = world.set_aside(3).await;
+    let mut kept: Vec<_> =
+        dead_letters.iter().map(|dead_letter| (dead_letter.origin.as_str(), dead_letter.body.as_slice())).collect();
     kept.sort_unstable();
     assert_eq!(
         kept,

@@ -30,7 +30,7 @@ async fn a_broker_lost_as_an_email_is_acknowledged_does_not_hold_up_the_next_ema
 }
 
 #[tokio::test]
-async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_next_letter() {
+async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_next_dead_letter() {
     let world = World::start().await;
     let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database_url()));
     let post = world.post_by(&broker.url(), &database.url());
@@ -69,7 +69,7 @@ async fn a_broker_that_does_not_answer_is_asked_again() {
     let post = world.post_by(&broker.url(), &world.database_url());
     let email_id = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();
-    world.publish(topology::COMMANDS, "ninety", b"a letter").await;
+    world.publish(topology::COMMANDS, "ninety", b"a dead letter").await;
     world.becomes(email_id, "sent").await;
     world.set_aside(1).await;
     post.stop().await;
@@ -96,7 +96,7 @@ async fn an_email_whose_claim_was_not_answered_is_sent_once() {
 
 #[tokio::test]
 async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
-    let check = async |behaviour: Behaviour, state: &str, letters: usize| {
+    let check = async |behaviour: Behaviour, state: &str, dead_letters: usize| {
         let world = World::start().await;
         let database = Line::to(&world.database_url());
         let post = world.post_by(&world.amqp(), &database.url());
@@ -118,7 +118,7 @@ async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
         let next = world.grant("bob", "bob@good.example").await;
         post.wake.notify_one();
         world.becomes(next, "sent").await;
-        assert_eq!(world.letters().await.len(), letters, "{state}");
+        assert_eq!(world.dead_letters().await.len(), dead_letters, "{state}");
         post.stop().await;
     };
     check(Behaviour::Accept, "sent", 0).await;

@@ -91,7 +91,7 @@ async fn an_email_whose_retry_queue_was_removed_waits_in_a_shorter_one() {
     .await;
     world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
     assert_eq!(world.becomes(email_id, "sent").await.attempts, 3);
-    assert_eq!(world.letters().await, []);
+    assert_eq!(world.dead_letters().await, []);
     post.stop().await;
 }
 
@@ -110,13 +110,13 @@ async fn a_rejected_email_is_set_aside_and_its_neighbours_are_sent() {
     let row = world.becomes(bad, "dead").await;
     assert_eq!(row.attempts, 1);
     world.becomes(unusable, "dead").await;
-    let letters = world.letters().await;
-    assert_eq!(letters.len(), 2);
-    for letter in &letters {
-        assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("loyalty.emails", "email_rejected"));
-        assert!(!letter.error.contains("bob") && !letter.error.contains("cleo"), "{}", letter.error);
+    let dead_letters = world.dead_letters().await;
+    assert_eq!(dead_letters.len(), 2);
+    for dead_letter in &dead_letters {
+        assert_eq!((dead_letter.source.as_str(), dead_letter.reason.as_str()), ("loyalty.emails", "email_rejected"));
+        assert!(!dead_letter.error.contains("bob") && !dead_letter.error.contains("cleo"), "{}", dead_letter.error);
     }
-    let of_bob = letters.iter().find(|letter| letter.email_id == Some(bad)).expect("bob's letter");
+    let of_bob = dead_letters.iter().find(|dead_letter| dead_letter.email_id == Some(bad)).expect("bob's dead letter");
     assert!(of_bob.error.starts_with("550 "), "{}", of_bob.error);
     assert_eq!(of_bob.body, request::encode(bad));
     post.stop().await;
@@ -190,9 +190,9 @@ async fn a_mail_server_that_is_down_is_asked_once_a_delay() {
     // Delays of one, two and three seconds, each a second early at the very most: four attempts, and never sooner.
     assert_eq!(row.attempts, 4);
     assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
-    let letters = world.letters().await;
-    assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].reason.as_str(), letters[0].email_id), ("email_exhausted", Some(email_id)));
+    let dead_letters = world.dead_letters().await;
+    assert_eq!(dead_letters.len(), 1);
+    assert_eq!((dead_letters[0].reason.as_str(), dead_letters[0].email_id), ("email_exhausted", Some(email_id)));
     // A mail server that is back serves those who come now.
     world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");
     let next = world.grant("bob", "bob@example.com").await;

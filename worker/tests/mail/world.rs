@@ -190,9 +190,10 @@ impl World {
         found.unwrap_or_else(|| panic!("the email did not become {state} within {PATIENCE:?}: {last:?}"))
     }
 
-    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
+    pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
         let client = self.pool.get().await.expect("a connection");
-        let rows = client.query("select * from dead_letter order by dead_letter_id", &[]).await.expect("the letters");
+        let rows =
+            client.query("select * from dead_letter order by dead_letter_id", &[]).await.expect("the dead letters");
         rows.iter()
             .map(|row| DeadLetter {
                 source: row.get("source"),
@@ -210,7 +211,7 @@ impl World {
     /// Waits until there are so many dead letters.
     pub(crate) async fn set_aside(&self, count: usize) -> Vec<DeadLetter> {
         eventually(&format!("{count} dead letters"), async || {
-            Some(self.letters().await).filter(|letters| letters.len() >= count)
+            Some(self.dead_letters().await).filter(|dead_letters| dead_letters.len() >= count)
         })
         .await
     }

@@ -5,24 +5,27 @@ use loyalty_store::dead_letters::{
     self, DeadLetterState, EditError, EditedBody, Filter, Grouping, NewDeadLetter, Reason,
 };
 
-use crate::world::{World, again, day, earn, garbage, letter, operator};
+use crate::world::{World, again, day, dead_letter, earn, garbage, operator};
 
 #[tokio::test]
-async fn letters_are_listed_page_by_page_and_filtered() {
+async fn dead_letters_are_listed_page_by_page_and_filtered() {
     let world = World::start().await;
     world
         .record(&[
-            letter(&earn("ann", 5), Reason::Failed),
+            dead_letter(&earn("ann", 5), Reason::Failed),
             garbage(b"\xff\xfe not UTF-8"),
-            letter(&earn("bob", 5), Reason::Conflict),
-            letter(&earn("ann", 6), Reason::Conflict),
+            dead_letter(&earn("bob", 5), Reason::Conflict),
+            dead_letter(&earn("ann", 6), Reason::Conflict),
         ])
         .await;
     let ids = world.ids().await;
     world.execute("update dead_letter set first_at = '2026-01-02T10:00Z' where reason = 'malformed'").await;
     let numbers = async |filter: Filter| -> Vec<usize> {
-        let letters = world.letters(&filter).await;
-        letters.iter().map(|letter| ids.iter().position(|id| *id == letter.dead_letter_id).expect("known")).collect()
+        let dead_letters = world.dead_letters(&filter).await;
+        dead_letters
+            .iter()
+            .map(|dead_letter| ids.iter().position(|id| *id == dead_letter.dead_letter_id).expect("known"))
+            .collect()
     };
 
     assert_eq!(numbers(Filter::default()).await, [0, 1, 2, 3]);
@@ -46,19 +49,19 @@ async fn letters_are_listed_page_by_page_and_filtered() {
 }
 
 #[tokio::test]
-async fn letters_are_counted_by_what_they_have_in_common() {
+async fn dead_letters_are_counted_by_what_they_have_in_common() {
     let world = World::start().await;
     world
         .record(&[
             garbage(b"{"),
-            letter(&earn("ann", 5), Reason::Conflict),
-            letter(&earn("bob", 5), Reason::Conflict),
-            letter(&earn("ann", 6), Reason::Failed),
+            dead_letter(&earn("ann", 5), Reason::Conflict),
+            dead_letter(&earn("bob", 5), Reason::Conflict),
+            dead_letter(&earn("ann", 6), Reason::Failed),
         ])
         .await;
     let counts = async |by: Grouping| -> Vec<(Option<String>, i64)> {
         let counts = dead_letters::counts(&world.pool, &Filter::default(), by).await.expect("counts");
-        counts.into_iter().map(|count| (count.key, count.letters)).collect()
+        counts.into_iter().map(|count| (count.key, count.dead_letters)).collect()
     };
     let named = |text: &str| Some(text.to_owned());
 
@@ -67,13 +70,13 @@ async fn letters_are_counted_by_what_they_have_in_common() {
     assert_eq!(counts(Grouping::Member).await, [(named("ann"), 2), (named("bob"), 1), (None, 1)]);
     assert_eq!(counts(Grouping::State).await, [(named("open"), 4)]);
     assert_eq!(counts(Grouping::Day).await.len(), 1);
-    assert_eq!(counts(Grouping::Source).await.iter().map(|(_, letters)| letters).sum::<i64>(), 4);
+    assert_eq!(counts(Grouping::Source).await.iter().map(|(_, dead_letters)| dead_letters).sum::<i64>(), 4);
 }
 
 #[tokio::test]
 async fn an_edit_stands_beside_the_original_and_must_be_a_command() {
     let world = World::start().await;
-    world.record(&[garbage(b"{\"v\":1"), letter(&earn("ann", 5), Reason::Failed)]).await;
+    world.record(&[garbage(b"{\"v\":1"), dead_letter(&earn("ann", 5), Reason::Failed)]).await;
     let ids = world.ids().await;
     assert!(EditedBody::parse(b"{\"v\":1,".to_vec()).is_err(), "still broken");
     let mended = earn("ann", 5);
@@ -82,9 +85,9 @@ async fn an_edit_stands_beside_the_original_and_must_be_a_command() {
 
     let opened = world.open(ids[0]).await;
     assert_eq!((opened.body.as_slice(), opened.edited_body), (b"{\"v\":1".as_slice(), Some(mended.encode())));
-    assert_eq!(opened.letter.member_id, Some(mended.member_id.clone()), "now it is known whose it is");
+    assert_eq!(opened.dead_letter.member_id, Some(mended.member_id.clone()), "now it is known whose it is");
     assert_eq!(world.story(ids[0]).await, ["edited by eve after the outage"]);
-    let again = dead_letters::replayable(&world.pool, &ids).await.expect("letters");
+    let again = dead_letters::replayable(&world.pool, &ids).await.expect("dead letters");
     assert_eq!(again[0].command(), Ok(mended));
 
     dead_letters::discard(&world.pool, &ids[1..], &operator("eve")).await.expect("a discard");
@@ -113,9 +116,9 @@ async fn what_is_erased_keeps_its_digest_and_history_and_nothing_that_its_sender
         routing_key: "ann@example.com".to_owned(),
         headers: serde_json::json!({ "headers": { "from": "ann@example.com" } }),
         body: b"ann@example.com".to_vec(),
-        ..letter(&command, Reason::Misrouted)
+        ..dead_letter(&command, Reason::Misrouted)
     };
-    world.record(&[secret.clone(), letter(&earn("bob", 5), Reason::Failed), secret.clone()]).await;
+    world.record(&[secret.clone(), dead_letter(&earn("bob", 5), Reason::Failed), secret.clone()]).await;
     let ids = world.ids().await;
     dead_letters::discard(&world.pool, &ids[..1], &operator("eve")).await.expect("a discard");
     let edited = EditedBody::parse(command.encode()).expect("a command");
@@ -138,10 +141,10 @@ async fn what_is_erased_keeps_its_digest_and_history_and_nothing_that_its_sender
 }
 
 #[tokio::test]
-async fn a_letter_that_comes_again_is_one_letter_and_a_replay_of_it_another() {
+async fn a_dead_letter_that_comes_again_is_one_dead_letter_and_a_replay_of_it_another() {
     let world = World::start().await;
     let command = earn("ann", 5);
-    let first = letter(&command, Reason::Failed);
+    let first = dead_letter(&command, Reason::Failed);
     let redelivered = NewDeadLetter { repeated: true, ..first.clone() };
     world.record(&[first]).await;
     world.record(&[redelivered]).await;
@@ -150,25 +153,27 @@ async fn a_letter_that_comes_again_is_one_letter_and_a_replay_of_it_another() {
     // The replay arrives twice, since it was interrupted and repeated; the broker calls neither a redelivery.
     world.record(&[again(&command, Reason::Failed, ids[0])]).await;
     world.record(&[again(&command, Reason::Failed, ids[0])]).await;
-    let attempts: Vec<_> = world.letters(&Filter::default()).await.iter().map(|letter| letter.attempts).collect();
+    let attempts: Vec<_> =
+        world.dead_letters(&Filter::default()).await.iter().map(|dead_letter| dead_letter.attempts).collect();
     assert_eq!(attempts, [2, 2]);
 }
 
 /// The guard: the turns. Without them the second does not see what the first has not committed.
 #[tokio::test]
-async fn two_who_keep_the_same_message_at_once_make_one_letter() {
+async fn two_who_keep_the_same_message_at_once_make_one_dead_letter() {
     let world = World::start().await;
     let [first, other] = [garbage(b"{"), garbage(b"[")];
-    let redelivered = [&other, &first].map(|letter| NewDeadLetter { repeated: true, ..letter.clone() });
+    let redelivered = [&other, &first].map(|dead_letter| NewDeadLetter { repeated: true, ..dead_letter.clone() });
     let slow = world.pool.get().await.expect("a connection");
     slow.batch_execute("begin").await.expect("a transaction");
-    dead_letters::record(&slow, &[first, other]).await.expect("letters");
+    dead_letters::record(&slow, &[first, other]).await.expect("dead letters");
     let commits = async {
         world.waiting_for_locks(1).await;
         slow.batch_execute("commit").await.expect("a commit");
     };
     let (kept, ()) = tokio::join!(dead_letters::keep(&world.pool, &redelivered), commits);
     kept.expect("the turn comes");
-    let attempts: Vec<_> = world.letters(&Filter::default()).await.iter().map(|letter| letter.attempts).collect();
+    let attempts: Vec<_> =
+        world.dead_letters(&Filter::default()).await.iter().map(|dead_letter| dead_letter.attempts).collect();
     assert_eq!(attempts, [2, 2]);
 }

@@ -9,7 +9,7 @@ use loyalty_store::dead_letters::{NewDeadLetter, Reason};
 use crate::headers::{self, storable};
 
 /// A delivery of the queue `source`, set aside. Whose it is, the caller adds if that is known.
-pub(crate) fn letter(delivery: &Delivery, source: String, reason: Reason, error: String) -> NewDeadLetter {
+pub(crate) fn dead_letter(delivery: &Delivery, source: String, reason: Reason, error: String) -> NewDeadLetter {
     let properties = &delivery.properties;
     NewDeadLetter {
         source,
