@@ -35,9 +35,9 @@ impl ReceiptWaiters {
         Self { waiters, places: Semaphore::new(limits.waiters), metrics }
     }
 
-    /// Waits for the fate of a command. None: it has none in time, or too many wait already. A dead letter of the
+    /// Waits for the outcome of a command. None: it has none in time, or too many wait already. A dead letter of the
     /// time `old_dead_letter` was there before and does not count.
-    pub(crate) async fn fate(
+    pub(crate) async fn wait_for(
         &self,
         key: CommandKey,
         old_dead_letter: Option<Timestamp>,
@@ -60,8 +60,8 @@ struct Waiter {
 }
 
 impl Waiter {
-    fn accepts(&self, fate: &CommandState) -> bool {
-        !matches!(fate, CommandState::DeadLetter { at, .. } if Some(*at) == self.old_dead_letter)
+    fn accepts(&self, state: &CommandState) -> bool {
+        !matches!(state, CommandState::DeadLetter { at, .. } if Some(*at) == self.old_dead_letter)
     }
 }
 
@@ -97,9 +97,9 @@ impl PollTask {
                 if std::mem::take(&mut self.is_away) {
                     info!("The database answers again");
                 }
-                for (waiter, fate) in settled {
+                for (waiter, state) in settled {
                     // A request that stopped waiting has had another answer.
-                    let _ = waiter.reply.send(fate);
+                    let _ = waiter.reply.send(state);
                 }
             }
             Ok(Err(error)) => self.report_outage(&chain(&error)),

@@ -25,7 +25,7 @@ pub(crate) struct Submission<'a> {
     pub(crate) repeatable: bool,
     /// The trace that it is part of.
     pub(crate) trace: Option<TraceContext>,
-    /// How long to wait for its fate; none: not at all.
+    /// How long to wait for its outcome; none: not at all.
     pub(crate) receipt_wait: Option<Duration>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) enum PriorState {
 impl From<Found> for PriorState {
     fn from(found: Found) -> Self {
         match found {
-            Found::CommandState(fate) => Self::from(*fate),
+            Found::CommandState(state) => Self::from(*state),
             Found::Nothing => Self::New { old_dead_letter: None },
             Found::Away => Self::Unknown,
         }
@@ -90,11 +90,11 @@ impl From<Found> for PriorState {
 }
 
 impl From<CommandState> for PriorState {
-    fn from(fate: CommandState) -> Self {
-        match fate {
+    fn from(state: CommandState) -> Self {
+        match state {
             // The id is not used up: whoever removed the cause may try again.
             CommandState::DeadLetter { at, .. } => Self::New { old_dead_letter: Some(at) },
-            CommandState::Decided { .. } | CommandState::Parked { .. } => Self::Known(Box::new(fate)),
+            CommandState::Decided { .. } | CommandState::Parked { .. } => Self::Known(Box::new(state)),
         }
     }
 }
@@ -124,7 +124,7 @@ impl Submitter {
         // A fresh id cannot be known.
         let found = if submission.repeatable { self.receipts.find(key.clone()).await } else { Found::Nothing };
         let old_dead_letter = match found.into() {
-            PriorState::Known(fate) => return Ok(SubmitOutcome::Known(*fate)),
+            PriorState::Known(state) => return Ok(SubmitOutcome::Known(*state)),
             PriorState::New { old_dead_letter } => Some(old_dead_letter),
             PriorState::Unknown => None,
         };
@@ -133,8 +133,8 @@ impl Submitter {
         let (Some(old_dead_letter), Some(receipt_wait)) = (old_dead_letter, submission.receipt_wait) else {
             return Ok(SubmitOutcome::Pending(pending));
         };
-        let fate = self.receipts.wait_for(key, old_dead_letter, receipt_wait).await;
-        Ok(fate.map_or(SubmitOutcome::Pending(pending), SubmitOutcome::Settled))
+        let state = self.receipts.wait_for(key, old_dead_letter, receipt_wait).await;
+        Ok(state.map_or(SubmitOutcome::Pending(pending), SubmitOutcome::Settled))
     }
 
     /// Publishes, and says what is known of the command then. An error means that it was not published.

@@ -149,14 +149,14 @@ async fn serve(
 
 fn worker_settings(environment: &Environment, config: Config) -> loyalty_worker::Settings {
     let limits = config.limits();
-    let mut email = config.mail;
+    let mut mail = config.mail;
     mail.smtp.clone_from(&environment.smtp);
     loyalty_worker::Settings {
         amqp: environment.amqp.clone(),
         database: environment.database.clone(),
         programme: config.programme,
         events: config.events,
-        email,
+        mail,
         limits,
     }
 }

@@ -56,7 +56,7 @@ struct Made {
     exchanges: usize,
     queues: usize,
     /// Retired retry queues and what became of them.
-    retired: Vec<retired_retry_queues::Retired>,
+    retired: Vec<retired_retry_queues::Retirement>,
     /// What nobody looked for.
     not_seen: Vec<&'static str>,
 }

@@ -8,7 +8,7 @@
 //! | `publish loyalty.commands` | producer | it is handed to the publisher | its confirm | the value in hand |
 //! | `process loyalty.commands` | consumer | a batch processor takes it | its acknowledgement | the message's header |
 //! | `publish loyalty.emails` | producer | the relay hands it over | its confirm | the outbox's row |
-//! | `process loyalty.emails` | consumer | it is delivered | its fate is known | the message's header |
+//! | `process loyalty.emails` | consumer | it is delivered | its outcome is known | the message's header |
 //! | `send email` | client | the email is written | the mail server's answer | the value in hand |
 //!
 //! An email that waits for another attempt goes on below its `process` with the `publish` to its retry queue, and so

@@ -19,7 +19,7 @@ pub(crate) use details::without_personal;
 pub use discard::{DiscardPlan, DiscardReport, Disposal};
 pub use edit::{EditProblem, EditReport, check, edit};
 pub use export::{ExportError, export};
-pub use replay_plan::{Foreseen, ReplayPlan, Settled, UNDECIDED};
+pub use replay_plan::{Predicted, ReplayPlan, Settled, UNDECIDED};
 pub use replay_report::{Conclusion, ReplayReport};
 pub use selection::{DEAD_LETTERS_MAX, Selected, Selection};
 

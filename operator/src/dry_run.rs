@@ -81,12 +81,12 @@ pub async fn dry_run(
     dead_letters: &[Replayable],
 ) -> Result<Vec<Prediction>, StoreError> {
     let mut predictions = BTreeMap::new();
-    let mut members: BTreeMap<MemberId, Vec<Part>> = BTreeMap::new();
+    let mut members: BTreeMap<MemberId, Vec<PlacedCommand>> = BTreeMap::new();
     let mut requests = Vec::new();
     for (place, dead_letter) in dead_letters.iter().enumerate() {
         match ReplayMessage::of(dead_letter) {
             ReplayMessage::Command(command) => {
-                members.entry(command.member_id.clone()).or_default().push(Part { place, command });
+                members.entry(command.member_id.clone()).or_default().push(PlacedCommand { place, command });
             }
             ReplayMessage::Email(email_id) => requests.push((place, email_id)),
             ReplayMessage::Broken(unusable) => drop(predictions.insert(place, broken(unusable))),
@@ -94,22 +94,22 @@ pub async fn dry_run(
     }
     predictions.extend(dry_run_emails(pool, &requests).await?);
     for chunk in chunks(members) {
-        let (places, commands): (Vec<_>, Vec<_>) = chunk.into_iter().map(|part| (part.place, part.command)).unzip();
+        let (places, commands): (Vec<_>, Vec<_>) = chunk.into_iter().map(|it| (it.place, it.command)).unzip();
         predictions.extend(places.into_iter().zip(dry_run_commands(pool, programme, &commands).await?));
     }
     Ok(predictions.into_values().collect())
 }
 
 /// A command with its dead letter's place in what was asked.
-struct Part {
+struct PlacedCommand {
     place: usize,
     command: Command,
 }
 
 /// Whole members together: the commands of different members have nothing to do with each other, so that this comes to
 /// the same as one transaction for all.
-fn chunks(members: BTreeMap<MemberId, Vec<Part>>) -> Vec<Vec<Part>> {
-    let mut chunks: Vec<Vec<Part>> = Vec::new();
+fn chunks(members: BTreeMap<MemberId, Vec<PlacedCommand>>) -> Vec<Vec<PlacedCommand>> {
+    let mut chunks: Vec<Vec<PlacedCommand>> = Vec::new();
     for parts in members.into_values() {
         match chunks.last_mut() {
             Some(chunk) if chunk.len() + parts.len() <= CHUNK_COMMANDS => chunk.extend(parts),
@@ -171,7 +171,7 @@ async fn attempt(pool: &Pool, programme: &Programme, batch: &[Submitted<'_>]) ->
     let request = BatchRequest::of(batch.iter().map(|submitted| submitted.command));
     let (transaction, view) = Batch::open(pool, &request).await?;
     let (changes, verdicts) = fold(view, batch, programme, Events::Off);
-    transaction.rehearse(&changes).await?;
+    transaction.dry_run(&changes).await?;
     Ok(predictions(batch, verdicts, changes))
 }
 

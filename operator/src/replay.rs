@@ -16,13 +16,13 @@ use loyalty_store::{Pool, StoreError, emails};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod outcome;
 mod pace;
 pub(crate) mod replay_message;
-mod report;
 mod waiting;
 
+pub use outcome::{Ended, Progress, ReplayOutcome};
 pub use pace::{Canary, Pace};
-pub use report::{Ended, Progress, Report};
 
 use crate::OperatorApproval;
 use replay_message::{ReplayMessage, message};
@@ -60,17 +60,17 @@ impl Replayer {
         approval: &OperatorApproval,
         stop: &CancellationToken,
         told: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Report, StoreError> {
+    ) -> Result<ReplayOutcome, StoreError> {
         // First what earlier replays left: a dead letter whose answer is known need not be sent again.
         dead_letters::settle_abandoned(&self.pool).await?;
         let claimed = dead_letters::claim(&self.pool, ids, approval).await?;
         let mut run = Run::new(self, claimed, told);
-        run.report.ended = run.send_all(stop).await?;
+        run.outcome.ended = run.send_all(stop).await?;
         run.finish(stop).await?;
-        if run.report.ended == Ended::Finished && run.progress.sent == 0 {
-            run.report.ended = Ended::NothingSent;
+        if run.outcome.ended == Ended::Finished && run.progress.sent == 0 {
+            run.outcome.ended = Ended::NothingSent;
         }
-        Ok(run.report)
+        Ok(run.outcome)
     }
 }
 
@@ -88,7 +88,7 @@ struct Run<'a> {
     next_wave_at: Instant,
     progress: Progress,
     told: &'a mut (dyn FnMut(Progress) + Send),
-    report: Report,
+    outcome: ReplayOutcome,
 }
 
 /// A dead letter and what there is to send.
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
         let item =
             |dead_letter: &Replayable| Item { id: dead_letter.dead_letter_id, content: ReplayMessage::of(dead_letter) };
         let waiting: VecDeque<Item> = claimed.dead_letters.iter().map(item).collect();
-        let report = Report {
+        let outcome = ReplayOutcome {
             concluded: Vec::new(),
             unanswered: Vec::new(),
             released: Vec::new(),
@@ -130,7 +130,7 @@ impl<'a> Run<'a> {
             renewed_at: Instant::now(),
             next_wave_at: Instant::now(),
             told,
-            report,
+            outcome,
         }
     }
 
@@ -145,7 +145,7 @@ impl<'a> Run<'a> {
             if !self.unanswered.is_empty() {
                 return Ok(if stop.is_cancelled() { Ended::Stopped } else { Ended::CanaryUnanswered });
             }
-            if let Some((failed, of)) = canary.failed(&self.report.concluded) {
+            if let Some((failed, of)) = canary.failed(&self.outcome.concluded) {
                 return Ok(Ended::CanaryFailed { failed, of });
             }
         }
@@ -257,7 +257,7 @@ impl<'a> Run<'a> {
 
     fn conclude(&mut self, concluded: Vec<(DeadLetterId, Concluded)>) {
         self.progress.concluded += concluded.len();
-        self.report.concluded.extend(concluded);
+        self.outcome.concluded.extend(concluded);
         (self.told)(self.progress);
     }
 
@@ -265,7 +265,7 @@ impl<'a> Run<'a> {
     async fn release(&mut self, ids: &[DeadLetterId], why: &str) -> Result<(), StoreError> {
         if !ids.is_empty() {
             dead_letters::release(&self.replayer.pool, &self.replay, ids, why).await?;
-            self.report.released.extend(ids);
+            self.outcome.released.extend(ids);
         }
         Ok(())
     }
@@ -274,9 +274,9 @@ impl<'a> Run<'a> {
     async fn finish(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
         let mut rest: Vec<DeadLetterId> = self.waiting.drain(..).map(|item| item.id).collect();
         rest.sort_unstable();
-        let why = self.report.ended.to_string();
+        let why = self.outcome.ended.to_string();
         self.release(&rest, &why).await?;
-        let (patience, stop) = match self.report.ended {
+        let (patience, stop) = match self.outcome.ended {
             Ended::Finished | Ended::NothingSent => (self.replayer.pace.patience, Some(stop)),
             Ended::Stopped
             | Ended::CanaryFailed { .. }
@@ -288,8 +288,8 @@ impl<'a> Run<'a> {
         if !self.unanswered.is_empty() {
             dead_letters::leave(&self.replayer.pool, &self.replay).await?;
         }
-        self.report.unanswered = self.unanswered.iter().map(|(id, _)| *id).collect();
-        self.report.released.sort_unstable();
+        self.outcome.unanswered = self.unanswered.iter().map(|(id, _)| *id).collect();
+        self.outcome.released.sort_unstable();
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading takes the pool and changes nothing. To queue an email anew is its new state and its request in the outbox,
 //! in one transaction, and settles its open dead letters: the email and the dead letter are one thing to an operator.
-//! Whether an email of unknown fate is sent again is asked for by itself, since its member may get it twice.
+//! Whether an email whose delivery is unknown is sent again is asked for by itself, since its member may get it twice.
 
 use jiff::Timestamp;
 use loyalty_common::{MemberId, string_enum};

@@ -1,4 +1,4 @@
-//! What people and programs ask: a member, a receipt, a ledger, the fates of commands. Reads only.
+//! What people and programs ask: a member, a receipt, a ledger, the outcomes of commands. Reads only.
 //!
 //! Every list is bounded and continues after the last key that was seen, so that a page costs the same however far
 //! down it is. Somebody who was never enrolled is no member, even if commands wait for them. No address is returned.

@@ -93,15 +93,15 @@ async fn many_fates_come_in_one_answer() {
         (id("nobody"), decided.command_id),
     ];
 
-    let fates = read::command_states(&pool, &keys).await.expect("fates");
+    let states = read::command_states(&pool, &keys).await.expect("states");
 
-    assert_eq!(fates.len(), 3, "{fates:?}");
-    assert!(matches!(&fates[&keys[0]], CommandState::Decided { receipt, .. } if *receipt == decided));
-    assert_eq!(fates[&keys[1]], CommandState::Parked { content: Some(CommandContent::of(&waiting)) });
+    assert_eq!(states.len(), 3, "{states:?}");
+    assert!(matches!(&states[&keys[0]], CommandState::Decided { receipt, .. } if *receipt == decided));
+    assert_eq!(states[&keys[1]], CommandState::Parked { content: Some(CommandContent::of(&waiting)) });
     let newest =
-        |fate: &CommandState| matches!(fate, CommandState::DeadLetter { reason: dead_letters::Reason::Crashed, .. });
-    assert!(newest(&fates[&keys[2]]), "{fates:?}");
-    assert_eq!(read::command_states(&pool, &[]).await.expect("fates"), HashMap::new());
+        |state: &CommandState| matches!(state, CommandState::DeadLetter { reason: dead_letters::Reason::Crashed, .. });
+    assert!(newest(&states[&keys[2]]), "{states:?}");
+    assert_eq!(read::command_states(&pool, &[]).await.expect("states"), HashMap::new());
 }
 
 /// The plan is made while the tables are empty, by a connection that lives on while they grow. Nobody is looked up
@@ -126,7 +126,7 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
     let keys: Vec<CommandKey> = (1..=1_000).map(|n| (id(&format!("m{n}")), CommandId::fresh())).collect();
     for _ in 0..10 {
         // Often enough for the server to settle on one plan for all parameters.
-        read::command_states(&pool, &keys).await.expect("fates");
+        read::command_states(&pool, &keys).await.expect("states");
     }
     world
         .pool(PlannerProfile::Queries)
@@ -138,7 +138,7 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
         .expect("many rows");
 
     let before = world.rows_scanned(&pool).await;
-    read::command_states(&pool, &keys).await.expect("fates");
+    read::command_states(&pool, &keys).await.expect("states");
     assert_eq!(world.rows_scanned(&pool).await - before, 0, "rows read in sequence");
 
     // And a scan would have been seen.

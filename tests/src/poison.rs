@@ -1,7 +1,7 @@
 //! A command that kills its worker each time it is applied: the worker stands still in the middle of its transaction,
 //! and there the test kills it. Nothing in the product knows of it; a trigger in the test's database does.
 
-use crate::locking::Held;
+use crate::database_lock::DatabaseLock;
 use crate::program::Program;
 use crate::world::World;
 use loyalty_local::wait::eventually;
@@ -26,14 +26,14 @@ const LEASES_END: &str = "update email set due_at = now() where state = 'sending
 
 /// The poison at work, until it is cured.
 #[derive(Debug)]
-pub struct Poison(Held);
+pub struct Poison(DatabaseLock);
 
 impl World {
     /// From now on a worker dies of a command whose reason is [`POISON`], as long as somebody [keeps one
     /// alive](World::outlive).
     pub async fn poison(&self) -> Poison {
         self.execute(STAND_STILL).await.expect("a trigger");
-        Poison(self.hold("select pg_advisory_xact_lock(13)").await)
+        Poison(self.lock("select pg_advisory_xact_lock(13)").await)
     }
 
     /// Kills the worker whenever it applies the poison and starts another, until `done`. Answers the one that lives

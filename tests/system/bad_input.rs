@@ -2,7 +2,7 @@
 //! the same batch never notice.
 
 use loyalty_common::{Action, Command, Earn, Enroll, MemberId, Partition};
-use loyalty_tests::publishing::{Raw, command};
+use loyalty_tests::publish::{Raw, command};
 use loyalty_tests::{World, eventually, member_in, points};
 
 /// Stands in several of the bodies and must be in no log and no error.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use loyalty_common::Command;
 use loyalty_local::Behaviour;
 use loyalty_tests::poison::Poison;
-use loyalty_tests::publishing::Raw;
+use loyalty_tests::publish::Raw;
 use loyalty_tests::{Program, Setup, World, eventually};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use night::{Bad, REFUSED_DOMAIN, ROUNDS, Round, deadly, round};
 /// A mail server that is quick to be given up, and asked by many at once, so that a night is short.
 const MAIL: &str = "answer_seconds = 1\nconnections = 16";
 
-/// Emails of unknown fate to wait for: more than one connection's.
+/// Emails whose delivery is unknown to wait for: more than one connection's.
 const UNKNOWN_EMAILS: i64 = 20;
 
 #[tokio::test]
@@ -68,7 +68,7 @@ impl Night {
         self.rounds.iter().flat_map(|round| &round.bad)
     }
 
-    /// Publishes everything while everything goes wrong, and waits until all of it has its fate. Answers the worker
+    /// Publishes everything while everything goes wrong, and waits until all of it has its outcome. Answers the worker
     /// that lives.
     async fn pass(&self, world: &World) -> (Program, Poison) {
         let poison = world.poison().await;
@@ -172,7 +172,7 @@ async fn every_email_is_accounted_for(world: &World, fold: &Fold) {
     assert_eq!(usize::try_from(dead_letters), Ok(is("dead")), "one dead letter for each");
 }
 
-/// Everybody has their email. Whose fate was unknown may have it twice, and can see that it is the same.
+/// Everybody has their email. Those whose delivery was unknown may have it twice, and can see that it is the same.
 async fn every_email_is_sent(world: &World, fold: &Fold) {
     world.mailed().await;
     let (states, copies) = (email_states(world).await, copies(world));

@@ -1,6 +1,6 @@
 //! The bridge as the sample's users know it, and what they did not have.
 
-use loyalty_tests::{Bridge, Way, World, eventually};
+use loyalty_tests::{Bridge, Route, World, eventually};
 use serde_json::json;
 
 /// A bridge that reaches its servers; before that it answers 503.
@@ -159,8 +159,8 @@ async fn the_bridge_says_what_it_lacks_and_takes_nothing_that_it_cannot_pass_on(
     let world = World::start().await;
     let _worker = world.worker().await;
     let (broker, database) = (world.broker_proxy().await, world.database_proxy().await);
-    let way = Way { broker: Some(&broker), database: Some(database.addr()), ..Way::default() };
-    let bridge = ready(world.bridge_through(way).await).await;
+    let route = Route { broker: Some(&broker), database: Some(database.addr()), ..Route::default() };
+    let bridge = ready(world.bridge_through(route).await).await;
     bridge.post("/ann").await;
     let lacks = async |server: &str| {
         let says = async || {

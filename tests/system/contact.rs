@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use loyalty_common::{Action, Change, Command, Earn, Enroll, Exit, Terminate, Update};
 use loyalty_local::Behaviour;
-use loyalty_tests::publishing::command;
+use loyalty_tests::publish::command;
 use loyalty_tests::{Setup, World, eventually, points};
 use sha2::{Digest, Sha256};
 

@@ -2,7 +2,7 @@
 
 use loyalty_common::{Action, Command, Earn, Enroll, Partition};
 use loyalty_tests::poison::POISON;
-use loyalty_tests::publishing::command;
+use loyalty_tests::publish::command;
 use loyalty_tests::{World, member_in, points};
 
 /// Three of which nobody knows the culprit, and five of which it is known.

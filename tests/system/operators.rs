@@ -2,9 +2,9 @@
 
 use loyalty_common::{Action, Command, Earn, Enroll, Exit, Partition};
 use loyalty_local::Behaviour;
-use loyalty_tests::operating::Told;
-use loyalty_tests::publishing::{Raw, command};
-use loyalty_tests::{Program, Way, World, points};
+use loyalty_tests::operator::CommandOutput;
+use loyalty_tests::publish::{Raw, command};
+use loyalty_tests::{Program, Route, World, points};
 use serde_json::Value;
 
 /// Dead letters of as many members, so that a replay sends ten of them a second as it is told to.
@@ -50,7 +50,7 @@ async fn a_replay_that_is_interrupted_leaves_the_rest_open_and_is_repeated_witho
     let _worker = with_dead_letters(&world).await;
     let replay = world.loyalty(&[&SLOW_REPLAY[..], &["--json"]].concat()).await;
     world.applies(10).await;
-    let told = Told::of(&replay.interrupt().await);
+    let told = CommandOutput::of(&replay.interrupt().await);
     assert_eq!((told.code, &told.json["ended"]), (1, &Value::from("the replay was stopped")));
     assert_eq!(told.count("unanswered"), 0, "what was sent has its result");
     let released = i64::try_from(told.count("released")).expect("a few");
@@ -81,11 +81,11 @@ async fn while_the_broker_is_away_a_replay_claims_nothing_and_goes_later() {
     let proxy = world.broker_proxy().await;
     proxy.refuse().await.expect("a closed port");
     let replay = ["dead-letters", "replay", "--all", "--yes"];
-    let ended = world.loyalty_through(&replay, Way::to_broker(&proxy)).await.end().await;
+    let ended = world.loyalty_through(&replay, Route::to_broker(&proxy)).await.end().await;
     assert_eq!(ended.code, Some(3), "{}{}", ended.output, ended.log);
     assert_eq!((open_dead_letters(&world).await, world.count("operator_event").await), (DEAD_LETTERS, 0));
     proxy.accept().await.expect("an open port");
-    let ended = world.loyalty_through(&replay, Way::to_broker(&proxy)).await.end().await;
+    let ended = world.loyalty_through(&replay, Route::to_broker(&proxy)).await.end().await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.output, ended.log);
     all_came_through_once(&world).await;
 }
@@ -102,10 +102,10 @@ async fn of_two_who_retry_the_same_emails_the_second_finds_them_queued() {
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
 
     // Both have seen them dead before either queues them.
-    let held = world.hold("select from email for update").await;
+    let lock = world.lock("select from email for update").await;
     let release = async {
         world.waiting(2).await;
-        held.release().await;
+        lock.release().await;
     };
     let retry = ["emails", "retry", "--state", "dead"];
     let (first, second, ()) = tokio::join!(world.decide(&retry), world.decide(&retry), release);

@@ -39,8 +39,8 @@ impl Watched {
         assert!(found.is_some(), "expected {queues:?} to be out: {last}\n{}", self.program.log());
         for queue in queues {
             let series = format!("loyalty_worker_queue_out{{queue=\"{queue}\"}}");
-            let figures = loyalty_tests::figures::Figures::of(self.addr).await;
-            assert_eq!(figures.value(&series), Some(1.0), "{figures:?}");
+            let metrics = loyalty_tests::metrics::Metrics::of(self.addr).await;
+            assert_eq!(metrics.value(&series), Some(1.0), "{metrics:?}");
         }
     }
 
@@ -109,7 +109,7 @@ async fn a_worker_that_starts_while_queues_are_missing_takes_the_others() {
     worker.has_out(&[&three.queue(), topology::DEAD_COMMANDS, topology::EMAILS, delay]).await;
     applied_in(&world, &rest, "meanwhile-").await;
     // What no key leads to is kept although another queue of dead letters is missing.
-    let stray = loyalty_tests::Raw::of(&loyalty_tests::publishing::command("ann", loyalty_common::Action::Exit(Exit)));
+    let stray = loyalty_tests::Raw::of(&loyalty_tests::publish::command("ann", loyalty_common::Action::Exit(Exit)));
     world.send(&stray.with_key("ninety")).await;
     eventually("the stray message is kept", async || (world.count("dead_letter").await == 1).then_some(())).await;
 

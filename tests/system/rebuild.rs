@@ -44,7 +44,7 @@ async fn beside_a_worker_nothing_is_lost() {
     const ROUNDS: usize = 3;
     let world = World::start().await;
     let _worker = world.worker().await;
-    let mut trade = world.trading(usize::try_from(MEMBERS).expect("small")).await;
+    let mut traffic = world.start_traffic(usize::try_from(MEMBERS).expect("small")).await;
     world.applies(MEMBERS).await;
     let mut mended = 0;
     for _ in 0..ROUNDS {
@@ -56,9 +56,9 @@ async fn beside_a_worker_nothing_is_lost() {
         let rebuilt = rebuild(&world, &["--yes"]).await;
         assert_eq!(rebuilt.code, 0, "{}", rebuilt.log);
         mended += rebuilt.json["mended"].as_u64().expect("a count");
-        trade.goes_on(200).await;
+        traffic.continues(200).await;
     }
-    let commands = trade.close(&world).await;
+    let commands = traffic.close(&world).await;
     world.settled().await;
     assert_eq!(mended, (WRONG * ROUNDS) as u64);
     world.holds_in_order(&commands).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use loyalty_common::{Action, Earn};
 use loyalty_local::Behaviour;
-use loyalty_tests::publishing::command;
-use loyalty_tests::{Setup, Way, World, eventually, points, trade};
+use loyalty_tests::publish::command;
+use loyalty_tests::{Route, Setup, World, eventually, points, traffic};
 
 #[tokio::test]
 async fn each_thousand_earned_is_rewarded_once_by_one_email() {
@@ -126,7 +126,7 @@ async fn a_mail_server_that_never_answers_does_not_slow_the_points() {
     reward_members(&world, 20).await;
     let hangs = async || (world.count("email where state = 'sending'").await > 0).then_some(());
     eventually("the mail server hangs", hangs).await;
-    let commands: Vec<_> = trade(20).take(2_000).collect();
+    let commands: Vec<_> = traffic(20).take(2_000).collect();
     world.publish_all(&commands).await;
     world.settled().await;
     assert_eq!(world.count("email where state = 'sent'").await, 0, "the mail server still hangs");
@@ -137,7 +137,7 @@ async fn a_mail_server_that_never_answers_does_not_slow_the_points() {
 async fn an_email_whose_worker_was_killed_before_publishing_it_is_sent_by_the_next() {
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let worker = world.worker_through(Route::to_broker(&proxy)).await;
     world.enroll_with_email("ann", "ann@example.com").await;
     world.settled().await;
     // The relay publishes, and the broker hears nothing of it.
@@ -159,7 +159,7 @@ async fn an_email_whose_worker_was_killed_after_sending_it_is_not_sent_again() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::Slow(Duration::from_secs(2))).await.expect("an open port");
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let worker = world.worker_through(Route::to_broker(&proxy)).await;
     world.enroll_with_email("ann", "ann@example.com").await;
     world.earn("ann", 1_000).await;
     world.reaches("ann", "sending").await;

@@ -5,7 +5,7 @@ use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
 use loyalty_common::topology::{RetryDelay, Topology};
 use loyalty_tests::program::{Ended, Program};
-use loyalty_tests::{Setup, Way, World, eventually};
+use loyalty_tests::{Route, Setup, World, eventually};
 use serde_json::{Value, json};
 
 /// Every argument that a queue of commands should have.
@@ -305,7 +305,7 @@ async fn a_broker_that_falls_silent_ends_the_command_with_exit_code_3() {
     let silent_at = async |args: &[&str], named: &'static str| {
         let proxy = world.broker_proxy().await;
         proxy.freeze_upstream_at(named);
-        let ended = world.loyalty_through(args, Way::to_broker(&proxy)).await.end().await;
+        let ended = world.loyalty_through(args, Route::to_broker(&proxy)).await.end().await;
         assert_eq!(ended.code, Some(3), "{args:?} {named}: {}", ended.log);
         assert!(ended.log.starts_with("error: "), "{args:?} {named}: {}", ended.log);
     };

@@ -4,7 +4,7 @@ use lapin::types::AMQPValue;
 use loyalty_common::{Action, Earn, Enroll, Exit};
 use loyalty_local::Behaviour;
 use loyalty_producer::TraceContext;
-use loyalty_tests::publishing::command;
+use loyalty_tests::publish::command;
 use loyalty_tests::{Program, Raw, World, eventually, points};
 use serde_json::Value;
 
@@ -58,13 +58,13 @@ async fn what_is_set_aside_is_told_in_json_with_its_trace_and_without_an_address
     for line in eventually("three are set aside", aside).await {
         assert_eq!((&line["trace.id"], &line["level"]), (&Value::from(TRACE_ID), &Value::from("INFO")), "{line}");
         assert!(line["queue"].as_str().is_some_and(|queue| queue.starts_with("loyalty.commands.")), "{line}");
-        match line["fate"].as_str() {
+        match line["outcome"].as_str() {
             Some("conflict") => {
                 assert_eq!(line["command.id"], first.command_id.to_string(), "{line}");
                 assert_eq!(line["member.id"], "ann", "{line}");
             }
             Some("dead") => assert!(line["reason"].is_string() && line["error"].is_string(), "{line}"),
-            fate => panic!("{fate:?} in {line}"),
+            outcome => panic!("{outcome:?} in {line}"),
         }
     }
     assert!(!worker.log().contains("smith"), "an address in the log");

@@ -31,8 +31,8 @@ use crate::queue_consumer::{DeliveryGuard, Subscription};
 use crate::queue_states::QueueStates;
 use crate::supervise::supervise;
 
-/// Messages in hand, and so the most of one transaction. Dead letters are rare, and an unrouted one may be as large as
-/// the broker allows (16 MiB by default), so a few are enough.
+/// Messages in flight, and so the most of one transaction. Dead letters are rare, and an unrouted one may be as large
+/// as the broker allows (16 MiB by default), so a few are enough.
 const PREFETCH: u16 = 32;
 
 /// Stores dead letters until `shutdown`.

@@ -1,6 +1,6 @@
 //! The mailer: sends the emails of rewards, and sees each to an end that is known or says that it is not.
 //!
-//! Read in this order: `session` takes deliveries, `handler` brings each to its fate, `smtp` leads through the
+//! Read in this order: `session` takes deliveries, `handler` brings each to its outcome, `smtp` leads through the
 //! `dialogue` with the mail server and `outcome` judges what it said; `templates` writes the email. A mail server that
 //! is slow, down or wrong must never reach the points: all that connects the two is a queue.
 
@@ -47,10 +47,10 @@ use session::Session;
 use smtp::Smtp;
 use templates::Templates;
 
-/// Deliveries in hand for each connection to the mail server: one that is being sent, one that is ready when it is.
+/// Deliveries in flight for each connection to the mail server: one that is being sent, one that is ready when it is.
 const PREFETCH_PER_CONNECTION: u16 = 2;
 
-/// How long a stopping mailer may finish what it is sending. An email that takes longer is of unknown fate.
+/// How long a stopping mailer may finish what it is sending. An email that takes longer may have been delivered or not.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// Sends emails. Made once a process.
@@ -125,7 +125,7 @@ impl Mailer {
         };
         tokio::select! {
             () = work => {}
-            () = overdue => warn!(emails = at_work.len(), "Emails were not finished in time; their fate is unknown"),
+            () = overdue => warn!(emails = at_work.len(), "Emails were not finished in time; their delivery is unknown"),
         }
     }
 }

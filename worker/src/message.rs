@@ -86,7 +86,7 @@ impl Message {
         self.trace().map(TraceContext::trace_id)
     }
 
-    /// The work on it begins, unless it has begun and was held back. It ends with its acknowledgement.
+    /// The work on it begins, unless it has begun and was deferred. It ends with its acknowledgement.
     pub(crate) fn begin(&mut self) {
         if !traces::are_recorded() || self.span.is_recorded() {
             return;
@@ -105,17 +105,17 @@ impl Message {
     }
 
     /// What became of it, in a transaction with so many others.
-    pub(crate) fn decided(&mut self, fate: MessageOutcome, batch: usize) {
-        self.span.says("loyalty.fate", &fate);
+    pub(crate) fn decided(&mut self, outcome: MessageOutcome, batch: usize) {
+        self.span.says("loyalty.outcome", &outcome);
         self.span.counts("messaging.batch.message_count", batch);
-        match (fate, &self.content) {
+        match (outcome, &self.content) {
             (
                 MessageOutcome::Applied | MessageOutcome::Refused | MessageOutcome::Duplicate | MessageOutcome::Parked,
                 _,
             ) => {}
             (MessageOutcome::Dead, Content::Unusable(Unusable { reason, error })) => self.span.fails(reason, error),
             (MessageOutcome::Dead | MessageOutcome::Conflict, _) => {
-                self.span.fails(&fate, &"set aside for an operator");
+                self.span.fails(&outcome, &"set aside for an operator");
             }
         }
     }

@@ -46,7 +46,7 @@ pub(crate) struct Decided {
     /// The messages that are set aside, in the order of their delivery.
     pub(crate) dead_letters: Vec<NewDeadLetter>,
     /// One for each message, in the same order.
-    pub(crate) fates: Vec<MessageOutcome>,
+    pub(crate) outcomes: Vec<MessageOutcome>,
 }
 
 /// Decides a batch. What cannot be used never reaches the rules.
@@ -55,8 +55,8 @@ pub(crate) fn decide(view: View, messages: &[Message], programme: &Programme, ev
     let (changes, verdicts) = fold(view, &submitted, programme, events);
     let mut verdicts = verdicts.into_iter();
     let mut dead_letters = Vec::new();
-    let fate = |message: &Message| {
-        let (fate, unusable) = match &message.content {
+    let outcome_of = |message: &Message| {
+        let (outcome, unusable) = match &message.content {
             Content::Unusable(unusable) => (MessageOutcome::Dead, Some(unusable.clone())),
             Content::Command(_) => {
                 let Verdict { outcome, .. } = verdicts.next().expect("each command that is submitted has its verdict");
@@ -64,10 +64,10 @@ pub(crate) fn decide(view: View, messages: &[Message], programme: &Programme, ev
             }
         };
         dead_letters.extend(unusable.map(|it| message.dead_letter(it.reason, it.error)));
-        fate
+        outcome
     };
-    let fates = messages.iter().map(fate).collect();
-    Decided { changes, dead_letters, fates }
+    let outcomes = messages.iter().map(outcome_of).collect();
+    Decided { changes, dead_letters, outcomes }
 }
 
 fn submitted(message: &Message) -> Option<Submitted<'_>> {

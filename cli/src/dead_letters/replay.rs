@@ -64,8 +64,8 @@ impl Replay {
         let selected = self.selection.find(&pool, &UNDECIDED).await?;
         let plan = ReplayPlan::make(&pool, &context.settings.config()?.programme, &selected).await?;
         if self.dry_run {
-            let is_success = !plan.foreseen.is_empty() || plan.matches_nothing();
-            context.output.answer(&ReplayReport::from(plan), |it| report::dry_run(it, &each(&it.plan.foreseen)))?;
+            let is_success = !plan.predicted.is_empty() || plan.matches_nothing();
+            context.output.answer(&ReplayReport::from(plan), |it| report::dry_run(it, &each(&it.plan.predicted)))?;
             return Ok(is_success.into());
         }
         if plan.worth_sending().is_empty() {
@@ -92,7 +92,7 @@ impl Replay {
 }
 
 fn text_of(plan: &ReplayPlan) -> String {
-    let mut text = summary(&plan.foreseen);
+    let mut text = summary(&plan.predicted);
     if plan.crashed > 0 {
         let _ = writeln!(text, "{} of them crashed their worker before; replay one of them first", plan.crashed);
     }
@@ -100,7 +100,7 @@ fn text_of(plan: &ReplayPlan) -> String {
         let _ = writeln!(text, "{} of them are held by another replay, or by one that was cut short", plan.replaying);
     }
     if plan.more {
-        let looked_at = plan.foreseen.len() + plan.done.len() + plan.missing.len();
+        let looked_at = plan.predicted.len() + plan.done.len() + plan.missing.len();
         let _ = writeln!(text, "more match than these {looked_at}; repeat the command for the rest");
     }
     text

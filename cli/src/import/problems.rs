@@ -60,7 +60,7 @@ impl Problems {
         Ok(Self { file: file.map(open).transpose()?, ..Self::default() })
     }
 
-    /// Whether rows are written to a file, and so have to be kept until their fate is known.
+    /// Whether rows are written to a file, and so have to be kept until their outcome is known.
     pub(super) const fn wants_rows(&self) -> bool {
         self.file.is_some()
     }

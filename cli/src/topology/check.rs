@@ -17,7 +17,7 @@ pub(super) struct Checked {
     /// What is not as it should be.
     pub(super) differences: Vec<Difference>,
     /// Retry queues that the schedule no longer names. Their emails come back; `topology` removes them.
-    retired: Vec<retired_retry_queues::Retired>,
+    retired: Vec<retired_retry_queues::RetiredQueue>,
     /// Nothing to mend on the broker's side, but to know.
     warnings: Vec<String>,
     /// What nobody looked at, and why.

@@ -153,7 +153,7 @@ impl Session {
         self.settle(Email::new(recipient, raw)).await
     }
 
-    /// The one place where an email's fate is decided.
+    /// The one place where an email's outcome is decided.
     async fn settle(&mut self, email: Email) -> io::Result<Then> {
         match self.now() {
             Behaviour::Accept | Behaviour::TransientAtRcpt | Behaviour::PermanentForDomain(_) => {

@@ -46,7 +46,7 @@ impl Details {
         personal: PersonalData,
     ) -> Result<Option<Self>, StoreError> {
         let Some(opened) = dead_letters::open(pool, id).await? else { return Ok(None) };
-        let replay = foresee(pool, programme, &opened.dead_letter).await?;
+        let replay = predict(pool, programme, &opened.dead_letter).await?;
         Ok(Some(Self::of(opened, replay, personal)))
     }
 
@@ -79,7 +79,7 @@ pub(crate) fn without_personal(dead_letter: DeadLetter) -> DeadLetter {
     DeadLetter { error, exchange, routing_key, ..dead_letter }
 }
 
-async fn foresee(
+async fn predict(
     pool: &Pool,
     programme: &Programme,
     dead_letter: &DeadLetter,

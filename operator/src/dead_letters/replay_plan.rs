@@ -16,7 +16,7 @@ pub const UNDECIDED: [DeadLetterState; 2] = [DeadLetterState::Open, DeadLetterSt
 
 /// A dead letter with what its replay would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Foreseen {
+pub struct Predicted {
     /// Which.
     pub dead_letter_id: DeadLetterId,
     /// The member it is about, if it is a command.
@@ -40,7 +40,7 @@ pub struct Settled {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayPlan {
     /// What each that nothing is decided about would come to.
-    pub foreseen: Vec<Foreseen>,
+    pub predicted: Vec<Predicted>,
     /// Replayed or discarded before.
     pub done: Vec<Settled>,
     /// Numbers of no dead letter.
@@ -66,10 +66,10 @@ impl ReplayPlan {
         Ok(Self {
             crashed: undecided.iter().zip(&predictions).filter(|(dead_letter, it)| may_crash(dead_letter, it)).count(),
             replaying: undecided.iter().filter(|dead_letter| dead_letter.state == DeadLetterState::Replaying).count(),
-            foreseen: undecided
+            predicted: undecided
                 .iter()
                 .zip(predictions)
-                .map(|(dead_letter, it)| Foreseen::new(dead_letter, it))
+                .map(|(dead_letter, it)| Predicted::new(dead_letter, it))
                 .collect(),
             done: settled.iter().map(Settled::of).collect(),
             missing,
@@ -79,13 +79,13 @@ impl ReplayPlan {
 
     /// Those that are not bound to come back.
     pub fn worth_sending(&self) -> Vec<DeadLetterId> {
-        let worth = self.foreseen.iter().filter(|it| it.prediction.is_worth_sending());
+        let worth = self.predicted.iter().filter(|it| it.prediction.is_worth_sending());
         worth.map(|it| it.dead_letter_id).collect()
     }
 
     /// Whether what was asked for is neither there nor missing: a filter that matches nothing.
     pub const fn matches_nothing(&self) -> bool {
-        self.foreseen.is_empty() && self.done.is_empty() && self.missing.is_empty()
+        self.predicted.is_empty() && self.done.is_empty() && self.missing.is_empty()
     }
 
     /// Sends those that are worth it. `told` hears how many are sent and concluded.
@@ -106,7 +106,7 @@ fn may_crash(dead_letter: &Replayable, prediction: &Prediction) -> bool {
     dead_letter.reason == Reason::Crashed && prediction.is_worth_sending() && *prediction != Prediction::Queued
 }
 
-impl Foreseen {
+impl Predicted {
     fn new(dead_letter: &Replayable, prediction: Prediction) -> Self {
         let member_id = dead_letter.command().ok().map(|command| command.member_id.to_string());
         Self { dead_letter_id: dead_letter.dead_letter_id, member_id, prediction }

@@ -10,7 +10,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
 use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend, topology};
 use loyalty_operator::dry_run::{Prediction, dry_run};
-use loyalty_operator::replay::{Pace, Replayer, Report};
+use loyalty_operator::replay::{Pace, ReplayOutcome, Replayer};
 use loyalty_store::approval::OperatorApproval;
 use loyalty_store::dead_letters::{self, Concluded, DeadLetterId, DeadLetterState, Filter, NewDeadLetter, Reason};
 use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
@@ -151,7 +151,7 @@ impl World {
         Replayer { pool: self.pool.clone(), publisher: Publisher::start(amqp, "replay", limits), pace }
     }
 
-    pub(crate) async fn replay(&self, ids: &[DeadLetterId]) -> Report {
+    pub(crate) async fn replay(&self, ids: &[DeadLetterId]) -> ReplayOutcome {
         replay(&self.replayer(AT_ONCE), ids).await
     }
 
@@ -178,12 +178,12 @@ impl Worker {
     }
 }
 
-pub(crate) async fn replay(replayer: &Replayer, ids: &[DeadLetterId]) -> Report {
+pub(crate) async fn replay(replayer: &Replayer, ids: &[DeadLetterId]) -> ReplayOutcome {
     let never = CancellationToken::new();
     replayer.run(ids, &operator("eve"), &never, &mut |_| {}).await.expect("a report")
 }
 
-pub(crate) fn ends(report: &Report) -> Vec<Concluded> {
+pub(crate) fn ends(report: &ReplayOutcome) -> Vec<Concluded> {
     let mut concluded = report.concluded.clone();
     concluded.sort_by_key(|(id, _)| *id);
     concluded.into_iter().map(|(_, end)| end).collect()

@@ -140,8 +140,8 @@ pub async fn renew(pool: &Pool, replay: &Replay) -> Result<u64, StoreError> {
     extend(pool, replay, LEASE_SECONDS).await
 }
 
-/// Ends the hold on dead letters that were sent and whose fate is not known yet. They stay as they are: the next replay
-/// or the worker's sweep records what became of them, and a replay may claim them again.
+/// Ends the hold on dead letters that were sent and whose outcome is not known yet. They stay as they are: the next
+/// replay or the worker's sweep records what became of them, and a replay may claim them again.
 pub async fn leave(pool: &Pool, replay: &Replay) -> Result<u64, StoreError> {
     extend(pool, replay, 0.0).await
 }

@@ -10,7 +10,7 @@ use crate::dead_letters::Reason;
 use crate::emails::EmailId;
 use crate::pool::{Pool, StoreError};
 
-/// A dead letter as a replay or a rehearsal looks at it.
+/// A dead letter as a replay or a dry run looks at it.
 #[derive(Clone, Debug)]
 pub struct Replayable {
     /// Which.

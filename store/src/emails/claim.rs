@@ -106,8 +106,8 @@ const LOOK: &str = "
 const WAIT_FOR_ITS_END: &str = "select state from email where partition = $2 and email_id = $1 for update";
 
 /// Where it stood before: nobody has tried it yet, or it is due again. Also one that was given up meanwhile, because
-/// its lease was over before the database could be asked: its fate is not unknown, since who claimed it has not sent
-/// it.
+/// its lease was over before the database could be asked: its delivery is not unknown, since who claimed it has not
+/// sent it.
 const TAKE_BACK: &str = "
     update email set attempts = attempts - 1, updated_at = now(), claim_token = null,
                      reply = case state when 'sending' then reply end,

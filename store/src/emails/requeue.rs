@@ -19,7 +19,7 @@ use crate::transaction::Transaction;
 pub enum Requeue {
     /// Those that were not sent: try them now, and again on the whole retry schedule.
     Retry,
-    /// Those of unknown fate: send them again, though some may have arrived.
+    /// Those whose delivery is unknown: send them again, though some may have arrived.
     ResendUnknown,
 }
 
@@ -82,8 +82,8 @@ pub async fn requeue(
 }
 
 /// Queues the emails of dead letters that a replay holds, and concludes the dead letters, in one transaction. An email
-/// that is on its way or settled is left as it is: a repeat. One of unknown fate, or of no row, is not for a replay to
-/// decide: its dead letter is not in the answer and stays as it is.
+/// that is on its way or settled is left as it is: a repeat. One whose delivery is unknown, or of no row, is not for a
+/// replay to decide: its dead letter is not in the answer and stays as it is.
 pub async fn requeue_dead_letters(
     pool: &Pool,
     replay: &Replay,

@@ -21,7 +21,7 @@ pub async fn repair(
     reward: &str,
     permission: &OperatorApproval,
 ) -> Result<Vec<Difference>, StoreError> {
-    let (batch, account) = Batch::open_for_member(pool, member_id).await?;
+    let (batch, member) = Batch::open_for_member(pool, member_id).await?;
     let client = batch.client();
     // Only now, in a statement after the one that waited for the lock: the snapshot of that one may be older than
     // what a worker has committed meanwhile.
@@ -30,15 +30,15 @@ pub async fn repair(
     let mended: Vec<&Difference> = differences.iter().filter(|it| it.remedy == Resolution::Mend).collect();
     let mut changes = Changes::default();
     for findings in &found {
-        let account = mended_account(&account, findings);
-        if account.state.status != MemberStatus::Active {
-            changes.ended.push((member_id.clone(), account.state.epoch));
+        let member = repaired_member(&member, findings);
+        if member.state.status != MemberStatus::Active {
+            changes.ended.push((member_id.clone(), member.state.epoch));
         }
         for grants in findings.to_grant() {
-            changes.grants.extend(missing(client, &account, grants, reward).await?);
+            changes.grants.extend(missing(client, &member, grants, reward).await?);
         }
         if mended.iter().any(|difference| difference.epoch.is_none()) {
-            changes.members.push(account);
+            changes.members.push(member);
         }
     }
     if !mended.is_empty() {
@@ -48,16 +48,16 @@ pub async fn repair(
     Ok(differences)
 }
 
-fn mended_account(account: &Member, findings: &Findings) -> Member {
+fn repaired_member(member: &Member, findings: &Findings) -> Member {
     let due = &findings.due;
     // Who is no member is forgotten, also when a wrong row kept them.
     let is_member = due.state.status == MemberStatus::Active;
     Member {
         state: due.state,
         last_seq: due.last_seq,
-        contact: if is_member { account.contact.clone() } else { Contact::default() },
-        enrolled_at: account.enrolled_at.or(due.enrolled_at),
-        member_id: account.member_id.clone(),
+        contact: if is_member { member.contact.clone() } else { Contact::default() },
+        enrolled_at: member.enrolled_at.or(due.enrolled_at),
+        member_id: member.member_id.clone(),
     }
 }
 
@@ -84,11 +84,11 @@ const RESTORE: &str = "
     values ($7, $1, $2, $3, $4, $5, $6, now())";
 
 /// The rewards to be granted with an email. Those that lack only their own row get it here.
-async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &str) -> Result<Vec<Grant>, StoreError> {
+async fn missing(client: &Client, member: &Member, grants: &Grants, reward: &str) -> Result<Vec<Grant>, StoreError> {
     let Some(milestone) = grants.milestone else {
         return Ok(Vec::new());
     };
-    let (partition, member_id) = (partition(&account.member_id), account.member_id.as_str());
+    let (partition, member_id) = (partition(&member.member_id), member.member_id.as_str());
     let mut rewards = Vec::new();
     for row in client.query(MISSING, &[&member_id, &grants.epoch, &milestone, &partition]).await? {
         let (number, seq): (i64, i64) = (row.get("number"), row.get("seq"));
@@ -101,14 +101,14 @@ async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &st
         }
         rewards.push(Grant {
             trace: None,
-            member_id: account.member_id.clone(),
+            member_id: member.member_id.clone(),
             epoch: grants.epoch,
             number,
             seq,
             points,
             title: reward.to_owned(),
             // Emails of an earlier membership go to nobody.
-            has_address: account.contact.email.is_there() && grants.epoch == account.state.epoch,
+            has_address: member.contact.email.is_there() && grants.epoch == member.state.epoch,
         });
     }
     Ok(rewards)

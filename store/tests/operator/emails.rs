@@ -273,7 +273,7 @@ async fn a_claim_in_doubt_that_does_not_stand_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_claim_in_doubt_whose_lease_is_over_is_no_email_of_unknown_fate() {
+async fn a_claim_in_doubt_whose_lease_is_over_does_not_make_its_email_unknown() {
     use EmailState::{Queued, Sending};
     let world = World::start().await;
     let ids = world.emails(&[Queued, Queued]).await;

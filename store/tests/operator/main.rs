@@ -2,12 +2,12 @@
 //! or held by others, and commands that wait.
 
 mod contact;
+mod crash_suspects;
 mod dead_letters;
 mod emails;
-mod held;
+mod locked_members;
 mod migrate;
 mod parked;
 mod rebuild;
 mod replays;
-mod suspects;
 mod world;

@@ -182,13 +182,13 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     let command = earn("ann", 40);
     let key = (command.member_id.clone(), command.command_id);
     let (batch, view) = Batch::open(&world.pool, &BatchRequest::of([&command])).await.expect("a batch");
-    let mut account = view.members[&key.0].clone();
-    account.state.balance += 40;
-    account.state.lifetime += 40;
-    account.last_seq += 1;
+    let mut member = view.members[&key.0].clone();
+    member.state.balance += 40;
+    member.state.lifetime += 40;
+    member.last_seq += 1;
     let row = Entry {
         member_id: key.0.clone(),
-        seq: account.last_seq,
+        seq: member.last_seq,
         command_id: key.1,
         epoch: 1,
         content: CommandContent::of(&command),
@@ -199,7 +199,7 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     };
     let worker = async {
         world.waiting_for_locks(1).await;
-        let changes = Changes { members: vec![account], entries: vec![row], ..Changes::default() };
+        let changes = Changes { members: vec![member], entries: vec![row], ..Changes::default() };
         batch.commit(&changes, &[]).await.expect("the worker's commit");
     };
 

@@ -1,11 +1,11 @@
-//! The morning after: an operator looks, mends by hand what can be mended, discards what cannot, rehearses, replays.
+//! The morning after: an operator looks, mends by hand what can be mended, discards what cannot, tries a dry run, replays.
 
 use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
 use loyalty_common::Command;
 use loyalty_tests::World;
-use loyalty_tests::operating::Told;
+use loyalty_tests::operator::CommandOutput;
 use serde_json::Value;
 
 use super::Night;
@@ -41,7 +41,7 @@ pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
         .chain([(dead_letters[&night.deadly.encode()], night.deadly.clone())])
         .collect();
     mended.sort_by_key(|(id, _)| *id);
-    replay_as_foreseen(world, mended.len()).await;
+    replay_as_predicted(world, mended.len()).await;
     mended.into_iter().map(|(_, command)| command).collect()
 }
 
@@ -66,26 +66,26 @@ async fn discard(world: &World, which: &[&str], count: usize) {
 }
 
 /// Rehearses and replays all that is open, and compares.
-async fn replay_as_foreseen(world: &World, commands: usize) {
+async fn replay_as_predicted(world: &World, commands: usize) {
     let open = world.count("dead_letter where state = 'open'").await;
     let before = contents(world).await;
-    let rehearsal = world.operate(&["dead-letters", "replay", "--all", "--dry-run"]).await;
-    assert_eq!((rehearsal.code, contents(world).await), (0, before), "a rehearsal changes nothing");
+    let dry_run = world.operate(&["dead-letters", "replay", "--all", "--dry-run"]).await;
+    assert_eq!((dry_run.code, contents(world).await), (0, before), "a dry run changes nothing");
     let replay = world.decide(&["dead-letters", "replay", "--all"]).await;
     assert_eq!((replay.code, &replay.json["ended"]), (0, &Value::from("everything was sent")), "{}", replay.json);
 
-    assert_eq!(i64::try_from(rehearsal.count("foreseen")), Ok(open));
+    assert_eq!(i64::try_from(dry_run.count("predicted")), Ok(open));
     let came_to = by_id(&replay, "concluded");
-    for (id, foreseen) in by_id(&rehearsal, "foreseen") {
+    for (id, predicted) in by_id(&dry_run, "predicted") {
         let came = came_to[&id];
-        assert_eq!((&foreseen["prediction"], &foreseen["after"]), (&came["result"], &came["balance"]), "{id}");
+        assert_eq!((&predicted["prediction"], &predicted["after"]), (&came["result"], &came["balance"]), "{id}");
     }
     let applied = came_to.values().filter(|it| it["result"] == "applied").count();
     assert_eq!(applied, commands);
     assert_eq!(world.count("dead_letter where state = 'open'").await, 0);
 }
 
-fn by_id<'a>(told: &'a Told, list: &str) -> HashMap<i64, &'a Value> {
+fn by_id<'a>(told: &'a CommandOutput, list: &str) -> HashMap<i64, &'a Value> {
     let id = |it: &Value| it["dead_letter_id"].as_i64().expect("a number");
     told.list(list).iter().map(|it| (id(it), it)).collect()
 }

@@ -3,7 +3,7 @@
 
 use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend};
 use loyalty_tests::poison::POISON;
-use loyalty_tests::publishing::{Raw, command};
+use loyalty_tests::publish::{Raw, command};
 
 /// Members of the shop.
 const MEMBERS: usize = 2_000;

@@ -1,4 +1,4 @@
-//! One request for an email, from its delivery to its fate.
+//! One request for an email, from its delivery to its outcome.
 //!
 //! An email is claimed before it is sent and settled after; what was claimed is never given up half way, whatever
 //! becomes of the session that delivered it. Which attempt it is, and so which delay comes next, is read from the
@@ -54,7 +54,7 @@ struct EmailRequest {
 /// Whether the broker may forget a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handled {
-    /// It may: its fate is in the database, or it travels on under another message.
+    /// It may: its outcome is in the database, or it travels on under another message.
     Done,
     /// It may not: the session ended before its turn came.
     NotBegun,
@@ -76,7 +76,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(60);
 const ATTEMPT_HEADER: &str = "x-loyalty-attempt";
 
 impl MailHandler {
-    /// Brings one delivery to its fate. `leave` ends the wait for a turn, and nothing after it.
+    /// Brings one delivery to its outcome. `leave` ends the wait for a turn, and nothing after it.
     pub(crate) async fn handle(
         self: Arc<Self>,
         delivery: Delivery,
@@ -129,8 +129,8 @@ impl MailHandler {
     }
 
     /// A claim whose answer is lost is taken back before anything else: left standing, it would keep the email from
-    /// everybody until its lease is over, and make it one of unknown fate then, though nobody has sent it. Then it has
-    /// failed like any other: the request comes again.
+    /// everybody until its lease is over, and make it one whose delivery is unknown then, though nobody has sent it.
+    /// Then it has failed like any other: the request comes again.
     async fn claim(&self, email_id: EmailId) -> Result<Claim, StoreError> {
         let resend = self.on_unknown == OnUnknown::Resend;
         match emails::claim(&self.pool, email_id, self.lease(), resend).await {

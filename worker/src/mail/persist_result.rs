@@ -6,12 +6,13 @@ use loyalty_store::StoreError;
 use tracing::{error, warn};
 
 /// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and an email
-/// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own; a stop ends it after the
-/// drain time. Who writes holds no more than an email, and no session begins while the database does not answer.
+/// whose outcome its mailer knew ends as one whose delivery is unknown. So it has no limit of its own; a stop ends it
+/// after the drain time. Who writes holds no more than an email, and no session begins while the database does not
+/// answer.
 ///
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
 /// refused every time, and is an error; so is a right that the role lacks. Then the email's place is free for others,
-/// its request comes again, and once the lease is over its fate is unknown.
+/// its request comes again, and once the lease is over its delivery is unknown.
 pub(crate) async fn persist_result<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,

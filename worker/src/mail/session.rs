@@ -2,8 +2,8 @@
 //! hand is brought to its end.
 //!
 //! Deliveries that wait for their turn go back to the broker when the session ends; one that is being sent is finished
-//! all the same, since a dialogue that is cut short is an email of unknown fate. It comes again, and its row says what
-//! became of it.
+//! all the same, since a dialogue that is cut short is an email whose delivery is unknown. It comes again, and its row
+//! says what became of it.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::queue_states::{OutReason, QueueStates};
 pub(crate) struct Session<'a> {
     pub(crate) amqp: &'a SecretUrl,
     pub(crate) handler: &'a Arc<MailHandler>,
-    /// Deliveries in hand, at work or waiting.
+    /// Deliveries in flight, at work or waiting.
     pub(crate) prefetch: u16,
     /// Those at work, of this session and of broken ones.
     pub(crate) at_work: &'a TaskTracker,
@@ -138,18 +138,18 @@ impl Session<'_> {
         // However the session ends, those who wait for their turn are told.
         let leave = CancellationToken::new();
         let _told_at_the_end = leave.clone().drop_guard();
-        let mut in_hand = FuturesUnordered::new();
+        let mut in_flight = FuturesUnordered::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(request) = requests.recv() => in_hand.push(self.begin(request, &leave)),
-                Some(result) = in_hand.next() => acknowledge(result?).await,
+                Some(request) = requests.recv() => in_flight.push(self.begin(request, &leave)),
+                Some(result) = in_flight.next() => acknowledge(result?).await,
             }
         }
         // The channel stays open until the last acknowledgement; deliveries that still come are not looked at, and go
         // back when it closes.
         leave.cancel();
-        while let Some(result) = in_hand.next().await {
+        while let Some(result) = in_flight.next().await {
             acknowledge(result?).await;
         }
         Ok(())

@@ -28,7 +28,8 @@ pub struct MailSettings {
     /// What becomes of an email whose answer was lost.
     pub on_unknown: OnUnknown,
     /// How long the server may take to answer after it got an email's text, in seconds. Who gives up early has an email
-    /// of unknown fate. RFC 5321 advises ten minutes between strangers; a shop's own server answers within seconds.
+    /// whose delivery is unknown. RFC 5321 advises ten minutes between strangers; a shop's own server answers within
+    /// seconds.
     #[serde(rename = "answer_seconds", deserialize_with = "seconds")]
     pub answer: Duration,
     /// The subject. This and the texts are minijinja templates that know `name` (may be none), `title`, `points`,

@@ -2,7 +2,7 @@
 
 use loyalty_local::wait::eventually;
 
-use crate::script::{Script, Scripted};
+use crate::scripted_server::{Script, Scripted};
 use crate::world::World;
 
 #[tokio::test]

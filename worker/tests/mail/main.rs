@@ -2,12 +2,12 @@
 //! behave badly.
 
 mod addresses;
-mod answers;
-mod keeping;
-mod line;
-mod lost;
-mod overhear;
-mod script;
+mod controlled_proxy;
+mod durability;
+mod log_trigger;
+mod lost_connections;
+mod scripted_server;
+mod smtp_replies;
 mod tls;
 mod world;
 
@@ -246,7 +246,7 @@ async fn a_stopping_mailer_finishes_what_it_is_sending_and_leaves_the_rest() {
     post.wake.notify_one();
     eventually("an email is being sent", async || world.any(&emails, "sending").await).await;
     post.stop().await;
-    // One connection, so one email at a time; one more was in hand and went back.
+    // One connection, so one email at a time; one more was in flight and went back.
     assert_eq!(world.mailbox.emails().len(), 1);
     assert_eq!(world.any(&emails, "sending").await, None);
     world.mailbox.set(Behaviour::Accept).await.expect("the mailbox obeys");

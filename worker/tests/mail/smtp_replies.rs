@@ -2,11 +2,11 @@
 
 use loyalty_worker::mail::SmtpUrl;
 
-use crate::script::{Script, Scripted};
+use crate::scripted_server::{Script, Scripted};
 use crate::world::{EmailRow, World};
 
 /// What becomes of an email to a server of this script: the state, and what is said of it.
-async fn fate(script: Script, state: &str) -> String {
+async fn outcome(script: Script, state: &str) -> String {
     let mut world = World::start().await;
     let server = Scripted::start(script).await;
     world.settings.smtp = Some(server.url());
@@ -30,7 +30,7 @@ async fn a_server_that_answers_in_latin_1_is_understood_by_its_codes() {
         text: b"250 \xfcbernommen\r\n",
         ..Script::default()
     };
-    assert_eq!(fate(polite, "sent").await, "250 \u{fffd}bernommen");
+    assert_eq!(outcome(polite, "sent").await, "250 \u{fffd}bernommen");
 }
 
 #[tokio::test]
@@ -48,14 +48,14 @@ async fn a_refusal_in_latin_1_counts_by_its_code_in_every_phase() {
         (Script { text: no, ..usual() }, "dead", shown),
         (Script { text: later, ..usual() }, "retrying", "451 sp\u{fffd}ter"),
     ] {
-        assert_eq!(fate(script, state).await, said);
+        assert_eq!(outcome(script, state).await, said);
     }
 }
 
 #[tokio::test]
 async fn a_server_that_knows_no_ehlo_is_greeted_by_helo() {
     for ehlo in [&b"502 what?\r\n"[..], b"500 what?\r\n", b"501 what?\r\n", b"504 no\r\n", b"550 no\r\n"] {
-        assert_eq!(fate(Script { ehlo, ..Script::default() }, "sent").await, "250 taken");
+        assert_eq!(outcome(Script { ehlo, ..Script::default() }, "sent").await, "250 taken");
     }
 }
 
@@ -66,9 +66,9 @@ async fn an_answer_of_a_bare_code_or_a_long_line_is_an_answer() {
         [line[0], line[1], line[2], line[3], line[3_004], line[3_005]] = *b"550 \r\n";
         line
     };
-    assert_eq!(fate(Script { text: b"250\r\n", ..Script::default() }, "sent").await, "250");
-    assert_eq!(fate(Script { text: b"250 taken\n", ..Script::default() }, "sent").await, "250 taken");
-    assert!(fate(Script { text: &LONG, ..Script::default() }, "dead").await.starts_with("550 xxx"));
+    assert_eq!(outcome(Script { text: b"250\r\n", ..Script::default() }, "sent").await, "250");
+    assert_eq!(outcome(Script { text: b"250 taken\n", ..Script::default() }, "sent").await, "250 taken");
+    assert!(outcome(Script { text: &LONG, ..Script::default() }, "dead").await.starts_with("550 xxx"));
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use loyalty_local::wait::eventually;
 
 /// A lock on the world's database. Dropping it lets everybody go.
 #[derive(Debug)]
-pub struct Held(Client);
+pub struct DatabaseLock(Client);
 
-impl Held {
+impl DatabaseLock {
     /// Lets everybody go, and answers when the lock is released.
     pub async fn release(self) {
         self.0.batch_execute("rollback").await.expect("the lock is released");
@@ -20,13 +20,13 @@ impl Held {
 impl World {
     /// Takes a lock by a statement, such as `lock table ledger in share row exclusive mode`: rows can still be read,
     /// but none written.
-    pub async fn hold(&self, statement: &str) -> Held {
+    pub async fn lock(&self, statement: &str) -> DatabaseLock {
         let url = self.database_url();
         let (client, connection) = tokio_postgres::connect(url.expose(), NoTls).await.expect("a connection");
         // Its error comes out of the client's calls as well.
         tokio::spawn(async move { drop(connection.await) });
         client.batch_execute(&format!("begin; {statement}")).await.expect(statement);
-        Held(client)
+        DatabaseLock(client)
     }
 
     /// Waits until so many sessions of this world's database wait for locks.

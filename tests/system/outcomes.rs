@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use loyalty_common::{Action, Command, Earn, Spend};
-use loyalty_tests::publishing::{Raw, command};
-use loyalty_tests::{Way, World, points};
+use loyalty_tests::publish::{Raw, command};
+use loyalty_tests::{Route, World, points};
 
 #[tokio::test]
 async fn what_the_rules_allow_is_applied() {
@@ -227,7 +227,7 @@ async fn what_came_before_the_enrolment_waits_and_is_then_applied_in_its_order()
 async fn while_the_database_is_away_commands_are_kept_and_applied_when_it_is_back() {
     let world = World::start().await;
     let proxy = world.database_proxy().await;
-    let worker = world.worker_through(Way::to_database(&proxy)).await;
+    let worker = world.worker_through(Route::to_database(&proxy)).await;
     world.enroll("ann").await;
     world.settled().await;
     proxy.refuse().await.expect("a closed port");
@@ -245,7 +245,7 @@ async fn while_the_database_is_away_commands_are_kept_and_applied_when_it_is_bac
 async fn while_the_database_is_away_nothing_is_acknowledged() {
     let world = World::start().await;
     let proxy = world.database_proxy().await;
-    let worker = world.worker_through(Way::to_database(&proxy)).await;
+    let worker = world.worker_through(Route::to_database(&proxy)).await;
     world.enroll("ann").await;
     world.settled().await;
     proxy.refuse().await.expect("a closed port");

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::world::World;
 
-/// What was published and must have a fate.
+/// What was published and must have an outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     pub(crate) messages: Messages,
@@ -136,7 +136,7 @@ impl World {
     /// Publishes a command and waits for its confirm.
     pub async fn publish(&self, command: &Command) {
         self.producer().await.publish(command).await.expect("the broker takes a command");
-        self.await_fates_of(std::slice::from_ref(command));
+        self.expect_outcomes_of(std::slice::from_ref(command));
     }
 
     /// Publishes commands as fast as the broker takes them, in their order.
@@ -144,11 +144,11 @@ impl World {
         let all = self.producer().await.publish_all(stream::iter(commands.to_vec()));
         let summary: Summary = all.collect().await;
         assert_eq!((summary.confirmed, summary.first_failure), (commands.len() as u64, None));
-        self.await_fates_of(commands);
+        self.expect_outcomes_of(commands);
     }
 
     /// Has [`World::settled`] wait for commands that somebody else published.
-    pub fn await_fates_of(&self, commands: &[Command]) {
+    pub fn expect_outcomes_of(&self, commands: &[Command]) {
         let mut published = self.published();
         for command in commands {
             published.add(command, None);

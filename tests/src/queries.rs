@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::settling::MARKER;
+use crate::settled::MARKER;
 use crate::world::World;
 use loyalty_local::wait::eventually;
 

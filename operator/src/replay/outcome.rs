@@ -7,7 +7,7 @@ use loyalty_store::dead_letters::{Concluded, DeadLetterId, DeadLetterState, Held
 
 /// What a replay did.
 #[derive(Debug)]
-pub struct Report {
+pub struct ReplayOutcome {
     /// Dead letters whose end is known.
     pub concluded: Vec<(DeadLetterId, Concluded)>,
     /// Dead letters that were sent and have no answer yet. Whoever replays or sweeps next records it.

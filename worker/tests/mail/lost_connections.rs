@@ -4,8 +4,8 @@ use loyalty_common::topology;
 use loyalty_local::Behaviour;
 use loyalty_local::wait::eventually;
 
-use crate::line::Line;
-use crate::overhear::when_said;
+use crate::controlled_proxy::Line;
+use crate::log_trigger::when_said;
 use crate::world::World;
 
 /// lapin never answers an acknowledgement that reaches it just after its connection has ended.
@@ -126,7 +126,7 @@ async fn what_an_attempt_came_to_is_written_once_though_the_answer_is_lost() {
     check(Behaviour::PermanentForDomain("example.com".to_owned()), "dead", 1).await;
 }
 
-/// As if the role had lost its right just before the email's fate is written.
+/// As if the role had lost its right just before the email's outcome is written.
 const FORBID: &str = "
     create function forbid() returns trigger language plpgsql as
         $$ begin raise exception 'permission denied for table email' using errcode = 'insufficient_privilege'; end $$;

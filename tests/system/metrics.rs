@@ -8,25 +8,25 @@ use std::path::{Path, PathBuf};
 use loyalty_common::{Action, Earn, Exit};
 use loyalty_local::Behaviour;
 use loyalty_local::wait::within;
-use loyalty_tests::figures::Figures;
-use loyalty_tests::publishing::command;
-use loyalty_tests::{PATIENCE, Program, Raw, Setup, Way, World, eventually, points};
+use loyalty_tests::metrics::Metrics;
+use loyalty_tests::publish::command;
+use loyalty_tests::{PATIENCE, Program, Raw, Route, Setup, World, eventually, points};
 
 /// What a worker shows after the first test's traffic.
 const SHOWN_BY_WORKER: [(&str, f64); 34] = [
-    ("loyalty_worker_commands_total{fate=\"applied\"}", 5.0),
-    ("loyalty_worker_commands_total{fate=\"refused\"}", 1.0),
-    ("loyalty_worker_commands_total{fate=\"duplicate\"}", 1.0),
-    ("loyalty_worker_commands_total{fate=\"parked\"}", 1.0),
-    ("loyalty_worker_commands_total{fate=\"conflict\"}", 0.0),
-    ("loyalty_worker_commands_total{fate=\"dead\"}", 1.0),
+    ("loyalty_worker_commands_total{outcome=\"applied\"}", 5.0),
+    ("loyalty_worker_commands_total{outcome=\"refused\"}", 1.0),
+    ("loyalty_worker_commands_total{outcome=\"duplicate\"}", 1.0),
+    ("loyalty_worker_commands_total{outcome=\"parked\"}", 1.0),
+    ("loyalty_worker_commands_total{outcome=\"conflict\"}", 0.0),
+    ("loyalty_worker_commands_total{outcome=\"dead\"}", 1.0),
     ("loyalty_worker_command_wait_seconds_count", 9.0),
     ("loyalty_worker_batch_commands_sum", 9.0),
     ("loyalty_worker_batch_retries_total", 0.0),
     ("loyalty_worker_batch_splits_total", 0.0),
     ("loyalty_worker_consuming", 1.0),
     ("loyalty_worker_oldest_command_age_seconds{partition=\"02\"}", 0.0),
-    ("loyalty_worker_held_commands{partition=\"02\"}", 0.0),
+    ("loyalty_worker_deferred_commands{partition=\"02\"}", 0.0),
     ("loyalty_worker_unconfirmed_messages{publisher=\"outbox\"}", 0.0),
     ("loyalty_worker_publisher_up{publisher=\"outbox\"}", 1.0),
     ("loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}", 0.0),
@@ -54,7 +54,7 @@ const SHOWN_BY_WORKER: [(&str, f64); 34] = [
 async fn every_figure_is_there_and_right() {
     let world = Setup::default().start().await;
     world.mailbox.set(Behaviour::PermanentForDomain("example.org".to_owned())).await.expect("an open port");
-    let worker = watched(&world, Way::default()).await;
+    let worker = watched(&world, Route::default()).await;
     let bridge = world.bridge().await;
     eventually("the bridge is ready", async || (bridge.get("/readyz").await.status == 200).then_some(())).await;
 
@@ -74,12 +74,12 @@ async fn every_figure_is_there_and_right() {
     assert_eq!(bridge.post("/ann/add_points/7").await.status, 200);
 
     worker.shows(&SHOWN_BY_WORKER).await;
-    let figures = worker.figures().await;
-    assert!(figures.value("loyalty_parked_oldest_age_seconds").is_some_and(|age| age > 0.0));
-    let batches = figures.value("loyalty_worker_batch_commands_count").expect("batches");
-    assert_eq!(figures.value("loyalty_worker_batch_seconds_count"), Some(batches));
+    let metrics = worker.metrics().await;
+    assert!(metrics.value("loyalty_parked_oldest_age_seconds").is_some_and(|age| age > 0.0));
+    let batches = metrics.value("loyalty_worker_batch_commands_count").expect("batches");
+    assert_eq!(metrics.value("loyalty_worker_batch_seconds_count"), Some(batches));
 
-    let of_bridge = Figures::new(bridge.get("/metrics").await.body);
+    let of_bridge = Metrics::new(bridge.get("/metrics").await.body);
     for (series, value) in [
         ("loyalty_bridge_published_total{outcome=\"confirmed\"}", 1.0),
         ("loyalty_bridge_unconfirmed_commands", 0.0),
@@ -89,11 +89,11 @@ async fn every_figure_is_there_and_right() {
     ] {
         assert_eq!(of_bridge.value(series), Some(value), "{series} in {of_bridge:?}");
     }
-    dashboard_and_alerts_ask_for_what_is_there(&figures, &of_bridge);
+    dashboard_and_alerts_ask_for_what_is_there(&metrics, &of_bridge);
     world.verified().await;
 }
 
-fn dashboard_and_alerts_ask_for_what_is_there(worker: &Figures, bridge: &Figures) {
+fn dashboard_and_alerts_ask_for_what_is_there(worker: &Metrics, bridge: &Metrics) {
     let there: BTreeSet<&str> = worker.names().union(&bridge.names()).copied().collect();
     let mut all_asked = BTreeSet::new();
     for file in ["deploy/grafana/loyalty.json", "deploy/prometheus/alerts.yml"] {
@@ -134,7 +134,7 @@ fn every_alert_names_a_section_that_is_there() {
 async fn while_the_database_is_away_the_age_grows_and_its_figures_are_absent() {
     let world = World::start().await;
     let proxy = world.database_proxy().await;
-    let worker = watched(&world, Way::to_database(&proxy)).await;
+    let worker = watched(&world, Route::to_database(&proxy)).await;
     world.enroll("123").await;
     world.settled().await;
     worker.shows(&[("loyalty_tables_read", 1.0), ("loyalty_dead_letters_open{reason=\"failed\"}", 0.0)]).await;
@@ -143,16 +143,16 @@ async fn while_the_database_is_away_the_age_grows_and_its_figures_are_absent() {
     proxy.cut();
     world.earn("123", 5).await;
     worker.shows(&[("loyalty_tables_read", 0.0), ("loyalty_worker_consuming", 1.0)]).await;
-    let figures = worker.figures().await;
+    let metrics = worker.metrics().await;
     for absent in ["loyalty_dead_letters_open{reason=\"failed\"}", "loyalty_outbox_messages", "loyalty_parked_commands"]
     {
-        assert_eq!(figures.value(absent), None, "a figure that nobody read");
+        assert_eq!(metrics.value(absent), None, "a figure that nobody read");
     }
-    assert_eq!(figures.value("loyalty_queues_read"), Some(1.0), "the broker is there");
+    assert_eq!(metrics.value("loyalty_queues_read"), Some(1.0), "the broker is there");
     let age = "loyalty_worker_oldest_command_age_seconds{partition=\"02\"}";
-    let old = async || worker.figures().await.value(age).is_some_and(|age| age > 3.0).then_some(());
-    eventually("the command in hand grows old", old).await;
-    assert!(worker.figures().await.value("loyalty_worker_batch_retries_total").is_some_and(|retries| retries > 0.0));
+    let old = async || worker.metrics().await.value(age).is_some_and(|age| age > 3.0).then_some(());
+    eventually("the command in flight grows old", old).await;
+    assert!(worker.metrics().await.value("loyalty_worker_batch_retries_total").is_some_and(|retries| retries > 0.0));
 
     proxy.accept().await.expect("an open port");
     world.settled().await;
@@ -163,19 +163,19 @@ async fn while_the_database_is_away_the_age_grows_and_its_figures_are_absent() {
 #[tokio::test]
 async fn commands_that_wait_for_a_held_row_are_counted_and_grow_old() {
     let world = World::start().await;
-    let worker = watched(&world, Way::default()).await;
+    let worker = watched(&world, Route::default()).await;
     world.enroll("123").await;
     world.settled().await;
-    let held = world.hold("select from member where member_id = '123' for update").await;
+    let lock = world.lock("select from member where member_id = '123' for update").await;
     world.earn("123", 5).await;
     world.earn("123", 6).await;
     let [count, age] = ["held_commands", "oldest_command_age_seconds"]
         .map(|name| format!("loyalty_worker_{name}{{partition=\"02\"}}"));
     worker.shows(&[(&count, 2.0)]).await;
-    let old = async || worker.figures().await.value(&age).is_some_and(|age| age > 3.0).then_some(());
-    eventually("the command in hand grows old", old).await;
+    let old = async || worker.metrics().await.value(&age).is_some_and(|age| age > 3.0).then_some(());
+    eventually("the command in flight grows old", old).await;
 
-    held.release().await;
+    lock.release().await;
     world.settled().await;
     worker.shows(&[(&count, 0.0), (&age, 0.0), ("loyalty_worker_batch_retries_total", 0.0)]).await;
 }
@@ -184,7 +184,7 @@ async fn commands_that_wait_for_a_held_row_are_counted_and_grow_old() {
 async fn while_the_broker_is_away_its_figures_are_absent_and_the_breaks_are_counted() {
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
-    let worker = watched(&world, Way::to_broker(&proxy)).await;
+    let worker = watched(&world, Route::to_broker(&proxy)).await;
     worker.shows(&[("loyalty_queues_read", 1.0), ("loyalty_worker_consuming", 1.0)]).await;
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
@@ -192,9 +192,9 @@ async fn while_the_broker_is_away_its_figures_are_absent_and_the_breaks_are_coun
         .shows(&[("loyalty_worker_publisher_up{publisher=\"outbox\"}", 0.0), ("loyalty_worker_consuming", 0.0)])
         .await;
     worker.shows(&[("loyalty_queues_read", 0.0)]).await;
-    let figures = worker.figures().await;
+    let metrics = worker.metrics().await;
     for absent in ["loyalty_queue_consumers", "loyalty_worker_oldest_command_age_seconds"] {
-        assert!(!figures.names().contains(absent), "a figure of which nobody knows: {absent}");
+        assert!(!metrics.names().contains(absent), "a figure of which nobody knows: {absent}");
     }
     for counted in [
         "loyalty_worker_publisher_reconnects_total{publisher=\"outbox\"}",
@@ -203,7 +203,7 @@ async fn while_the_broker_is_away_its_figures_are_absent_and_the_breaks_are_coun
         "loyalty_worker_reconnects_total{part=\"dead_letters\"}",
         "loyalty_worker_reconnects_total{part=\"queues\"}",
     ] {
-        let counts = async || worker.figures().await.value(counted).is_some_and(|breaks| breaks > 0.0).then_some(());
+        let counts = async || worker.metrics().await.value(counted).is_some_and(|breaks| breaks > 0.0).then_some(());
         eventually(counted, counts).await;
     }
     proxy.accept().await.expect("an open port");
@@ -216,23 +216,23 @@ struct Watched {
     addr: SocketAddr,
 }
 
-async fn watched(world: &World, way: Way<'_>) -> Watched {
-    let program = world.loyalty_through(&["worker", "--metrics", "127.0.0.1:0"], way).await;
+async fn watched(world: &World, route: Route<'_>) -> Watched {
+    let program = world.loyalty_through(&["worker", "--metrics", "127.0.0.1:0"], route).await;
     let addr = program.tells("metrics.address=").await.parse().expect("an address");
     Watched { program, addr }
 }
 
 impl Watched {
-    async fn figures(&self) -> Figures {
-        Figures::of(self.addr).await
+    async fn metrics(&self) -> Metrics {
+        Metrics::of(self.addr).await
     }
 
     /// Waits until all of these series have these values.
     async fn shows(&self, expected: &[(&str, f64)]) {
         let mut differing = Vec::new();
         let all = async || {
-            let figures = self.figures().await;
-            let shown = expected.iter().map(|(series, value)| (*series, *value, figures.value(series)));
+            let metrics = self.metrics().await;
+            let shown = expected.iter().map(|(series, value)| (*series, *value, metrics.value(series)));
             differing = shown.filter(|(_, expected, found)| *found != Some(*expected)).collect();
             differing.is_empty().then_some(())
         };

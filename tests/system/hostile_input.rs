@@ -4,7 +4,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use loyalty_common::visible::is_hidden;
 use loyalty_common::{Action, Command, Earn, Enroll};
 use loyalty_tests::program::Ended;
-use loyalty_tests::publishing::{Raw, command};
+use loyalty_tests::publish::{Raw, command};
 use loyalty_tests::{World, points};
 
 /// Writes to the clipboard, clears the screen, turns the line around, hides itself, and forges a line.

@@ -18,7 +18,7 @@ use loyalty_local::wait::eventually;
 
 /// An event as it came.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct ReceivedEvent {
     /// Its routing key.
     pub key: String,
     /// Its properties.
@@ -27,7 +27,7 @@ pub struct Heard {
     pub body: Value,
 }
 
-impl Heard {
+impl ReceivedEvent {
     fn of(delivery: &Delivery) -> Self {
         Self {
             key: delivery.routing_key.to_string(),
@@ -54,14 +54,14 @@ impl Heard {
 
 /// Somebody who takes events as they come.
 #[derive(Debug)]
-pub struct Hearing {
+pub struct EventListener {
     connection: Connection,
-    hearing: JoinHandle<Vec<Heard>>,
+    hearing: JoinHandle<Vec<ReceivedEvent>>,
 }
 
-impl Hearing {
+impl EventListener {
     /// Goes away, and tells what was heard.
-    pub async fn close(self) -> Vec<Heard> {
+    pub async fn close(self) -> Vec<ReceivedEvent> {
         amqp::close(&self.connection).await;
         self.hearing.await.expect("every event is JSON")
     }
@@ -89,12 +89,12 @@ impl World {
     }
 
     /// Waits until every event has been published.
-    pub async fn announced(&self) {
+    pub async fn events_published(&self) {
         eventually("every event is published", async || (self.count("event_outbox").await == 0).then_some(())).await;
     }
 
     /// Begins to take what comes to a queue, one event after the other.
-    pub async fn hearing(&self, queue: &str) -> Hearing {
+    pub async fn start_listening(&self, queue: &str) -> EventListener {
         let connection = amqp::connect(&self.amqp(), "listener").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");
         channel.basic_qos(1, BasicQosOptions::default()).await.expect("one at a time");
@@ -104,17 +104,17 @@ impl World {
         let hearing = tokio::spawn(async move {
             let mut heard = Vec::new();
             while let Some(Ok(delivery)) = consumer.next().await {
-                heard.push(Heard::of(&delivery));
+                heard.push(ReceivedEvent::of(&delivery));
                 // What is not acknowledged, because we close, was heard all the same.
                 let _ = delivery.acker.ack(BasicAckOptions::default()).await;
             }
             heard
         });
-        Hearing { connection, hearing }
+        EventListener { connection, hearing }
     }
 
     /// Takes everything that a queue holds.
-    pub async fn heard(&self, queue: &str) -> Vec<Heard> {
+    pub async fn received_events(&self, queue: &str) -> Vec<ReceivedEvent> {
         let connection = amqp::connect(&self.amqp(), "listener").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");
         let mut heard = Vec::new();
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// What was heard is all that happened, and each event of a member was first heard after those before it.
-    pub async fn was_told_in_order(&self, heard: &[Heard]) {
+    pub async fn received_in_order(&self, heard: &[ReceivedEvent]) {
         let mut members: HashMap<&str, Vec<i64>> = HashMap::new();
         let mut known = BTreeSet::new();
         for event in heard {
@@ -147,7 +147,7 @@ impl World {
     }
 }
 
-async fn take(channel: &Channel, queue: &str) -> Option<Heard> {
+async fn take(channel: &Channel, queue: &str) -> Option<ReceivedEvent> {
     let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.expect("the queue stands")?;
-    Some(Heard::of(&got.delivery))
+    Some(ReceivedEvent::of(&got.delivery))
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::publishing::{command, points};
+use crate::publish::{command, points};
 use crate::world::World;
 use loyalty_local::wait::PATIENCE;
 
@@ -24,7 +24,7 @@ const PACE: Duration = Duration::from_millis(10);
 
 /// An endless trade of so many members, all mixed: each enrols, then earns and spends in turn, never more than there
 /// is.
-pub fn trade(members: usize) -> impl Iterator<Item = Command> {
+pub fn traffic(members: usize) -> impl Iterator<Item = Command> {
     let round = |number: i64| match number {
         0 => Action::Enroll(Enroll { email: None, name: None }),
         number if number % 3 == 0 => Action::Spend(Spend { points: points(number) }),
@@ -36,7 +36,7 @@ pub fn trade(members: usize) -> impl Iterator<Item = Command> {
 
 /// A trade under way.
 #[derive(Debug)]
-pub struct Trade {
+pub struct Traffic {
     sent: Arc<Mutex<Vec<Command>>>,
     confirmed: watch::Receiver<usize>,
     closing: CancellationToken,
@@ -45,18 +45,18 @@ pub struct Trade {
 
 impl World {
     /// Begins a trade.
-    pub async fn trading(&self, members: usize) -> Trade {
+    pub async fn start_traffic(&self, members: usize) -> Traffic {
         let (sent, closing) = (Arc::default(), CancellationToken::new());
         let (count, confirmed) = watch::channel(0);
-        let commands = paced(trade(members), Arc::clone(&sent), closing.clone());
+        let commands = paced(traffic(members), Arc::clone(&sent), closing.clone());
         let publishing = tokio::spawn(publish(self.producer().await.clone(), commands, count));
-        Trade { sent, confirmed, closing, publishing }
+        Traffic { sent, confirmed, closing, publishing }
     }
 }
 
-impl Trade {
+impl Traffic {
     /// Waits until so many more commands are confirmed.
-    pub async fn goes_on(&mut self, commands: usize) {
+    pub async fn continues(&mut self, commands: usize) {
         let enough = *self.confirmed.borrow() + commands;
         let waiting = self.confirmed.wait_for(|confirmed| *confirmed >= enough);
         timeout(PATIENCE, waiting).await.expect("the broker confirms").expect("every command is confirmed");
@@ -67,7 +67,7 @@ impl Trade {
         self.closing.cancel();
         timeout(PATIENCE, self.publishing).await.expect("the last confirm").expect("every command is confirmed");
         let commands = std::mem::take(&mut *self.sent.lock().expect("nobody panics while holding it"));
-        world.await_fates_of(&commands);
+        world.expect_outcomes_of(&commands);
         commands
     }
 }

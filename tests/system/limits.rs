@@ -3,8 +3,8 @@
 use loyalty_common::topology::COMMANDS;
 use loyalty_common::{Action, Earn, Enroll, Partition};
 use loyalty_producer::PublishError;
-use loyalty_tests::publishing::command;
-use loyalty_tests::{World, eventually, points, trade};
+use loyalty_tests::publish::command;
+use loyalty_tests::{World, eventually, points, traffic};
 
 /// Unacknowledged commands that a worker may hold of one partition.
 const PREFETCH: u32 = 500;
@@ -13,8 +13,8 @@ const PREFETCH: u32 = 500;
 async fn a_worker_holds_no_more_than_its_prefetch() {
     let world = World::start().await;
     // It applies nothing, so what it takes it holds.
-    let held = world.hold("lock table member in access exclusive mode").await;
-    let commands: Vec<_> = trade(1).take(1_210).collect();
+    let lock = world.lock("lock table member in access exclusive mode").await;
+    let commands: Vec<_> = traffic(1).take(1_210).collect();
     let (first, later) = commands.split_at(1_200);
     world.publish_all(first).await;
     let queue = Partition::of(&commands[0].member_id).queue();
@@ -29,7 +29,7 @@ async fn a_worker_holds_no_more_than_its_prefetch() {
     world.publish_all(later).await;
     left(1_210 - PREFETCH).await;
 
-    held.release().await;
+    lock.release().await;
     world.settled().await;
     world.holds_in_order(&commands).await;
     world.verified().await;

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Who a program is to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Account {
     /// `loyalty worker`
     Worker,
     /// `loyalty bridge`
@@ -30,7 +30,7 @@ const ROLES: &str = include_str!("../../deploy/postgres/roles.sql");
 /// The file for the broker.
 const PERMISSIONS: &str = include_str!("../../deploy/rabbitmq/permissions.sh");
 
-impl Part {
+impl Account {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Worker, Self::Bridge, Self::Operator, Self::Publisher, Self::Listener];
 
@@ -68,7 +68,7 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Account {
     /// The name of its role and user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -93,21 +93,23 @@ pub(crate) fn permissions(line: &str, user: &str) -> String {
 
 /// Makes the roles, once a server, whoever else does so at the same time.
 pub(crate) fn make_roles() -> String {
-    let make = |part: Part| {
+    let make = |account: Account| {
         format!(
-            "do $$ begin create role {part} login password '{PASSWORD}';
+            "do $$ begin create role {account} login password '{PASSWORD}';
              exception when duplicate_object or unique_violation then null; end $$;"
         )
     };
-    Part::WITH_ROLE.map(make).concat()
+    Account::WITH_ROLE.map(make).concat()
 }
 
 /// What the file says, with its variables filled in as psql does.
 pub(crate) fn grants() -> String {
-    Part::WITH_ROLE
+    Account::WITH_ROLE
         .iter()
         .zip(["worker", "bridge", "operator"])
-        .fold(ROLES.to_owned(), |sql, (part, variable)| sql.replace(&format!(":\"{variable}\""), &part.to_string()))
+        .fold(ROLES.to_owned(), |sql, (account, variable)| {
+            sql.replace(&format!(":\"{variable}\""), &account.to_string())
+        })
 }
 
 /// The same as the management API takes it for a new user.

@@ -7,9 +7,9 @@ use crate::http;
 
 /// One answer of `/metrics`.
 #[derive(Clone, Debug)]
-pub struct Figures(String);
+pub struct Metrics(String);
 
-impl Figures {
+impl Metrics {
     /// Asks a process.
     pub async fn of(addr: SocketAddr) -> Self {
         Self(http::send(addr, "GET", "/metrics", &[], None).await.body)
@@ -20,7 +20,7 @@ impl Figures {
         Self(text.into())
     }
 
-    /// The value of a series, labels included: `loyalty_worker_commands_total{fate="dead"}`. None if it is absent.
+    /// The value of a series, labels included: `loyalty_worker_commands_total{outcome="dead"}`. None if it is absent.
     pub fn value(&self, series: &str) -> Option<f64> {
         let line = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         Some(line.parse().unwrap_or_else(|error| panic!("{error} in the line of {series}")))

@@ -7,7 +7,7 @@ use crate::world::World;
 
 /// What a command answered.
 #[derive(Debug)]
-pub struct Told {
+pub struct CommandOutput {
     /// The exit code.
     pub code: i32,
     /// What it printed.
@@ -16,17 +16,17 @@ pub struct Told {
 
 impl World {
     /// Runs a command with `--json`. One that ends without an answer fails the test.
-    pub async fn operate(&self, args: &[&str]) -> Told {
-        Told::of(&self.loyalty(&[args, &["--json"]].concat()).await.end().await)
+    pub async fn operate(&self, args: &[&str]) -> CommandOutput {
+        CommandOutput::of(&self.loyalty(&[args, &["--json"]].concat()).await.end().await)
     }
 
     /// Runs a command that changes something, without being asked, and for a reason.
-    pub async fn decide(&self, args: &[&str]) -> Told {
+    pub async fn decide(&self, args: &[&str]) -> CommandOutput {
         self.operate(&[args, &["--yes", "--note", "the morning after"]].concat()).await
     }
 }
 
-impl Told {
+impl CommandOutput {
     /// What a command that was run with `--json` answered.
     pub fn of(ended: &Ended) -> Self {
         let json = serde_json::from_str(&ended.output);
