@@ -199,7 +199,7 @@ async fn announce(
         say(&format!("{what:<12}{place}"));
     }
     say(&format!("{:<12}{}, with the passwords; the other commands find it", "settings", lock.file().display()));
-    say(&format!("{:<12}open: whoever reaches it may publish and read; it asks for no token", "bridge"));
+    say(&format!("{:<12}open: anyone who can reach it may publish and read, without a token", "bridge"));
     say(&format!("ready {}", running.http));
     pending().await
 }

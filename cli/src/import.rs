@@ -88,7 +88,7 @@ const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Import {
     /// The file: .csv, .tsv or .txt, or .jsonl (also .ndjson)
     file: PathBuf,
-    /// Enrol each member at first sight, at the time of that row; who is a member or has left is left alone
+    /// Enrol each new member, at the time of the first row; current and former members stay as they are
     #[arg(long)]
     enroll: bool,
     /// The address to enrol members with, with {member} and {COLUMN} filled in: '{member}@example.com', '{email}'.
@@ -105,7 +105,7 @@ pub(crate) struct Import {
     /// if the database can be asked
     #[arg(long)]
     dry_run: bool,
-    /// Also write every row that is told of to this file: as CSV with its line and the problem before its own columns
+    /// Also write every reported row to this file: as CSV with its line and the problem before its own columns
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
     // Last, since a heading is that of all flags after it.

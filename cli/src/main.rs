@@ -62,7 +62,7 @@ struct Cli {
     /// Print the answer as JSON
     #[arg(long, global = true)]
     json: bool,
-    /// How log lines look; they go to standard error
+    /// The format of logs, which go to standard error
     #[arg(long, global = true, value_enum, default_value_t, env = "LOYALTY_LOG_FORMAT", hide_short_help = true)]
     log_format: LogStyle,
     // Last, since its heading is that of all flags after it.

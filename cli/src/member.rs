@@ -43,16 +43,16 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only those with at least so many points
+    /// Only members with at least this many points
     #[arg(long, value_name = "N")]
     points_min: Option<i64>,
-    /// Only those who are active, who have exited, or whose membership was terminated
+    /// Only active, exited or terminated members
     #[arg(long, value_parser = ["active", "exited", "terminated"])]
     status: Option<String>,
-    /// Those with the most points, most first
+    /// The members with the most points first
     #[arg(long)]
     top: bool,
-    /// How many at most
+    /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
 }

@@ -44,19 +44,19 @@ pub(crate) struct Publish {
 /// What every command may carry.
 #[derive(Debug, clap::Args)]
 struct Details {
-    /// The id under which it may be repeated; by default a fresh one
+    /// The command's id, under which it can be repeated; by default a new one
     #[arg(long, value_name = "UUID")]
     command_id: Option<CommandId>,
-    /// Why, for people: 'order 991'
+    /// The reason, for people: 'order 991'
     #[arg(long)]
     reason: Option<Text>,
-    /// What it came from, for machines: order:991
+    /// The source, for machines: order:991
     #[arg(long)]
     source_ref: Option<Text>,
     /// When it happened, as an RFC 3339 time; by default now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
-    /// Wait this long for what becomes of it: 5s, 500ms, 1m
+    /// Wait this long for the outcome: 5s, 500ms, 1m
     #[arg(long, value_name = "TIME", value_parser = wait_time)]
     wait: Option<Duration>,
 }

@@ -38,10 +38,10 @@ pub(crate) struct Rebuild {
     /// Which members; all of them without it
     #[arg(long = "where", value_name = "CONDITIONS", value_parser = condition::selection)]
     selection: Option<Selection>,
-    /// Only say what differs; changes nothing
+    /// Only report the differences; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// At most so many members who differ
+    /// At most this many members with differences
     #[arg(long, value_name = "N", default_value_t = MEMBERS_MAX)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MEMBERS_MAX)))]
     limit: u32,

@@ -45,7 +45,7 @@ Examples:
   loyalty topology && loyalty topology --check
   LOYALTY_MANAGEMENT_URL=http://user:password@rabbitmq:15672 loyalty topology --check")]
 pub(crate) struct CheckOrDeclare {
-    /// Change nothing; say what is missing or different and what that breaks, exit 1 if anything is
+    /// Change nothing; report what is missing or different, and what that breaks. Exit 1 if anything is
     #[arg(long)]
     check: bool,
 }

@@ -54,7 +54,7 @@ pub enum Prediction {
         /// What exactly is wrong.
         error: String,
     },
-    /// The email would be queued anew.
+    /// The email would be queued again.
     Queued,
     /// The email may have gone already, and a replay does not decide that.
     UnknownEmail,

@@ -1,6 +1,6 @@
-//! The emails of rewards as an operator sees and treats them: listed, shown, queued anew.
+//! The emails of rewards as an operator sees and treats them: listed, shown, queued again.
 //!
-//! Reading takes the pool and changes nothing. To queue an email anew is its new state and its request in the outbox,
+//! Reading takes the pool and changes nothing. To queue an email again is its new state and its request in the outbox,
 //! in one transaction, and settles its open dead letters: the email and the dead letter are one thing to an operator.
 //! Whether an email whose delivery is unknown is sent again is asked for by itself, since its member may get it twice.
 

@@ -1,6 +1,6 @@
-//! Members computed anew from their ledgers, which are the only truth: `loyalty rebuild`.
+//! Members recomputed from their ledgers, which are the only truth: `loyalty rebuild`.
 //!
-//! Looking takes no locks. Mending takes one member at a time, under the lock that a worker takes for a batch about
+//! Looking takes no locks. Repairing takes one member at a time, under the lock that a worker takes for a batch about
 //! them, and looks again under it: what a worker wrote in between counts. A row of the ledger is never touched, and
 //! nothing is taken from a member that an email may have promised already.
 
@@ -35,7 +35,7 @@ pub struct Difference {
     /// What the ledger comes to.
     pub computed: Value,
     /// What becomes of it.
-    pub remedy: Resolution,
+    pub resolution: Resolution,
 }
 
 string_enum! {
@@ -62,7 +62,7 @@ string_enum! {
     /// What a rebuild makes of a difference.
     pub enum Resolution {
         /// It is set to what the ledger says; what is missing is granted, with its email.
-        Mend = "mend",
+        Repair = "repair",
         /// It is left: the email of a reward that was not earned may be out, and whoever got it was promised it.
         EmailMayBeOut = "email_may_be_out",
         /// It is left: so many rewards are missing that the milestone is more likely wrong than they.

@@ -186,7 +186,7 @@ pub enum TokenError {
     #[error("the system gave no random numbers")]
     Randomness(#[source] getrandom::Error),
     /// There are as many as bridges hold.
-    #[error("there are {TOKENS_MAX} valid tokens already; revoke some that nobody uses")]
+    #[error("there are {TOKENS_MAX} valid tokens already; revoke unused ones")]
     TooMany,
     /// The database.
     #[error(transparent)]

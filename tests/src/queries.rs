@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    /// The promises hold: `loyalty verify` would find nothing, and `loyalty rebuild` nothing to mend.
+    /// The promises hold: `loyalty verify` would find nothing, and `loyalty rebuild` nothing to repair.
     pub async fn verified(&self) {
         let report = verify::verify(&self.pool, |_| {}).await.expect("the checks run");
         let broken: Vec<_> = report.checks.iter().filter(|finding| finding.broken > 0).collect();

@@ -176,7 +176,7 @@ impl World {
         amqp::close(&connection).await;
     }
 
-    /// Makes a queue of ours anew, with room for so many messages only.
+    /// Makes a queue of ours again, with room for so many messages only.
     pub async fn replace_queue(&self, name: &str, max_length: i64) {
         let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");

@@ -46,7 +46,7 @@ fn bad_messages() -> Vec<(Raw, &'static str, &'static str)> {
             "malformed",
             "`content_encoding` is deflate",
         ),
-        (good().with(r#""points":50"#, r#""points":50,"points":60"#), "invalid_field", "`points` stands there twice"),
+        (good().with(r#""points":50"#, r#""points":50,"points":60"#), "invalid_field", "`points` is given twice"),
         (good().with_body(padded), "too_large", "at most 65536"),
         (good().with(r#""v":1"#, r#""v":2"#), "unknown_version", "`v` must be 1"),
         (good().with_properties(|it| it.with_type("loyalty.command.v2".into())), "unknown_version", "`type`"),

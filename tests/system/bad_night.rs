@@ -1,5 +1,5 @@
 //! The bad night, whole: the mail server is down and then worse, a partner sends garbage, one command kills its
-//! workers, a worker is lost. And the morning after, in which an operator finds out and mends what can be mended.
+//! workers, a worker is lost. And the morning after, in which an operator finds out and repairs what can be repaired.
 //!
 //! The numbers are a small shop's night. Only time is shortened: retry delays of seconds, a mail server that is waited
 //! for one second, and a claim of a killed mailer that ends at once.
@@ -41,8 +41,8 @@ async fn after_a_bad_night_nothing_is_lost_or_doubled_and_what_can_be_mended_is(
 
     poison.cure(&world).await;
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
-    let mended = morning::mend(&world, &night).await;
-    fold.apply(&mended);
+    let fixed = morning::repair(&world, &night).await;
+    fold.apply(&fixed);
     fold.is_the_ledger(&world).await;
     every_email_is_sent(&world, &fold).await;
     morning::nothing_more_to_do(&world).await;

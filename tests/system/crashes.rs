@@ -67,7 +67,7 @@ async fn a_command_that_sees_many_workers_come_and_go_is_not_taken_for_one_that_
     world.earn("ann", 5).await;
     for _ in 0..=KILLS {
         let worker = world.worker().await;
-        worker.says("The database does not take a batch").await;
+        worker.says("Cannot commit a batch").await;
         worker.terminate().await;
     }
     assert_eq!(world.count("suspect").await, 1, "they suspected it");

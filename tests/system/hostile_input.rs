@@ -120,7 +120,7 @@ async fn what_is_personal_is_hidden_in_a_dead_letter_and_in_the_log() {
     second.action = Action::Earn(Earn { points: points(6) });
     world.publish(&second).await;
     world.settled().await;
-    worker.says("Set a command aside").await;
+    worker.says("Dead-lettered a command").await;
 
     let mut headers = FieldTable::default();
     headers.insert(ADDRESS.into(), AMQPValue::LongString("+49 170 1234567".into()));

@@ -161,8 +161,8 @@ async fn no_row_is_lost_behind_a_quote_and_what_was_not_used_can_be_mended_and_i
     let written = std::fs::read_to_string(&errors).expect("the errors");
     let rows: Vec<_> = written.lines().map(|line| line.rsplit(';').next().expect("a column")).collect();
     assert_eq!(rows, ["note", "\"\"\"oops\"", "in another zone"], "{written}");
-    let mended = written.replace("\"\"\"oops\"", "mended").replace("9999-", "2026-");
-    let (_, ended) = import_as(&world, "mended.csv", mended.as_bytes(), &["--wait"]).await;
+    let fixed = written.replace("\"\"\"oops\"", "fixed").replace("9999-", "2026-");
+    let (_, ended) = import_as(&world, "fixed.csv", fixed.as_bytes(), &["--wait"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(world.member("c1").await.balance, 34);
     world.verified().await;

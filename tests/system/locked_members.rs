@@ -81,7 +81,7 @@ async fn a_member_whose_row_is_locked_stops_nobody_else() {
     world.settled().await;
     worker.says("Member rows are unlocked again; their commands are applied members=ann count=1").await;
     world.holds_in_order(&commands).await;
-    assert!(!worker.log().contains("The database does not take a batch"), "nobody waited:\n{}", worker.log());
+    assert!(!worker.log().contains("Cannot commit a batch"), "nobody waited:\n{}", worker.log());
     assert_eq!(worker.terminate().await.code, Some(0));
     left_in_queues(&world, 0).await;
     world.verified().await;
@@ -101,7 +101,7 @@ async fn a_member_whose_row_is_being_changed_stops_nobody_else() {
     commands.extend(more);
     lock.release().await;
     world.settled().await;
-    assert!(!worker.log().contains("The database does not take a batch"), "nobody waited:\n{}", worker.log());
+    assert!(!worker.log().contains("Cannot commit a batch"), "nobody waited:\n{}", worker.log());
     world.holds_in_order(&commands).await;
     world.verified().await;
 }

@@ -28,7 +28,7 @@
 //! | dead letters are acknowledged after their commit | `worker/dead_letter_consumer.rs`, `keep` | `outcomes::while_the_database_is_away_nothing_...` |
 //! | a worker holds a bounded number | `worker/queue_consumer.rs`, `prefetch` | `limits::a_worker_holds_no_more_than_its_prefetch` |
 //! | a queue that was out is consumed on a connection of its own | `worker/queue_consumer.rs`, `again` | `queues::queues_that_have_lost_their_leaders_...` |
-//! | a queue that does not know of its consumer is consumed anew | `worker/queue_states.rs`, `is_unknown_to` | `queues::a_queue_that_loses_its_leader_...` |
+//! | a queue that does not know of its consumer is consumed again | `worker/queue_states.rs`, `is_unknown_to` | `queues::a_queue_that_loses_its_leader_...` |
 //! | a refused publish is no confirm | `common/publisher/publisher_task.rs`, `settle` | `limits::a_full_queue_refuses_its_publisher_...` |
 //! | what was not confirmed is sent again | `common/publisher/publisher_task.rs`, `serve` | `broker::a_broker_that_restarts_and_dies_...` |
 //! | nothing leaves the outbox before its confirm | `worker/email_relay.rs`, `publish` | `rewards::an_email_whose_worker_was_killed_before_...` |
@@ -36,7 +36,7 @@
 //! | ... if it is that claim which stands, and not before it is decided | `store/emails/claim.rs` | `store/tests/operator/emails.rs`, `a_claim_in_doubt_...` |
 //! | an email that was sent cannot be claimed | `store/emails/claim.rs`, `CLAIM` | `rewards::an_email_whose_worker_was_killed_after_...` |
 //! | the ledger's triggers | `0001_schema.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
-//! | an email is queued anew only where the operator saw it | `store/emails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_emails_...` |
+//! | an email is queued again only where the operator saw it | `store/emails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_emails_...` |
 //! | a membership that ends ends its emails | `store/batch/write.rs`, `END_MAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
 //! | an email goes to the address of its own membership | `store/emails/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
 //! | a repeated request is answered from its receipt | `bridge/submit.rs`, `PriorState` | `bridge::a_repeated_request_...` |
@@ -47,7 +47,7 @@
 //! | one worker at a time publishes events | `store/events.rs`, `takes_turn` | `events::two_workers_tell_each_event_once_...` |
 //! | an event stands in its command's transaction | `store/batch/write.rs`, `insert_events` | `events::what_is_rolled_back_is_never_told` |
 //! | a listener's binding is no fault | `cli/topology/compare.rs`, `extra_binding` | `events::the_topology_with_events_...` |
-//! | a member is mended under the worker's lock, and looked at again under it | `store/rebuild/repair.rs` | `store/tests/operator/rebuild.rs`, `what_a_worker_writes_in_...` |
+//! | a member is repaired under the worker's lock, and looked at again under it | `store/rebuild/repair.rs` | `store/tests/operator/rebuild.rs`, `what_a_worker_writes_in_...` |
 //! | a publisher sets `mandatory` and waits for the confirm | `examples/` | `examples::the_publishers_hear_...` |
 //! | a bridge that was given tokens asks for one | `bridge/auth.rs`, `authenticate` | `tokens::beyond_this_machine_...`, `bridge/tests/served/tokens.rs` |
 //! | a `sslmode` that was overlooked is refused | `store/pool/security.rs`, `read` | the unit test there; `tls::servers_with_tls_...` |

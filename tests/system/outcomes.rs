@@ -234,7 +234,7 @@ async fn while_the_database_is_away_commands_are_kept_and_applied_when_it_is_bac
     proxy.cut();
     world.earn("ann", 1).await;
     world.earn("ann", 2).await;
-    worker.says("The database does not take a batch").await;
+    worker.says("Cannot commit a batch").await;
     proxy.accept().await.expect("an open port");
     world.settled().await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 1 applied = 1", "earn 2 applied = 3"]);
@@ -254,7 +254,7 @@ async fn while_the_database_is_away_nothing_is_acknowledged() {
     let earn = command("ann", Action::Earn(Earn { points: points(1) }));
     world.send(&Raw::of(&earn).with_key("nowhere")).await;
     worker.says("could not store dead letters").await;
-    worker.says("The database does not take a batch").await;
+    worker.says("Cannot commit a batch").await;
     worker.kill().await;
     let _successor = world.worker().await;
     world.settled().await;

@@ -47,7 +47,9 @@ impl Watched {
     /// How often the log says that this queue went out.
     fn told_out(&self, queue: &str) -> usize {
         let log = self.program.log();
-        log.lines().filter(|line| line.contains("A queue is out and is retried") && line.contains(queue)).count()
+        log.lines()
+            .filter(|line| line.contains("A queue is unavailable and is retried") && line.contains(queue))
+            .count()
     }
 }
 
@@ -89,7 +91,7 @@ async fn a_queue_that_is_deleted_is_out_alone_and_comes_back_by_itself() {
 
     let declared = world.loyalty(&["topology"]).await.end().await;
     assert_eq!(declared.code, Some(0), "{}", declared.log);
-    worker.program.says("A queue is in use again").await;
+    worker.program.says("A queue is available again").await;
     worker.has_out(&[]).await;
     applied_in(&world, &[three], "after-").await;
     world.verified().await;

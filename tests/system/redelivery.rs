@@ -75,7 +75,7 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
 
     // The server goes on with what it was sent, the commit included.
     proxy.cut();
-    worker.says("The database does not take a batch").await;
+    worker.says("Cannot commit a batch").await;
     ann.release().await;
     world.settled().await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 50 applied = 50"]);

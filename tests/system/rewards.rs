@@ -169,7 +169,7 @@ async fn an_email_whose_worker_was_killed_after_sending_it_is_not_sent_again() {
     worker.kill().await;
     proxy.cut();
     let successor = world.worker().await;
-    successor.says("An email that is settled was asked for again").await;
+    successor.says("Ignored a repeated request for a settled email").await;
     assert_eq!(world.mailbox.emails().len(), 1);
     world.verified().await;
 }

@@ -139,7 +139,7 @@ async fn what_goes_back_to_the_broker_was_given_up() {
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
     world.send(&within(TRACEPARENT, &earn("ann"))).await;
-    worker.says("The database does not take a batch; it is kept").await;
+    worker.says("Cannot commit a batch; retrying").await;
     worker.terminate().await;
     let [given_up] = &collector.trace(TRACE_ID)[..] else { panic!("one span: {:#?}", collector.spans()) };
     assert_eq!(
@@ -177,7 +177,7 @@ async fn while_the_collector_is_away_points_go_on_and_a_service_ends_in_time() {
     assert_eq!(worker.code, Some(0), "{}", worker.log);
     // Three seconds for what is left, and a slow machine. The collector would be given ten for each of four requests.
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
-    bridge.says("The collector takes no traces").await;
+    bridge.says("The collector does not accept traces").await;
     drop(hangs);
     let collector = Collector::start_at(addr).await;
     // What was recorded meanwhile may be lost; what is from now on is not.
@@ -187,8 +187,8 @@ async fn while_the_collector_is_away_points_go_on_and_a_service_ends_in_time() {
     };
     eventually("traces are taken again", taken).await;
     let bridge = bridge.into_program().terminate().await;
-    assert!(bridge.log.contains("The collector takes traces again"), "{}", bridge.log);
-    assert_eq!(bridge.log.matches("The collector takes no traces").count(), 1, "one line for each change");
+    assert!(bridge.log.contains("The collector accepts traces again"), "{}", bridge.log);
+    assert_eq!(bridge.log.matches("The collector does not accept traces").count(), 1, "one line for each change");
     world.verified().await;
 }
 

@@ -42,7 +42,7 @@ async fn a_queue_made_by_hand_with_a_misspelt_argument_is_found() {
         &checked,
         &[
             "queue loyalty.commands.03: x-delivery-limit is not set, wanted 200",
-            "queue loyalty.commands.03: x-delivery-limt is 200, and nobody wants it",
+            "queue loyalty.commands.03: x-delivery-limt is 200, which is not expected",
             "messages are given up too early, or one that kills its worker comes for ever",
         ],
     );
@@ -86,9 +86,9 @@ async fn a_binding_that_is_missing_or_leads_elsewhere_is_found() {
     assert_eq!(
         found,
         [
-            "binding loyalty.commands -> audit (key \"05\"): is there, and nobody wants it; \
+            "binding loyalty.commands -> audit (key \"05\"): is there, which is not expected; \
              a copy of each message goes there too, and publishers are refused while it takes none",
-            "binding loyalty.commands -> loyalty.commands.02 (key \"01\"): is there, and nobody wants it; \
+            "binding loyalty.commands -> loyalty.commands.02 (key \"01\"): is there, which is not expected; \
              messages come in that were not published as the contract says",
             "binding loyalty.commands -> loyalty.commands.07 (key \"07\"): is missing; \
              what is published with that key is refused, or ends among the unrouted",

@@ -31,7 +31,7 @@ async fn a_trace_goes_from_the_client_through_the_bridge_to_the_end_of_the_email
     let of_trace = lines.iter().filter(|line| line["trace.id"] == TRACE_ID);
     let told: Vec<&str> = of_trace.map(|line| line["message"].as_str().expect("a text")).collect();
     let waits = "An email waits for its next attempt";
-    assert_eq!(told, [waits, waits, waits, "An email is a dead letter"]);
+    assert_eq!(told, [waits, waits, waits, "Dead-lettered an email"]);
     world.verified().await;
 }
 

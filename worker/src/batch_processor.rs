@@ -169,7 +169,7 @@ impl BatchProcessor {
         let ended = crash_suspects::note(&self.pool, &dead_letter, self.worker).await? - 1;
         if ended >= batching::LONE_WORKERS_MAX {
             let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
-            warn!(command.id = %id, member.id = member.masked(), trace.id = trace, workers = ended, "A command kills its workers; set aside");
+            warn!(command.id = %id, member.id = member.masked(), trace.id = trace, workers = ended, "A command kills its workers; dead-lettered it");
             let error = format!("{ended} workers ended while they applied it alone, one after the other");
             message.content = Content::Unusable(Unusable { reason: Reason::Crashed, error });
         }
@@ -185,7 +185,10 @@ impl BatchProcessor {
         }
         let dead_letter = message.dead_letter(Reason::Crashed, String::new());
         if let Err(error) = crash_suspects::take_back(&self.pool, &dead_letter, self.worker).await {
-            warn!(error = chain(&error), "A message that is left to the next worker may be taken for one that kills");
+            warn!(
+                error = chain(&error),
+                "Cannot withdraw the note about a suspected message; the next worker may count this stop as a crash"
+            );
         }
     }
 
@@ -220,7 +223,7 @@ impl BatchProcessor {
         }
         for ack in acks(&part, deferred) {
             if !ack.message.acknowledge(ack.multiple).await {
-                debug!(partition = %ack.message.partition, "Commands are applied and come again: their channel is gone");
+                debug!(partition = %ack.message.partition, "Commands were applied, but not acknowledged: their channel is closed. They are delivered again, as duplicates");
             }
         }
         for message in part {
@@ -241,7 +244,7 @@ impl BatchProcessor {
             let error = chain(refusal);
             if let Content::Command(command) = &message.content {
                 let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
-                warn!(command.id = %id, member.id = member.masked(), trace.id = trace, error, "The database refuses a command; set aside");
+                warn!(command.id = %id, member.id = member.masked(), trace.id = trace, error, "PostgreSQL refuses a command; dead-lettered it");
             }
             message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
         }
@@ -253,7 +256,7 @@ impl BatchProcessor {
         self.metrics.batch_retried();
         let wait = backoff::delay(*attempt, backoff::jitter());
         *attempt = attempt.saturating_add(1);
-        warn!(error = chain(error), wait_ms = wait.as_millis(), "The database does not take a batch; it is kept");
+        warn!(error = chain(error), wait_ms = wait.as_millis(), "Cannot commit a batch; retrying");
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
             () = stop.cancelled() => false,
@@ -299,10 +302,10 @@ fn log_if_set_aside(message: &Message, outcome: MessageOutcome) {
             match &message.content {
                 Content::Command(command) => {
                     let (id, member) = (command.command_id, &command.member_id);
-                    info!(%outcome, queue, command.id = %id, member.id = member.masked(), trace.id = trace, "Set a command aside");
+                    info!(%outcome, queue, command.id = %id, member.id = member.masked(), trace.id = trace, "Dead-lettered a command");
                 }
                 Content::Unusable(Unusable { reason, error }) => {
-                    info!(%outcome, queue, %reason, error, trace.id = trace, "Set a message aside");
+                    info!(%outcome, queue, %reason, error, trace.id = trace, "Dead-lettered a message");
                 }
             }
         }

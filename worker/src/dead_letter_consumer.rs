@@ -128,7 +128,7 @@ impl DeadLetterConsumer {
             let (command, email) = (dead_letter.command_id.map(display), dead_letter.email_id.map(display));
             let trace = TraceContext::of(&delivery.properties);
             let trace = trace.as_ref().map(TraceContext::trace_id);
-            warn!(queue, %reason, error, command.id = command, email.id = email, trace.id = trace, "Kept a dead letter");
+            warn!(queue, %reason, error, command.id = command, email.id = email, trace.id = trace, "Stored a dead letter");
             // One whose channel is gone comes again, and is recognised.
             guard.acknowledge(&delivery.acker, false).await;
         }
@@ -156,7 +156,7 @@ fn is_refused(kept: Result<(), StoreError>) -> Result<bool, StoreError> {
     match kept {
         Ok(()) => Ok(false),
         Err(error) if error.is_content_refused() => {
-            warn!(error = chain(&error), "The database refuses what a dead letter holds");
+            warn!(error = chain(&error), "PostgreSQL refuses a dead letter; storing it without what it refuses");
             Ok(true)
         }
         Err(error) => Err(error),

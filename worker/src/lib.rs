@@ -177,7 +177,7 @@ async fn join(mut parts: JoinSet<()>, shutdown: &CancellationToken, deadline: Du
         let ended = tokio::select! {
             ended = parts.join_next() => ended,
             () = &mut overdue => {
-                warn!(parts = parts.len(), "Parts of the worker did not stop in time; they are left");
+                warn!(parts = parts.len(), "Parts of the worker did not stop in time; abandoning them");
                 return result;
             }
         };

@@ -125,7 +125,7 @@ impl Mailer {
         };
         tokio::select! {
             () = work => {}
-            () = overdue => warn!(emails = at_work.len(), "Emails were not finished in time; their delivery is unknown"),
+            () = overdue => warn!(emails = at_work.len(), "Stopped while emails were being sent; their delivery is unknown"),
         }
     }
 }

@@ -24,7 +24,7 @@ const BATCH_COMMANDS: u32 = 200;
 /// minutes; when it is behind for longer, asking twice only makes it longer.
 const OVERDUE: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Emails asked for anew by one run. Lost requests are rare, and a queue that is merely behind must not be filled.
+/// Emails asked for again by one run. Lost requests are rare, and a queue that is merely behind must not be filled.
 const OVERDUE_EMAILS: u32 = 200;
 
 /// The work and its settings.
@@ -51,7 +51,7 @@ impl Maintenance {
                 Err(error) => {
                     let wait = backoff::delay(attempt, backoff::jitter());
                     attempt = attempt.saturating_add(1);
-                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "Maintenance failed; trying again");
+                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "Maintenance failed; retrying");
                     shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
                 }
             }
@@ -77,7 +77,7 @@ impl Maintenance {
         while !shutdown.is_cancelled() {
             let found = parked::set_overdue_aside(&self.pool, self.parked_keep, BATCH_COMMANDS).await?;
             if found > 0 {
-                warn!(commands = found, "Moved commands to the dead letters that waited too long for an enrolment");
+                warn!(commands = found, "Dead-lettered commands that waited too long for an enrolment");
             }
             if found < BATCH_COMMANDS as usize {
                 return Ok(());

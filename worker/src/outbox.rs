@@ -102,9 +102,9 @@ impl RelayError {
     fn report(&self, what: &'static str, wait: Duration) {
         let (error, wait_ms) = (chain(self), wait.as_millis());
         if self.made_progress() {
-            debug!(what, error, wait_ms, "Some messages could not be published yet; trying again");
+            debug!(what, error, wait_ms, "Cannot publish some messages; retrying");
         } else {
-            warn!(what, error, wait_ms, "Messages could not be published yet; trying again");
+            warn!(what, error, wait_ms, "Cannot publish messages; retrying");
         }
     }
 }

@@ -207,7 +207,7 @@ impl<T: Send> QueueConsumer<'_, T> {
         }
     }
 
-    /// Hands over what is delivered, and consumes the queue anew whenever that breaks off, until `stop`: then what is
+    /// Hands over what is delivered, and consumes the queue again whenever that breaks off, until `stop`: then what is
     /// in flight is finished and the channel closed. Once the connection that all share is lost it does nothing more.
     pub(crate) async fn run(
         &self,

@@ -101,7 +101,7 @@ impl QueueStates {
     pub(crate) fn in_use(&self, queue: &str) {
         let before = self.lock().insert(queue.to_owned(), State::InUse { unknown: 0 });
         if let Some(State::Out { since, told: true, .. }) = before {
-            info!(queue, out_seconds = since.elapsed().as_secs(), "A queue is in use again");
+            info!(queue, out_seconds = since.elapsed().as_secs(), "A queue is available again");
         }
     }
 
@@ -117,9 +117,9 @@ impl QueueStates {
         states.insert(queue.to_owned(), State::Out { why, since, told });
         drop(states);
         if tells {
-            warn!(queue, %why, error, "A queue is out and is retried; all others go on");
+            warn!(queue, %why, error, "A queue is unavailable; retrying. The others go on");
         } else {
-            debug!(queue, %why, error, "A queue is out");
+            debug!(queue, %why, error, "A queue is unavailable");
         }
     }
 

@@ -28,10 +28,10 @@ pub(super) struct List {
     /// Count them by reason, type, member, source, day or state
     #[arg(long, value_name = "WHAT", conflicts_with = "after")]
     by: Option<Grouping>,
-    /// Go on after the dead letter of this number
+    /// Continue after the dead letter with this number
     #[arg(long, value_name = "ID")]
     after: Option<DeadLetterId>,
-    /// How many at most
+    /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
 }

@@ -39,16 +39,16 @@ Examples:
 pub(super) struct Replay {
     #[command(flatten)]
     selection: Selection,
-    /// Only say what would become of each; changes nothing
+    /// Only predict each outcome; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// At most so many per second
+    /// At most this many per second
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<NonZeroU32>,
-    /// Send so many first, wait for what becomes of them, and stop if too many fare badly
+    /// Send this many first, wait for their outcomes, and stop if too many fail
     #[arg(long, value_name = "N")]
     canary: Option<NonZeroUsize>,
-    /// How many of the canary, in a hundred, may be anything but applied or known already
+    /// Percentage of the canary that may end otherwise than applied or already known
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = percent, requires = "canary")]
     stop_at: u8,
     /// How long to wait for results while none comes

@@ -14,10 +14,10 @@ pub(super) struct Selection {
     /// The numbers of the dead letters
     #[arg(value_name = "ID")]
     ids: Vec<DeadLetterId>,
-    /// All that are open
+    /// All open dead letters
     #[arg(long)]
     all: bool,
-    /// At most so many, the oldest first
+    /// At most this many, the oldest first
     #[arg(long, value_name = "N", default_value_t = DEAD_LETTERS_MAX)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(DEAD_LETTERS_MAX)))]
     limit: u32,

@@ -11,10 +11,10 @@ use crate::time_arg::time_arg;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which emails")]
 pub(super) struct FilterArgs {
-    /// Where they stand: no_address, queued, sending, retrying, sent, unknown, dead; several with commas
+    /// Their state: no_address, queued, sending, retrying, sent, unknown, dead; several with commas
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<EmailState>,
-    /// Whose they are
+    /// Emails of this member
     #[arg(long)]
     member: Option<MemberId>,
     /// Of rewards granted at this time or later: a day, a time, or how long ago (2h, 3d)

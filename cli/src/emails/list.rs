@@ -22,10 +22,10 @@ pub(super) struct List {
     /// Count them by state, member, day, or what the mail server said
     #[arg(long, value_name = "WHAT", conflicts_with = "after")]
     by: Option<Grouping>,
-    /// Go on after the email of this id
+    /// Continue after the email with this id
     #[arg(long, value_name = "ID", value_parser = email_id)]
     after: Option<EmailId>,
-    /// How many at most
+    /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
 }

@@ -40,10 +40,10 @@ struct Emails {
     /// The ids of the emails
     #[arg(value_name = "ID", value_parser = email_id)]
     ids: Vec<EmailId>,
-    /// All that it can be done to
+    /// All eligible emails
     #[arg(long)]
     all: bool,
-    /// At most so many, the oldest first
+    /// At most this many, the oldest first
     #[arg(long, value_name = "N", default_value_t = EMAILS_MAX)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(EMAILS_MAX)))]
     limit: u32,

@@ -49,7 +49,7 @@ fn text(details: &Details) -> String {
          reward {number} of membership {epoch} of {member_id}: {title}, granted {:.0}\n\
          to {}\n{} attempts, last change {:.0}\n",
         details.email.created_at,
-        details.recipient.as_deref().unwrap_or("nobody: the member has no address, or has left"),
+        details.recipient.as_deref().unwrap_or("no one: the member has no address, or has left"),
         grouped(i64::from(*attempts)),
         details.email.updated_at,
     );

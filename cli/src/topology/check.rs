@@ -18,7 +18,7 @@ pub(super) struct Checked {
     pub(super) differences: Vec<Difference>,
     /// Retry queues that the schedule no longer names. Their emails come back; `topology` removes them.
     retired: Vec<retired_retry_queues::RetiredQueue>,
-    /// Nothing to mend on the broker's side, but to know.
+    /// Nothing to fix on the broker's side, but to know.
     warnings: Vec<String>,
     /// What nobody looked at, and why.
     not_seen: Vec<String>,

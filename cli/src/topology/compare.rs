@@ -78,7 +78,7 @@ fn compare_arguments(wanted: &[Argument], standing: &Map<String, Json>) -> Vec<(
     let unwanted = standing.iter().filter(|(name, _)| !wanted.iter().any(|argument| argument.name == *name));
     let unwanted = unwanted.map(|(name, value)| {
         let limit = LIMITS.into_iter().find(|(key, _)| name.strip_prefix("x-") == Some(*key));
-        (format!("{name} is {}, and nobody wants it", plain(value)), limit.map_or(Impact::Unwanted, |(_, harm)| harm))
+        (format!("{name} is {}, which is not expected", plain(value)), limit.map_or(Impact::Unwanted, |(_, harm)| harm))
     });
     differing.chain(unwanted).collect()
 }
@@ -121,7 +121,7 @@ fn extra_binding(wanted: &Topology, binding: &Binding) -> Option<Difference> {
         (false, false) => return None,
     };
     let name = way(source, destination, routing_key);
-    Some(Difference::new(Kind::Binding, &name, "is there, and nobody wants it", breaks))
+    Some(Difference::new(Kind::Binding, &name, "exists, but is not expected", breaks))
 }
 
 impl Binding {

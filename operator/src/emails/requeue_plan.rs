@@ -1,4 +1,4 @@
-//! Queueing emails anew: those that did not go, or may not have gone.
+//! Queueing emails again: those that did not go, or may not have gone.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,7 +21,7 @@ pub enum Selection {
     Matching(Filter, u32),
 }
 
-/// What would be queued anew.
+/// What would be queued again.
 #[derive(Clone, Debug)]
 pub struct RequeuePlan {
     what: Requeue,

@@ -9,9 +9,9 @@ use loyalty_store::emails::EmailId;
 /// What there is to send.
 #[derive(Debug)]
 pub(crate) enum ReplayMessage {
-    /// A command, to the partition of its member and under its own id: a dead letter that came astray mends itself.
+    /// A command, to the partition of its member and under its own id: a dead letter that went astray corrects itself.
     Command(Command),
-    /// An email, to be queued anew.
+    /// An email, to be queued again.
     Email(EmailId),
     /// Nothing: it would only become a dead letter again.
     Broken(Unusable),

@@ -38,8 +38,8 @@ enum Damage {
     None,
     /// Its body is garbage.
     Garbage,
-    /// Its body was garbage, and an operator has mended it.
-    Mended,
+    /// Its body was garbage, and an operator has edited it.
+    Edited,
     /// Its publisher named another version.
     Foreign,
     /// Its publisher named another version, and an operator has said that it is this one.
@@ -92,7 +92,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     prop_oneof![
         6 => Just(Damage::None),
         1 => Just(Damage::Garbage),
-        1 => Just(Damage::Mended),
+        1 => Just(Damage::Edited),
         1 => Just(Damage::Foreign),
         1 => Just(Damage::Adopted),
         1 => Just(Damage::Large),
@@ -200,7 +200,7 @@ async fn record(world: &World, case: usize, damaged: &[DeadLetter]) {
             Damage::None => world.record(&[sound]).await,
             Damage::Garbage => world.record(&[garbage]).await,
             Damage::Foreign => world.record(&[foreign]).await,
-            Damage::Mended => recorded_and_edited(world, garbage, &command).await,
+            Damage::Edited => recorded_and_edited(world, garbage, &command).await,
             Damage::Adopted => recorded_and_edited(world, foreign, &command).await,
             Damage::Large => {
                 let body = [sound.body.as_slice(), &vec![b' '; BODY_MAX_BYTES]].concat();

@@ -34,7 +34,7 @@ async fn a_prediction_for_an_email_is_what_a_replay_comes_to() {
     world.execute(STATES).await;
     let client = world.pool.get().await.expect("a connection");
     let rows = client.query("select email_id from email order by number", &[]).await.expect("emails");
-    // Two dead letters of each: of an email that is queued anew by the first the second finds nothing to do.
+    // Two dead letters of each: of an email that is queued again by the first the second finds nothing to do.
     let known =
         rows.iter().map(|row| about(Some(row.get(0)))).flat_map(|dead_letter| [dead_letter.clone(), dead_letter]);
     world.record(&known.chain([about(Some(Uuid::nil())), about(None)]).collect::<Vec<_>>()).await;

@@ -65,7 +65,7 @@ async fn what_fails_again_is_a_new_dead_letter_that_the_old_one_names() {
     assert_eq!(ends(&report), [Concluded::Dead { reason: Reason::Failed, successor_id: successor }]);
     let old = dead_letters::open(&world.pool, ids[0]).await.expect("a read").expect("a dead letter").dead_letter;
     assert_eq!(old.successor_id, Some(successor));
-    // The cause is mended.
+    // The cause is fixed.
     world.execute("drop trigger refuse on ledger").await;
     assert_eq!(ends(&world.replay(&[successor]).await), [Concluded::Applied { balance: CURSED }]);
     world.verified().await;

@@ -52,7 +52,7 @@ pub enum EditError {
         /// How it stands.
         state: DeadLetterState,
     },
-    /// It came from the emails, whose requests are our own: what is wrong with one is mended elsewhere.
+    /// It came from the emails, whose requests are our own: what is wrong with one is fixed elsewhere.
     #[error("dead letter {0} is about an email; there is nothing in it to edit")]
     Email(DeadLetterId),
     /// The database could not be asked.

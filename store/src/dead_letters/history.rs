@@ -53,9 +53,9 @@ string_enum! {
         Released = "released",
         /// It was sent again, and this is what became of it.
         Replayed = "replayed",
-        /// Its email was queued anew.
+        /// Its email was queued again.
         Retried = "retried",
-        /// Its email, which may have gone already, was queued anew.
+        /// Its email, which may have gone already, was queued again.
         Resent = "resent",
     }
 }

@@ -62,7 +62,7 @@ pub enum Concluded {
         /// The new dead letter.
         successor_id: DeadLetterId,
     },
-    /// The email is queued anew.
+    /// The email is queued again.
     Queued,
 }
 

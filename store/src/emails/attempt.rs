@@ -65,7 +65,7 @@ pub struct Attempt {
     pub number: i32,
     /// Whose it is.
     pub claim: ClaimToken,
-    /// Which attempt it is since the email was queued, or queued anew by an operator: which retry delay is next.
+    /// Which attempt it is since the email was queued, or queued again by an operator: which retry delay is next.
     pub step: i32,
 }
 

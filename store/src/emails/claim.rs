@@ -38,7 +38,7 @@ pub enum ClaimError {
     Store(#[from] StoreError),
     /// It may be: the claim or its commit has no answer. [`take_back`] tells, and must be called before it is claimed
     /// again.
-    #[error("nobody knows whether an email is claimed")]
+    #[error("the outcome of an email's claim is unknown")]
     InDoubt {
         /// The claim.
         claim: InDoubt,

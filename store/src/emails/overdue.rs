@@ -31,7 +31,7 @@ const OVERDUE: &str = "
     update email as e set updated_at = now() from overdue where e.partition = $3 and e.email_id = overdue.email_id
     returning e.email_id";
 
-/// Asks anew for emails that have been due for longer than `patience`, at most `limit`. Answers how many.
+/// Asks again for emails that have been due for longer than `patience`, at most `limit`. Answers how many.
 pub async fn ask_for_overdue(pool: &Pool, patience: Duration, limit: u32) -> Result<usize, StoreError> {
     let mut asked_for = 0;
     // In another order each time, so that the limit is not always used up by the same ones.

@@ -1,4 +1,4 @@
-//! Queueing emails anew: for those that failed, at an operator's word.
+//! Queueing emails again: for those that failed, at an operator's word.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -53,7 +53,7 @@ pub struct Requeued {
     pub missing: Vec<EmailId>,
 }
 
-/// Queues emails anew and settles their open dead letters, in one transaction. `seen` is where they stood when the
+/// Queues emails again and settles their open dead letters, in one transaction. `seen` is where they stood when the
 /// operator looked: one that has moved since, by another operator's hand or its own, is left.
 pub async fn requeue(
     pool: &Pool,

@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
-/// Mends one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
+/// Repairs one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
 /// did any more. `reward` is the programme's: what a missing grant is of. Its email is queued as a worker does it.
 pub async fn repair(
     pool: &Pool,
@@ -27,7 +27,7 @@ pub async fn repair(
     // what a worker has committed meanwhile.
     let found = findings::of(client, std::slice::from_ref(member_id)).await?;
     let differences: Vec<Difference> = found.iter().flat_map(Findings::differences).collect();
-    let mended: Vec<&Difference> = differences.iter().filter(|it| it.remedy == Resolution::Mend).collect();
+    let repaired: Vec<&Difference> = differences.iter().filter(|it| it.resolution == Resolution::Repair).collect();
     let mut changes = Changes::default();
     for findings in &found {
         let member = repaired_member(&member, findings);
@@ -37,12 +37,12 @@ pub async fn repair(
         for grants in findings.to_grant() {
             changes.grants.extend(missing(client, &member, grants, reward).await?);
         }
-        if mended.iter().any(|difference| difference.epoch.is_none()) {
+        if repaired.iter().any(|difference| difference.epoch.is_none()) {
             changes.members.push(member);
         }
     }
-    if !mended.is_empty() {
-        history::record(client, member_id, &mended, permission).await?;
+    if !repaired.is_empty() {
+        history::record(client, member_id, &repaired, permission).await?;
     }
     batch.commit(&changes, &[]).await?;
     Ok(differences)

@@ -60,7 +60,7 @@ async fn an_email_whose_membership_has_no_address_any_more_goes_to_nobody() {
     for id in [queued, retrying] {
         assert!(matches!(world.claims(id).await, Claim::Settled(NoAddress)));
     }
-    // What was given up stays, and is not queued anew.
+    // What was given up stays, and is not queued again.
     assert!(matches!(world.claims(dead).await, Claim::Settled(Dead)));
     for (id, what) in [(dead, Requeue::Retry), (unknown, Requeue::ResendUnknown)] {
         let seen = emails::states(&world.pool, &[id]).await.expect("states");

@@ -79,16 +79,16 @@ async fn an_edit_stands_beside_the_original_and_must_be_a_command() {
     world.record(&[garbage(b"{\"v\":1"), dead_letter(&earn("ann", 5), Reason::Failed)]).await;
     let ids = world.ids().await;
     assert!(EditedBody::parse(b"{\"v\":1,".to_vec()).is_err(), "still broken");
-    let mended = earn("ann", 5);
-    let edited = EditedBody::parse(mended.encode()).expect("a command");
+    let command = earn("ann", 5);
+    let edited = EditedBody::parse(command.encode()).expect("a command");
     dead_letters::edit(&world.pool, ids[0], &edited, &operator("eve")).await.expect("an edit");
 
     let opened = world.open(ids[0]).await;
-    assert_eq!((opened.body.as_slice(), opened.edited_body), (b"{\"v\":1".as_slice(), Some(mended.encode())));
-    assert_eq!(opened.dead_letter.member_id, Some(mended.member_id.clone()), "now it is known whose it is");
+    assert_eq!((opened.body.as_slice(), opened.edited_body), (b"{\"v\":1".as_slice(), Some(command.encode())));
+    assert_eq!(opened.dead_letter.member_id, Some(command.member_id.clone()), "now it is known whose it is");
     assert_eq!(world.story(ids[0]).await, ["edited by eve after the outage"]);
     let again = dead_letters::replayable(&world.pool, &ids).await.expect("dead letters");
-    assert_eq!(again[0].command(), Ok(mended));
+    assert_eq!(again[0].command(), Ok(command));
 
     dead_letters::discard(&world.pool, &ids[1..], &operator("eve")).await.expect("a discard");
     let refused = dead_letters::edit(&world.pool, ids[1], &edited, &operator("eve")).await;

@@ -1,4 +1,4 @@
-//! Looking at emails and queueing them anew.
+//! Looking at emails and queueing them again.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn emails_are_listed_counted_and_shown_without_their_addresses() {
 }
 
 #[tokio::test]
-async fn an_email_is_queued_anew_with_its_request_and_its_dead_letter_is_settled() {
+async fn an_email_is_queued_again_with_its_request_and_its_dead_letter_is_settled() {
     use EmailState::{Dead, NoAddress, Queued, Retrying, Sent, Unknown};
     let world = World::start().await;
     let ids = world.emails(&[Dead, Retrying, Sent, Unknown]).await;
@@ -128,7 +128,7 @@ async fn a_replay_of_dead_letters_queues_each_email_once_and_decides_nothing_abo
 
 /// The queue was deleted, or the broker's disk is a new one: the rows are all that is left.
 #[tokio::test]
-async fn emails_that_are_long_due_are_asked_for_anew_and_once() {
+async fn emails_that_are_long_due_are_asked_for_again_and_once() {
     use EmailState::{Dead, Queued, Retrying, Sending, Sent};
     let world = World::start().await;
     let ids = world.emails(&[Retrying, Sending, Queued, Retrying, Queued, Sent, Dead]).await;
@@ -148,7 +148,7 @@ async fn emails_that_are_long_due_are_asked_for_anew_and_once() {
 
 /// The broker is away, and the requests wait in the outbox as long as their emails.
 #[tokio::test]
-async fn nobody_asks_anew_for_emails_while_the_outbox_is_as_far_behind() {
+async fn nobody_re_requests_emails_while_the_outbox_is_as_far_behind() {
     let world = World::start().await;
     world.emails(&[EmailState::Queued]).await;
     world.execute("update email set updated_at = now() - interval '7h'").await;

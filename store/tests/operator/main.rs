@@ -1,4 +1,4 @@
-//! The operator's side of the store against a real server: dead letters, emails, where they go, members computed anew
+//! The operator's side of the store against a real server: dead letters, emails, where they go, members recomputed
 //! or held by others, and commands that wait.
 
 mod contact;

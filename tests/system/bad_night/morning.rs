@@ -1,4 +1,4 @@
-//! The morning after: an operator looks, mends by hand what can be mended, discards what cannot, tries a dry run, replays.
+//! The morning after: an operator looks, fixes what can be fixed, discards what cannot, tries a dry run, replays.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::night::{Bad, Kind};
 const EDITORS: usize = 3;
 
 /// Brings through what can be brought through, and answers those commands in the order of their dead letters.
-pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
+pub(super) async fn repair(world: &World, night: &Night) -> Vec<Command> {
     let dead_letters = dead_letters(world).await;
     let id_of = |bad: &Bad| dead_letters[bad.raw.body()];
     let all = |kind: Kind| night.bad().filter(move |bad| bad.kind == kind);
@@ -34,15 +34,15 @@ pub(super) async fn mend(world: &World, night: &Night) -> Vec<Command> {
     assert_eq!((resent.code, resent.count("left")), (0, 0));
     world.mailed().await;
 
-    let mut mended: Vec<(i64, Command)> = night
+    let mut fixed: Vec<(i64, Command)> = night
         .bad()
         .filter(|bad| matches!(bad.kind, Kind::UnknownField | Kind::Misrouted | Kind::IdMismatch | Kind::Unrouted))
         .map(|bad| (id_of(bad), bad.meant.clone()))
         .chain([(dead_letters[&night.deadly.encode()], night.deadly.clone())])
         .collect();
-    mended.sort_by_key(|(id, _)| *id);
-    replay_as_predicted(world, mended.len()).await;
-    mended.into_iter().map(|(_, command)| command).collect()
+    fixed.sort_by_key(|(id, _)| *id);
+    replay_as_predicted(world, fixed.len()).await;
+    fixed.into_iter().map(|(_, command)| command).collect()
 }
 
 /// The numbers of the dead letters, by their bodies.

@@ -116,12 +116,12 @@ impl MailHandler {
                 self.publish_retry(self.retry_schedule.within(wait), email_id, attempts, request).await
             }
             Claim::Abandoned => {
-                warn!(email.id = %email_id, "A mailer ended while it was sending; nobody knows whether the email went");
+                warn!(email.id = %email_id, "A mailer ended while it was sending; the email's delivery is unknown");
                 request.span.fails(&"abandoned", &"a mailer ended while it was sending");
                 Ok(Handled::Done)
             }
             Claim::Settled(state) => {
-                debug!(email.id = %email_id, %state, "An email that is settled was asked for again");
+                debug!(email.id = %email_id, %state, "Ignored a repeated request for a settled email");
                 Ok(Handled::Done)
             }
             Claim::Missing => self.set_aside(request, Some(email_id), "there is no such email").await,
@@ -169,7 +169,7 @@ impl MailHandler {
         match self.templates.compose(email, SystemTime::now()) {
             Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
             Err(error @ ComposeError::Address(_)) => Outcome::Permanent(Note::new(&chain(&error))),
-            // The shop's own doing, which may be mended before the schedule ends.
+            // The shop's own doing, which may be fixed before the schedule ends.
             Err(error @ (ComposeError::Template(_) | ComposeError::Form(_))) => {
                 Outcome::Passing(Note::new(&chain(&error)))
             }
@@ -201,7 +201,7 @@ impl MailHandler {
                 OnUnknown::Hold => {
                     persist_result(|_| emails::unknown(pool, attempt, why.as_str())).await?;
                     request.span.fails(&outcome.name(), why);
-                    warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %why, "Nobody knows whether an email went; it is held");
+                    warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %why, "An email's delivery is unknown; it is held for an operator");
                     Ok(Handled::Done)
                 }
             },
@@ -244,7 +244,7 @@ impl MailHandler {
         persist_result(|repeated| emails::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
         let (id, number) = (attempt.email_id, attempt.number);
         request.span.fails(&reason, why);
-        warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reason, %why, "An email is a dead letter");
+        warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reason, %why, "Dead-lettered an email");
         Ok(Handled::Done)
     }
 
@@ -258,7 +258,7 @@ impl MailHandler {
         let dead_letter = about(email_id, &request.delivery, Reason::EmailUnreadable, why);
         dead_letters::keep(&self.pool, &[dead_letter]).await?;
         request.span.fails(&Reason::EmailUnreadable, &why);
-        warn!(why, "Set a message aside that asks for no email");
+        warn!(why, "Dead-lettered a message that asks for no email");
         Ok(Handled::Done)
     }
 

@@ -30,11 +30,7 @@ where
             Err(error) if !error.is_content_refused() => {
                 let wait = backoff::delay(tries, backoff::jitter());
                 tries = tries.saturating_add(1);
-                warn!(
-                    error = chain(&error),
-                    wait_ms = wait.as_millis(),
-                    "Cannot store an email's result yet; trying again"
-                );
+                warn!(error = chain(&error), wait_ms = wait.as_millis(), "Cannot store an email's result; retrying");
                 tokio::time::sleep(wait).await;
             }
             result => return result,

@@ -57,7 +57,7 @@ impl SenderStatus {
         match answer.as_ref().map_err(|(phase, failure)| judge(*phase, failure)) {
             Ok(_) => {
                 if self.refused.swap(false, Ordering::Relaxed) {
-                    info!("The mail server takes the sender again; the emails that wait go when their turn comes");
+                    info!("The mail server accepts the sender again; waiting emails are sent when they are due");
                 }
             }
             Err(Outcome::SenderRefused(why)) => self.refused(&why),
@@ -70,7 +70,7 @@ impl SenderStatus {
         if !self.refused.swap(true, Ordering::Relaxed) {
             error!(
                 %why,
-                "The mail server refuses the sender, so no email goes; all wait. Set mail.from to an address that \
+                "The mail server refuses the sender; all emails wait. Set mail.from to an address that \
                  it lets this user send from, or allow it there, and restart"
             );
         }

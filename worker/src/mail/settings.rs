@@ -19,7 +19,7 @@ pub struct MailSettings {
     /// Who the emails are from: `Corner Café <rewards@cafe.example>`. Its domain is also that of the Message-IDs.
     pub from: String,
     /// How long an email waits after each failed attempt: `["10s", "1m"]`. After the last it is a dead letter. Its
-    /// queues must stand on the broker, so declare the topology anew after a change.
+    /// queues must stand on the broker, so declare the topology again after a change.
     pub retry_delays: RetrySchedule,
     /// Connections to the mail server at the same time. Most servers grant one client ten or twenty.
     pub connections: NonZeroU8,

@@ -71,8 +71,8 @@ impl Templates {
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
             ));
-        let mended = [mailbox::mended("From", &self.from), mailbox::mended("To", &to)].into_iter().flatten();
-        mended.fold(builder, MessageBuilder::raw_header).multipart(parts).map_err(ComposeError::Form)
+        let quoted = [mailbox::quoted("From", &self.from), mailbox::quoted("To", &to)].into_iter().flatten();
+        quoted.fold(builder, MessageBuilder::raw_header).multipart(parts).map_err(ComposeError::Form)
     }
 
     fn fill_all(&self, email: &ClaimedEmail) -> Result<(String, String, String), minijinja::Error> {

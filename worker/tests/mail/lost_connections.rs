@@ -40,7 +40,7 @@ async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_nex
     database.hold();
     commit.goes_on().await;
     world.set_aside(1).await;
-    lose(broker, &database, "Kept a dead letter").await;
+    lose(broker, &database, "Stored a dead letter").await;
     world.publish(topology::COMMANDS, "ninety", b"next").await;
     world.set_aside(2).await;
     post.stop().await;

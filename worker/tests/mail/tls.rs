@@ -31,7 +31,7 @@ async fn an_email_goes_out_over_tls_to_a_server_that_is_believed() {
 
 #[tokio::test]
 async fn no_email_goes_to_a_server_that_is_not_believed() {
-    let stranger = "the server's certificate is not believed";
+    let stranger = "the server's certificate is not trusted";
     for (begins, scheme, ending) in [(Begins::AtOnce, "smtps", ""), (Begins::WhenAsked, "smtp", "?tls=opportunistic")] {
         let mut world = World::start().await;
         let house = House::start(world.mailbox.addr(), begins).await;
