@@ -33,7 +33,6 @@ pub enum Prediction {
     },
     /// The command would be refused, for good.
     Refused {
-        /// Why.
         code: RefusalCode,
         /// The balance, which it would leave as it is.
         balance: i64,
@@ -49,7 +48,6 @@ pub enum Prediction {
     },
     /// It would be a dead letter again.
     Broken {
-        /// Why.
         reason: Reason,
         /// What exactly is wrong.
         error: String,

@@ -16,12 +16,10 @@ impl OperatorApproval {
         Self { actor, note }
     }
 
-    /// Who.
     pub fn actor(&self) -> &str {
         self.actor.as_str()
     }
 
-    /// Why.
     pub fn note(&self) -> Option<&str> {
         self.note.as_ref().map(Text::as_str)
     }

@@ -42,11 +42,9 @@ pub use unusable::Unusable;
 /// A dead letter, without its body and headers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What an operator has made of it.
     pub state: DeadLetterState,
-    /// Why it is one.
     pub reason: Reason,
     /// What exactly was wrong.
     pub error: String,
@@ -56,7 +54,6 @@ pub struct DeadLetter {
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// The member it is about, if that is known.
     pub member_id: Option<MemberId>,
     /// The command's id, if that is known.
     pub command_id: Option<CommandId>,
@@ -87,7 +84,6 @@ pub struct DeadLetter {
 pub struct Claim {
     /// Who replays it.
     pub by: String,
-    /// Since when.
     pub since: Timestamp,
     /// Until when nobody else may. The replay moves this on while it runs.
     pub until: Timestamp,

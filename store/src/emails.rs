@@ -31,9 +31,7 @@ pub use requeue::{Requeue, Requeued, requeue, requeue_dead_letters, states};
 /// An email, without where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedEmail {
-    /// Which.
     pub email_id: Uuid,
-    /// Whose reward it is about.
     pub member_id: MemberId,
     /// In which membership.
     pub epoch: i32,
@@ -41,7 +39,6 @@ pub struct ListedEmail {
     pub number: i64,
     /// What the member gets.
     pub title: String,
-    /// Where it stands.
     pub state: EmailState,
     /// How often a mail server was asked to take it.
     pub attempts: i32,
@@ -58,7 +55,6 @@ pub struct ListedEmail {
 /// An email with everything that is known of it.
 #[derive(Debug)]
 pub struct OpenedEmail {
-    /// The email.
     pub email: ListedEmail,
     /// Where it goes as things stand; none: the member gave no address, or has left.
     pub recipient: Option<Recipient>,
@@ -86,7 +82,6 @@ pub struct Filter {
 pub struct Count {
     /// What they have in common.
     pub key: String,
-    /// How many.
     pub emails: i64,
     /// When the first of their rewards was granted.
     pub first_at: Timestamp,
@@ -99,7 +94,6 @@ string_enum! {
     pub enum Grouping {
         /// Where they stand.
         State = "state",
-        /// Whose they are.
         Member = "member",
         /// The day, in UTC, on which their rewards were granted.
         Day = "day",

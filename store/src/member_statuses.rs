@@ -14,7 +14,6 @@ use crate::pool::{Pool, StoreError};
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownMember {
-    /// Where the member stands.
     pub status: MemberStatus,
     /// Whether there is an address to email rewards to.
     pub has_email: bool,

@@ -26,13 +26,10 @@ use crate::transaction::Transaction;
 pub struct Parked {
     /// Its place among all that wait. They rise in the order of arrival.
     pub parked_id: i64,
-    /// Whose enrolment it waits for.
     pub member_id: MemberId,
-    /// Which command.
     pub command_id: CommandId,
     /// What it asks, if this release can read it.
     pub command_type: Option<CommandType>,
-    /// How many points.
     pub points: Option<i64>,
     /// Since when it waits.
     pub parked_at: Timestamp,

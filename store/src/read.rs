@@ -27,7 +27,6 @@ pub const PAGE_MAX: u32 = 1_000;
 /// A member as others may see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// Who.
     pub member_id: MemberId,
     /// Active, exited or terminated.
     pub status: MemberStatus,

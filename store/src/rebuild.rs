@@ -23,7 +23,6 @@ pub use selection::{Comparison, Condition, Selection, members};
 /// One thing in which what is stored of a member differs from what the ledger says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Whose.
     pub member_id: MemberId,
     /// What differs.
     pub what: Field,

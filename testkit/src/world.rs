@@ -52,7 +52,6 @@ impl World {
         self.vhost.url()
     }
 
-    /// The URL of its database.
     pub fn database_url(&self) -> DatabaseUrl {
         self.database.url()
     }

@@ -31,7 +31,6 @@ const ROLES: &str = include_str!("../../deploy/postgres/roles.sql");
 const PERMISSIONS: &str = include_str!("../../deploy/rabbitmq/permissions.sh");
 
 impl Account {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::Worker, Self::Bridge, Self::Operator, Self::Publisher, Self::Listener];
 
     /// Those with a role in the database.

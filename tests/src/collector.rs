@@ -33,7 +33,6 @@ pub struct Collector {
 pub struct Span {
     /// Who told it.
     pub service: String,
-    /// Its name.
     pub name: String,
     /// What it is towards others.
     pub kind: &'static str,
@@ -41,7 +40,6 @@ pub struct Span {
     pub id: String,
     /// That of its parent; empty if it began the trace.
     pub parent: String,
-    /// When it began.
     began: u64,
     /// Why it failed, if it did.
     pub failure: Option<String>,

@@ -21,9 +21,7 @@ use loyalty_local::wait::eventually;
 pub struct ReceivedEvent {
     /// Its routing key.
     pub key: String,
-    /// Its properties.
     pub properties: BasicProperties,
-    /// Its body.
     pub body: Value,
 }
 

@@ -68,7 +68,6 @@ impl World {
         rows.iter().map(|row| CommandId::from(row.get::<_, Uuid>(0))).collect()
     }
 
-    /// How many rows the ledger has.
     pub async fn ledger_rows(&self) -> i64 {
         self.count(&format!("ledger where member_id not like '{MARKER}%'")).await
     }

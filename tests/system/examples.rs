@@ -10,7 +10,6 @@ use loyalty_tests::publish::command;
 use loyalty_tests::{PATIENCE, World, points};
 use serde_json::Value;
 
-/// Where the examples are.
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// A publisher in another language.

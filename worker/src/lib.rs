@@ -59,7 +59,6 @@ use supervise::supervise;
 pub struct Settings {
     /// The broker.
     pub amqp: SecretUrl,
-    /// The database.
     pub database: DatabaseUrl,
     /// The shop's rules.
     pub programme: Programme,

@@ -39,7 +39,6 @@ pub struct Message {
 /// What a delivery says.
 #[derive(Debug)]
 pub enum Content {
-    /// A command.
     Command(Command),
     /// Something that cannot be used, and why.
     Unusable(Unusable),

@@ -27,7 +27,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What remains to be published.
 pub(crate) enum Remaining {
-    /// Nothing.
     Nothing,
     /// What another worker is publishing.
     ElsewhereInWork,

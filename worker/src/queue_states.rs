@@ -67,7 +67,6 @@ enum State {
 pub struct OutQueue {
     /// Its name.
     pub queue: String,
-    /// Why.
     pub why: OutReason,
 }
 
@@ -97,7 +96,6 @@ impl QueueStates {
         matches!(self.lock().get(queue), Some(State::InUse { .. }))
     }
 
-    /// It is in use.
     pub(crate) fn in_use(&self, queue: &str) {
         let before = self.lock().insert(queue.to_owned(), State::InUse { unknown: 0 });
         if let Some(State::Out { since, told: true, .. }) = before {

@@ -108,7 +108,6 @@ impl Body {
 }
 
 impl PendingResponse {
-    /// Where a command stands.
     pub(crate) fn of(command: &Command, state: Pending) -> Self {
         Self::at(command.member_id.clone(), command.command_id, state)
     }

@@ -26,7 +26,6 @@ pub enum EditProblem {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EditReport {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// Whether it has the new body.
     pub edited: bool,

@@ -18,7 +18,6 @@ const PERSONAL: [&str; 11] =
 static JSON_FIELD: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"("(?:[^"\\]|\\[\s\S])*")(\s*:\s*)("(?:[^"\\]|\\[\s\S])*"?|[-+0-9][-+0-9.eE]*)"#));
 
-/// A field of a form.
 static FORM_FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r"([^\s&=?]+)=([^\s&]*)"));
 
 /// A telephone number as it is written for abroad.

@@ -17,7 +17,6 @@ pub const UNDECIDED: [DeadLetterState; 2] = [DeadLetterState::Open, DeadLetterSt
 /// A dead letter with what its replay would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Predicted {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// The member it is about, if it is a command.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +29,6 @@ pub struct Predicted {
 /// A dead letter that was replayed or discarded before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Settled {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What was made of it.
     pub state: DeadLetterState,

@@ -9,7 +9,6 @@ use crate::replay::{Ended, ReplayOutcome};
 /// What a dead letter's replay came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conclusion {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What it came to.
     #[serde(flatten)]

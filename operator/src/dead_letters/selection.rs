@@ -11,7 +11,6 @@ pub const DEAD_LETTERS_MAX: u32 = 10_000;
 pub enum Selection {
     /// These, whatever their state.
     Ids(Vec<DeadLetterId>),
-    /// All that match.
     Matching(Filter),
 }
 

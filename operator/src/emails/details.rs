@@ -11,7 +11,6 @@ use crate::PersonalData;
 /// Everything that is known of an email.
 #[derive(Clone, Debug, Serialize)]
 pub struct Details {
-    /// Whose it is, and how it stands.
     #[serde(flatten)]
     pub email: ListedEmail,
     /// Where it goes; none, if the member has no address or has left.

@@ -34,7 +34,6 @@ pub struct RequeuePlan {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequeueReport {
-    /// Are queued.
     pub queued: Vec<Uuid>,
     /// Left as they are, because of where they stand.
     pub left: Vec<Left>,
@@ -45,9 +44,7 @@ pub struct RequeueReport {
 /// An email that was left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {
-    /// Which.
     pub email_id: Uuid,
-    /// Where it stands.
     pub state: EmailState,
 }
 

@@ -33,7 +33,6 @@ pub struct RebuildReport {
 /// A member whom the database refused to repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// Who.
     pub member_id: MemberId,
     /// Why, without personal data.
     pub problem: String,

@@ -20,7 +20,6 @@ pub struct ReplayOutcome {
     pub done: Vec<(DeadLetterId, DeadLetterState)>,
     /// Numbers of no dead letter.
     pub missing: Vec<DeadLetterId>,
-    /// Why it ended.
     pub ended: Ended,
 }
 

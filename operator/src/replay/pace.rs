@@ -20,7 +20,6 @@ pub struct Pace {
 /// The first dead letters, which tell whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Canary {
-    /// How many.
     pub dead_letters: NonZeroUsize,
     /// Stop if more than so many in a hundred come to a bad end.
     pub stop_at_percent: u8,

@@ -46,12 +46,7 @@ pub enum EditError {
     Missing(DeadLetterId),
     /// It is being replayed, was replayed or was discarded.
     #[error("dead letter {id} is {state}; only an open one can be edited")]
-    NotOpen {
-        /// Which.
-        id: DeadLetterId,
-        /// How it stands.
-        state: DeadLetterState,
-    },
+    NotOpen { id: DeadLetterId, state: DeadLetterState },
     /// It came from the emails, whose requests are our own: what is wrong with one is fixed elsewhere.
     #[error("dead letter {0} is about an email; there is nothing in it to edit")]
     Email(DeadLetterId),

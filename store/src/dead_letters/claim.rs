@@ -47,11 +47,9 @@ pub struct Claimed {
 /// A dead letter that cannot be claimed now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// Who replays it, or an earlier one of its member.
     pub by: String,
-    /// Since when.
     pub since: Timestamp,
 }
 

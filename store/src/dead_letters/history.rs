@@ -14,15 +14,11 @@ use crate::pool::StoreError;
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// When.
     pub at: Timestamp,
-    /// Who.
     pub actor: String,
     /// What.
     pub action: Action,
-    /// Why.
     pub note: Option<String>,
-    /// In which replay.
     pub replay_id: Option<Uuid>,
     /// What a replay came to.
     pub result: Option<ReplayResult>,

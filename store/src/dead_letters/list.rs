@@ -17,7 +17,6 @@ use crate::read::PAGE_MAX;
 /// A dead letter with everything that came with it and was done to it.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The dead letter.
     pub dead_letter: DeadLetter,
     /// Properties and headers.
     pub headers: Value,
@@ -41,11 +40,9 @@ impl Opened {
 pub struct Count {
     /// What they have in common; none, if it is that nothing is known.
     pub key: Option<String>,
-    /// How many.
     pub dead_letters: i64,
     /// When the first of them was set aside.
     pub first_at: Timestamp,
-    /// When the last of them was.
     pub last_at: Timestamp,
 }
 
@@ -56,7 +53,6 @@ string_enum! {
         Reason = "reason",
         /// The command's type.
         Type = "type",
-        /// The member.
         Member = "member",
         /// The queue they came from.
         Source = "source",

@@ -24,7 +24,6 @@ use crate::pool::{Pool, StoreError};
 /// A dead letter that was sent and has no answer yet.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What was sent.
     pub command: Command,
@@ -46,7 +45,6 @@ pub enum Concluded {
     },
     /// The command was refused, for good.
     Refused {
-        /// Why.
         code: RefusalCode,
         /// The balance that it left as it was.
         balance: i64,
@@ -57,7 +55,6 @@ pub enum Concluded {
     Parked,
     /// It failed again, and is a new dead letter.
     Dead {
-        /// Why.
         reason: Reason,
         /// The new dead letter.
         successor_id: DeadLetterId,

@@ -61,7 +61,6 @@ string_enum! {
 pub struct NewDeadLetter {
     /// The queue it came from.
     pub source: String,
-    /// Why it is one.
     pub reason: Reason,
     /// What exactly was wrong. Holds no personal data.
     pub error: String,

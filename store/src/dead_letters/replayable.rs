@@ -13,7 +13,6 @@ use crate::pool::{Pool, StoreError};
 /// A dead letter as a replay or a dry run looks at it.
 #[derive(Clone, Debug)]
 pub struct Replayable {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What an operator has made of it.
     pub state: DeadLetterState,

@@ -40,13 +40,11 @@ string_enum! {
 /// An email to send.
 #[derive(Clone, Debug)]
 pub struct ClaimedEmail {
-    /// Which one, and which attempt at it.
     pub attempt: Attempt,
     /// Where it goes: the member's address of this moment.
     pub recipient: Recipient,
     /// How it addresses the member, who may have given no name.
     pub name: Option<String>,
-    /// Whose reward it is about.
     pub member_id: String,
     /// What the member gets.
     pub title: String,
@@ -59,11 +57,9 @@ pub struct ClaimedEmail {
 /// One attempt at an email. What it finds out is only written while no later attempt has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// The email.
     pub email_id: EmailId,
     /// 1 for the first.
     pub number: i32,
-    /// Whose it is.
     pub claim: ClaimToken,
     /// Which attempt it is since the email was queued, or queued again by an operator: which retry delay is next.
     pub step: i32,
@@ -92,7 +88,6 @@ impl EmailId {
         i16::from(self.0.as_bytes()[0] >> 4)
     }
 
-    /// The UUID.
     pub const fn uuid(self) -> Uuid {
         self.0
     }

@@ -40,7 +40,6 @@ pub enum ClaimError {
     /// again.
     #[error("the outcome of an email's claim is unknown")]
     InDoubt {
-        /// The claim.
         claim: InDoubt,
         /// What became of the answer.
         source: StoreError,

@@ -45,7 +45,6 @@ impl Requeue {
 /// What became of the emails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requeued {
-    /// They are queued.
     pub queued: Vec<EmailId>,
     /// They are not, because of where they stand.
     pub left: Vec<(EmailId, EmailState)>,

@@ -34,7 +34,6 @@ pub enum CommandState {
     },
     /// It was set aside, and an operator decides.
     DeadLetter {
-        /// Why.
         reason: Reason,
         /// What exactly was wrong.
         error: String,

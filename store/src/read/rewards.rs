@@ -23,16 +23,13 @@ pub struct Reward {
     pub points: i64,
     /// What the member gets.
     pub title: String,
-    /// When it was granted.
     pub granted_at: Timestamp,
-    /// Its email.
     pub email: RewardEmail,
 }
 
 /// The one email of a reward.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RewardEmail {
-    /// Where it stands.
     pub state: EmailState,
     /// How often a mail server was asked to take it.
     pub attempts: i32,

@@ -14,11 +14,8 @@ use crate::pool::{Pool, StoreError};
 /// One line of a member's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rebuilt {
-    /// When.
     pub at: Timestamp,
-    /// Who.
     pub actor: String,
-    /// Why.
     pub note: Option<String>,
     /// What was changed: "balance 150 -> 100".
     pub changes: String,

@@ -90,7 +90,6 @@ pub(crate) fn earn(member: &str, points: i64) -> Command {
     )
 }
 
-/// The dead letter of a command.
 pub(crate) fn dead_letter(command: &Command, reason: Reason) -> NewDeadLetter {
     let partition = Partition::of(&command.member_id);
     NewDeadLetter {

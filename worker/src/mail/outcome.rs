@@ -24,7 +24,6 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// All names.
     pub(crate) const NAMES: [&str; 5] = ["sent", "passing", "sender_refused", "permanent", "unknown"];
 
     /// The outcome's name among the figures.

@@ -61,7 +61,6 @@ impl Smtp {
         }
     }
 
-    /// Where it is.
     pub(crate) fn host(&self) -> &str {
         &self.server.host
     }
