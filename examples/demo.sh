@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demonstration: starts everything, imports real purchases, and shows points, mails, and that a second import changes
-# nothing. `./run demo` builds the binary and calls this, with the binary on the path.
+# The demonstration: starts everything, imports real purchases, and shows points, emails, and that a second import
+# changes nothing. `./run demo` builds the binary and calls this, with the binary on the path.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
@@ -87,35 +87,35 @@ show_members() {
     show loyalty member list --top --points-min 10000 --limit 10
 }
 
-show_mails() {
+show_emails() {
     heading "The first rewards, as they went out"
-    all_mails_arrived
-    local mail
-    while IFS= read -r mail; do
-        printf '\n%s\n' "${mail#"$PWD"/}"
-        first_lines "$mail"
+    all_emails_arrived
+    local email
+    while IFS= read -r email; do
+        printf '\n%s\n' "${email#"$PWD"/}"
+        first_lines "$email"
     done < <(find "$DEMO" -name '*.eml' | sort | head -n 3)
-    printf '\n%s mails, %s different Message-IDs\n' "$(mails)" \
+    printf '\n%s emails, %s different Message-IDs\n' "$(emails)" \
         "$(find "$DEMO" -name '*.eml' -exec sed -n '/^Message-ID:/{p;q}' {} \; | sort -u | wc -l)"
 }
 
-mails() {
+emails() {
     find "$DEMO" -name '*.eml' | wc -l
 }
 
-# The mails follow the points by some seconds. They have all arrived when none came for two seconds; `verify` says
+# The emails follow the points by some seconds. They have all arrived when none came for two seconds; `verify` says
 # later whether each reward has its own.
-all_mails_arrived() {
+all_emails_arrived() {
     local before=-1 now deadline=$((SECONDS + 60))
-    now=$(mails)
+    now=$(emails)
     while [[ $now -ne $before && $SECONDS -lt $deadline ]]; do
         before=$now
         sleep 2
-        now=$(mails)
+        now=$(emails)
     done
 }
 
-# Who gets the mail, its subject, and how its plain text begins.
+# Who gets the email, its subject, and how its plain text begins.
 first_lines() {
     awk '{ sub(/\r$/, "") }
         !head && /^(To|Subject):/ { print "  " $0 }
@@ -152,7 +152,7 @@ esac
 start_demo
 show_import
 show_members
-show_mails
+show_emails
 show_repeat
 show_verify
 if [[ $stay = yes ]]; then

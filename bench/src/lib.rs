@@ -159,8 +159,8 @@ async fn prepare_vhost(servers: &Servers, name: &str) -> Result<SecretUrl> {
     let url = SecretUrl::known(servers.rabbitmq.url(name));
     let connection = loyalty_common::amqp::connect(&url, "bench").await?;
     let channel = connection.create_channel().await?;
-    let ladder = loyalty_common::topology::RetryDelay::default_schedule();
-    loyalty_common::topology::Topology::new(&ladder).with_events(true).declare(&channel).await?;
+    let retry_delays = loyalty_common::topology::RetryDelay::default_schedule();
+    loyalty_common::topology::Topology::new(&retry_delays).with_events(true).declare(&channel).await?;
     loyalty_common::amqp::close(&connection).await;
     Ok(url)
 }

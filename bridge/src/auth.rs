@@ -172,7 +172,7 @@ async fn keep_reading(pool: Pool, knowing: watch::Sender<Option<Snapshot>>, read
             Err(_) => Some("no answer in time".to_owned()),
         };
         match &problem {
-            Some(error) if !is_away => warn!(error, "Could not read the tokens; those that were read last are used"),
+            Some(error) if !is_away => warn!(error, "Cannot read the tokens; using those that were read last"),
             None if is_away => info!("The tokens can be read again"),
             Some(_) | None => {}
         }

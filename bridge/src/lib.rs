@@ -1,8 +1,8 @@
 //! HTTP to queue: a request becomes a command, the command is published, and its receipt is the answer.
 //!
 //! Read in this order: [`submit`] publishes a command and finds what is known of it, through [`receipts`], which ask
-//! for the fates of all commands under way together. Two interfaces stand on these: [`compat`] is the one that users of
-//! the sample know, [`v1`] is ours. [`auth`] says who asks; [`problem`] is the answer when something is wrong;
+//! for the outcomes of all commands under way together. Two interfaces stand on these: [`compat`] is the one that users
+//! of the sample know, [`v1`] is ours. [`auth`] says who asks; [`problem`] is the answer when something is wrong;
 //! [`middleware`] is what happens around every request. [`app`] makes these parts, [`routes`] says which path leads
 //! where. The bridge changes no balance and decides no rule: whoever publishes is treated alike.
 

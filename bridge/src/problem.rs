@@ -20,7 +20,6 @@ string_enum! {
     pub enum Code {
         /// A part of the path, a header or a field of the body is not allowed.
         Invalid = "invalid",
-        /// There is no token.
         NoToken = "no_token",
         /// The token is unknown, wrong, expired or revoked: which, is not said.
         InvalidToken = "invalid_token",

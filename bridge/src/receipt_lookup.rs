@@ -1,7 +1,7 @@
 //! Whether a command came before: one task asks for all requests at once.
 //!
 //! While one query is under way the next questions gather, and the next query takes them all: thousands of requests a
-//! second cost the database a few hundred queries. It never waits for a fate;
+//! second cost the database a few hundred queries. It never waits for an outcome;
 //! [`receipt_waiters`](crate::receipt_waiters) does.
 
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ impl ReceiptLookup {
             answer.await.ok()
         };
         match timeout(self.read_timeout, asking).await {
-            Ok(Some(Some(fate))) => Found::CommandState(Box::new(fate)),
+            Ok(Some(Some(state))) => Found::CommandState(Box::new(state)),
             Ok(Some(None)) => Found::Nothing,
             Ok(None) | Err(_) => Found::Away,
         }
@@ -64,7 +64,7 @@ impl ReceiptLookup {
 
     /// What is known of many commands, in a query of their own; none: the database is away.
     pub(crate) async fn find_all(&self, keys: &[CommandKey]) -> Option<HashMap<CommandKey, CommandState>> {
-        read_fates(&self.pool, keys, self.read_timeout).await
+        read_states(&self.pool, keys, self.read_timeout).await
     }
 }
 
@@ -79,23 +79,23 @@ async fn answer_all(pool: Pool, mut inbox: mpsc::Receiver<Question>, read_timeou
     while inbox.recv_many(&mut questions, TOGETHER_MAX).await > 0 {
         questions.retain(|question| !question.reply.is_closed());
         let keys: Vec<CommandKey> = questions.iter().map(|question| question.key.clone()).collect();
-        if let Some(fates) = read_fates(&pool, &keys, read_timeout).await {
+        if let Some(states) = read_states(&pool, &keys, read_timeout).await {
             for Question { key, reply } in questions.drain(..) {
                 // A request that stopped waiting has had another answer.
-                let _ = reply.send(fates.get(&key).cloned());
+                let _ = reply.send(states.get(&key).cloned());
             }
         }
         questions.clear();
     }
 }
 
-async fn read_fates(
+async fn read_states(
     pool: &Pool,
     keys: &[CommandKey],
     read_timeout: Duration,
 ) -> Option<HashMap<CommandKey, CommandState>> {
     match timeout(read_timeout, read::command_states(pool, keys)).await {
-        Ok(Ok(fates)) => return Some(fates),
+        Ok(Ok(states)) => return Some(states),
         Ok(Err(error)) => debug!(error = chain(&error), "Could not look for earlier receipts"),
         Err(_) => debug!("Looking for earlier receipts took too long"),
     }

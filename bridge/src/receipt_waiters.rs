@@ -35,19 +35,19 @@ impl ReceiptWaiters {
         Self { waiters, places: Semaphore::new(limits.waiters), metrics }
     }
 
-    /// Waits for the fate of a command. None: it has none in time, or too many wait already. A dead letter of the
-    /// time `old_letter` was there before and does not count.
-    pub(crate) async fn fate(
+    /// Waits for the outcome of a command. None: it has none in time, or too many wait already. A dead letter of the
+    /// time `old_dead_letter` was there before and does not count.
+    pub(crate) async fn wait_for(
         &self,
         key: CommandKey,
-        old_letter: Option<Timestamp>,
+        old_dead_letter: Option<Timestamp>,
         max_wait: Duration,
     ) -> Option<CommandState> {
         let _place = self.places.try_acquire().ok()?;
         let _counted = self.metrics.waiting();
         let (reply, answer) = oneshot::channel();
         // There is room: the channel holds as many as there are places.
-        self.waiters.send((key, Waiter { old_letter, reply })).await.ok()?;
+        self.waiters.send((key, Waiter { old_dead_letter, reply })).await.ok()?;
         timeout(max_wait, answer).await.ok()?.ok()
     }
 }
@@ -55,13 +55,13 @@ impl ReceiptWaiters {
 /// A request that waits.
 #[derive(Debug)]
 struct Waiter {
-    old_letter: Option<Timestamp>,
+    old_dead_letter: Option<Timestamp>,
     reply: oneshot::Sender<CommandState>,
 }
 
 impl Waiter {
-    fn accepts(&self, fate: &CommandState) -> bool {
-        !matches!(fate, CommandState::DeadLetter { at, .. } if Some(*at) == self.old_letter)
+    fn accepts(&self, state: &CommandState) -> bool {
+        !matches!(state, CommandState::DeadLetter { at, .. } if Some(*at) == self.old_dead_letter)
     }
 }
 
@@ -97,9 +97,9 @@ impl PollTask {
                 if std::mem::take(&mut self.is_away) {
                     info!("The database answers again");
                 }
-                for (waiter, fate) in settled {
+                for (waiter, state) in settled {
                     // A request that stopped waiting has had another answer.
-                    let _ = waiter.reply.send(fate);
+                    let _ = waiter.reply.send(state);
                 }
             }
             Ok(Err(error)) => self.report_outage(&chain(&error)),
@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn the_dead_letter_of_an_earlier_try_is_no_answer_and_a_new_one_is() {
-        let waiter = |old_letter| Waiter { old_letter, reply: oneshot::channel().0 };
+        let waiter = |old_dead_letter| Waiter { old_dead_letter, reply: oneshot::channel().0 };
         let old: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let letter = |at| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
-        assert!(!waiter(Some(old)).accepts(&letter(old)));
-        assert!(waiter(Some(old)).accepts(&letter("2026-11-22T10:00:01Z".parse().expect("a time"))));
-        assert!(waiter(None).accepts(&letter(old)));
+        let dead_letter = |at| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        assert!(!waiter(Some(old)).accepts(&dead_letter(old)));
+        assert!(waiter(Some(old)).accepts(&dead_letter("2026-11-22T10:00:01Z".parse().expect("a time"))));
+        assert!(waiter(None).accepts(&dead_letter(old)));
         assert!(waiter(Some(old)).accepts(&CommandState::Parked { content: None }));
     }
 }

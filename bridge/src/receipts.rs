@@ -40,24 +40,24 @@ impl Receipts {
         self.lookup.find_all(keys).await
     }
 
-    /// Waits for the fate of a command that was published; see [`ReceiptWaiters::fate`].
+    /// Waits for the outcome of a command that was published; see [`ReceiptWaiters::wait_for`].
     pub(crate) async fn wait_for(
         &self,
         key: CommandKey,
-        old_letter: Option<Timestamp>,
+        old_dead_letter: Option<Timestamp>,
         max_wait: Duration,
     ) -> Option<CommandState> {
-        self.waiters.fate(key, old_letter, max_wait).await
+        self.waiters.wait_for(key, old_dead_letter, max_wait).await
     }
 
-    /// The fate of a command, as soon as it has one; none, if it has none in time.
+    /// The outcome of a command, as soon as it has one; none, if it has none in time.
     pub(crate) async fn find_within(
         &self,
         key: CommandKey,
         max_wait: Duration,
     ) -> Result<Option<CommandState>, Problem> {
         match self.find(key.clone()).await {
-            Found::CommandState(fate) => Ok(Some(*fate)),
+            Found::CommandState(state) => Ok(Some(*state)),
             Found::Nothing if max_wait.is_zero() => Ok(None),
             Found::Nothing => Ok(self.wait_for(key, None, max_wait).await),
             Found::Away => Err(Problem::database_away()),

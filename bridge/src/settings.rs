@@ -13,7 +13,6 @@ use crate::limits::Limits;
 pub struct BridgeSettings {
     /// The broker.
     pub amqp: SecretUrl,
-    /// The database.
     pub database: DatabaseUrl,
     /// Whom it serves.
     pub admission: AuthMode,

@@ -25,7 +25,7 @@ pub(crate) struct Submission<'a> {
     pub(crate) repeatable: bool,
     /// The trace that it is part of.
     pub(crate) trace: Option<TraceContext>,
-    /// How long to wait for its fate; none: not at all.
+    /// How long to wait for its outcome; none: not at all.
     pub(crate) receipt_wait: Option<Duration>,
 }
 
@@ -72,7 +72,7 @@ impl Pending {
 #[derive(Debug)]
 pub(crate) enum PriorState {
     /// It may be published; a dead letter of this time is of an earlier try and says nothing about this one.
-    New { old_letter: Option<Timestamp> },
+    New { old_dead_letter: Option<Timestamp> },
     /// It is known, and this became of it.
     Known(Box<CommandState>),
     /// The database is away.
@@ -82,19 +82,19 @@ pub(crate) enum PriorState {
 impl From<Found> for PriorState {
     fn from(found: Found) -> Self {
         match found {
-            Found::CommandState(fate) => Self::from(*fate),
-            Found::Nothing => Self::New { old_letter: None },
+            Found::CommandState(state) => Self::from(*state),
+            Found::Nothing => Self::New { old_dead_letter: None },
             Found::Away => Self::Unknown,
         }
     }
 }
 
 impl From<CommandState> for PriorState {
-    fn from(fate: CommandState) -> Self {
-        match fate {
+    fn from(state: CommandState) -> Self {
+        match state {
             // The id is not used up: whoever removed the cause may try again.
-            CommandState::DeadLetter { at, .. } => Self::New { old_letter: Some(at) },
-            CommandState::Decided { .. } | CommandState::Parked { .. } => Self::Known(Box::new(fate)),
+            CommandState::DeadLetter { at, .. } => Self::New { old_dead_letter: Some(at) },
+            CommandState::Decided { .. } | CommandState::Parked { .. } => Self::Known(Box::new(state)),
         }
     }
 }
@@ -123,18 +123,18 @@ impl Submitter {
         let key = (command.member_id.clone(), command.command_id);
         // A fresh id cannot be known.
         let found = if submission.repeatable { self.receipts.find(key.clone()).await } else { Found::Nothing };
-        let old_letter = match found.into() {
-            PriorState::Known(fate) => return Ok(SubmitOutcome::Known(*fate)),
-            PriorState::New { old_letter } => Some(old_letter),
+        let old_dead_letter = match found.into() {
+            PriorState::Known(state) => return Ok(SubmitOutcome::Known(*state)),
+            PriorState::New { old_dead_letter } => Some(old_dead_letter),
             PriorState::Unknown => None,
         };
         let pending = self.publish(command, submission.trace).await?;
         // Who could not be asked before will hardly answer now; the worker recognises a repeat.
-        let (Some(old_letter), Some(receipt_wait)) = (old_letter, submission.receipt_wait) else {
+        let (Some(old_dead_letter), Some(receipt_wait)) = (old_dead_letter, submission.receipt_wait) else {
             return Ok(SubmitOutcome::Pending(pending));
         };
-        let fate = self.receipts.wait_for(key, old_letter, receipt_wait).await;
-        Ok(fate.map_or(SubmitOutcome::Pending(pending), SubmitOutcome::Settled))
+        let state = self.receipts.wait_for(key, old_dead_letter, receipt_wait).await;
+        Ok(state.map_or(SubmitOutcome::Pending(pending), SubmitOutcome::Settled))
     }
 
     /// Publishes, and says what is known of the command then. An error means that it was not published.

@@ -140,7 +140,7 @@ async fn a_wrong_body_is_named_by_its_field_and_never_quoted() {
         assert!(said.starts_with("400\n") && said.contains(expected), "{body}: {said}");
         assert!(!said.contains("bob"), "{said}");
     };
-    check("{\"email\":\"bob\"}", "`email` must be a mail address of at most 254 bytes").await;
+    check("{\"email\":\"bob\"}", "`email` must be an email address of at most 254 bytes").await;
     check("{\"email\":\"bob..x@example.com\"}", "before the `@`, a dot must stand between two other characters").await;
     check("{\"email\":5}", "`email` must be a string").await;
     check("{\"email\":[\"bob@example.com\"]}", "`email` must be a string").await;

@@ -13,7 +13,7 @@ use crate::exit::Usage;
 /// The flag that opens a door.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct AuthFlags {
-    /// Listen beyond this machine without tokens: whoever reaches it may publish and read
+    /// Listen beyond this machine without tokens: anyone who can reach it may publish and read
     #[arg(long, env = "LOYALTY_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
     open: bool,
 }
@@ -39,7 +39,7 @@ impl AuthFlags {
             ))
             .into()),
             Err(error @ (StoreError::Connect(_) | StoreError::Untrusted(_))) => {
-                warn!(error = chain(&error), "The tokens cannot be read yet; nobody is served until they can");
+                warn!(error = chain(&error), "Cannot read the tokens yet; requests are refused until then");
                 Ok(AuthMode::Tokens)
             }
             Err(error) => Err(error.into()),

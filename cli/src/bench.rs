@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     /// Members that the commands are spread over
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     members: u32,
-    /// Measure it with events switched on as well, and somebody who listens to them
+    /// Also measure with events switched on and a listener
     #[arg(long)]
     events: bool,
     /// Measure the bridge instead: its commands a second, one by one and in batches, beside the producer library's

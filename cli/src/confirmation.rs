@@ -15,13 +15,13 @@ use crate::output;
 /// The flags of every command that changes something by an operator's hand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Confirmation {
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Why, for the history
+    /// The reason, for the history
     #[arg(long, value_name = "TEXT")]
     note: Option<Text>,
-    /// Who, for the history; by default the user who is logged in
+    /// The operator's name, for the history; by default the logged-in user
     #[arg(long = "as", value_name = "NAME", env = "LOYALTY_OPERATOR", hide_short_help = true)]
     actor: Option<Text>,
 }

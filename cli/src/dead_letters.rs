@@ -1,6 +1,6 @@
-//! `loyalty dead-letters`: the commands and mails that were set aside, to list, edit, replay or discard.
+//! `loyalty dead-letters`: the commands and emails that were set aside, to list, edit, replay or discard.
 //!
-//! Looking is free; what changes something shows its plan first and asks. No mail address is shown unless that is
+//! Looking is free; what changes something shows its plan first and asks. No email address is shown unless that is
 //! asked for.
 
 mod discard;

@@ -30,7 +30,7 @@ use environment::Environment;
 /// Start everything on this machine: servers, worker, bridge and a mailbox
 ///
 /// A private PostgreSQL and RabbitMQ on free ports, with random passwords and their data in .loyalty (--data), made
-/// ready; a worker and the HTTP bridge; and a mailbox that writes each mail to .loyalty/mail. Says where everything is
+/// ready; a worker and the HTTP bridge; and a mailbox that writes each email to .loyalty/mail. Says where everything is
 /// and then `ready http://...`; from then on every other command, in this directory or one below, finds the servers.
 /// Ctrl-C stops everything. The data stays, and the next start goes on with it.
 ///
@@ -199,7 +199,7 @@ async fn announce(
         say(&format!("{what:<12}{place}"));
     }
     say(&format!("{:<12}{}, with the passwords; the other commands find it", "settings", lock.file().display()));
-    say(&format!("{:<12}open: whoever reaches it may publish and read; it asks for no token", "bridge"));
+    say(&format!("{:<12}open: anyone who can reach it may publish and read, without a token", "bridge"));
     say(&format!("ready {}", running.http));
     pending().await
 }

@@ -210,7 +210,7 @@ fn code_of_store(error: &StoreError) -> u8 {
     match error {
         StoreError::Connect(_) | StoreError::Untrusted(_) => SERVER_AWAY,
         StoreError::Authorities(_) | StoreError::SharedSessions => WRONG_USAGE,
-        // What the server refuses because of its state (starting, read-only, tables missing) may be mended there.
+        // What the server refuses because of its state (starting, read-only, tables missing) may be fixed there.
         StoreError::Query(_) => {
             if error.is_content_refused() {
                 NO

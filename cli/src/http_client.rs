@@ -17,7 +17,6 @@ use url::Url;
 #[derive(Clone)]
 pub(crate) struct Http(Parts);
 
-/// The URL of one.
 pub(crate) type HttpUrl = SecretUrl<Http>;
 
 impl Http {

@@ -3,7 +3,7 @@
 //! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and
 //! the delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields,
 //! `csv_rows` and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids` gives them ids that
-//! stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the fates.
+//! stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the outcomes.
 
 mod accidents;
 mod addresses;
@@ -88,7 +88,7 @@ const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Import {
     /// The file: .csv, .tsv or .txt, or .jsonl (also .ndjson)
     file: PathBuf,
-    /// Enrol each member at first sight, at the time of that row; who is a member or has left is left alone
+    /// Enrol each new member, at the time of the first row; current and former members stay as they are
     #[arg(long)]
     enroll: bool,
     /// The address to enrol members with, with {member} and {COLUMN} filled in: '{member}@example.com', '{email}'.
@@ -98,14 +98,14 @@ pub(crate) struct Import {
     /// What the ids are made from besides the rows; by default the file's name, and with --id nothing
     #[arg(long)]
     name: Option<String>,
-    /// Wait until every command has a fate: applied, refused, parked or dead
+    /// Wait until every command has an outcome: applied, refused, parked or dead
     #[arg(long)]
     wait: bool,
     /// Read and check everything, publish nothing. Says how many commands it would publish, and what is known already,
     /// if the database can be asked
     #[arg(long)]
     dry_run: bool,
-    /// Also write every row that is told of to this file: as CSV with its line and the problem before its own columns
+    /// Also write every reported row to this file: as CSV with its line and the problem before its own columns
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
     // Last, since a heading is that of all flags after it.
@@ -243,7 +243,7 @@ async fn known_if_there(context: &Context) -> io::Result<Option<(Known, Timestam
     };
     let known = tokio::time::timeout(CLOCK_PATIENCE, asked).await.ok().and_then(Result::ok);
     if known.is_none() {
-        output::note("The database was not asked: what it knows already is not foreseen.\n")?;
+        output::note("The database was not asked: what it knows already is not predicted.\n")?;
     }
     Ok(known)
 }

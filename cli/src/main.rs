@@ -18,11 +18,11 @@ mod completions;
 mod confirmation;
 mod dead_letters;
 mod dev;
+mod emails;
 mod environment;
 mod exit;
 mod http_client;
 mod import;
-mod mails;
 mod member;
 mod metrics_server;
 mod migrate;
@@ -62,7 +62,7 @@ struct Cli {
     /// Print the answer as JSON
     #[arg(long, global = true)]
     json: bool,
-    /// How log lines look; they go to standard error
+    /// The format of logs, which go to standard error
     #[arg(long, global = true, value_enum, default_value_t, env = "LOYALTY_LOG_FORMAT", hide_short_help = true)]
     log_format: LogStyle,
     // Last, since its heading is that of all flags after it.
@@ -110,7 +110,7 @@ enum Command {
     Member(member::Members),
     Receipt(receipt::ShowReceipt),
     DeadLetters(Box<dead_letters::DeadLetters>),
-    Mails(mails::Mails),
+    Emails(emails::Emails),
     Verify(verify::Verify),
     Rebuild(rebuild::Rebuild),
     Token(token::Tokens),
@@ -165,7 +165,7 @@ impl Command {
             | Self::Member(_)
             | Self::Receipt(_)
             | Self::DeadLetters(_)
-            | Self::Mails(_)
+            | Self::Emails(_)
             | Self::Verify(_)
             | Self::Rebuild(_)
             | Self::Token(_)
@@ -226,8 +226,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStatus> 
         Command::Import(import) => import.run(context).await,
         Command::Member(members) => members.run(context).await,
         Command::Receipt(receipt) => receipt.run(context).await,
-        Command::DeadLetters(letters) => letters.run(context).await,
-        Command::Mails(mails) => mails.run(context).await,
+        Command::DeadLetters(dead_letters) => dead_letters.run(context).await,
+        Command::Emails(emails) => emails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Rebuild(rebuild) => rebuild.run(context).await,
         Command::Token(tokens) => tokens.run(context).await,

@@ -27,7 +27,7 @@ pub(crate) struct Members {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// One member: the balance, the latest rewards with their mails, and the end of the ledger
+    /// One member: the balance, the latest rewards with their emails, and the end of the ledger
     ///
     /// Exit code 1 if there is no such member; what waits for their enrolment is shown all the same. Whoever has left
     /// is still shown.
@@ -43,16 +43,16 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only those with at least so many points
+    /// Only members with at least this many points
     #[arg(long, value_name = "N")]
     points_min: Option<i64>,
-    /// Only those who are active, who have exited, or whose membership was terminated
+    /// Only active, exited or terminated members
     #[arg(long, value_parser = ["active", "exited", "terminated"])]
     status: Option<String>,
-    /// Those with the most points, most first
+    /// The members with the most points first
     #[arg(long)]
     top: bool,
-    /// How many at most
+    /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
 }
@@ -83,9 +83,9 @@ fn text(details: &Details) -> String {
     let Member { member_id, status, balance, lifetime, epoch, enrolled_at, has_email, .. } = &details.member;
     let began = if *status == MemberStatus::Active { " since" } else { "; enrolled" };
     let since = enrolled_at.map(|at| format!("{began} {at:.0}")).unwrap_or_default();
-    let mail = if *has_email { "mails go to the known address" } else { "no address is known" };
+    let email = if *has_email { "emails go to the known address" } else { "no address is known" };
     let head = format!(
-        "{member_id}: {} points, {} earned in membership {epoch}; {status}{since}; {mail}",
+        "{member_id}: {} points, {} earned in membership {epoch}; {status}{since}; {email}",
         grouped(*balance),
         grouped(*lifetime)
     );
@@ -101,10 +101,10 @@ fn text(details: &Details) -> String {
 }
 
 fn rewards(rewards: &[Reward]) -> String {
-    let columns = [Column::Text("reward"), Column::Number("at points"), Column::Text("granted"), Column::Text("mail")];
+    let columns = [Column::Text("reward"), Column::Number("at points"), Column::Text("granted"), Column::Text("email")];
     let rows = rewards.iter().map(|reward| {
         let title = format!("{}, number {}", reward.title, reward.number);
-        [title, grouped(reward.points), format!("{:.0}", reward.granted_at), reward.mail.state.to_string()]
+        [title, grouped(reward.points), format!("{:.0}", reward.granted_at), reward.email.state.to_string()]
     });
     table(columns, rows)
 }

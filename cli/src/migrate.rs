@@ -14,7 +14,7 @@ use crate::exit::ExitStatus;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty migrate --database-url postgres://loyalty:password@localhost/loyalty")]
 pub(crate) struct Migrate {
-    /// Only name what would run; exit 1 if there is anything
+    /// Only list pending migrations; exit 1 if there are any
     #[arg(long)]
     check: bool,
 }

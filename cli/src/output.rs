@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn one_is_not_many() {
         assert_eq!(
-            (many(1, "mail"), many(0, "mail"), many(1_000, "mail")),
-            ("1 mail".into(), "0 mails".into(), "1,000 mails".into())
+            (many(1, "email"), many(0, "email"), many(1_000, "email")),
+            ("1 email".into(), "0 emails".into(), "1,000 emails".into())
         );
     }
 

@@ -44,19 +44,19 @@ pub(crate) struct Publish {
 /// What every command may carry.
 #[derive(Debug, clap::Args)]
 struct Details {
-    /// The id under which it may be repeated; by default a fresh one
+    /// The command's id, under which it can be repeated; by default a new one
     #[arg(long, value_name = "UUID")]
     command_id: Option<CommandId>,
-    /// Why, for people: 'order 991'
+    /// The reason, for people: 'order 991'
     #[arg(long)]
     reason: Option<Text>,
-    /// What it came from, for machines: order:991
+    /// The source, for machines: order:991
     #[arg(long)]
     source_ref: Option<Text>,
     /// When it happened, as an RFC 3339 time; by default now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
-    /// Wait this long for what becomes of it: 5s, 500ms, 1m
+    /// Wait this long for the outcome: 5s, 500ms, 1m
     #[arg(long, value_name = "TIME", value_parser = wait_time)]
     wait: Option<Duration>,
 }
@@ -89,8 +89,8 @@ impl Publish {
         }
         let deadline = Instant::now() + wait;
         publish(&command, context).await?;
-        let fate = tokio::time::timeout_at(deadline, fate(pool, &command, since)).await;
-        tell(&command, fate.ok().transpose()?, context)
+        let state = tokio::time::timeout_at(deadline, wait_for_state(pool, &command, since)).await;
+        tell(&command, state.ok().transpose()?, context)
     }
 }
 
@@ -137,25 +137,25 @@ impl<'a> Published<'a> {
 }
 
 /// Waits until there is an answer.
-async fn fate(pool: Pool, command: &Command, since: Timestamp) -> anyhow::Result<CommandState> {
+async fn wait_for_state(pool: Pool, command: &Command, since: Timestamp) -> anyhow::Result<CommandState> {
     let mut poller = ReceiptPoller::new(pool);
     poller.add((command.member_id.clone(), command.command_id), ());
     // The dead letter of an earlier sending says nothing about this one.
-    let is_new = |(): &(), fate: &CommandState| !matches!(fate, CommandState::DeadLetter { at, .. } if *at < since);
+    let is_new = |(): &(), state: &CommandState| !matches!(state, CommandState::DeadLetter { at, .. } if *at < since);
     loop {
-        if let Some(((), fate)) = poller.next(is_new).await?.pop() {
-            return Ok(fate);
+        if let Some(((), state)) = poller.next(is_new).await?.pop() {
+            return Ok(state);
         }
     }
 }
 
 /// Prints what became of a command. Only applied is a yes.
-fn tell(command: &Command, fate: Option<CommandState>, context: &Context) -> anyhow::Result<ExitStatus> {
-    if let Some(fields) = fate.as_ref().and_then(|fate| differing(command, fate)) {
+fn tell(command: &Command, state: Option<CommandState>, context: &Context) -> anyhow::Result<ExitStatus> {
+    if let Some(fields) = state.as_ref().and_then(|state| differing(command, state)) {
         let problem = format!("the id was used before with other {}; that stands", fields.join(" and "));
         return tell_problem(command, "conflict", problem, context);
     }
-    let (outcome, problem) = match fate {
+    let (outcome, problem) = match state {
         Some(CommandState::Decided { receipt, .. }) => return tell_receipt(&receipt, context),
         Some(CommandState::Parked { .. }) => ("parked", "it waits for the member's enrolment".to_owned()),
         Some(CommandState::DeadLetter { reason, error, .. }) => {
@@ -166,9 +166,9 @@ fn tell(command: &Command, fate: Option<CommandState>, context: &Context) -> any
     tell_problem(command, outcome, problem, context)
 }
 
-/// The fields in which the command that has the fate is not this one, if there are any.
-fn differing(command: &Command, fate: &CommandState) -> Option<Vec<&'static str>> {
-    let content = match fate {
+/// The fields in which the command that has the outcome is not this one, if there are any.
+fn differing(command: &Command, state: &CommandState) -> Option<Vec<&'static str>> {
+    let content = match state {
         CommandState::Decided { content, .. } => Some(content),
         CommandState::Parked { content } => content.as_ref(),
         CommandState::DeadLetter { .. } => None,

@@ -17,8 +17,8 @@ use crate::service::stop_on_signal;
 /// Balance, lifetime points, membership, status, place in the ledger and grants of each member are computed from the
 /// ledger and compared with what is stored. Each difference is shown, and after a yes it is repaired, member by member,
 /// under the lock that a worker takes, where it is looked at again: workers may go on meanwhile. A grant that is
-/// missing is granted, with its mail. One that was not earned is shown and left, since its mail may be out. The ledger
-/// itself is never changed.
+/// missing is granted, with its email. One that was not earned is shown and left, since its email may be out. The
+/// ledger itself is never changed.
 ///
 /// --where selects members by what is stored of them, so a wrong row may hide from it; without it all are looked at.
 /// Exit code 1 if --dry-run finds anything, if something is left as it is, or if nobody matches.
@@ -38,10 +38,10 @@ pub(crate) struct Rebuild {
     /// Which members; all of them without it
     #[arg(long = "where", value_name = "CONDITIONS", value_parser = condition::selection)]
     selection: Option<Selection>,
-    /// Only say what differs; changes nothing
+    /// Only report the differences; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// At most so many members who differ
+    /// At most this many members with differences
     #[arg(long, value_name = "N", default_value_t = MEMBERS_MAX)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MEMBERS_MAX)))]
     limit: u32,

@@ -44,8 +44,8 @@ impl ShowReceipt {
 fn reason(undecided: &Undecided) -> String {
     match undecided {
         Undecided::Parked(parked) => format!("parked until its member enrols, since {:.0}", parked.parked_at),
-        Undecided::DeadLetter(letter) => {
-            let DeadLetter { dead_letter_id, state, reason, error, .. } = &**letter;
+        Undecided::DeadLetter(dead_letter) => {
+            let DeadLetter { dead_letter_id, state, reason, error, .. } = &**dead_letter;
             let next = match state {
                 DeadLetterState::Open => format!("see `loyalty dead-letters show {dead_letter_id}`"),
                 DeadLetterState::Replaying => "it is being replayed".to_owned(),

@@ -13,7 +13,7 @@ use crate::exit::ExitStatus;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty schema command > command.json\n  loyalty schema asyncapi > asyncapi.yaml")]
 pub(crate) struct Schema {
-    /// Of what
+    /// The messages whose schema is printed
     #[arg(value_enum, default_value_t = What::Command)]
     what: What,
 }

@@ -23,7 +23,7 @@ pub(crate) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
             if !first {
                 std::process::exit(INTERRUPTED);
             }
-            info!("Stopping; what is in hand is finished first");
+            info!("Stopping; finishing what is in flight");
             stopped.cancel();
         }
     });

@@ -249,7 +249,7 @@ pub(crate) enum SettingsError {
         problem: String,
     },
     /// Somebody else could have written the file and sent us to servers of theirs.
-    #[error("{} belongs to another user or is open to others, so it is not believed", path.display())]
+    #[error("{} belongs to another user or is open to others, so it is not trusted", path.display())]
     Foreign {
         /// Which.
         path: PathBuf,

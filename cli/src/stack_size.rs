@@ -18,7 +18,7 @@ const VARIABLE: &str = "RUST_MIN_STACK";
 /// that for 10,000 levels. It is address space, not memory, until somebody sends such a message.
 const STACK_BYTES: &str = if cfg!(debug_assertions) { "536870912" } else { "134217728" };
 
-/// Starts this program anew in its own place, with the same arguments, unless the size is given already. To be called
+/// Starts this program again in its own place, with the same arguments, unless the size is given already. To be called
 /// by who takes deliveries, before anything else.
 pub(crate) fn make_room() {
     if is_size(crate::environment::raw(VARIABLE).as_deref()) {
@@ -35,7 +35,7 @@ pub(crate) fn make_room() {
         }
         Err(error) => error,
     };
-    warn!(%error, "The stacks stay small: a message of deeply nested headers can end this process. Set {VARIABLE}");
+    warn!(%error, "Thread stacks stay small: a message with deeply nested headers can crash this process. Set {VARIABLE}");
 }
 
 /// Whether the standard library takes it for a size. Anything else, such as a variable that is there and empty, it
@@ -55,7 +55,7 @@ mod tests {
         check(Some(""), false);
         check(Some("64M"), false);
         check(Some("1048576"), true);
-        // What we give ourselves, or we would start anew for ever.
+        // What we give ourselves, or we would start again for ever.
         check(Some(STACK_BYTES), true);
     }
 }

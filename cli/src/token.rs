@@ -64,7 +64,7 @@ struct Create {
     /// How long it is valid, such as 90d or 12h; without it, for ever
     #[arg(long, value_name = "TIME", value_parser = expires)]
     expires: Option<SignedDuration>,
-    /// Who holds it, for the list
+    /// The holder's name, for the list
     #[arg(long, value_name = "NAME")]
     name: Option<Text>,
 }

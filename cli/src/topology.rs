@@ -32,10 +32,10 @@ use management::Management;
 /// Declare the exchanges and queues, or check them
 ///
 /// Repeating it changes nothing. A queue that exists with other arguments is never changed: the broker refuses, and
-/// you decide what becomes of its messages. The delays of the mails' retry queues come from loyalty.toml. A retry queue
-/// of a delay that it no longer names is unbound, its mails leave it when their time is up, and it is removed once it
-/// is empty; that takes the management API and a loyalty.toml. Restart the workers with the new delays. The exchange
-/// for events is declared if loyalty.toml switches them on, and never removed.
+/// you decide what becomes of its messages. The delays of the emails' retry queues come from loyalty.toml. A retry
+/// queue of a delay that it no longer names is unbound, its emails leave it when their time is up, and it is removed
+/// once it is empty; that takes the management API and a loyalty.toml. Restart the workers with the new delays. The
+/// exchange for events is declared if loyalty.toml switches them on, and never removed.
 ///
 /// --check changes nothing. With the management API (--management-url) it compares every argument, binding and policy
 /// and the state of each queue, and warns of versions with known bugs; without, what AMQP shows of it.
@@ -45,7 +45,7 @@ Examples:
   loyalty topology && loyalty topology --check
   LOYALTY_MANAGEMENT_URL=http://user:password@rabbitmq:15672 loyalty topology --check")]
 pub(crate) struct CheckOrDeclare {
-    /// Change nothing; say what is missing or different and what that breaks, exit 1 if anything is
+    /// Change nothing; report what is missing or different, and what that breaks. Exit 1 if anything is
     #[arg(long)]
     check: bool,
 }
@@ -55,14 +55,14 @@ pub(crate) struct CheckOrDeclare {
 struct Made {
     exchanges: usize,
     queues: usize,
-    /// Abandoned retry queues and what became of them.
-    retired: Vec<retired_retry_queues::Retired>,
+    /// Retired retry queues and what became of them.
+    retired: Vec<retired_retry_queues::Retirement>,
     /// What nobody looked for.
     not_seen: Vec<&'static str>,
 }
 
 /// Why no queue was removed although it could be seen.
-const LADDER_NOT_SAID: &str =
+const SCHEDULE_NOT_GIVEN: &str =
     "retry queues that the schedule no longer names: there is no loyalty.toml here that gives the schedule (--config)";
 
 impl CheckOrDeclare {
@@ -105,8 +105,8 @@ async fn make(
 ) -> anyhow::Result<ExitStatus> {
     declare_on(connection, wanted).await?;
     let (retired, not_seen) = match management {
-        // Another directory than that of the workers, and all their retry queues would seem abandoned.
-        Some(_) if !context.settings.has_config() => (vec![], vec![LADDER_NOT_SAID]),
+        // Another directory than that of the workers, and all their retry queues would seem retired.
+        Some(_) if !context.settings.has_config() => (vec![], vec![SCHEDULE_NOT_GIVEN]),
         Some(management) => (in_time(retired_retry_queues::retire(connection, management, wanted)).await?, vec![]),
         None => (vec![], vec!["retry queues that the schedule no longer names: give --management-url"]),
     };

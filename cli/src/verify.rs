@@ -11,7 +11,7 @@ use crate::output::grouped;
 
 /// Check the database for broken promises, and list the rows that break one
 ///
-/// Balances against the ledger, places without a gap, rewards against what was earned, each reward's one mail, and
+/// Balances against the ledger, places without a gap, rewards against what was earned, each reward's one email, and
 /// whether triggers and keys are still in place. Reads one snapshot and changes nothing, so that it may run beside
 /// workers. Exit code 1 if anything is broken, with the rows that are.
 #[derive(Debug, clap::Args)]

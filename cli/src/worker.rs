@@ -1,4 +1,4 @@
-//! `loyalty worker`: the service that applies commands and sends the rewards' mails.
+//! `loyalty worker`: the service that applies commands and sends the rewards' emails.
 
 use std::net::SocketAddr;
 
@@ -15,12 +15,12 @@ use crate::exit::ExitStatus;
 use crate::metrics_server;
 use crate::service::stop_on_signal;
 
-/// Apply commands and send reward mails: a service for production
+/// Apply commands and send reward emails: a service for production
 ///
 /// Start as many as you like, on as many machines: each member's commands are applied in order by one of them, and
-/// another takes over when it ends. A server that is away is waited for. SIGTERM drains: what is in hand is finished,
+/// another takes over when it ends. A server that is away is waited for. SIGTERM drains: what is in flight is finished,
 /// committed and acknowledged within 20 seconds. Run `loyalty migrate` and `loyalty topology` before the first start
-/// and after each update. Without a mail server (LOYALTY_SMTP_URL) the mails wait in their queue.
+/// and after each update. Without a mail server (LOYALTY_SMTP_URL) the emails wait in their queue.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  LOYALTY_LOG_FORMAT=json loyalty worker --metrics 0.0.0.0:9090")]
 pub(crate) struct Worker {

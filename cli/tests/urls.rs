@@ -149,7 +149,7 @@ fn a_wrong_programme_is_one_error_that_names_the_key() {
     check(&format!("[mail]\nsmtp = \"smtp://ann:S3CR?{PASSWORD}@mail.example.com\""), "mail.smtp");
     check("[mail]\nsubject = \"{{ nonsense }}\"", "mail.subject");
     check("[programme]\nmilestone = -1", "programme.milestone must be");
-    check("[mail]\nladder = []", "mail.ladder");
+    check("[mail]\nretry_delays = []", "mail.retry_delays");
     check("[mail]\nanswer_seconds = 0", "mail.answer_seconds");
 }
 

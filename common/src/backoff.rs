@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// The first wait: short, since most breaks are a restart of seconds.
 pub const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest wait: an operator who mends a server sees it taken up within this time.
+/// The longest wait: an operator who repairs a server sees it taken up within this time.
 pub const LONGEST: Duration = Duration::from_secs(15);
 
 /// A session that stood open for so long works, also if there was nothing to do in it. Below it a server that ends each
@@ -35,13 +35,13 @@ impl Backoff {
     /// The wait after a session that failed: short again, if the session had worked.
     pub fn wait_after(&mut self, session: &SessionProgress) -> Duration {
         if session.has_worked() {
-            self.begin_anew();
+            self.begin_again();
         }
         self.next_wait()
     }
 
     /// It worked: the next failure is a new one.
-    pub fn begin_anew(&mut self) {
+    pub fn begin_again(&mut self) {
         self.attempt = 0;
     }
 }

@@ -97,7 +97,7 @@ fn unreadable(error: &serde_json::Error) -> DecodeError {
         serde_json::error::Category::Eof => format!("it ends too early, {place}"),
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("not JSON, {place}"),
         serde_json::error::Category::Data => match error.to_string().strip_prefix(fields::REPEATED) {
-            Some(rest) => return DecodeError::field_error(rest.split('`').next().unwrap_or("?"), "stands there twice"),
+            Some(rest) => return DecodeError::field_error(rest.split('`').next().unwrap_or("?"), "is given twice"),
             None => format!("not an object, {place}"),
         },
     };
@@ -173,7 +173,7 @@ mod tests {
             "\"points\":50,\"reason\":\"\\u0000\"",
             "`reason` must be 1 to 200 bytes of UTF-8 without control characters",
         );
-        check("\"points\":50", "\"points\":50,\"points\":60", "`points` stands there twice");
+        check("\"points\":50", "\"points\":50,\"points\":60", "`points` is given twice");
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         check("", "`email` or `name` must be given: a value, or null to clear it");
         check(
             r#","email":"ann""#,
-            "`email` must be a mail address of at most 254 bytes, such as ann@example.com: it has no `@` with something \
+            "`email` must be an email address of at most 254 bytes, such as ann@example.com: it has no `@` with something \
              before and after it, or null to clear it",
         );
         check(r#","name":5"#, "`name` must be a string, or null to clear it");

@@ -1,4 +1,4 @@
-//! What a mail address must be so that a server could take it: a dot-atom before the `@` (RFC 5322, 3.2.3, and beyond
+//! What an email address must be so that a server could take it: a dot-atom before the `@` (RFC 5322, 3.2.3, and beyond
 //! ASCII RFC 6531), a host's name after it. Whether somebody reads what is sent there, only the server knows.
 //!
 //! Names beyond ASCII are checked and translated as IDNA says: to a server, `bücher.example` is
@@ -92,5 +92,5 @@ fn check_domain(domain: &str) -> Result<(), Invalid> {
 }
 
 fn wrong(problem: &str) -> Invalid {
-    Invalid::new(format!("must be a mail address of at most 254 bytes, such as ann@example.com: {problem}"))
+    Invalid::new(format!("must be an email address of at most 254 bytes, such as ann@example.com: {problem}"))
 }

@@ -37,7 +37,7 @@ impl MemberId {
         &self.0
     }
 
-    /// The id for logs and traces. Some shops take mail addresses for ids, and no log holds an address.
+    /// The id for logs and traces. Some shops take email addresses for ids, and no log holds an address.
     pub fn masked(&self) -> String {
         mask(&self.0)
     }

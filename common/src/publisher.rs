@@ -349,7 +349,7 @@ impl fmt::Display for ConnectionState {
     }
 }
 
-/// A message and where its fate is told.
+/// A message and where its outcome is told.
 #[derive(Debug)]
 struct Request {
     message: Arc<AdmittedMessage>,

@@ -95,7 +95,7 @@ mod tests {
         check("tokio_postgres::connection", Level::INFO, true);
         check("lapin::channels", Level::TRACE, false);
         check("lettre::transport::smtp", Level::DEBUG, false);
-        check("loyalty_worker::lane", Level::TRACE, true);
+        check("loyalty_worker::batch_processor", Level::TRACE, true);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl std::str::FromStr for Points {
 /// The longest free text of a command in bytes: reason, source reference, name. Part of the contract.
 pub const TEXT_MAX_BYTES: usize = 200;
 
-/// Free text, 1 to 200 bytes without control characters (which PostgreSQL or a mail header would refuse).
+/// Free text, 1 to 200 bytes without control characters (which PostgreSQL or an email header would refuse).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Text(String);
 
@@ -91,10 +91,10 @@ impl std::str::FromStr for Text {
     }
 }
 
-/// The longest mail address in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
+/// The longest email address in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
 pub const EMAIL_MAX_BYTES: usize = 254;
 
-/// A mail address that a server could take. Whether one does, only that server knows.
+/// An email address that a server could take. Whether one does, only that server knows.
 ///
 /// Neither `Debug` nor `Display` shows it: logs must never hold an address.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
@@ -138,7 +138,7 @@ impl std::str::FromStr for EmailAddress {
     }
 }
 
-/// Hides every mail address in a text: the first letter and the domain stay. For error texts of other systems,
+/// Hides every email address in a text: the first letter and the domain stay. For error texts of other systems,
 /// which like to quote the address that they refused.
 pub fn mask(text: &str) -> String {
     text.split_inclusive(|c: char| c.is_whitespace() || "<>,;:()\"'".contains(c)).map(mask_word).collect()
@@ -199,7 +199,7 @@ mod tests {
     fn an_address_that_no_server_could_take_is_refused_with_the_reason() {
         let check = |text: &str, reason: &str| {
             let error = EmailAddress::parse(text).expect_err(text).to_string();
-            assert!(error.starts_with("must be a mail address of at most 254 bytes"), "{error}");
+            assert!(error.starts_with("must be an email address of at most 254 bytes"), "{error}");
             assert!(error.contains(reason), "{text:?}: {error}");
         };
         for text in ["", "ann", "@", "@example.com", "ann@"] {

@@ -29,7 +29,7 @@ pub fn client_config<S>(url: &SecretUrl<S>) -> Result<ClientConfig, TlsError> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The file of private authorities of a URL, whole; read anew each time, so that a new one counts from the next
+/// The file of private authorities of a URL, whole; read again each time, so that a new one counts from the next
 /// connection on. An error, if there is no certificate in it.
 pub fn private_authorities_pem<S>(url: &SecretUrl<S>) -> Result<Option<String>, TlsError> {
     private_authorities(url)?;
@@ -110,7 +110,7 @@ impl Untrusted {
 
 impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server's certificate is not believed ({}); expected {}", self.problem, self.expected)
+        write!(f, "the server's certificate is not trusted ({}); expected {}", self.problem, self.expected)
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
         let url = url("amqps://ann:s3cret@host/shop").trusting(Some("/etc/shop.pem".as_ref()));
         assert_eq!(
             Untrusted::of(&wrapped, &url).expect("it is about a certificate").to_string(),
-            "the server's certificate is not believed (its authority is not known here); expected one for \
+            "the server's certificate is not trusted (its authority is not known here); expected one for \
              the host of amqps://ann:***@host/shop, signed by an authority of this machine or of /etc/shop.pem"
         );
         assert_eq!(Untrusted::of(&io::Error::other("refused"), &url), None);

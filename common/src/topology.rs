@@ -20,7 +20,7 @@ use crate::partition::Partition;
 
 /// Where commands are published.
 pub const COMMANDS: &str = "loyalty.commands";
-/// Where mails are published; also the name of the queue of mails to send.
+/// Where emails are published; also the name of the queue of emails to send.
 pub const EMAILS: &str = "loyalty.emails";
 /// The dead-letter exchange.
 pub const DEAD: &str = "loyalty.dead";
@@ -30,15 +30,15 @@ pub const UNROUTED: &str = "loyalty.unrouted";
 pub const EVENTS: &str = "loyalty.events";
 /// Commands that killed their worker again and again.
 pub const DEAD_COMMANDS: &str = "loyalty.dead.commands";
-/// Mails that killed their mailer again and again.
+/// Emails that killed their mailer again and again.
 pub const DEAD_EMAILS: &str = "loyalty.dead.emails";
-/// The routing key of mails to send now.
+/// The routing key of emails to send now.
 pub const SEND_KEY: &str = "send";
 
 /// The most messages of one queue. A full queue refuses what is published, and the publisher hears of it; without a
 /// bound, a broker's disk fills and stops everybody.
 pub const QUEUE_MAX_MESSAGES: i64 = 1_000_000;
-/// Deliveries before a command or mail counts as one that kills its consumer. Far above what restarts cause; never
+/// Deliveries before a command or email counts as one that kills its consumer. Far above what restarts cause; never
 /// unset, since the default differs between versions (none in 3.x, 20 in 4.x).
 pub const DELIVERY_LIMIT: i64 = 200;
 /// Deliveries of a dead letter that the worker could not store: practically unbounded, since there is nowhere else
@@ -167,7 +167,7 @@ fn emails_queue() -> Queue {
     Queue { name: EMAILS.to_owned(), bindings: vec![(EMAILS, SEND_KEY.to_owned())], arguments }
 }
 
-/// A retry queue: nobody consumes it; when its time is up the broker moves the message back to the mails to send. One
+/// A retry queue: nobody consumes it; when its time is up the broker moves the message back to the emails to send. One
 /// queue per delay, because messages expire only at the head of a queue.
 fn retry_queue(delay: RetryDelay) -> Queue {
     let ttl_ms = i64::try_from(delay.wait().as_millis()).expect("a delay is at most a day");

@@ -1,6 +1,6 @@
 //! Spans: what was done for a command, for how long, and what came of it, as a collector of traces shows them.
 //!
-//! One command, from a till's request to the mail of its reward. Each span is the child of the one above it:
+//! One command, from a till's request to the email of its reward. Each span is the child of the one above it:
 //!
 //! | span | kind | from | to | knows its parent by |
 //! |---|---|---|---|---|
@@ -8,10 +8,10 @@
 //! | `publish loyalty.commands` | producer | it is handed to the publisher | its confirm | the value in hand |
 //! | `process loyalty.commands` | consumer | a batch processor takes it | its acknowledgement | the message's header |
 //! | `publish loyalty.emails` | producer | the relay hands it over | its confirm | the outbox's row |
-//! | `process loyalty.emails` | consumer | it is delivered | its fate is known | the message's header |
-//! | `send mail` | client | the mail is written | the mail server's answer | the value in hand |
+//! | `process loyalty.emails` | consumer | it is delivered | its outcome is known | the message's header |
+//! | `send email` | client | the email is written | the mail server's answer | the value in hand |
 //!
-//! A mail that waits for another attempt goes on below its `process` with the `publish` to its retry queue, and so
+//! An email that waits for another attempt goes on below its `process` with the `publish` to its retry queue, and so
 //! again.
 //!
 //! - A trace begins where commands come in, at the bridge and at the batch processor, if they bring none. All else only

@@ -14,7 +14,7 @@ revoke create on schema public from public;
 revoke all on all tables in schema public from public, :"worker", :"bridge", :"operator";
 grant usage on schema public to :"worker", :"bridge", :"operator";
 
--- The worker: applies commands, sends mails, keeps dead letters, publishes events.
+-- The worker: applies commands, sends emails, keeps dead letters, publishes events.
 grant select, insert on ledger, reward, operator_event to :"worker";
 grant select, insert, update on member, email, dead_letter to :"worker";
 grant select, insert, update, delete on outbox, event_outbox, parked, suspect to :"worker";
@@ -23,7 +23,7 @@ grant select on schema_migration to :"worker";
 -- The bridge: reads what became of commands, and whose token it is. It writes nothing.
 grant select on member, ledger, reward, parked, dead_letter, token, schema_migration to :"bridge";
 
--- The operator's commands: look at everything, settle dead letters and mails, mend what `verify` found, make tokens.
+-- The operator's commands: look at everything, settle dead letters and emails, repair what `verify` found, make tokens.
 -- `dead-letters edit` and `replay` try a command as a worker would, and take all of it back: they add to the ledger what
 -- no other transaction ever sees.
 grant select on member, ledger, reward, email, parked, outbox, event_outbox, suspect, dead_letter, operator_event,

@@ -30,7 +30,7 @@ pub use account::AccountError;
 pub use binaries::MissingBinary;
 pub use data_dir::DataDirError;
 pub use lock::LockError;
-pub use mailbox::{Behaviour, Mail, Mailbox, MailboxError};
+pub use mailbox::{Behaviour, Email, Mailbox, MailboxError};
 pub use management::ManagementError;
 pub use pgbouncer::{PgBouncer, PgBouncerError, PoolMode};
 pub use postgres::{Durability, Postgres, PostgresError};

@@ -1,6 +1,6 @@
 //! The file that takes what a child process prints.
 //!
-//! It is appended to from run to run, so that the cause of a crash survives the restart, and begun anew when it has
+//! It is appended to from run to run, so that the cause of a crash survives the restart, and begun again when it has
 //! grown large.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A start finds out the size and begins anew beyond this many bytes: weeks of a quiet server.
+/// A start finds out the size and begins again beyond this many bytes: weeks of a quiet server.
 const LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many of the last lines an error shows: enough for a server's own complaint, little enough for a terminal.

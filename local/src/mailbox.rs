@@ -1,6 +1,6 @@
 //! A real SMTP server that keeps what it is sent, and can be told to behave badly.
 //!
-//! `loyalty dev` writes its mails to a directory; tests read them from memory and switch its [`Behaviour`]. It never
+//! `loyalty dev` writes its emails to a directory; tests read them from memory and switch its [`Behaviour`]. It never
 //! forwards anything.
 
 mod message;
@@ -25,19 +25,19 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::toggle_listener::ToggleListener;
-pub use message::Mail;
+pub use message::Email;
 use session::Session;
 
 /// A mailer keeps a handful of connections; a test that loses count is turned away.
 const CONNECTIONS_MAX: usize = 256;
 
-/// The newest mails are kept in memory, one or two kilobytes each; a directory keeps all of them.
-const MAILS_MAX: usize = 10_000;
+/// The newest emails are kept in memory, one or two kilobytes each; a directory keeps all of them.
+const EMAILS_MAX: usize = 10_000;
 
-/// What the server does with the mails it is offered.
+/// What the server does with the emails it is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Takes each mail.
+    /// Takes each email.
     Accept,
     /// The port is closed, and open connections are cut.
     RefuseConnection,
@@ -45,11 +45,11 @@ pub enum Behaviour {
     TransientAtRcpt,
     /// Answers 550 to recipients of this domain, and takes all others.
     PermanentForDomain(String),
-    /// Takes and keeps the mail and never says so: the worst case, where the sender cannot know.
+    /// Takes and keeps the email and never says so: the worst case, where the sender cannot know.
     HangAfterData,
-    /// Answers 451 to the mail itself and does not keep it.
+    /// Answers 451 to the email itself and does not keep it.
     TransientAfterData,
-    /// Takes each mail, and answers only after this long.
+    /// Takes each email, and answers only after this long.
     Slow(Duration),
 }
 
@@ -57,7 +57,7 @@ pub enum Behaviour {
 #[derive(Debug, thiserror::Error)]
 pub enum MailboxError {
     /// Its directory could not be made.
-    #[error("cannot keep mails in {}", path.display())]
+    #[error("cannot keep emails in {}", path.display())]
     Directory { path: PathBuf, source: io::Error },
     /// Its port could not be opened or closed.
     #[error("cannot open the mailbox's port")]
@@ -73,7 +73,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Starts on a free port. Mails are also written to `dir`, if there is one, as `*.eml`.
+    /// Starts on a free port. Emails are also written to `dir`, if there is one, as `*.eml`.
     pub async fn start(dir: Option<&Path>) -> Result<Self, MailboxError> {
         Self::start_on(None, dir).await
     }
@@ -108,23 +108,23 @@ impl Mailbox {
         self.listener.set_open(open).await.map_err(MailboxError::Port)
     }
 
-    /// The mails kept in memory, the oldest first: all of them up to a limit of ten thousand.
-    pub fn mails(&self) -> Vec<Mail> {
-        self.shelf.mails().iter().cloned().collect()
+    /// The emails kept in memory, the oldest first: all of them up to a limit of ten thousand.
+    pub fn emails(&self) -> Vec<Email> {
+        self.shelf.emails().iter().cloned().collect()
     }
 
-    /// How many mails were taken since the start. The receiver tells of each new one.
+    /// How many emails were taken since the start. The receiver tells of each new one.
     pub fn count(&self) -> watch::Receiver<usize> {
         self.shelf.count.subscribe()
     }
 
-    /// Waits until at least `count` mails were taken since the start, and answers what [`Mailbox::mails`] does. It
+    /// Waits until at least `count` emails were taken since the start, and answers what [`Mailbox::emails`] does. It
     /// has no deadline of its own.
-    pub async fn wait_for(&self, count: usize) -> Vec<Mail> {
+    pub async fn wait_for(&self, count: usize) -> Vec<Email> {
         let mut taken = self.count();
         // The sender lives as long as we do.
         let _ = taken.wait_for(|taken| *taken >= count).await;
-        self.mails()
+        self.emails()
     }
 }
 
@@ -149,7 +149,7 @@ struct Shelf {
     dir: Option<PathBuf>,
     behaviour: watch::Sender<Behaviour>,
     count: watch::Sender<usize>,
-    mails: Mutex<VecDeque<Mail>>,
+    emails: Mutex<VecDeque<Email>>,
     /// The number of the next file.
     files: AtomicU64,
 }
@@ -160,27 +160,27 @@ impl Shelf {
             dir,
             behaviour: watch::Sender::new(Behaviour::Accept),
             count: watch::Sender::new(0),
-            mails: Mutex::default(),
+            emails: Mutex::default(),
             files: AtomicU64::new(1),
         }
     }
 
-    fn mails(&self) -> MutexGuard<'_, VecDeque<Mail>> {
-        self.mails.lock().unwrap_or_else(PoisonError::into_inner)
+    fn emails(&self) -> MutexGuard<'_, VecDeque<Email>> {
+        self.emails.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a mail: on disk first, if there is a directory, then where tests see it.
-    async fn keep(&self, mail: Mail) -> io::Result<()> {
+    /// Takes an email: on disk first, if there is a directory, then where tests see it.
+    async fn keep(&self, email: Email) -> io::Result<()> {
         if let Some(dir) = &self.dir {
             let number = self.files.fetch_add(1, Ordering::Relaxed);
-            message::write(dir, &mail, number).await?;
+            message::write(dir, &email, number).await?;
         }
-        let mut mails = self.mails();
-        if mails.len() == MAILS_MAX {
-            mails.pop_front();
+        let mut emails = self.emails();
+        if emails.len() == EMAILS_MAX {
+            emails.pop_front();
         }
-        mails.push_back(mail);
-        // Told while the list is held, so that who sees the count sees the mail.
+        emails.push_back(email);
+        // Told while the list is held, so that who sees the count sees the email.
         self.count.send_modify(|count| *count += 1);
         Ok(())
     }

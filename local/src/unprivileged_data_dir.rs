@@ -67,7 +67,7 @@ fn is_abandoned(dir: &Path) -> bool {
     std::fs::read_link(link).ok().as_deref() != Some(dir)
 }
 
-/// The same for the same link, so that a directory that is made anew finds what the old one left.
+/// The same for the same link, so that a directory that is made again finds what the old one left.
 fn dir_of(link: &Path) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     link.hash(&mut hasher);

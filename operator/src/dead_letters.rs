@@ -19,9 +19,9 @@ pub(crate) use details::without_personal;
 pub use discard::{DiscardPlan, DiscardReport, Disposal};
 pub use edit::{EditProblem, EditReport, check, edit};
 pub use export::{ExportError, export};
-pub use replay_plan::{Foreseen, ReplayPlan, Settled, UNDECIDED};
+pub use replay_plan::{Predicted, ReplayPlan, Settled, UNDECIDED};
 pub use replay_report::{Conclusion, ReplayReport};
-pub use selection::{LETTERS_MAX, Selected, Selection};
+pub use selection::{DEAD_LETTERS_MAX, Selected, Selection};
 
 use crate::paging::pages;
 
@@ -33,7 +33,7 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<DeadLetter>, StoreError> {
     pages(limit, async |last: Option<&DeadLetter>, left| {
-        dead_letters::list(pool, filter, last.map(|letter| letter.dead_letter_id).or(after), left).await
+        dead_letters::list(pool, filter, last.map(|dead_letter| dead_letter.dead_letter_id).or(after), left).await
     })
     .await
 }

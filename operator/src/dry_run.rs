@@ -33,12 +33,11 @@ pub enum Prediction {
     },
     /// The command would be refused, for good.
     Refused {
-        /// Why.
         code: RefusalCode,
         /// The balance, which it would leave as it is.
         balance: i64,
     },
-    /// The command was decided before, or waits already. Of a mail: it is on its way or there. Nothing would change.
+    /// The command was decided before, or waits already. Of an email: it is on its way or there. Nothing would change.
     Duplicate,
     /// The command would wait for its member's enrolment, which is not among the dead letters.
     Parked,
@@ -49,15 +48,14 @@ pub enum Prediction {
     },
     /// It would be a dead letter again.
     Broken {
-        /// Why.
         reason: Reason,
         /// What exactly is wrong.
         error: String,
     },
-    /// The mail would be queued anew.
+    /// The email would be queued again.
     Queued,
-    /// The mail may have gone already, and a replay does not decide that.
-    UnknownMail,
+    /// The email may have gone already, and a replay does not decide that.
+    UnknownEmail,
 }
 
 impl Prediction {
@@ -66,7 +64,7 @@ impl Prediction {
     pub const fn is_worth_sending(&self) -> bool {
         match self {
             Self::Applied { .. } | Self::Refused { .. } | Self::Duplicate | Self::Parked | Self::Queued => true,
-            Self::Conflict { .. } | Self::Broken { .. } | Self::UnknownMail => false,
+            Self::Conflict { .. } | Self::Broken { .. } | Self::UnknownEmail => false,
         }
     }
 }
@@ -78,38 +76,38 @@ const CHUNK_COMMANDS: usize = 200;
 pub async fn dry_run(
     pool: &Pool,
     programme: &Programme,
-    letters: &[Replayable],
+    dead_letters: &[Replayable],
 ) -> Result<Vec<Prediction>, StoreError> {
     let mut predictions = BTreeMap::new();
-    let mut members: BTreeMap<MemberId, Vec<Part>> = BTreeMap::new();
+    let mut members: BTreeMap<MemberId, Vec<PlacedCommand>> = BTreeMap::new();
     let mut requests = Vec::new();
-    for (place, letter) in letters.iter().enumerate() {
-        match ReplayMessage::of(letter) {
+    for (place, dead_letter) in dead_letters.iter().enumerate() {
+        match ReplayMessage::of(dead_letter) {
             ReplayMessage::Command(command) => {
-                members.entry(command.member_id.clone()).or_default().push(Part { place, command });
+                members.entry(command.member_id.clone()).or_default().push(PlacedCommand { place, command });
             }
-            ReplayMessage::Mail(email_id) => requests.push((place, email_id)),
+            ReplayMessage::Email(email_id) => requests.push((place, email_id)),
             ReplayMessage::Broken(unusable) => drop(predictions.insert(place, broken(unusable))),
         }
     }
-    predictions.extend(dry_run_mails(pool, &requests).await?);
+    predictions.extend(dry_run_emails(pool, &requests).await?);
     for chunk in chunks(members) {
-        let (places, commands): (Vec<_>, Vec<_>) = chunk.into_iter().map(|part| (part.place, part.command)).unzip();
+        let (places, commands): (Vec<_>, Vec<_>) = chunk.into_iter().map(|it| (it.place, it.command)).unzip();
         predictions.extend(places.into_iter().zip(dry_run_commands(pool, programme, &commands).await?));
     }
     Ok(predictions.into_values().collect())
 }
 
 /// A command with its dead letter's place in what was asked.
-struct Part {
+struct PlacedCommand {
     place: usize,
     command: Command,
 }
 
 /// Whole members together: the commands of different members have nothing to do with each other, so that this comes to
 /// the same as one transaction for all.
-fn chunks(members: BTreeMap<MemberId, Vec<Part>>) -> Vec<Vec<Part>> {
-    let mut chunks: Vec<Vec<Part>> = Vec::new();
+fn chunks(members: BTreeMap<MemberId, Vec<PlacedCommand>>) -> Vec<Vec<PlacedCommand>> {
+    let mut chunks: Vec<Vec<PlacedCommand>> = Vec::new();
     for parts in members.into_values() {
         match chunks.last_mut() {
             Some(chunk) if chunk.len() + parts.len() <= CHUNK_COMMANDS => chunk.extend(parts),
@@ -171,7 +169,7 @@ async fn attempt(pool: &Pool, programme: &Programme, batch: &[Submitted<'_>]) ->
     let request = BatchRequest::of(batch.iter().map(|submitted| submitted.command));
     let (transaction, view) = Batch::open(pool, &request).await?;
     let (changes, verdicts) = fold(view, batch, programme, Events::Off);
-    transaction.rehearse(&changes).await?;
+    transaction.dry_run(&changes).await?;
     Ok(predictions(batch, verdicts, changes))
 }
 
@@ -204,7 +202,7 @@ fn released(entry: &Entry) -> Prediction {
     }
 }
 
-async fn dry_run_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec<(usize, Prediction)>, StoreError> {
+async fn dry_run_emails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec<(usize, Prediction)>, StoreError> {
     if requests.is_empty() {
         return Ok(Vec::new());
     }
@@ -221,8 +219,8 @@ async fn dry_run_mails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec
             | EmailState::Sent
             | EmailState::NoAddress,
         ) => Prediction::Duplicate,
-        Some(EmailState::Unknown) => Prediction::UnknownMail,
-        None => Prediction::Broken { reason: Reason::MailUnreadable, error: "there is no such mail".to_owned() },
+        Some(EmailState::Unknown) => Prediction::UnknownEmail,
+        None => Prediction::Broken { reason: Reason::EmailUnreadable, error: "there is no such email".to_owned() },
     };
     Ok(requests.iter().map(|(place, email_id)| (*place, predict(email_id))).collect())
 }

@@ -1,9 +1,9 @@
-//! The mails of rewards, for an operator to look at, and to queue anew when they did not go.
+//! The emails of rewards, for an operator to look at, and to queue again when they did not go.
 
 mod details;
 mod requeue_plan;
 
-use loyalty_store::emails::{self, EmailId, Filter, ListedMail};
+use loyalty_store::emails::{self, EmailId, Filter, ListedEmail};
 use loyalty_store::{Pool, StoreError};
 
 pub use details::Details;
@@ -17,9 +17,9 @@ pub async fn list(
     filter: &Filter,
     after: Option<EmailId>,
     limit: u32,
-) -> Result<Vec<ListedMail>, StoreError> {
-    pages(limit, async |last: Option<&ListedMail>, left| {
-        emails::list(pool, filter, last.map(|mail| EmailId::from(mail.email_id)).or(after), left).await
+) -> Result<Vec<ListedEmail>, StoreError> {
+    pages(limit, async |last: Option<&ListedEmail>, left| {
+        emails::list(pool, filter, last.map(|email| EmailId::from(email.email_id)).or(after), left).await
     })
     .await
 }

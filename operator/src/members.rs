@@ -27,7 +27,6 @@ pub struct Details {
 /// Somebody who is no member, though commands about them came.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unenrolled {
-    /// Who.
     pub member_id: MemberId,
     status: MemberStatus,
     /// What an enrolment would apply, in this order.

@@ -1,4 +1,4 @@
-//! Members computed anew from their ledgers: what differs, and its repair.
+//! Members recomputed from their ledgers: what differs, and its repair.
 //!
 //! The plan compares page by page. The repair goes member by member, under the lock that a worker takes, and looks
 //! again there: workers may go on meanwhile. The ledger itself is never changed.
@@ -59,7 +59,7 @@ impl RebuildPlan {
 
     /// The members of whom something can be repaired.
     pub fn repairable(&self) -> Vec<MemberId> {
-        let repairable = self.differences.iter().filter(|it| it.remedy == Resolution::Mend);
+        let repairable = self.differences.iter().filter(|it| it.resolution == Resolution::Repair);
         let mut members: Vec<MemberId> = repairable.map(|it| it.member_id.clone()).collect();
         members.dedup();
         members

@@ -39,7 +39,7 @@ pub async fn find(pool: &Pool, member: &MemberId, command: CommandId) -> Result<
         Some(parked) => Some(Undecided::Parked(parked)),
         None => dead_letter(pool, member, command)
             .await?
-            .map(|letter| Undecided::DeadLetter(Box::new(without_personal(letter)))),
+            .map(|dead_letter| Undecided::DeadLetter(Box::new(without_personal(dead_letter)))),
     };
     Ok(undecided.map(CommandStatus::Undecided))
 }
@@ -59,7 +59,7 @@ async fn dead_letter(pool: &Pool, member: &MemberId, command: CommandId) -> Resu
         ..dead_letters::Filter::default()
     };
     let page = async |last: Option<&DeadLetter>, limit| {
-        dead_letters::list(pool, &filter, last.map(|letter| letter.dead_letter_id), limit).await
+        dead_letters::list(pool, &filter, last.map(|dead_letter| dead_letter.dead_letter_id), limit).await
     };
     Ok(pages(u32::MAX, page).await?.pop())
 }

@@ -16,13 +16,13 @@ use loyalty_store::{Pool, StoreError, emails};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod outcome;
 mod pace;
 pub(crate) mod replay_message;
-mod report;
 mod waiting;
 
+pub use outcome::{Ended, Progress, ReplayOutcome};
 pub use pace::{Canary, Pace};
-pub use report::{Ended, Progress, Report};
 
 use crate::OperatorApproval;
 use replay_message::{ReplayMessage, message};
@@ -33,15 +33,15 @@ use waiting::Asked;
 pub struct Replayer {
     /// Lookups by key.
     pub pool: Pool,
-    /// Where commands go. Mails go by the outbox.
+    /// Where commands go. Emails go by the outbox.
     pub publisher: Publisher,
     /// How fast, and when to stop.
     pub pace: Pace,
 }
 
-/// Letters sent before their confirms are awaited. Each belongs to another member, so that none can overtake one of
-/// its own; a broker confirms as many in the time of a few.
-const WAVE_LETTERS: usize = 100;
+/// Dead letters sent before their confirms are awaited. Each belongs to another member, so that none can overtake one
+/// of its own; a broker confirms as many in the time of a few.
+const WAVE_DEAD_LETTERS: usize = 100;
 
 /// How often the hold on the dead letters is renewed, at least: several times before it ends.
 const RENEW: Duration = Duration::from_secs(20);
@@ -60,17 +60,17 @@ impl Replayer {
         approval: &OperatorApproval,
         stop: &CancellationToken,
         told: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Report, StoreError> {
+    ) -> Result<ReplayOutcome, StoreError> {
         // First what earlier replays left: a dead letter whose answer is known need not be sent again.
         dead_letters::settle_abandoned(&self.pool).await?;
         let claimed = dead_letters::claim(&self.pool, ids, approval).await?;
         let mut run = Run::new(self, claimed, told);
-        run.report.ended = run.send_all(stop).await?;
+        run.outcome.ended = run.send_all(stop).await?;
         run.finish(stop).await?;
-        if run.report.ended == Ended::Finished && run.progress.sent == 0 {
-            run.report.ended = Ended::NothingSent;
+        if run.outcome.ended == Ended::Finished && run.progress.sent == 0 {
+            run.outcome.ended = Ended::NothingSent;
         }
-        Ok(run.report)
+        Ok(run.outcome)
     }
 }
 
@@ -88,7 +88,7 @@ struct Run<'a> {
     next_wave_at: Instant,
     progress: Progress,
     told: &'a mut (dyn FnMut(Progress) + Send),
-    report: Report,
+    outcome: ReplayOutcome,
 }
 
 /// A dead letter and what there is to send.
@@ -101,16 +101,17 @@ impl Item {
     fn member(&self) -> Option<&MemberId> {
         match &self.content {
             ReplayMessage::Command(command) => Some(&command.member_id),
-            ReplayMessage::Mail(_) | ReplayMessage::Broken(_) => None,
+            ReplayMessage::Email(_) | ReplayMessage::Broken(_) => None,
         }
     }
 }
 
 impl<'a> Run<'a> {
     fn new(replayer: &'a Replayer, claimed: Claimed, told: &'a mut (dyn FnMut(Progress) + Send)) -> Self {
-        let item = |letter: &Replayable| Item { id: letter.dead_letter_id, content: ReplayMessage::of(letter) };
-        let waiting: VecDeque<Item> = claimed.letters.iter().map(item).collect();
-        let report = Report {
+        let item =
+            |dead_letter: &Replayable| Item { id: dead_letter.dead_letter_id, content: ReplayMessage::of(dead_letter) };
+        let waiting: VecDeque<Item> = claimed.dead_letters.iter().map(item).collect();
+        let outcome = ReplayOutcome {
             concluded: Vec::new(),
             unanswered: Vec::new(),
             released: Vec::new(),
@@ -129,14 +130,14 @@ impl<'a> Run<'a> {
             renewed_at: Instant::now(),
             next_wave_at: Instant::now(),
             told,
-            report,
+            outcome,
         }
     }
 
     /// Sends everything, the canary first, and says why it ended.
     async fn send_all(&mut self, stop: &CancellationToken) -> Result<Ended, StoreError> {
         if let Some(canary) = self.replayer.pace.canary {
-            let ended = self.send(canary.letters.get(), stop).await?;
+            let ended = self.send(canary.dead_letters.get(), stop).await?;
             if ended != Ended::Finished || self.waiting.is_empty() {
                 return Ok(ended);
             }
@@ -144,7 +145,7 @@ impl<'a> Run<'a> {
             if !self.unanswered.is_empty() {
                 return Ok(if stop.is_cancelled() { Ended::Stopped } else { Ended::CanaryUnanswered });
             }
-            if let Some((failed, of)) = canary.failed(&self.report.concluded) {
+            if let Some((failed, of)) = canary.failed(&self.outcome.concluded) {
                 return Ok(Ended::CanaryFailed { failed, of });
             }
         }
@@ -160,7 +161,7 @@ impl<'a> Run<'a> {
             if !self.renewed().await? {
                 return Ok(Ended::Overtaken);
             }
-            let wave = self.next_wave(most.min(self.replayer.pace.wave(WAVE_LETTERS)));
+            let wave = self.next_wave(most.min(self.replayer.pace.wave(WAVE_DEAD_LETTERS)));
             most = most.saturating_sub(wave.len());
             self.next_wave_at = self.replayer.pace.after(Instant::now(), wave.len());
             if let Err(failure) = self.send_wave(wave).await? {
@@ -189,24 +190,24 @@ impl<'a> Run<'a> {
         for Item { id, content } in wave {
             match content {
                 ReplayMessage::Command(command) => commands.push((id, command)),
-                ReplayMessage::Mail(email_id) => requests.push((id, email_id)),
+                ReplayMessage::Email(email_id) => requests.push((id, email_id)),
                 ReplayMessage::Broken(unusable) => self.release(&[id], &unusable.error).await?,
             }
         }
-        self.send_mails(&requests).await?;
+        self.send_emails(&requests).await?;
         Ok(self.send_commands(commands).await)
     }
 
-    async fn send_mails(&mut self, requests: &[(DeadLetterId, EmailId)]) -> Result<(), StoreError> {
+    async fn send_emails(&mut self, requests: &[(DeadLetterId, EmailId)]) -> Result<(), StoreError> {
         if requests.is_empty() {
             return Ok(());
         }
-        let concluded = emails::requeue_letters(&self.replayer.pool, &self.replay, requests).await?;
+        let concluded = emails::requeue_dead_letters(&self.replayer.pool, &self.replay, requests).await?;
         let known: HashSet<DeadLetterId> = concluded.iter().map(|(id, _)| *id).collect();
         let left: Vec<DeadLetterId> = requests.iter().map(|(id, _)| *id).filter(|id| !known.contains(id)).collect();
         self.progress.sent += concluded.len();
         self.conclude(concluded);
-        self.release(&left, "its mail may have gone already: see `loyalty mails resend-unknown`").await
+        self.release(&left, "its email may have gone already: see `loyalty emails resend-unknown`").await
     }
 
     /// Hands commands over until one is not taken, then waits for the confirms of the others.
@@ -256,7 +257,7 @@ impl<'a> Run<'a> {
 
     fn conclude(&mut self, concluded: Vec<(DeadLetterId, Concluded)>) {
         self.progress.concluded += concluded.len();
-        self.report.concluded.extend(concluded);
+        self.outcome.concluded.extend(concluded);
         (self.told)(self.progress);
     }
 
@@ -264,7 +265,7 @@ impl<'a> Run<'a> {
     async fn release(&mut self, ids: &[DeadLetterId], why: &str) -> Result<(), StoreError> {
         if !ids.is_empty() {
             dead_letters::release(&self.replayer.pool, &self.replay, ids, why).await?;
-            self.report.released.extend(ids);
+            self.outcome.released.extend(ids);
         }
         Ok(())
     }
@@ -273,9 +274,9 @@ impl<'a> Run<'a> {
     async fn finish(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
         let mut rest: Vec<DeadLetterId> = self.waiting.drain(..).map(|item| item.id).collect();
         rest.sort_unstable();
-        let why = self.report.ended.to_string();
+        let why = self.outcome.ended.to_string();
         self.release(&rest, &why).await?;
-        let (patience, stop) = match self.report.ended {
+        let (patience, stop) = match self.outcome.ended {
             Ended::Finished | Ended::NothingSent => (self.replayer.pace.patience, Some(stop)),
             Ended::Stopped
             | Ended::CanaryFailed { .. }
@@ -287,8 +288,8 @@ impl<'a> Run<'a> {
         if !self.unanswered.is_empty() {
             dead_letters::leave(&self.replayer.pool, &self.replay).await?;
         }
-        self.report.unanswered = self.unanswered.iter().map(|(id, _)| *id).collect();
-        self.report.released.sort_unstable();
+        self.outcome.unanswered = self.unanswered.iter().map(|(id, _)| *id).collect();
+        self.outcome.released.sort_unstable();
         Ok(())
     }
 }

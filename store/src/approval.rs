@@ -1,5 +1,5 @@
 //! An operator's leave to write. Every function by which an operator changes something asks for it, so that none of
-//! them can be called on the way to a list or a rehearsal.
+//! them can be called on the way to a list or a dry run.
 
 use loyalty_common::Text;
 
@@ -16,12 +16,10 @@ impl OperatorApproval {
         Self { actor, note }
     }
 
-    /// Who.
     pub fn actor(&self) -> &str {
         self.actor.as_str()
     }
 
-    /// Why.
     pub fn note(&self) -> Option<&str> {
         self.note.as_ref().map(Text::as_str)
     }

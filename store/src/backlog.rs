@@ -18,7 +18,7 @@ use crate::pool::{Pool, StoreError};
 /// and the database must not count a million rows every few seconds.
 pub const COUNTED_MAX: i64 = 10_000;
 
-/// The states in which a mail waits for something. The others hold every mail that ever was.
+/// The states in which an email waits for something. The others hold every email that ever was.
 pub const UNSETTLED: [EmailState; 5] =
     [EmailState::Queued, EmailState::Sending, EmailState::Retrying, EmailState::Unknown, EmailState::Dead];
 
@@ -33,8 +33,8 @@ pub struct Backlog {
     pub parked: Queued,
     /// Open dead letters; every reason is there.
     pub dead_letters: Vec<(Reason, i64)>,
-    /// Mails that are not done with; every state of [`UNSETTLED`] is there.
-    pub mails: Vec<(EmailState, i64)>,
+    /// Emails that are not done with; every state of [`UNSETTLED`] is there.
+    pub emails: Vec<(EmailState, i64)>,
 }
 
 /// Rows that wait in turn.
@@ -52,11 +52,11 @@ const DEAD_LETTERS: &str = "
     group by reason";
 
 /// The second condition says nothing new to people; it is what the index asks for.
-const MAILS: &str = "
-    select s.state, least($2, sum(counted.mails)::bigint)
+const EMAILS: &str = "
+    select s.state, least($2, sum(counted.emails)::bigint)
     from unnest($1::text[]) as s (state) cross join generate_series(0, 15) as p (number)
     cross join lateral (
-        select count(*) as mails from (
+        select count(*) as emails from (
             select from email where partition = p.number and email.state = s.state
                                 and email.state not in ('sent', 'no_address') limit $2) as bounded) as counted
     group by s.state";
@@ -64,14 +64,14 @@ const MAILS: &str = "
 /// Reads all of it, in one flight. Call it with a pool for lookups by key.
 pub async fn backlog(pool: &Pool) -> Result<Backlog, StoreError> {
     let client = pool.get().await?;
-    let (outbox, events, parked, dead_letters, mails) = try_join!(
+    let (outbox, events, parked, dead_letters, emails) = try_join!(
         queued(&client, "outbox", "created_at", "outbox_id"),
         queued(&client, "event_outbox", "created_at", "event_no"),
         queued(&client, "parked", "parked_at", "parked_at"),
         dead_letters(&client),
-        mails(&client)
+        emails(&client)
     )?;
-    Ok(Backlog { outbox, events, parked, dead_letters, mails })
+    Ok(Backlog { outbox, events, parked, dead_letters, emails })
 }
 
 /// How many rows a table has, up to the bound, and how long the oldest waits: the first of each partition by `order`.
@@ -98,8 +98,8 @@ async fn dead_letters(client: &Connection) -> Result<Vec<(Reason, i64)>, StoreEr
     Ok(Reason::ALL.iter().map(|reason| (*reason, counted(&rows, reason.as_str()))).collect())
 }
 
-async fn mails(client: &Connection) -> Result<Vec<(EmailState, i64)>, StoreError> {
-    let statement = client.prepare_cached(MAILS).await?;
+async fn emails(client: &Connection) -> Result<Vec<(EmailState, i64)>, StoreError> {
+    let statement = client.prepare_cached(EMAILS).await?;
     let rows = client.query(&statement, &[&UNSETTLED.map(EmailState::as_str).as_slice(), &COUNTED_MAX]).await?;
     Ok(UNSETTLED.iter().map(|state| (*state, counted(&rows, state.as_str()))).collect())
 }

@@ -61,7 +61,7 @@ impl Batch {
 
     /// Has the database check the changes as [`commit`](Self::commit) would, and takes them all back. What it refuses
     /// here it would refuse there.
-    pub async fn rehearse(self, changes: &Changes) -> Result<(), StoreError> {
+    pub async fn dry_run(self, changes: &Changes) -> Result<(), StoreError> {
         write::write_and_roll_back(&self.0, changes).await?;
         self.0.committed();
         Ok(())

@@ -61,7 +61,6 @@ struct Reading {
 pub struct Offset(SignedDuration);
 
 impl Offset {
-    /// In seconds.
     pub fn seconds(self) -> f64 {
         self.0.as_secs_f64()
     }

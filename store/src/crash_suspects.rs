@@ -25,14 +25,14 @@ const TAKE_BACK: &str = "
     update suspect set tried = array_remove(tried, $3::uuid) where queue = $1 and digest = $2";
 
 /// The lock ends with the statement.
-const IS_HELD: &str = "
+const IS_LOCKED: &str = "
     select exists (select from member where partition = $2 and member_id = $1)
            and not exists (select from member where partition = $2 and member_id = $1 for update skip locked)";
 
-/// Whether another session holds the member's row just now, so that nothing about them can be tried.
-pub async fn is_held(pool: &Pool, member_id: &MemberId) -> Result<bool, StoreError> {
+/// Whether another session has locked the member's row, so that nothing about them can be tried.
+pub async fn is_locked(pool: &Pool, member_id: &MemberId) -> Result<bool, StoreError> {
     let client = pool.get().await?;
-    let statement = client.prepare_cached(IS_HELD).await?;
+    let statement = client.prepare_cached(IS_LOCKED).await?;
     Ok(client.query_one(&statement, &[&member_id.as_str(), &partition(member_id)]).await?.get(0))
 }
 

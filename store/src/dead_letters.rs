@@ -30,7 +30,7 @@ mod unusable;
 pub use change::{EditError, EditedBody, Erased, discard, edit, erase};
 pub use claim::{Claimed, Held, Replay, claim, leave, release, renew};
 pub use filter::Filter;
-pub(crate) use history::of_mail;
+pub(crate) use history::of_email;
 pub use history::{Action, Event};
 pub use list::{Count, Grouping, Opened, counts, list, matching, open, page};
 pub(crate) use outcome::conclude;
@@ -42,11 +42,9 @@ pub use unusable::Unusable;
 /// A dead letter, without its body and headers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What an operator has made of it.
     pub state: DeadLetterState,
-    /// Why it is one.
     pub reason: Reason,
     /// What exactly was wrong.
     pub error: String,
@@ -56,13 +54,12 @@ pub struct DeadLetter {
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// The member it is about, if that is known.
     pub member_id: Option<MemberId>,
     /// The command's id, if that is known.
     pub command_id: Option<CommandId>,
     /// The command's type, if that is known.
     pub command_type: Option<CommandType>,
-    /// The mail, if it is about one.
+    /// The email, if it is about one.
     pub email_id: Option<Uuid>,
     /// The size of the body as it came.
     pub body_bytes: i32,
@@ -87,7 +84,6 @@ pub struct DeadLetter {
 pub struct Claim {
     /// Who replays it.
     pub by: String,
-    /// Since when.
     pub since: Timestamp,
     /// Until when nobody else may. The replay moves this on while it runs.
     pub until: Timestamp,
@@ -133,13 +129,13 @@ impl std::str::FromStr for DeadLetterId {
     }
 }
 
-/// The columns that [`letter`] reads.
+/// The columns that [`dead_letter`] reads.
 const COLUMNS: &str = "
     dead_letter_id, state, reason, error, source, exchange, routing_key, member_id, command_id, command_type, email_id,
     octet_length(body) as body_bytes, attempts, first_at, last_at, edited_at, claimed_by, claimed_at, claimed_until,
     result, successor_id";
 
-fn letter(row: &Row) -> Result<DeadLetter, StoreError> {
+fn dead_letter(row: &Row) -> Result<DeadLetter, StoreError> {
     let claimed = row.get::<_, Option<String>>("claimed_by").zip(row.get("claimed_at")).zip(row.get("claimed_until"));
     Ok(DeadLetter {
         dead_letter_id: DeadLetterId(row.get("dead_letter_id")),
@@ -181,7 +177,7 @@ fn perhaps<T>(
 }
 
 /// The dead letter that a row of numbers names.
-pub(crate) fn letter_id(row: &Row) -> DeadLetterId {
+pub(crate) fn dead_letter_id(row: &Row) -> DeadLetterId {
     DeadLetterId(row.get("dead_letter_id"))
 }
 
@@ -189,6 +185,6 @@ fn numbers(ids: &[DeadLetterId]) -> Vec<i64> {
     ids.iter().map(|id| id.0).collect()
 }
 
-fn mail_of(row: &Row) -> Option<EmailId> {
+fn email_of(row: &Row) -> Option<EmailId> {
     row.get::<_, Option<Uuid>>("email_id").map(EmailId::from)
 }

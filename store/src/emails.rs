@@ -1,8 +1,8 @@
-//! The mails of rewards as an operator sees and treats them: listed, shown, queued anew.
+//! The emails of rewards as an operator sees and treats them: listed, shown, queued again.
 //!
-//! Reading takes the pool and changes nothing. To queue a mail anew is its new state and its request in the outbox, in
-//! one transaction, and settles its open dead letters: the mail and the dead letter are one thing to an operator.
-//! Whether a mail of unknown fate is sent again is asked for by itself, since its member may get it twice.
+//! Reading takes the pool and changes nothing. To queue an email again is its new state and its request in the outbox,
+//! in one transaction, and settles its open dead letters: the email and the dead letter are one thing to an operator.
+//! Whether an email whose delivery is unknown is sent again is asked for by itself, since its member may get it twice.
 
 use jiff::Timestamp;
 use loyalty_common::{MemberId, string_enum};
@@ -26,14 +26,12 @@ pub use attempt::*;
 pub use claim::{Claim, ClaimError, ClaimToken, InDoubt, claim, take_back};
 pub use overdue::ask_for_overdue;
 pub(crate) use requeue::ask_for;
-pub use requeue::{Requeue, Requeued, requeue, requeue_letters, states};
+pub use requeue::{Requeue, Requeued, requeue, requeue_dead_letters, states};
 
-/// A mail, without where it goes.
+/// An email, without where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ListedMail {
-    /// Which.
+pub struct ListedEmail {
     pub email_id: Uuid,
-    /// Whose reward it is about.
     pub member_id: MemberId,
     /// In which membership.
     pub epoch: i32,
@@ -41,7 +39,6 @@ pub struct ListedMail {
     pub number: i64,
     /// What the member gets.
     pub title: String,
-    /// Where it stands.
     pub state: EmailState,
     /// How often a mail server was asked to take it.
     pub attempts: i32,
@@ -55,20 +52,19 @@ pub struct ListedMail {
     pub updated_at: Timestamp,
 }
 
-/// A mail with everything that is known of it.
+/// An email with everything that is known of it.
 #[derive(Debug)]
-pub struct OpenedMail {
-    /// The mail.
-    pub mail: ListedMail,
+pub struct OpenedEmail {
+    pub email: ListedEmail,
     /// Where it goes as things stand; none: the member gave no address, or has left.
     pub recipient: Option<Recipient>,
     /// Its dead letters, the oldest first.
-    pub letters: Vec<DeadLetterId>,
+    pub dead_letters: Vec<DeadLetterId>,
     /// Who did what and why, the oldest first.
     pub history: Vec<Event>,
 }
 
-/// Which mails. An empty list and a `None` ask for nothing.
+/// Which emails. An empty list and a `None` ask for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only those in one of these states.
@@ -81,13 +77,12 @@ pub struct Filter {
     pub until: Option<Timestamp>,
 }
 
-/// So many mails have something in common.
+/// So many emails have something in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Count {
     /// What they have in common.
     pub key: String,
-    /// How many.
-    pub mails: i64,
+    pub emails: i64,
     /// When the first of their rewards was granted.
     pub first_at: Timestamp,
     /// When one of them changed last.
@@ -95,11 +90,10 @@ pub struct Count {
 }
 
 string_enum! {
-    /// What mails are counted by.
+    /// What emails are counted by.
     pub enum Grouping {
         /// Where they stand.
         State = "state",
-        /// Whose they are.
         Member = "member",
         /// The day, in UTC, on which their rewards were granted.
         Day = "day",
@@ -108,7 +102,7 @@ string_enum! {
     }
 }
 
-const MAIL: &str = "
+const EMAIL: &str = "
     select e.email_id, e.member_id, e.epoch, e.number, r.title, e.state, e.attempts, e.due_at, e.reply, e.created_at,
            e.updated_at, m.email as recipient
     from email as e join reward as r using (partition, member_id, epoch, number)
@@ -119,16 +113,16 @@ const CONDITION: &str = "
     and ($2::text is null or e.partition = $5::smallint and e.member_id = $2)
     and ($3::timestamptz is null or e.created_at >= $3) and ($4::timestamptz is null or e.created_at < $4)";
 
-/// A page of mails, the oldest first, beginning after `after`; empty, if there is no such mail.
+/// A page of emails, the oldest first, beginning after `after`; empty, if there is no such email.
 pub async fn list(
     pool: &Pool,
     filter: &Filter,
     after: Option<EmailId>,
     limit: u32,
-) -> Result<Vec<ListedMail>, StoreError> {
+) -> Result<Vec<ListedEmail>, StoreError> {
     let (partition, after) = (after.map(EmailId::partition), after.map(EmailId::uuid));
     let query = format!(
-        "{MAIL} where {CONDITION}
+        "{EMAIL} where {CONDITION}
              and ($6::uuid is null
                   or (e.created_at, e.email_id)
                      > (select created_at, email_id from email where partition = $8 and email_id = $6))
@@ -139,7 +133,7 @@ pub async fn list(
     rows.iter().map(listed).collect()
 }
 
-/// The mails that a filter matches now, the oldest first, at most `limit`.
+/// The emails that a filter matches now, the oldest first, at most `limit`.
 pub async fn matching(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<EmailId>, StoreError> {
     let query =
         format!("select e.email_id from email as e where {CONDITION} order by e.created_at, e.email_id limit $6");
@@ -148,45 +142,46 @@ pub async fn matching(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<Em
     Ok(rows.iter().map(|row| EmailId::from(row.get::<_, Uuid>(0))).collect())
 }
 
-/// How many mails have what in common, most first (days in their order). At most [`PAGE_MAX`] groups.
+/// How many emails have what in common, most first (days in their order). At most [`PAGE_MAX`] groups.
 pub async fn counts(pool: &Pool, filter: &Filter, by: Grouping) -> Result<Vec<Count>, StoreError> {
     let (key, order) = match by {
-        Grouping::State => ("e.state", "mails desc, key"),
-        Grouping::Member => ("e.member_id", "mails desc, key"),
+        Grouping::State => ("e.state", "emails desc, key"),
+        Grouping::Member => ("e.member_id", "emails desc, key"),
         Grouping::Day => ("to_char(e.created_at at time zone 'UTC', 'YYYY-MM-DD')", "key"),
-        Grouping::Reply => ("coalesce(e.reply, '')", "mails desc, key"),
+        Grouping::Reply => ("coalesce(e.reply, '')", "emails desc, key"),
     };
     let query = format!(
-        "select {key} as key, count(*) as mails, min(e.created_at) as first_at, max(e.updated_at) as last_at
+        "select {key} as key, count(*) as emails, min(e.created_at) as first_at, max(e.updated_at) as last_at
          from email as e where {CONDITION} group by 1 order by {order} limit $6"
     );
     let values = filter.values();
     let rows = pool.get().await?.query(&query, &values.and(&[&i64::from(PAGE_MAX)])).await?;
     let count = |row: &Row| Count {
         key: loyalty_common::text::mask(row.get("key")),
-        mails: row.get("mails"),
+        emails: row.get("emails"),
         first_at: row.get("first_at"),
         last_at: row.get("last_at"),
     };
     Ok(rows.iter().map(count).collect())
 }
 
-/// One mail with everything.
-pub async fn open(pool: &Pool, id: EmailId) -> Result<Option<OpenedMail>, StoreError> {
+/// One email with everything.
+pub async fn open(pool: &Pool, id: EmailId) -> Result<Option<OpenedEmail>, StoreError> {
     let client = pool.get().await?;
     let (partition, uuid) = (id.partition(), id.uuid());
     let key: [&(dyn ToSql + Sync); 2] = [&partition, &uuid];
-    let Some(row) = client.query_opt(&format!("{MAIL} where e.partition = $1 and e.email_id = $2"), &key).await? else {
+    let Some(row) = client.query_opt(&format!("{EMAIL} where e.partition = $1 and e.email_id = $2"), &key).await?
+    else {
         return Ok(None);
     };
-    let letters =
+    let dead_letters =
         "select dead_letter_id from dead_letter where partition = $1 and email_id = $2 order by dead_letter_id";
-    let letters = client.query(letters, &key).await?;
-    Ok(Some(OpenedMail {
-        mail: listed(&row)?,
+    let dead_letters = client.query(dead_letters, &key).await?;
+    Ok(Some(OpenedEmail {
+        email: listed(&row)?,
         recipient: row.get::<_, Option<String>>("recipient").map(Recipient::new),
-        letters: letters.iter().map(dead_letters::letter_id).collect(),
-        history: dead_letters::of_mail(&client, id).await?,
+        dead_letters: dead_letters.iter().map(dead_letters::dead_letter_id).collect(),
+        history: dead_letters::of_email(&client, id).await?,
     }))
 }
 
@@ -217,8 +212,8 @@ impl Values<'_> {
     }
 }
 
-fn listed(row: &Row) -> Result<ListedMail, StoreError> {
-    Ok(ListedMail {
+fn listed(row: &Row) -> Result<ListedEmail, StoreError> {
+    Ok(ListedEmail {
         email_id: row.get("email_id"),
         member_id: MemberId::parse(row.get("member_id"))
             .map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?,

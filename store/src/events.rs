@@ -27,13 +27,11 @@ pub struct EventBatch {
 pub struct WaitingEvent {
     /// Its row.
     pub event_no: EventNo,
-    /// Whose.
     pub member_id: String,
     /// The AMQP property of that name.
     pub message_id: Uuid,
     /// Its kind.
     pub routing_key: String,
-    /// The body.
     pub body: Vec<u8>,
     /// When it was decided.
     pub created_at: Timestamp,

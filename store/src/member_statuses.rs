@@ -14,9 +14,8 @@ use crate::pool::{Pool, StoreError};
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownMember {
-    /// Where the member stands.
     pub status: MemberStatus,
-    /// Whether there is an address to mail rewards to.
+    /// Whether there is an address to email rewards to.
     pub has_email: bool,
     /// Whether somebody cleared the address of this membership on purpose. Then no file gives it back.
     pub email_cleared: bool,

@@ -36,7 +36,6 @@ pub struct OutboxMessage {
     pub message_type: String,
     /// The trace that it is part of.
     pub trace: Option<TraceContext>,
-    /// The body.
     pub body: Vec<u8>,
     /// When it was written.
     pub created_at: Timestamp,

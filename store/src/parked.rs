@@ -26,13 +26,10 @@ use crate::transaction::Transaction;
 pub struct Parked {
     /// Its place among all that wait. They rise in the order of arrival.
     pub parked_id: i64,
-    /// Whose enrolment it waits for.
     pub member_id: MemberId,
-    /// Which command.
     pub command_id: CommandId,
     /// What it asks, if this release can read it.
     pub command_type: Option<CommandType>,
-    /// How many points.
     pub points: Option<i64>,
     /// Since when it waits.
     pub parked_at: Timestamp,
@@ -104,13 +101,13 @@ async fn set_aside_in(pool: &Pool, partition: i16, keep: Duration, limit: usize)
     transaction.query(LOCK, &[&members, &partition]).await?;
     let mut taken = transaction.query(TAKE, &[&ids, &partition]).await?;
     taken.sort_by_key(|row| row.get::<_, i64>("parked_id"));
-    let letters: Vec<NewDeadLetter> = taken.iter().map(letter).collect::<Result<_, _>>()?;
-    dead_letters::record(&transaction, &letters).await?;
+    let dead_letters: Vec<NewDeadLetter> = taken.iter().map(dead_letter).collect::<Result<_, _>>()?;
+    dead_letters::record(&transaction, &dead_letters).await?;
     transaction.commit().await?;
     Ok(overdue.len())
 }
 
-fn letter(row: &Row) -> Result<NewDeadLetter, StoreError> {
+fn dead_letter(row: &Row) -> Result<NewDeadLetter, StoreError> {
     let parked = parked(row)?;
     let partition = Partition::of(&parked.member_id);
     Ok(NewDeadLetter {

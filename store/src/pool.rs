@@ -150,10 +150,7 @@ pub enum StoreError {
     Randomness(#[source] getrandom::Error),
     /// A row holds what this release cannot have written.
     #[error("the database holds an unexpected {column}; was it written by a newer release?")]
-    UnexpectedValue {
-        /// Where.
-        column: &'static str,
-    },
+    UnexpectedValue { column: &'static str },
 }
 
 impl From<tokio_postgres::Error> for StoreError {

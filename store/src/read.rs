@@ -1,4 +1,4 @@
-//! What people and programs ask: a member, a receipt, a ledger, the fates of commands. Reads only.
+//! What people and programs ask: a member, a receipt, a ledger, the outcomes of commands. Reads only.
 //!
 //! Every list is bounded and continues after the last key that was seen, so that a page costs the same however far
 //! down it is. Somebody who was never enrolled is no member, even if commands wait for them. No address is returned.
@@ -19,7 +19,7 @@ mod rewards;
 
 pub use command_states::{CommandState, command_states};
 pub use receipts::{ledger, receipt};
-pub use rewards::{Reward, RewardMail, rewards};
+pub use rewards::{Reward, RewardEmail, rewards};
 
 /// The most rows of one page: what an answer can hold without anybody noticing its size.
 pub const PAGE_MAX: u32 = 1_000;
@@ -27,7 +27,6 @@ pub const PAGE_MAX: u32 = 1_000;
 /// A member as others may see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// Who.
     pub member_id: MemberId,
     /// Active, exited or terminated.
     pub status: MemberStatus,

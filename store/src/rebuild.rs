@@ -1,8 +1,8 @@
-//! Members computed anew from their ledgers, which are the only truth: `loyalty rebuild`.
+//! Members recomputed from their ledgers, which are the only truth: `loyalty rebuild`.
 //!
-//! Looking takes no locks. Mending takes one member at a time, under the lock that a worker takes for a batch about
+//! Looking takes no locks. Repairing takes one member at a time, under the lock that a worker takes for a batch about
 //! them, and looks again under it: what a worker wrote in between counts. A row of the ledger is never touched, and
-//! nothing is taken from a member that a mail may have promised already.
+//! nothing is taken from a member that an email may have promised already.
 
 use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
@@ -23,7 +23,6 @@ pub use selection::{Comparison, Condition, Selection, members};
 /// One thing in which what is stored of a member differs from what the ledger says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Whose.
     pub member_id: MemberId,
     /// What differs.
     pub what: Field,
@@ -35,7 +34,7 @@ pub struct Difference {
     /// What the ledger comes to.
     pub computed: Value,
     /// What becomes of it.
-    pub remedy: Resolution,
+    pub resolution: Resolution,
 }
 
 string_enum! {
@@ -61,10 +60,10 @@ string_enum! {
 string_enum! {
     /// What a rebuild makes of a difference.
     pub enum Resolution {
-        /// It is set to what the ledger says; what is missing is granted, with its mail.
-        Mend = "mend",
-        /// It is left: the mail of a reward that was not earned may be out, and whoever got it was promised it.
-        MailMayBeOut = "mail_may_be_out",
+        /// It is set to what the ledger says; what is missing is granted, with its email.
+        Repair = "repair",
+        /// It is left: the email of a reward that was not earned may be out, and whoever got it was promised it.
+        EmailMayBeOut = "email_may_be_out",
         /// It is left: so many rewards are missing that the milestone is more likely wrong than they.
         MilestoneInDoubt = "milestone_in_doubt",
         /// It is left: no member can stand as the ledger says, so the ledger was changed by somebody.

@@ -1,9 +1,9 @@
-//! Waits for receipts: asks for the fates of many commands together, each as often as its age deserves.
+//! Waits for receipts: asks for the outcomes of many commands together, each as often as its age deserves.
 //!
 //! A query for each waiting command, or a notification from the database for each, would cost the worker's database
 //! more than the commands themselves. [`ReceiptPoller`] is a plain value without a task or a channel: its owner adds
 //! keys, each with a tag of its own, and awaits [`next`](ReceiptPoller::next), which sleeps until somebody is due,
-//! reads, and yields the tags that have a fate. For a list of keys call it until
+//! reads, and yields the tags that have an outcome. For a list of keys call it until
 //! [`is_empty`](ReceiptPoller::is_empty); for waiters that come and go call it in a `select!`. It never gives up by
 //! itself: deadlines, and what to do while nothing comes, are the owner's.
 
@@ -44,7 +44,7 @@ impl<T> ReceiptPoller<T> {
         Self { pool, waits: Waits(Vec::new()) }
     }
 
-    /// Waits for the fate of one more command. The first question is due in a few milliseconds.
+    /// Waits for the outcome of one more command. The first question is due in a few milliseconds.
     pub fn add(&mut self, key: CommandKey, tag: T) {
         self.waits.add(key, tag);
     }
@@ -82,9 +82,9 @@ impl<T> ReceiptPoller<T> {
         self.waits.next_due().is_some_and(|due| due <= Instant::now())
     }
 
-    /// Waits until a question is due, asks it, and yields those that have a fate which `accepts` takes, maybe none.
-    /// All others stay: a fate that is not taken, such as the dead letter of an earlier sending, is asked for again.
-    /// After an error everybody stays too, and is asked for more rarely. Nothing is lost if this is cancelled.
+    /// Waits until a question is due, asks it, and yields those that have an outcome which `accepts` takes, maybe none.
+    /// All others stay: an outcome that is not taken, such as the dead letter of an earlier sending, is asked for
+    /// again. After an error everybody stays too, and is asked for more rarely. Nothing is lost if this is cancelled.
     pub async fn next(
         &mut self,
         accepts: impl FnMut(&T, &CommandState) -> bool,
@@ -103,7 +103,7 @@ impl<T> ReceiptPoller<T> {
             return Ok(Vec::new());
         }
         match read::command_states(&self.pool, &asked).await {
-            Ok(fates) => Ok(self.waits.settle(asked.len(), &fates, accepts)),
+            Ok(states) => Ok(self.waits.settle(asked.len(), &states, accepts)),
             Err(error) => {
                 self.put_off();
                 Err(error)
@@ -150,18 +150,18 @@ impl<T> Waits<T> {
         self.0[..due].iter().map(|wait| wait.key.clone()).collect()
     }
 
-    /// Takes out those of the first `asked` that have a fate.
+    /// Takes out those of the first `asked` that have an outcome.
     fn settle(
         &mut self,
         asked: usize,
-        fates: &HashMap<CommandKey, CommandState>,
+        states: &HashMap<CommandKey, CommandState>,
         mut accepts: impl FnMut(&T, &CommandState) -> bool,
     ) -> Vec<(T, CommandState)> {
         let mut waits = self.0.split_off(asked);
         let mut settled = Vec::new();
         for wait in self.0.drain(..) {
-            match fates.get(&wait.key).filter(|fate| accepts(&wait.tag, fate)) {
-                Some(fate) => settled.push((wait.tag, fate.clone())),
+            match states.get(&wait.key).filter(|state| accepts(&wait.tag, state)) {
+                Some(state) => settled.push((wait.tag, state.clone())),
                 None => waits.push(wait),
             }
         }
@@ -245,19 +245,19 @@ mod tests {
     async fn a_fate_that_is_not_taken_is_asked_for_again() {
         let (key, old): (CommandKey, Timestamp) = (key(), "2026-11-22T10:00:00Z".parse().expect("a time"));
         let mut waits = waits(std::slice::from_ref(&key));
-        let letter = |at| {
-            let letter = CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
-            HashMap::from([(key.clone(), letter)])
+        let dead_letter = |at| {
+            let dead_letter = CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+            HashMap::from([(key.clone(), dead_letter)])
         };
         let is_new =
-            |_: &usize, fate: &CommandState| !matches!(fate, CommandState::DeadLetter { at, .. } if *at <= old);
+            |_: &usize, state: &CommandState| !matches!(state, CommandState::DeadLetter { at, .. } if *at <= old);
         advance(FIRST_INTERVAL).await;
         let asked = waits.begin().len();
-        assert_eq!(waits.settle(asked, &letter(old), is_new), []);
+        assert_eq!(waits.settle(asked, &dead_letter(old), is_new), []);
         advance(LONGEST_INTERVAL).await;
         let asked = waits.begin().len();
         let new = "2026-11-22T10:00:01Z".parse().expect("a time");
-        assert_eq!(tags(&waits.settle(asked, &letter(new), is_new)), [0]);
+        assert_eq!(tags(&waits.settle(asked, &dead_letter(new), is_new)), [0]);
     }
 
     #[tokio::test(start_paused = true)]

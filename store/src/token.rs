@@ -28,7 +28,6 @@ const LISTED_MAX: i64 = 2 * TOKENS_MAX;
 string_enum! {
     /// Whether a token is good for anything.
     pub enum TokenState {
-        /// It is.
         Valid = "valid",
         /// No longer: its time is over.
         Expired = "expired",
@@ -53,7 +52,6 @@ pub struct NewToken {
 pub struct Token {
     /// Names it.
     pub token_id: TokenId,
-    /// Whose it is.
     pub name: Option<String>,
     /// What it is good for.
     pub scopes: Vec<Scope>,
@@ -186,7 +184,7 @@ pub enum TokenError {
     #[error("the system gave no random numbers")]
     Randomness(#[source] getrandom::Error),
     /// There are as many as bridges hold.
-    #[error("there are {TOKENS_MAX} valid tokens already; revoke some that nobody uses")]
+    #[error("there are {TOKENS_MAX} valid tokens already; revoke unused ones")]
     TooMany,
     /// The database.
     #[error(transparent)]

@@ -48,7 +48,7 @@ async fn members_are_found_by_id_and_listed_page_by_page_and_by_points() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_is_read_as_receipts_and_rewards_with_their_mails() {
+async fn a_ledger_is_read_as_receipts_and_rewards_with_their_emails() {
     let world = World::start(SOUND).await;
     let pool = world.pool(PlannerProfile::Keys);
 
@@ -63,21 +63,21 @@ async fn a_ledger_is_read_as_receipts_and_rewards_with_their_mails() {
     assert_eq!(read::receipt(&pool, &id("bob"), refused.command_id).await.expect("a read"), None);
 
     let rewards = read::rewards(&pool, &id("bob"), 10).await.expect("a page");
-    let mails: Vec<_> = rewards.iter().map(|reward| (reward.epoch, reward.number, reward.mail.state)).collect();
-    assert_eq!(mails, [(2, 1, EmailState::NoAddress), (1, 2, EmailState::Dead), (1, 1, EmailState::Sent)]);
+    let emails: Vec<_> = rewards.iter().map(|reward| (reward.epoch, reward.number, reward.email.state)).collect();
+    assert_eq!(emails, [(2, 1, EmailState::NoAddress), (1, 2, EmailState::Dead), (1, 1, EmailState::Sent)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_fates_come_in_one_answer() {
     let world = World::start(SOUND).await;
     let pool = world.pool(PlannerProfile::Keys);
-    let letters = "insert into dead_letter (partition, source, reason, error, member_id, command_id, exchange,
+    let dead_letters = "insert into dead_letter (partition, source, reason, error, member_id, command_id, exchange,
         routing_key, headers, body, digest, attempts, first_at, last_at) values
         (3, 'loyalty.commands.03', 'failed', 'too odd', 'ann', '00000000-0000-0000-0000-00000000000a', '', '', '{}', '',
          '', 1, now(), now() - interval '1 hour'),
         (3, 'loyalty.commands.03', 'crashed', 'again', 'ann', '00000000-0000-0000-0000-00000000000a', '', '', '{}', '',
          '', 1, now(), now())";
-    pool.get().await.expect("a connection").batch_execute(letters).await.expect("letters");
+    pool.get().await.expect("a connection").batch_execute(dead_letters).await.expect("dead letters");
     let decided = read::ledger(&pool, &id("ann"), 0, 1).await.expect("a page").remove(0);
     let waiting = Command::new(id("carl"), Action::Earn(Earn { points: Points::try_new(5).expect("points") }));
     let park = "insert into parked (partition, member_id, command_id, body, parked_at)
@@ -93,15 +93,15 @@ async fn many_fates_come_in_one_answer() {
         (id("nobody"), decided.command_id),
     ];
 
-    let fates = read::command_states(&pool, &keys).await.expect("fates");
+    let states = read::command_states(&pool, &keys).await.expect("states");
 
-    assert_eq!(fates.len(), 3, "{fates:?}");
-    assert!(matches!(&fates[&keys[0]], CommandState::Decided { receipt, .. } if *receipt == decided));
-    assert_eq!(fates[&keys[1]], CommandState::Parked { content: Some(CommandContent::of(&waiting)) });
+    assert_eq!(states.len(), 3, "{states:?}");
+    assert!(matches!(&states[&keys[0]], CommandState::Decided { receipt, .. } if *receipt == decided));
+    assert_eq!(states[&keys[1]], CommandState::Parked { content: Some(CommandContent::of(&waiting)) });
     let newest =
-        |fate: &CommandState| matches!(fate, CommandState::DeadLetter { reason: dead_letters::Reason::Crashed, .. });
-    assert!(newest(&fates[&keys[2]]), "{fates:?}");
-    assert_eq!(read::command_states(&pool, &[]).await.expect("fates"), HashMap::new());
+        |state: &CommandState| matches!(state, CommandState::DeadLetter { reason: dead_letters::Reason::Crashed, .. });
+    assert!(newest(&states[&keys[2]]), "{states:?}");
+    assert_eq!(read::command_states(&pool, &[]).await.expect("states"), HashMap::new());
 }
 
 /// The plan is made while the tables are empty, by a connection that lives on while they grow. Nobody is looked up
@@ -126,7 +126,7 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
     let keys: Vec<CommandKey> = (1..=1_000).map(|n| (id(&format!("m{n}")), CommandId::fresh())).collect();
     for _ in 0..10 {
         // Often enough for the server to settle on one plan for all parameters.
-        read::command_states(&pool, &keys).await.expect("fates");
+        read::command_states(&pool, &keys).await.expect("states");
     }
     world
         .pool(PlannerProfile::Queries)
@@ -138,7 +138,7 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
         .expect("many rows");
 
     let before = world.rows_scanned(&pool).await;
-    read::command_states(&pool, &keys).await.expect("fates");
+    read::command_states(&pool, &keys).await.expect("states");
     assert_eq!(world.rows_scanned(&pool).await - before, 0, "rows read in sequence");
 
     // And a scan would have been seen.

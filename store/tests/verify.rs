@@ -7,7 +7,7 @@ use loyalty_store::verify::{EXAMPLES_MAX, Report, verify};
 use loyalty_testkit::Database;
 
 /// Members whose rows show every rule: rewards, a second membership, a member without address, one who left, two
-/// who were terminated, one whose points wait, mails in every state.
+/// who were terminated, one whose points wait, emails in every state.
 const SOUND: &str = include_str!("verify/sound.sql");
 
 /// One more row of the ledger, with these values.
@@ -137,21 +137,21 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ),
     ("update reward set seq = 2 where member_id = 'ann'", &["reward_origins"]),
     ("update reward set seq = 4 where member_id = 'ann'", &["reward_origins"]),
-    ("delete from email where member_id = 'ann'", &["one_mail", "outbox"]),
+    ("delete from email where member_id = 'ann'", &["one_email", "outbox"]),
     (
         "insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
       values (14, 'e0000000-0000-0000-0000-000000000009', 'eve', 1, 1, 'no_address', now(), now())",
-        &["one_mail"],
+        &["one_email"],
     ),
     (
         "alter table email drop constraint email_partition_member_id_epoch_number_key;
       insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
       values (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 1, 'no_address', now(), now())",
-        &["constraints", "one_mail"],
+        &["constraints", "one_email"],
     ),
-    ("update email set state = 'sent' where member_id = 'ann'", &["mail_states"]),
-    ("update email set state = 'retrying', attempts = 1 where member_id = 'ann'", &["mail_states"]),
-    ("delete from dead_letter", &["mail_states"]),
+    ("update email set state = 'sent' where member_id = 'ann'", &["email_states"]),
+    ("update email set state = 'retrying', attempts = 1 where member_id = 'ann'", &["email_states"]),
+    ("delete from dead_letter", &["email_states"]),
     ("update outbox set message_id = gen_random_uuid()::text", &["outbox"]),
 ];
 

@@ -70,7 +70,6 @@ impl Database {
         &self.postgres
     }
 
-    /// Its URL.
     pub fn url(&self) -> DatabaseUrl {
         DatabaseUrl::known(self.postgres.url(&self.name))
     }

@@ -42,7 +42,6 @@ impl Vhost {
         &self.rabbitmq
     }
 
-    /// Its URL.
     pub fn url(&self) -> SecretUrl {
         SecretUrl::known(self.rabbitmq.url(&self.name))
     }

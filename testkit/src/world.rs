@@ -15,7 +15,7 @@ use crate::{Database, Vhost, eventually, servers};
 /// What a worker needs to work. Its database's verbs are its own.
 #[derive(Debug)]
 pub struct World {
-    /// Where its mails arrive.
+    /// Where its emails arrive.
     pub mailbox: Mailbox,
     /// Where its messages are.
     pub vhost: Vhost,
@@ -52,7 +52,6 @@ impl World {
         self.vhost.url()
     }
 
-    /// The URL of its database.
     pub fn database_url(&self) -> DatabaseUrl {
         self.database.url()
     }

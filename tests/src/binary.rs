@@ -40,7 +40,7 @@ fn built() -> PathBuf {
     profile_dir.join("loyalty")
 }
 
-/// What Cargo tells a test of its package. Build scripts that look at it (ring's does) would run anew each time.
+/// What Cargo tells a test of its package. Build scripts that look at it (ring's does) would run again each time.
 fn is_about_this_test(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| name.starts_with(start))

@@ -30,10 +30,9 @@ pub struct Collector {
 
 /// A span as it was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Span {
     /// Who told it.
     pub service: String,
-    /// Its name.
     pub name: String,
     /// What it is towards others.
     pub kind: &'static str,
@@ -41,12 +40,11 @@ pub struct Told {
     pub id: String,
     /// That of its parent; empty if it began the trace.
     pub parent: String,
-    /// When it began.
     began: u64,
     /// Why it failed, if it did.
     pub failure: Option<String>,
     /// What else is said of it.
-    pub says: BTreeMap<String, String>,
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Collector {
@@ -71,12 +69,12 @@ impl Collector {
     }
 
     /// The spans of a trace.
-    pub fn trace(&self, trace_id: &str) -> Vec<Told> {
+    pub fn trace(&self, trace_id: &str) -> Vec<Span> {
         self.spans().into_iter().filter(|(trace, _)| trace == trace_id).map(|(_, span)| span).collect()
     }
 
     /// All spans, each with its trace.
-    pub fn spans(&self) -> Vec<(String, Told)> {
+    pub fn spans(&self) -> Vec<(String, Span)> {
         let taken = self.taken().clone();
         let requests = taken.into_iter().map(|body| ExportTraceServiceRequest::decode(body).expect("protobuf of OTLP"));
         requests.flat_map(|request| request.resource_spans).flat_map(of_resource).collect()
@@ -93,17 +91,17 @@ impl Collector {
 }
 
 /// The spans below a parent, one a line, children after their parents and deeper.
-pub fn tree(spans: &[Told], parent: &str) -> String {
+pub fn tree(spans: &[Span], parent: &str) -> String {
     let mut text = String::new();
     grow(&mut text, spans, parent, 0);
     text
 }
 
-fn grow(text: &mut String, spans: &[Told], parent: &str, depth: usize) {
-    let mut children: Vec<&Told> = spans.iter().filter(|span| span.parent == parent).collect();
+fn grow(text: &mut String, spans: &[Span], parent: &str, depth: usize) {
+    let mut children: Vec<&Span> = spans.iter().filter(|span| span.parent == parent).collect();
     children.sort_by_key(|span| span.began);
-    for Told { service, name, kind, id, says, .. } in children {
-        let failure = says.get("error.type").map(|kind| format!(", {kind}")).unwrap_or_default();
+    for Span { service, name, kind, id, attributes, .. } in children {
+        let failure = attributes.get("error.type").map(|kind| format!(", {kind}")).unwrap_or_default();
         let _ = writeln!(text, "{:indent$}{name} ({kind} of {service}{failure})", "", indent = 2 * depth);
         grow(text, spans, id, depth + 1);
     }
@@ -126,14 +124,14 @@ async fn take(request: Request<Incoming>, taken: Arc<Mutex<Vec<Bytes>>>) -> Resu
     Ok(Response::new(Empty::new()))
 }
 
-fn of_resource(told: ResourceSpans) -> impl Iterator<Item = (String, Told)> {
+fn of_resource(told: ResourceSpans) -> impl Iterator<Item = (String, Span)> {
     let resource = told.resource.map(|resource| texts(resource.attributes)).unwrap_or_default();
     let service = resource.get("service.name").cloned().unwrap_or_default();
     let spans = told.scope_spans.into_iter().flat_map(|scope| scope.spans);
     spans.map(move |span| (hex(&span.trace_id), of_span(service.clone(), span)))
 }
 
-fn of_span(service: String, span: v1::Span) -> Told {
+fn of_span(service: String, span: v1::Span) -> Span {
     let kind = match span.kind() {
         SpanKind::Server => "server",
         SpanKind::Client => "client",
@@ -142,7 +140,7 @@ fn of_span(service: String, span: v1::Span) -> Told {
         SpanKind::Internal | SpanKind::Unspecified => "internal",
     };
     let failed = span.status.filter(|status| status.code() == v1::status::StatusCode::Error);
-    Told {
+    Span {
         service,
         name: span.name,
         kind,
@@ -150,7 +148,7 @@ fn of_span(service: String, span: v1::Span) -> Told {
         parent: hex(&span.parent_span_id),
         began: span.start_time_unix_nano,
         failure: failed.map(|status| status.message),
-        says: texts(span.attributes),
+        attributes: texts(span.attributes),
     }
 }
 

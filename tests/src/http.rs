@@ -17,9 +17,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// All headers.
     pub headers: HeaderMap,
-    /// The body.
     pub body: String,
 }
 

@@ -3,38 +3,38 @@
 //!
 //! What is tested runs as in production: the built binary `loyalty` as child processes, against real servers. There
 //! is no hook in the product; what goes wrong in a test goes wrong outside of it, by a signal, a lock or a
-//! [`Proxy`]. Read [`world`] first, then [`publishing`], [`trading`], [`settling`],
-//! [`reading`] and [`listening`], which are its verbs.
+//! [`Proxy`]. Read [`world`] first, then [`publish`], [`traffic`], [`settled`],
+//! [`queries`] and [`event_listener`], which are its verbs.
 //!
 //! [`Proxy`]: loyalty_local::Proxy
 #![expect(clippy::disallowed_methods, reason = "it plays other systems, and its variables say on which servers")]
 #![allow(clippy::missing_panics_doc, reason = "a test that cannot go on stops where it is; so does its harness")]
 
+pub mod accounts;
 mod binary;
 pub mod bridge;
 #[cfg(feature = "otel")]
 pub mod collector;
+pub mod database_lock;
 mod endpoint;
-pub mod figures;
+pub mod event_listener;
 pub mod http;
-pub mod least;
-pub mod listening;
-pub mod locking;
-pub mod operating;
+pub mod metrics;
+pub mod operator;
 pub mod poison;
 pub mod program;
-pub mod publishing;
-pub mod reading;
+pub mod publish;
+pub mod queries;
 mod servers;
-pub mod settling;
-pub mod trading;
+pub mod settled;
+pub mod traffic;
 pub mod world;
 
+pub use accounts::Account;
 pub use bridge::Bridge;
-pub use least::Part;
 pub use loyalty_local::wait::{PATIENCE, eventually};
 pub use loyalty_testkit::scratch::dir as scratch;
 pub use program::Program;
-pub use publishing::{Raw, member_in, points};
-pub use trading::{Trade, trade};
-pub use world::{Setup, Way, World};
+pub use publish::{Raw, member_in, points};
+pub use traffic::{Traffic, traffic};
+pub use world::{Route, Setup, World};

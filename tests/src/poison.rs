@@ -1,7 +1,7 @@
 //! A command that kills its worker each time it is applied: the worker stands still in the middle of its transaction,
 //! and there the test kills it. Nothing in the product knows of it; a trigger in the test's database does.
 
-use crate::locking::Held;
+use crate::database_lock::DatabaseLock;
 use crate::program::Program;
 use crate::world::World;
 use loyalty_local::wait::eventually;
@@ -21,19 +21,19 @@ const STANDING_STILL: &str = "
     from pg_stat_activity join pg_locks using (pid)
     where datname = current_database() and locktype = 'advisory' and objid = 13 and not granted";
 
-/// A mailer's claim on a mail outlasts its process by two and a half minutes. A test makes that time pass.
+/// A mailer's claim on an email outlasts its process by two and a half minutes. A test makes that time pass.
 const LEASES_END: &str = "update email set due_at = now() where state = 'sending'";
 
 /// The poison at work, until it is cured.
 #[derive(Debug)]
-pub struct Poison(Held);
+pub struct Poison(DatabaseLock);
 
 impl World {
     /// From now on a worker dies of a command whose reason is [`POISON`], as long as somebody [keeps one
     /// alive](World::outlive).
     pub async fn poison(&self) -> Poison {
         self.execute(STAND_STILL).await.expect("a trigger");
-        Poison(self.hold("select pg_advisory_xact_lock(13)").await)
+        Poison(self.lock("select pg_advisory_xact_lock(13)").await)
     }
 
     /// Kills the worker whenever it applies the poison and starts another, until `done`. Answers the one that lives
@@ -51,7 +51,7 @@ impl World {
             // in its own time, and the next worker must not be taken for this one.
             self.query(&format!("select pg_terminate_backend(pid) {STANDING_STILL}"), &[]).await;
             eventually("the session is gone", async || (self.count(&standing).await == 0).then_some(())).await;
-            self.time_passes_for_mails().await;
+            self.time_passes_for_emails().await;
             worker = self.worker().await;
             dead += 1;
         }
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// What a killed mailer was sending is given up by now.
-    pub async fn time_passes_for_mails(&self) {
+    pub async fn time_passes_for_emails(&self) {
         self.execute(LEASES_END).await.expect("its owner can");
     }
 }

@@ -10,9 +10,9 @@ use loyalty_store::Pool;
 use loyalty_store::pool::PlannerProfile;
 use loyalty_testkit::{servers, template};
 
+use crate::accounts::{self, Account};
 use crate::endpoint::Endpoint;
 use crate::http;
-use crate::least::{self, Part};
 
 /// Where the management API of a given broker listens, if not at the usual port of the same host.
 const MANAGEMENT_URL: &str = "LOYALTY_TEST_MANAGEMENT_URL";
@@ -72,9 +72,9 @@ impl Database {
     }
 
     /// The server as this part of the product reaches it.
-    pub(crate) fn endpoint_of(&self, part: Part) -> Endpoint {
+    pub(crate) fn endpoint_of(&self, account: Account) -> Endpoint {
         match self {
-            Self::Shared(_) | Self::Own(_) => self.endpoint().with_login(part.login()),
+            Self::Shared(_) | Self::Own(_) => self.endpoint().with_login(account.login()),
             Self::Given(_) => self.endpoint(),
         }
     }
@@ -83,9 +83,9 @@ impl Database {
     pub(crate) async fn grant(&self, pool: &Pool) {
         match self {
             Self::Shared(_) | Self::Own(_) => {
-                self.execute(&least::make_roles()).await;
+                self.execute(&accounts::make_roles()).await;
                 let client = pool.get().await.expect("a connection to the database");
-                client.batch_execute(&least::grants()).await.expect("roles.sql runs");
+                client.batch_execute(&accounts::grants()).await.expect("roles.sql runs");
             }
             Self::Given(_) => {}
         }
@@ -131,9 +131,9 @@ impl Broker {
     }
 
     /// The server as this part of the product reaches it.
-    pub(crate) fn endpoint_of(&self, part: Part) -> Endpoint {
+    pub(crate) fn endpoint_of(&self, account: Account) -> Endpoint {
         match self {
-            Self::Shared(_) | Self::Own(_) => self.endpoint().with_login(part.login()),
+            Self::Shared(_) | Self::Own(_) => self.endpoint().with_login(account.login()),
             Self::Given(_) => self.endpoint(),
         }
     }
@@ -143,15 +143,15 @@ impl Broker {
         // One at a time: a broker that is told the same user twice at once refuses one of them.
         static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let _turn = TURN.lock().await;
-        for part in Part::ALL {
-            self.manage("PUT", &format!("/api/users/{part}"), Some(&least::user())).await;
-            self.permit(vhost, part, &part.permissions()).await;
+        for account in Account::ALL {
+            self.manage("PUT", &format!("/api/users/{account}"), Some(&accounts::user())).await;
+            self.permit(vhost, account, &account.permissions()).await;
         }
     }
 
     /// Sets what a part may do in a virtual host.
-    pub(crate) async fn permit(&self, vhost: &str, part: Part, permissions: &str) {
-        self.manage("PUT", &format!("/api/permissions/{vhost}/{part}"), Some(permissions)).await;
+    pub(crate) async fn permit(&self, vhost: &str, account: Account, permissions: &str) {
+        self.manage("PUT", &format!("/api/permissions/{vhost}/{account}"), Some(permissions)).await;
     }
 
     /// The management API, login included.

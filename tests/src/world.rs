@@ -17,17 +17,17 @@ use loyalty_store::{Pool, migrate};
 use loyalty_testkit::scratch;
 use tokio::sync::OnceCell;
 
+use crate::accounts::{self, Account};
 use crate::bridge::Bridge;
 use crate::endpoint::Endpoint;
 use crate::http;
-use crate::least::{self, Part};
 use crate::program::{self, Program};
-use crate::publishing::Published;
+use crate::publish::Published;
 use crate::servers::{Broker, Database};
 use loyalty_local::wait::PATIENCE;
 
-/// The rungs of the mails' retry ladder: distinct, and short enough to climb all of them.
-const LADDER: [&str; 3] = ["1s", "2s", "3s"];
+/// The retry delays of emails: distinct, and short enough to wait all of them.
+const RETRY_DELAYS: [&str; 3] = ["1s", "2s", "3s"];
 
 /// Connections of the harness itself.
 const CONNECTIONS: usize = 4;
@@ -87,7 +87,7 @@ impl Setup {
 
 /// How a process reaches the servers, directly unless a proxy is named, and what else its environment says.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Way<'a> {
+pub struct Route<'a> {
     /// Between it and the broker.
     pub broker: Option<&'a Proxy>,
     /// Between it and the database.
@@ -96,7 +96,7 @@ pub struct Way<'a> {
     pub variables: &'a [(&'static str, &'a str)],
 }
 
-impl<'a> Way<'a> {
+impl<'a> Route<'a> {
     /// Through this proxy to the broker.
     pub fn to_broker(proxy: &'a Proxy) -> Self {
         Self { broker: Some(proxy), ..Self::default() }
@@ -128,7 +128,7 @@ pub struct World {
     topology: Topology,
     /// What a test reads of the database, independent of the product's own reading.
     pub(crate) pool: Pool,
-    /// Where its mails arrive.
+    /// Where its emails arrive.
     pub mailbox: Mailbox,
     producer: OnceCell<Producer>,
     /// What [`World::settled`] waits for.
@@ -147,9 +147,9 @@ impl World {
         let pool = Pool::new(&database.endpoint().url(&name), PlannerProfile::Queries, CONNECTIONS)
             .expect("the database's URL");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
-        let quoted = LADDER.map(|rung| format!("{rung:?}")).join(", ");
+        let quoted = RETRY_DELAYS.map(|delay| format!("{delay:?}")).join(", ");
         let Setup { events, mail, .. } = setup;
-        let config = format!("[mail]\nladder = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n");
+        let config = format!("[mail]\nretry_delays = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n");
         std::fs::write(dir.join("loyalty.toml"), config).expect("a config file");
         let world = Self {
             name,
@@ -176,7 +176,7 @@ impl World {
         amqp::close(&connection).await;
     }
 
-    /// Makes a queue of ours anew, with room for so many messages only.
+    /// Makes a queue of ours again, with room for so many messages only.
     pub async fn replace_queue(&self, name: &str, max_length: i64) {
         let connection = amqp::connect(&self.amqp(), "tests").await.expect("a connection to the broker");
         let channel = connection.create_channel().await.expect("a channel");
@@ -195,50 +195,50 @@ impl World {
 
     /// Starts `loyalty worker`.
     pub async fn worker(&self) -> Program {
-        self.worker_through(Way::default()).await
+        self.worker_through(Route::default()).await
     }
 
     /// Starts `loyalty worker` with a proxy between it and a server.
-    pub async fn worker_through(&self, way: Way<'_>) -> Program {
-        self.spawn(&["worker"], way).await
+    pub async fn worker_through(&self, route: Route<'_>) -> Program {
+        self.spawn(&["worker"], route).await
     }
 
     /// Starts `loyalty bridge` on a free port.
     pub async fn bridge(&self) -> Bridge {
-        self.bridge_through(Way::default()).await
+        self.bridge_through(Route::default()).await
     }
 
     /// Starts `loyalty bridge` with a proxy between it and a server.
-    pub async fn bridge_through(&self, way: Way<'_>) -> Bridge {
-        Bridge::listening(self.spawn(&["bridge", "--http", "127.0.0.1:0"], way).await).await
+    pub async fn bridge_through(&self, route: Route<'_>) -> Bridge {
+        Bridge::listening(self.spawn(&["bridge", "--http", "127.0.0.1:0"], route).await).await
     }
 
     /// Starts `loyalty` with any arguments, connected to this world by its environment.
     pub async fn loyalty(&self, args: &[&str]) -> Program {
-        self.loyalty_through(args, Way::default()).await
+        self.loyalty_through(args, Route::default()).await
     }
 
     /// The same with a proxy between it and a server.
-    pub async fn loyalty_through(&self, args: &[&str], way: Way<'_>) -> Program {
-        self.spawn(args, way).await
+    pub async fn loyalty_through(&self, args: &[&str], route: Route<'_>) -> Program {
+        self.spawn(args, route).await
     }
 
-    async fn spawn(&self, args: &[&str], way: Way<'_>) -> Program {
+    async fn spawn(&self, args: &[&str], route: Route<'_>) -> Program {
         let number = self.programs.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.join(format!("{number}-{}.log", args.first().unwrap_or(&"loyalty")));
         let through = |endpoint: Endpoint, between: Option<SocketAddr>| match between {
             Some(addr) => endpoint.text_through(addr, &self.name),
             None => endpoint.text(&self.name),
         };
-        let part = Part::of(args.first().copied());
+        let account = Account::of(args.first().copied());
         let mut env = vec![
-            ("LOYALTY_AMQP_URL", through(self.broker.endpoint_of(part), way.broker.map(Proxy::addr))),
+            ("LOYALTY_AMQP_URL", through(self.broker.endpoint_of(account), route.broker.map(Proxy::addr))),
             ("LOYALTY_MANAGEMENT_URL", self.management_url()),
-            ("LOYALTY_DATABASE_URL", through(self.database.endpoint_of(part), way.database)),
+            ("LOYALTY_DATABASE_URL", through(self.database.endpoint_of(account), route.database)),
             ("LOYALTY_SMTP_URL", self.mailbox.url()),
             ("LOYALTY_CONFIG", self.dir.join("loyalty.toml").display().to_string()),
         ];
-        env.extend(way.variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        env.extend(route.variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         Program::start(args, &env, &self.dir, log).await
     }
 
@@ -255,7 +255,7 @@ impl World {
     /// A pooler in front of the database, which takes everyone who may log in there; nothing, loudly, on a machine
     /// without PgBouncer.
     pub async fn pooler(&self, mode: PoolMode) -> Option<PgBouncer> {
-        let endpoints = Part::WITH_ROLE.map(|part| self.database.endpoint_of(part));
+        let endpoints = Account::WITH_ROLE.map(|account| self.database.endpoint_of(account));
         let logins: Vec<(&str, &str)> = endpoints.iter().map(Endpoint::login).collect();
         let (dir, server) = (self.dir.join("servers").join(mode.name()), self.database.endpoint().addr().await);
         match PgBouncer::start(&dir, server, &logins, mode, SESSIONS).await {
@@ -305,19 +305,19 @@ impl World {
     }
 
     /// The world's virtual host as a part of the product, or who works with it, reaches it.
-    pub fn amqp_of(&self, part: Part) -> SecretUrl {
-        self.broker.endpoint_of(part).url(&self.name)
+    pub fn amqp_of(&self, account: Account) -> SecretUrl {
+        self.broker.endpoint_of(account).url(&self.name)
     }
 
     /// The world's database as a part of the product reaches it.
-    pub fn database_of(&self, part: Part) -> DatabaseUrl {
-        self.database.endpoint_of(part).url(&self.name)
+    pub fn database_of(&self, account: Account) -> DatabaseUrl {
+        self.database.endpoint_of(account).url(&self.name)
     }
 
     /// Takes from the worker what only brokers before 4.3.1 ask for.
-    pub async fn permit_worker_the_least(&self) {
-        let permissions = least::permissions("worker", &Part::Worker.to_string());
-        self.broker.permit(&self.name, Part::Worker, &permissions).await;
+    pub async fn permit_worker_only_what_it_needs(&self) {
+        let permissions = accounts::permissions("worker", &Account::Worker.to_string());
+        self.broker.permit(&self.name, Account::Worker, &permissions).await;
     }
 
     /// The world's database.
@@ -333,7 +333,7 @@ impl World {
     /// Publishes as other systems do.
     pub async fn producer(&self) -> &Producer {
         let limits = Limits { confirm_timeout: PATIENCE, ..Limits::default() };
-        let connect = || Producer::connect(self.amqp_of(Part::Publisher), "tests", limits);
+        let connect = || Producer::connect(self.amqp_of(Account::Publisher), "tests", limits);
         self.producer.get_or_init(|| async { connect().await.expect("a connection to the broker") }).await
     }
 
@@ -358,5 +358,5 @@ impl Drop for World {
 }
 
 fn topology() -> Topology {
-    Topology::new(&LADDER.map(|rung| RetryDelay::parse(rung).expect("a rung")))
+    Topology::new(&RETRY_DELAYS.map(|delay| RetryDelay::parse(delay).expect("a delay")))
 }

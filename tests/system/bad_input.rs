@@ -2,7 +2,7 @@
 //! the same batch never notice.
 
 use loyalty_common::{Action, Command, Earn, Enroll, MemberId, Partition};
-use loyalty_tests::publishing::{Raw, command};
+use loyalty_tests::publish::{Raw, command};
 use loyalty_tests::{World, eventually, member_in, points};
 
 /// Stands in several of the bodies and must be in no log and no error.
@@ -46,7 +46,7 @@ fn bad_messages() -> Vec<(Raw, &'static str, &'static str)> {
             "malformed",
             "`content_encoding` is deflate",
         ),
-        (good().with(r#""points":50"#, r#""points":50,"points":60"#), "invalid_field", "`points` stands there twice"),
+        (good().with(r#""points":50"#, r#""points":50,"points":60"#), "invalid_field", "`points` is given twice"),
         (good().with_body(padded), "too_large", "at most 65536"),
         (good().with(r#""v":1"#, r#""v":2"#), "unknown_version", "`v` must be 1"),
         (good().with_properties(|it| it.with_type("loyalty.command.v2".into())), "unknown_version", "`type`"),
@@ -79,13 +79,13 @@ async fn bad_messages_between_good_ones_become_dead_letters_and_harm_nobody() {
     let worker = world.worker().await;
     world.settled().await;
 
-    let letters = world.dead_letters().await;
-    assert_eq!(letters.len(), bad_messages.len());
-    for (letter, (bad, reason, error)) in letters.iter().zip(&bad_messages) {
-        assert_eq!((letter.reason.as_str(), &*letter.body), (*reason, bad.body()), "{}", letter.error);
-        assert!(letter.error.contains(error), "{:?} does not say {error:?}", letter.error);
-        assert!(!letter.error.contains("smith"), "{}", letter.error);
-        assert_eq!((&letter.source, letter.attempts), (&partition().queue(), 1));
+    let dead_letters = world.dead_letters().await;
+    assert_eq!(dead_letters.len(), bad_messages.len());
+    for (dead_letter, (bad, reason, error)) in dead_letters.iter().zip(&bad_messages) {
+        assert_eq!((dead_letter.reason.as_str(), &*dead_letter.body), (*reason, bad.body()), "{}", dead_letter.error);
+        assert!(dead_letter.error.contains(error), "{:?} does not say {error:?}", dead_letter.error);
+        assert!(!dead_letter.error.contains("smith"), "{}", dead_letter.error);
+        assert_eq!((&dead_letter.source, dead_letter.attempts), (&partition().queue(), 1));
     }
     let neighbour = world.member(NEIGHBOUR).await;
     assert_eq!(neighbour.balance, i64::try_from(bad_messages.len()).expect("a few"));
@@ -110,10 +110,10 @@ async fn a_command_that_the_database_refuses_is_found_and_set_aside_alone() {
     let worker = world.worker().await;
     world.settled().await;
 
-    let mut letters = world.dead_letters().await;
+    let mut dead_letters = world.dead_letters().await;
     // Of two members; which of them is set aside first is no promise.
-    letters.sort_by_key(|letter| letter.member_id.as_deref() != Some(NEIGHBOUR));
-    let [earn, enroll] = letters.as_slice() else { panic!("{letters:?}") };
+    dead_letters.sort_by_key(|dead_letter| dead_letter.member_id.as_deref() != Some(NEIGHBOUR));
+    let [earn, enroll] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
     assert_eq!((earn.reason.as_str(), enroll.reason.as_str()), ("failed", "failed"));
     assert!(String::from_utf8_lossy(&earn.body).contains(r#""points":13"#), "{earn:?}");
     assert_eq!(world.member(NEIGHBOUR).await.balance, (1..=20).sum::<i64>() - 13);
@@ -130,10 +130,10 @@ async fn a_message_that_no_queue_takes_is_kept() {
     let lost = Raw::of(&earn(&"bob".parse().expect("a member id"))).with_key("99");
     world.send(&lost).await;
     world.settled().await;
-    let letters = world.dead_letters().await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("loyalty.unrouted", "unrouted"));
-    assert_eq!((letter.member_id.as_deref(), &*letter.body), (Some("bob"), lost.body()));
+    let dead_letters = world.dead_letters().await;
+    let [dead_letter] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
+    assert_eq!((dead_letter.source.as_str(), dead_letter.reason.as_str()), ("loyalty.unrouted", "unrouted"));
+    assert_eq!((dead_letter.member_id.as_deref(), &*dead_letter.body), (Some("bob"), lost.body()));
     world.verified().await;
 }
 
@@ -147,11 +147,11 @@ async fn a_command_that_its_publisher_let_expire_is_told_as_expired() {
     eventually("no worker took it in time", expired).await;
     let _worker = world.worker().await;
     world.settled().await;
-    let letters = world.dead_letters().await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((letter.reason.as_str(), &*letter.body), ("expired", late.body()));
-    assert!(letter.error.contains("`expiration`, 1 ms"), "{}", letter.error);
-    assert!(letter.error.contains(&partition().queue()), "{}", letter.error);
+    let dead_letters = world.dead_letters().await;
+    let [dead_letter] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
+    assert_eq!((dead_letter.reason.as_str(), &*dead_letter.body), ("expired", late.body()));
+    assert!(dead_letter.error.contains("`expiration`, 1 ms"), "{}", dead_letter.error);
+    assert!(dead_letter.error.contains(&partition().queue()), "{}", dead_letter.error);
 }
 
 #[tokio::test]
@@ -181,10 +181,11 @@ async fn headers_of_ten_thousand_tables_inside_each_other_end_no_worker() {
         );
         world.manage("POST", "/api/exchanges/{vhost}/loyalty.commands/publish", Some(&message)).await;
     }
-    let kept = async || Some(world.dead_letters().await).filter(|letters| letters.len() == 2);
-    let mut letters = eventually("both are set aside", kept).await;
-    letters.sort_by(|one, other| one.reason.cmp(&other.reason));
-    let found: Vec<_> = letters.iter().map(|letter| (letter.reason.as_str(), letter.attempts)).collect();
+    let kept = async || Some(world.dead_letters().await).filter(|dead_letters| dead_letters.len() == 2);
+    let mut dead_letters = eventually("both are set aside", kept).await;
+    dead_letters.sort_by(|one, other| one.reason.cmp(&other.reason));
+    let found: Vec<_> =
+        dead_letters.iter().map(|dead_letter| (dead_letter.reason.as_str(), dead_letter.attempts)).collect();
     assert_eq!(found, [("malformed", 1), ("unrouted", 1)]);
     world.enroll("ann").await;
     world.settled().await;

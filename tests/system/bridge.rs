@@ -1,6 +1,6 @@
 //! The bridge as the sample's users know it, and what they did not have.
 
-use loyalty_tests::{Bridge, Way, World, eventually};
+use loyalty_tests::{Bridge, Route, World, eventually};
 use serde_json::json;
 
 /// A bridge that reaches its servers; before that it answers 503.
@@ -48,7 +48,7 @@ async fn an_answer_tells_the_receipt_as_well() {
     let receipt = bridge.get(&format!("/ann/commands/{}", told["command_id"].as_str().expect("an id"))).await;
     assert_eq!((receipt.status, receipt.json()), (200, told["receipt"].clone()));
     world.mailed().await;
-    assert_eq!(world.mailbox.mails()[0].recipient, "ann@example.com");
+    assert_eq!(world.mailbox.emails()[0].recipient, "ann@example.com");
     world.verified().await;
 }
 
@@ -159,8 +159,8 @@ async fn the_bridge_says_what_it_lacks_and_takes_nothing_that_it_cannot_pass_on(
     let world = World::start().await;
     let _worker = world.worker().await;
     let (broker, database) = (world.broker_proxy().await, world.database_proxy().await);
-    let way = Way { broker: Some(&broker), database: Some(database.addr()), ..Way::default() };
-    let bridge = ready(world.bridge_through(way).await).await;
+    let route = Route { broker: Some(&broker), database: Some(database.addr()), ..Route::default() };
+    let bridge = ready(world.bridge_through(route).await).await;
     bridge.post("/ann").await;
     let lacks = async |server: &str| {
         let says = async || {

@@ -3,22 +3,22 @@
 use std::time::Instant;
 
 use loyalty_common::backoff::{FIRST, PROVEN_AFTER};
-use loyalty_tests::{Setup, Way, World, eventually};
+use loyalty_tests::{Route, Setup, World, eventually};
 
 #[tokio::test]
 async fn a_broker_that_restarts_and_dies_loses_nothing_of_what_it_confirmed() {
     let world = Setup::default().own_broker().start().await;
     let _worker = world.worker().await;
-    let mut trade = world.trading(50).await;
-    trade.goes_on(2_000).await;
+    let mut traffic = world.start_traffic(50).await;
+    traffic.continues(2_000).await;
     world.rabbitmq().restart().await.expect("the broker starts again");
 
-    trade.goes_on(2_000).await;
+    traffic.continues(2_000).await;
     world.rabbitmq().kill().await;
     world.rabbitmq().start_again().await.expect("the broker starts again");
 
-    trade.goes_on(2_000).await;
-    let commands = trade.close(&world).await;
+    traffic.continues(2_000).await;
+    let commands = traffic.close(&world).await;
     world.settled().await;
     world.holds_in_order(&commands).await;
     assert_eq!(world.dead_letters().await, []);
@@ -30,8 +30,8 @@ async fn a_broker_that_restarts_and_dies_loses_nothing_of_what_it_confirmed() {
 async fn a_connection_that_is_lost_again_and_again_after_full_recovery_is_taken_up_as_fast_each_time() {
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_through(Way::to_broker(&proxy)).await;
-    let up = ["Consuming commands", "Consuming mails", "publisher=\"outbox\" unconfirmed"];
+    let worker = world.worker_through(Route::to_broker(&proxy)).await;
+    let up = ["Consuming commands", "Consuming emails", "publisher=\"outbox\" unconfirmed"];
     for breaks in 0..8 {
         let recovered = async || {
             let log = worker.log();

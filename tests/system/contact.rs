@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use loyalty_common::{Action, Change, Command, Earn, Enroll, Exit, Terminate, Update};
 use loyalty_local::Behaviour;
-use loyalty_tests::publishing::command;
+use loyalty_tests::publish::command;
 use loyalty_tests::{Setup, World, eventually, points};
 use sha2::{Digest, Sha256};
 
@@ -64,14 +64,14 @@ async fn leaves_nothing_behind(end: Action) {
 
     // The third was perhaps being sent when the membership ended, which then comes to the same.
     let ended = ["1 at 1000: dead", "2 at 2000: no_address", "3 at 3000: no_address"];
-    eventually("no mail goes anywhere", async || (world.rewards("ann").await == ended).then_some(())).await;
+    eventually("no email goes anywhere", async || (world.rewards("ann").await == ended).then_some(())).await;
     assert_eq!((rows_with(&world, ADDRESS).await, rows_with(&world, NAME).await), (Vec::new(), Vec::new()));
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
-    let retry = ["mails", "retry", "--state", "dead", "--yes", "--note", "once more"];
+    let retry = ["emails", "retry", "--state", "dead", "--yes", "--note", "once more"];
     let retried = world.loyalty(&retry).await.end().await;
     assert!(
         retried.output.contains("no_address; left as it is"),
-        "a dead mail has nowhere to go either: {}",
+        "a dead email has nowhere to go either: {}",
         retried.output
     );
     world.mailed().await;
@@ -80,19 +80,19 @@ async fn leaves_nothing_behind(end: Action) {
     world.publish(&Command { action: again, ..enrolment }).await;
     world.settled().await;
     assert_eq!(world.story("ann").await.len(), 6, "nothing was added");
-    assert_eq!(world.dead_letters().await.len(), 1, "the one of the mail");
-    assert_eq!(world.mailbox.mails(), []);
+    assert_eq!(world.dead_letters().await.len(), 1, "the one of the email");
+    assert_eq!(world.mailbox.emails(), []);
     assert!(!worker.log().contains("ann.smith") && !worker.log().contains("Musterfrau"), "{}", worker.log());
     world.verified().await;
 }
 
 #[tokio::test]
-async fn who_exits_stands_in_no_table_any_more_by_address_or_name_and_gets_no_mail() {
+async fn who_exits_stands_in_no_table_any_more_by_address_or_name_and_gets_no_email() {
     leaves_nothing_behind(Action::Exit(Exit)).await;
 }
 
 #[tokio::test]
-async fn who_is_terminated_stands_in_no_table_any_more_by_address_or_name_and_gets_no_mail() {
+async fn who_is_terminated_stands_in_no_table_any_more_by_address_or_name_and_gets_no_email() {
     leaves_nothing_behind(Action::Terminate(Terminate)).await;
 }
 
@@ -111,16 +111,16 @@ async fn while_the_membership_lasts_an_id_used_again_for_another_address_is_a_co
     }
     world.publish(&enrolment).await;
     world.settled().await;
-    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|letter| letter.error).collect();
+    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|dead_letter| dead_letter.error).collect();
     let used = "the command id was used before with another";
     assert_eq!(errors, [format!("{used} email"), format!("{used} email, name")]);
     assert_eq!(world.story("ann").await, ["enroll applied = 0"]);
     world.verified().await;
 }
 
-/// The mails of the membership that ended are not for the one that begins, whoever it is of.
+/// The emails of the membership that ended are not for the one that begins, whoever it is of.
 #[tokio::test]
-async fn a_mail_of_an_earlier_membership_is_not_sent_to_the_address_of_the_next() {
+async fn an_email_of_an_earlier_membership_is_not_sent_to_the_address_of_the_next() {
     let world = World::start().await;
     world.enroll_with_email("ann", ADDRESS).await;
     world.earn("ann", 1_000).await;
@@ -132,13 +132,13 @@ async fn a_mail_of_an_earlier_membership_is_not_sent_to_the_address_of_the_next(
     world.settled().await;
     world.mailed().await;
     assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address", "1 at 1000: sent"]);
-    let recipients: Vec<String> = world.mailbox.mails().into_iter().map(|mail| mail.recipient).collect();
+    let recipients: Vec<String> = world.mailbox.emails().into_iter().map(|email| email.recipient).collect();
     assert_eq!(recipients, ["bob@example.org"]);
     world.verified().await;
 }
 
 #[tokio::test]
-async fn an_update_sets_changes_and_clears_the_address_and_mails_not_sent_yet_follow_it() {
+async fn an_update_sets_changes_and_clears_the_address_and_emails_not_sent_yet_follow_it() {
     let world = Setup::default().events().start().await;
     world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
     let worker = world.worker().await;
@@ -163,7 +163,8 @@ async fn an_update_sets_changes_and_clears_the_address_and_mails_not_sent_yet_fo
     world.settled().await;
     world.mailed().await;
 
-    let told: Vec<_> = world.mailbox.mails().into_iter().map(|mail| (mail.recipient.clone(), mail.text())).collect();
+    let told: Vec<_> =
+        world.mailbox.emails().into_iter().map(|email| (email.recipient.clone(), email.text())).collect();
     let [(recipient, text)] = &told[..] else { panic!("{told:?}") };
     assert_eq!(recipient, ADDRESS);
     assert!(text.contains("Ann"), "the name stays as it was: {text}");
@@ -213,7 +214,7 @@ async fn an_update_is_the_same_if_all_that_it_says_is_and_null_is_not_absence() 
         world.publish(&Command { action: update(email, name), ..first.clone() }).await;
     }
     world.settled().await;
-    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|letter| letter.error).collect();
+    let errors: Vec<String> = world.dead_letters().await.into_iter().map(|dead_letter| dead_letter.error).collect();
     let used = "the command id was used before with another";
     assert_eq!(errors, [format!("{used} name"), format!("{used} email"), format!("{used} email, name")]);
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "update applied = 0"]);

@@ -2,7 +2,7 @@
 
 use loyalty_common::{Action, Command, Earn, Enroll, Partition};
 use loyalty_tests::poison::POISON;
-use loyalty_tests::publishing::command;
+use loyalty_tests::publish::command;
 use loyalty_tests::{World, member_in, points};
 
 /// Three of which nobody knows the culprit, and five of which it is known.
@@ -41,9 +41,9 @@ async fn a_command_that_kills_its_worker_takes_nobody_with_it() {
     let (_worker, dead) = world.outlive(world.worker().await, set_aside).await;
     assert_eq!(dead, KILLS);
     world.settled().await;
-    let letters = world.dead_letters().await;
-    assert_eq!(letters.len(), 1, "only the culprit is set aside");
-    assert_eq!((letters[0].reason.as_str(), &letters[0].body), ("crashed", &deadly.encode()));
+    let dead_letters = world.dead_letters().await;
+    assert_eq!(dead_letters.len(), 1, "only the culprit is set aside");
+    assert_eq!((dead_letters[0].reason.as_str(), &dead_letters[0].body), ("crashed", &deadly.encode()));
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 7 applied = 7"]);
     world.holds_in_order(&neighbours).await;
     assert!(world.ready(&partition().queue()).await == 0);
@@ -67,7 +67,7 @@ async fn a_command_that_sees_many_workers_come_and_go_is_not_taken_for_one_that_
     world.earn("ann", 5).await;
     for _ in 0..=KILLS {
         let worker = world.worker().await;
-        worker.says("The database does not take a batch").await;
+        worker.says("Cannot commit a batch").await;
         worker.terminate().await;
     }
     assert_eq!(world.count("suspect").await, 1, "they suspected it");

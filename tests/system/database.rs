@@ -6,7 +6,7 @@ use loyalty_tests::Setup;
 async fn a_database_that_restarts_and_dies_in_mid_batch_loses_and_doubles_nothing() {
     let world = Setup::default().own_database().start().await;
     let _worker = world.worker().await;
-    let trade = world.trading(50).await;
+    let traffic = world.start_traffic(50).await;
     world.applies(2_000).await;
     world.postgres().restart().await.expect("the database starts again");
 
@@ -15,7 +15,7 @@ async fn a_database_that_restarts_and_dies_in_mid_batch_loses_and_doubles_nothin
     world.postgres().start_again().await.expect("the database starts again");
 
     world.applies(2_000).await;
-    let commands = trade.close(&world).await;
+    let commands = traffic.close(&world).await;
     world.settled().await;
     world.holds_in_order(&commands).await;
     assert_eq!(world.dead_letters().await, []);

@@ -15,8 +15,8 @@ async fn dev_serves_stops_and_goes_on_where_it_was() {
     let post = async |path: &str, body: Option<&str>| send(bridge, "POST", path, body).await;
     assert_eq!(post("/123", Some(r#"{"email":"ann@example.com"}"#)).await.status, 201);
     assert_eq!(post("/123/add_points/1200", None).await.status, 200);
-    let mails = dir.join(".loyalty/mail");
-    eventually("a mail is written", async || mail_in(&mails)).await;
+    let emails = dir.join(".loyalty/mail");
+    eventually("an email is written", async || email_in(&emails)).await;
 
     // Other clients read the URLs too, and some refuse what follows a question mark.
     let left = std::fs::read_to_string(dir.join(".loyalty/dev.json")).expect("it says where its servers are");
@@ -58,7 +58,7 @@ async fn send(bridge: SocketAddr, method: &str, path: &str, body: Option<&str>) 
     http::send(bridge, method, path, headers, body).await
 }
 
-fn mail_in(dir: &Path) -> Option<()> {
+fn email_in(dir: &Path) -> Option<()> {
     let mut files = std::fs::read_dir(dir).ok()?.filter_map(Result::ok);
     files.any(|file| file.path().extension().is_some_and(|extension| extension == "eml")).then_some(())
 }

@@ -2,13 +2,13 @@
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use loyalty_common::{Action, Change, Enroll, EventType, Update};
-use loyalty_tests::listening::Heard;
-use loyalty_tests::publishing::command;
+use loyalty_tests::event_listener::ReceivedEvent;
+use loyalty_tests::publish::command;
 use loyalty_tests::{Setup, World, eventually};
 
 /// An event in words: `points.earned 2: 1200 = 1200 of 1200`.
-fn story(heard: &[Heard]) -> Vec<String> {
-    let told = |event: &Heard| {
+fn story(heard: &[ReceivedEvent]) -> Vec<String> {
+    let told = |event: &ReceivedEvent| {
         let [seq, delta, balance, lifetime] = ["seq", "delta", "balance", "lifetime"].map(|it| event.number(it));
         format!("{} {seq}: {delta} = {balance} of {lifetime}", event.key)
     };
@@ -34,10 +34,10 @@ async fn each_kind_of_event_is_told_with_what_it_says() {
     world.exit("ann").await;
     world.terminate("ann").await;
     world.settled().await;
-    world.announced().await;
+    world.events_published().await;
 
-    let heard: Vec<Heard> = world.heard("all").await;
-    let of_ann: Vec<Heard> = heard.iter().filter(|it| it.body["member_id"] == "ann").cloned().collect();
+    let heard: Vec<ReceivedEvent> = world.received_events("all").await;
+    let of_ann: Vec<ReceivedEvent> = heard.iter().filter(|it| it.body["member_id"] == "ann").cloned().collect();
     let expected = [
         "member.enrolled 1: 0 = 0 of 0",
         "points.earned 2: 1200 = 1200 of 1200",
@@ -59,8 +59,8 @@ async fn each_kind_of_event_is_told_with_what_it_says() {
     let times =
         times.replace("$1", &sql_text(&of_ann[1], "occurred_at")).replace("$2", &sql_text(&of_ann[1], "recorded_at"));
     assert_eq!(world.count(&times).await, 1);
-    world.was_told_in_order(&heard).await;
-    assert_eq!(story(&world.heard("rewards").await), expected[2..3]);
+    world.received_in_order(&heard).await;
+    assert_eq!(story(&world.received_events("rewards").await), expected[2..3]);
 
     for event in &heard {
         assert_is_a_message_of_the_contract(event);
@@ -70,11 +70,11 @@ async fn each_kind_of_event_is_told_with_what_it_says() {
 }
 
 /// A time of an event, as SQL spells it.
-fn sql_text(event: &Heard, field: &str) -> String {
+fn sql_text(event: &ReceivedEvent, field: &str) -> String {
     format!("timestamptz '{}'", event.text(field))
 }
 
-fn assert_is_a_message_of_the_contract(event: &Heard) {
+fn assert_is_a_message_of_the_contract(event: &ReceivedEvent) {
     let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
     assert_eq!(event.message_id(), event.text("event_id"));
     assert_eq!(event.key, event.text("type"));
@@ -94,13 +94,13 @@ async fn two_workers_tell_each_event_once_and_in_order() {
     let (one, other) = (world.worker().await, world.worker().await);
     one.says("Consuming commands").await;
     other.says("Consuming commands").await;
-    let mut trade = world.trading(40).await;
-    trade.goes_on(4_000).await;
-    trade.close(&world).await;
+    let mut traffic = world.start_traffic(40).await;
+    traffic.continues(4_000).await;
+    traffic.close(&world).await;
     world.settled().await;
-    world.announced().await;
-    let heard = world.heard("all").await;
-    world.was_told_in_order(&heard).await;
+    world.events_published().await;
+    let heard = world.received_events("all").await;
+    world.received_in_order(&heard).await;
     let rows = world.count("ledger").await + world.count("reward").await;
     assert_eq!(i64::try_from(heard.len()), Ok(rows), "nothing was told twice");
 }
@@ -111,27 +111,27 @@ async fn events_stay_in_order_while_the_broker_restarts_and_dies_and_a_worker_is
     world.listen("all", &["#"]).await;
     let worker = world.worker().await;
     let _other = world.worker().await;
-    let mut trade = world.trading(50).await;
-    trade.goes_on(2_000).await;
+    let mut traffic = world.start_traffic(50).await;
+    traffic.continues(2_000).await;
     world.rabbitmq().restart().await.expect("the broker starts again");
 
-    trade.goes_on(2_000).await;
+    traffic.continues(2_000).await;
     worker.kill().await;
-    trade.goes_on(1_000).await;
+    traffic.continues(1_000).await;
     world.rabbitmq().kill().await;
     world.rabbitmq().start_again().await.expect("the broker starts again");
 
-    trade.goes_on(2_000).await;
-    trade.close(&world).await;
+    traffic.continues(2_000).await;
+    traffic.close(&world).await;
     world.settled().await;
-    world.announced().await;
-    world.was_told_in_order(&world.heard("all").await).await;
+    world.events_published().await;
+    world.received_in_order(&world.received_events("all").await).await;
     world.verified().await;
 }
 
 /// The hardest for the order: the queue takes this event and not that one, since it has room again each moment.
 #[tokio::test]
-async fn a_listener_who_refuses_events_hears_all_of_them_in_order_later_and_holds_up_no_mail() {
+async fn a_listener_who_refuses_events_hears_all_of_them_in_order_later_and_holds_up_no_email() {
     let world = Setup::default().events().start().await;
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongLongInt(3));
@@ -151,11 +151,11 @@ async fn a_listener_who_refuses_events_hears_all_of_them_in_order_later_and_hold
     world.mailed().await;
     assert!(world.count("event_outbox").await > 0, "they wait");
 
-    let hearing = world.hearing("full").await;
-    world.announced().await;
+    let hearing = world.start_listening("full").await;
+    world.events_published().await;
     let taken = async || (world.ready("full").await == 0).then_some(());
     eventually("the last events are taken", taken).await;
-    world.was_told_in_order(&hearing.close().await).await;
+    world.received_in_order(&hearing.close().await).await;
 }
 
 #[tokio::test]
@@ -166,13 +166,13 @@ async fn what_is_rolled_back_is_never_told() {
     world.enroll("ann").await;
     world.settled().await;
 
-    let held = world.hold("lock table ledger, parked in share row exclusive mode").await;
+    let lock = world.lock("lock table ledger, parked in share row exclusive mode").await;
     world.earn("ann", 50).await;
     world.waiting(1).await;
     worker.kill().await;
     // The server would go on with what it was sent, and commit for a worker that is gone.
     world.end_waiting_sessions().await;
-    held.release().await;
+    lock.release().await;
 
     // A batch that the database refuses is rolled back too, and what is good in it comes again.
     world.execute("alter table ledger add constraint hateful check (points <> 13)").await.expect("its owner can");
@@ -180,8 +180,9 @@ async fn what_is_rolled_back_is_never_told() {
     world.earn("ann", 7).await;
     let _successor = world.worker().await;
     world.settled().await;
-    world.announced().await;
-    let heard: Vec<Heard> = world.heard("all").await.into_iter().filter(|it| it.body["member_id"] == "ann").collect();
+    world.events_published().await;
+    let heard: Vec<ReceivedEvent> =
+        world.received_events("all").await.into_iter().filter(|it| it.body["member_id"] == "ann").collect();
     let expected = ["member.enrolled 1: 0 = 0 of 0", "points.earned 2: 50 = 50 of 50", "points.earned 3: 7 = 57 of 57"];
     assert_eq!(story(&heard), expected);
 }
@@ -201,7 +202,7 @@ async fn nothing_is_told_while_events_are_switched_off() {
     assert_eq!(world.count("event_outbox").await, 0);
     let ended = worker.terminate().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert!(world.heard("all").await.is_empty());
+    assert!(world.received_events("all").await.is_empty());
 }
 
 /// Neither the exchange nor a listener's binding is called wrong.

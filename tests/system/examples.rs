@@ -6,11 +6,10 @@ use std::process::Stdio;
 use lapin::options::QueueDeleteOptions;
 use loyalty_common::topology::UNROUTED;
 use loyalty_common::{Action, Command, CommandId, Earn, Exit, Partition, amqp};
-use loyalty_tests::publishing::command;
+use loyalty_tests::publish::command;
 use loyalty_tests::{PATIENCE, World, points};
 use serde_json::Value;
 
-/// Where the examples are.
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// A publisher in another language.
@@ -55,7 +54,7 @@ impl Example {
         let id: CommandId =
             said.output.parse().unwrap_or_else(|_| panic!("it prints an id and nothing else: {said:?}"));
         let member = command(args[0], Action::Exit(Exit));
-        world.await_fates_of(&[Command { command_id: id, ..member }]);
+        world.expect_outcomes_of(&[Command { command_id: id, ..member }]);
         id
     }
 }

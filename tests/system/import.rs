@@ -161,8 +161,8 @@ async fn no_row_is_lost_behind_a_quote_and_what_was_not_used_can_be_mended_and_i
     let written = std::fs::read_to_string(&errors).expect("the errors");
     let rows: Vec<_> = written.lines().map(|line| line.rsplit(';').next().expect("a column")).collect();
     assert_eq!(rows, ["note", "\"\"\"oops\"", "in another zone"], "{written}");
-    let mended = written.replace("\"\"\"oops\"", "mended").replace("9999-", "2026-");
-    let (_, ended) = import_as(&world, "mended.csv", mended.as_bytes(), &["--wait"]).await;
+    let fixed = written.replace("\"\"\"oops\"", "fixed").replace("9999-", "2026-");
+    let (_, ended) = import_as(&world, "fixed.csv", fixed.as_bytes(), &["--wait"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(world.member("c1").await.balance, 34);
     world.verified().await;
@@ -195,15 +195,15 @@ async fn the_same_orders_exported_on_three_days_count_once() {
 }
 
 #[tokio::test]
-async fn a_spreadsheet_in_utf_16_is_foreseen_and_imported() {
+async fn a_spreadsheet_in_utf_16_is_previewed_and_imported() {
     let world = World::start().await;
     let _worker = world.worker().await;
     let text = "\u{feff}Ums\u{e4}tze im Januar\r\n\r\nCustomer_ID;Date;Amount;Name\r\n\
         c03;22.01.2026 10:00;1.234,50;J\u{fc}rgen\r\nc03;23.01.2026 10:00;12,50;J\u{fc}rgen\r\n";
     let content: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let form = ["--date-format", "%d.%m.%Y %H:%M", "--zone", "Europe/Berlin", "--reason", "{name}"];
-    let foreseen = |name: &'static str| [&["--name", name, "--dry-run", "--wait"], &form[..]].concat();
-    let (summary, ended) = import_as(&world, "januar.txt", &content, &foreseen("january")).await;
+    let preview = |name: &'static str| [&["--name", name, "--dry-run", "--wait"], &form[..]].concat();
+    let (summary, ended) = import_as(&world, "januar.txt", &content, &preview("january")).await;
     assert_eq!(
         (&summary["commands"], &summary["would_publish"], &summary["published"], &summary["duplicates"], ended.code),
         (&json!(3), &json!(3), &json!(0), &json!(0), Some(0)),
@@ -220,11 +220,11 @@ async fn a_spreadsheet_in_utf_16_is_foreseen_and_imported() {
     assert_eq!(said, ["2026-01-22 09:00:00+00 J\u{fc}rgen", "2026-01-23 09:00:00+00 J\u{fc}rgen"]);
     assert_eq!(world.member("c03").await.balance, 1_246);
 
-    let (summary, _) = import_as(&world, "januar.txt", &content, &foreseen("january")).await;
+    let (summary, _) = import_as(&world, "januar.txt", &content, &preview("january")).await;
     assert_eq!(
         (&summary["duplicates"], &summary["known_members"], &summary["would_publish"]),
         (&json!(3), &json!(0), &json!(0)),
-        "what is known is foreseen"
+        "what is known is predicted"
     );
     world.verified().await;
 }

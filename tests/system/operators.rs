@@ -2,22 +2,22 @@
 
 use loyalty_common::{Action, Command, Earn, Enroll, Exit, Partition};
 use loyalty_local::Behaviour;
-use loyalty_tests::operating::Told;
-use loyalty_tests::publishing::{Raw, command};
-use loyalty_tests::{Program, Way, World, points};
+use loyalty_tests::operator::CommandOutput;
+use loyalty_tests::publish::{Raw, command};
+use loyalty_tests::{Program, Route, World, points};
 use serde_json::Value;
 
-/// Letters of as many members, so that a replay sends ten of them a second as it is told to.
-const LETTERS: i64 = 40;
+/// Dead letters of as many members, so that a replay sends ten of them a second as it is told to.
+const DEAD_LETTERS: i64 = 40;
 
 /// A replay that takes four seconds.
 const SLOW_REPLAY: [&str; 8] = ["dead-letters", "replay", "--all", "--yes", "--rate", "10/s", "--as", "eve"];
 
 /// A worker, and members with an earning each that came astray.
-async fn with_letters(world: &World) -> Program {
+async fn with_dead_letters(world: &World) -> Program {
     let worker = world.worker().await;
     let member = |number| format!("m-{number}");
-    let enrolments: Vec<Command> = (0..LETTERS)
+    let enrolments: Vec<Command> = (0..DEAD_LETTERS)
         .map(|number| command(&member(number), Action::Enroll(Enroll { email: None, name: None })))
         .collect();
     world.publish_all(&enrolments).await;
@@ -26,36 +26,36 @@ async fn with_letters(world: &World) -> Program {
         let other = Partition::all().find(|it| *it != Partition::of(&earn.member_id)).expect("there are sixteen");
         Raw::of(&earn).with_key(other.routing_key())
     };
-    world.send_all(&(0..LETTERS).map(astray).collect::<Vec<_>>()).await;
+    world.send_all(&(0..DEAD_LETTERS).map(astray).collect::<Vec<_>>()).await;
     world.settled().await;
-    assert_eq!(open_letters(world).await, LETTERS);
+    assert_eq!(open_dead_letters(world).await, DEAD_LETTERS);
     worker
 }
 
-async fn open_letters(world: &World) -> i64 {
+async fn open_dead_letters(world: &World) -> i64 {
     world.count("dead_letter where state = 'open'").await
 }
 
 /// Each member has the points once.
 async fn all_came_through_once(world: &World) {
-    assert_eq!(open_letters(world).await, 0);
-    assert_eq!(world.count("member where member_id like 'm-%' and balance = 5").await, LETTERS);
-    assert_eq!(world.ledger_rows().await, 2 * LETTERS);
+    assert_eq!(open_dead_letters(world).await, 0);
+    assert_eq!(world.count("member where member_id like 'm-%' and balance = 5").await, DEAD_LETTERS);
+    assert_eq!(world.ledger_rows().await, 2 * DEAD_LETTERS);
     world.verified().await;
 }
 
 #[tokio::test]
 async fn a_replay_that_is_interrupted_leaves_the_rest_open_and_is_repeated_without_harm() {
     let world = World::start().await;
-    let _worker = with_letters(&world).await;
+    let _worker = with_dead_letters(&world).await;
     let replay = world.loyalty(&[&SLOW_REPLAY[..], &["--json"]].concat()).await;
     world.applies(10).await;
-    let told = Told::of(&replay.interrupt().await);
+    let told = CommandOutput::of(&replay.interrupt().await);
     assert_eq!((told.code, &told.json["ended"]), (1, &Value::from("the replay was stopped")));
     assert_eq!(told.count("unanswered"), 0, "what was sent has its result");
     let released = i64::try_from(told.count("released")).expect("a few");
     assert!(released > 0, "{}", told.json);
-    assert_eq!(open_letters(&world).await, released);
+    assert_eq!(open_dead_letters(&world).await, released);
     assert_eq!(world.decide(&["dead-letters", "replay", "--all"]).await.code, 0);
     all_came_through_once(&world).await;
 }
@@ -63,7 +63,7 @@ async fn a_replay_that_is_interrupted_leaves_the_rest_open_and_is_repeated_witho
 #[tokio::test]
 async fn of_two_who_replay_the_same_the_second_is_told_whose_it_is() {
     let world = World::start().await;
-    let _worker = with_letters(&world).await;
+    let _worker = with_dead_letters(&world).await;
     let eves = world.loyalty(&SLOW_REPLAY).await;
     world.applies(1).await;
     let fays = world.decide(&["dead-letters", "replay", "--all", "--as", "fay"]).await;
@@ -77,21 +77,21 @@ async fn of_two_who_replay_the_same_the_second_is_told_whose_it_is() {
 #[tokio::test]
 async fn while_the_broker_is_away_a_replay_claims_nothing_and_goes_later() {
     let world = World::start().await;
-    let _worker = with_letters(&world).await;
+    let _worker = with_dead_letters(&world).await;
     let proxy = world.broker_proxy().await;
     proxy.refuse().await.expect("a closed port");
     let replay = ["dead-letters", "replay", "--all", "--yes"];
-    let ended = world.loyalty_through(&replay, Way::to_broker(&proxy)).await.end().await;
+    let ended = world.loyalty_through(&replay, Route::to_broker(&proxy)).await.end().await;
     assert_eq!(ended.code, Some(3), "{}{}", ended.output, ended.log);
-    assert_eq!((open_letters(&world).await, world.count("operator_event").await), (LETTERS, 0));
+    assert_eq!((open_dead_letters(&world).await, world.count("operator_event").await), (DEAD_LETTERS, 0));
     proxy.accept().await.expect("an open port");
-    let ended = world.loyalty_through(&replay, Way::to_broker(&proxy)).await.end().await;
+    let ended = world.loyalty_through(&replay, Route::to_broker(&proxy)).await.end().await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.output, ended.log);
     all_came_through_once(&world).await;
 }
 
 #[tokio::test]
-async fn of_two_who_retry_the_same_mails_the_second_finds_them_queued() {
+async fn of_two_who_retry_the_same_emails_the_second_finds_them_queued() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::PermanentForDomain("example.com".to_owned())).await.expect("an open port");
     let _worker = world.worker().await;
@@ -102,24 +102,24 @@ async fn of_two_who_retry_the_same_mails_the_second_finds_them_queued() {
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
 
     // Both have seen them dead before either queues them.
-    let held = world.hold("select from email for update").await;
+    let lock = world.lock("select from email for update").await;
     let release = async {
         world.waiting(2).await;
-        held.release().await;
+        lock.release().await;
     };
-    let retry = ["mails", "retry", "--state", "dead"];
+    let retry = ["emails", "retry", "--state", "dead"];
     let (first, second, ()) = tokio::join!(world.decide(&retry), world.decide(&retry), release);
     let mut told = [&first, &second].map(|told| (told.code, told.count("queued"), told.count("left")));
     told.sort_unstable();
     assert_eq!(told, [(0, 3, 0), (1, 0, 3)]);
     world.mailed().await;
-    assert_eq!(world.mailbox.mails().len(), 3);
+    assert_eq!(world.mailbox.emails().len(), 3);
     assert_eq!(world.count("operator_event where action = 'retried'").await, 3);
     world.verified().await;
 }
 
 #[tokio::test]
-async fn a_letter_is_discarded_and_its_body_erased_and_nobody_can_send_it_again() {
+async fn a_dead_letter_is_discarded_and_its_body_erased_and_nobody_can_send_it_again() {
     let world = World::start().await;
     let _worker = world.worker().await;
     let raw =
@@ -144,7 +144,7 @@ async fn a_letter_is_discarded_and_its_body_erased_and_nobody_can_send_it_again(
 async fn a_command_without_a_receipt_is_found_where_it_waits() {
     let world = World::start().await;
     assert_eq!(world.operate(&["dead-letters", "replay", "--all", "--dry-run"]).await.code, 0, "nothing is to be done");
-    let _worker = with_letters(&world).await;
+    let _worker = with_dead_letters(&world).await;
     let receipt = async |member: &str, id: &str| world.loyalty(&["receipt", member, id]).await.end().await;
 
     let waiting = world.earn("ann", 5).await.to_string();
@@ -152,9 +152,9 @@ async fn a_command_without_a_receipt_is_found_where_it_waits() {
     let parked = receipt("ann", &waiting).await;
     assert!(parked.output.contains("parked until its member enrols"), "{}", parked.output);
 
-    let letter = &world.query("select dead_letter_id, member_id, command_id::text from dead_letter", &[]).await[0];
-    let (id, member): (i64, String) = (letter.get(0), letter.get(1));
-    let dead = receipt(&member, letter.get(2)).await;
+    let dead_letter = &world.query("select dead_letter_id, member_id, command_id::text from dead_letter", &[]).await[0];
+    let (id, member): (i64, String) = (dead_letter.get(0), dead_letter.get(1));
+    let dead = receipt(&member, dead_letter.get(2)).await;
     assert!(dead.output.contains(&format!("it is dead letter {id}, misrouted:")), "{}", dead.output);
     assert_eq!((parked.code, dead.code), (Some(1), Some(1)));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use loyalty_local::{PgBouncer, PoolMode};
 use loyalty_tests::program::Ended;
-use loyalty_tests::{Setup, Way, World, eventually};
+use loyalty_tests::{Route, Setup, World, eventually};
 
 /// What a pooler or a server says of clients that do not behave.
 const COMPLAINTS: [&str; 5] = ["WARNING", "ERROR", "FATAL", "PANIC", "unexpected EOF"];
@@ -16,13 +16,13 @@ async fn behind_a_pooler_with_a_session_for_each_connection_all_is_as_ever_and_n
     let Some(pooler) = world.pooler(PoolMode::Session).await else { return };
     // Of the start, and of the harness.
     let before = complaints(&world.postgres().log());
-    let by_pooler = || Way::by_pooler(&pooler);
+    let by_pooler = || Route::by_pooler(&pooler);
     let (worker, bridge) = tokio::join!(world.worker_through(by_pooler()), world.bridge_through(by_pooler()));
     eventually("the bridge is ready", async || (bridge.get("/readyz").await.status == 200).then_some(())).await;
     assert_eq!(bridge.post("/ann?email=ann@shop.example").await.status, 201);
     assert_eq!(bridge.post("/ann/add_points/1000").await.status, 200);
     world.mailed().await;
-    for args in [&["verify"][..], &["member", "show", "ann"], &["mails", "list"], &["dead-letters", "list"]] {
+    for args in [&["verify"][..], &["member", "show", "ann"], &["emails", "list"], &["dead-letters", "list"]] {
         let ended = world.loyalty_through(args, by_pooler()).await.end().await;
         assert_eq!(ended.code, Some(0), "{args:?}: {}{}", ended.output, ended.log);
     }
@@ -58,7 +58,7 @@ async fn a_pooler_that_shares_sessions_is_refused_when_it_can_be_reached_at_last
     let world = World::start().await;
     let Some(pooler) = world.pooler(PoolMode::Transaction).await else { return };
     pooler.stop().await;
-    let by_pooler = || Way::by_pooler(&pooler);
+    let by_pooler = || Route::by_pooler(&pooler);
     let (worker, bridge) = tokio::join!(world.worker_through(by_pooler()), world.bridge_through(by_pooler()));
     // They wait for the database.
     worker.says("Connected to RabbitMQ").await;
@@ -71,7 +71,7 @@ async fn a_pooler_that_shares_sessions_is_refused_when_it_can_be_reached_at_last
 
 async fn ended(world: &World, pooler: &PgBouncer, args: &[&str]) -> Ended {
     std::fs::write(world.dir().join("points.csv"), "member,paid\nann,5\n").expect("a file");
-    world.loyalty_through(args, Way::by_pooler(pooler)).await.end().await
+    world.loyalty_through(args, Route::by_pooler(pooler)).await.end().await
 }
 
 fn refused(what: &str, ended: &Ended) {

@@ -11,7 +11,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ErrorKind};
 use loyalty_common::amqp;
-use loyalty_tests::{Part, Setup, World};
+use loyalty_tests::{Account, Setup, World};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
@@ -26,8 +26,8 @@ const PRIVILEGES: [(&str, &str); 7] = [
     ("trigger", "TRIGGER"),
 ];
 
-async fn connect(world: &World, part: Part) -> Client {
-    let url = world.database_of(part);
+async fn connect(world: &World, account: Account) -> Client {
+    let url = world.database_of(account);
     let (client, connection) = tokio_postgres::connect(url.expose(), NoTls).await.expect("a connection");
     // Its error comes out of the client's calls as well.
     tokio::spawn(async move { drop(connection.await) });
@@ -43,16 +43,16 @@ async fn each_role_may_do_with_each_table_what_the_documentation_says() {
     let tables: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
     assert_eq!(documented.keys().cloned().collect::<Vec<_>>(), tables, "the tables of docs/operating.md");
     for table in &tables {
-        for (part, said) in Part::WITH_ROLE.iter().zip(&documented[table]) {
+        for (account, said) in Account::WITH_ROLE.iter().zip(&documented[table]) {
             let mut may = Vec::new();
             for (privilege, word) in PRIVILEGES {
                 let question = "select has_table_privilege($1, $2, $3)";
-                let answer = world.query(question, &[&part.to_string(), table, &privilege]).await;
+                let answer = world.query(question, &[&account.to_string(), table, &privilege]).await;
                 if answer[0].get(0) {
                     may.push(word);
                 }
             }
-            assert_eq!(may.join(", "), *said, "{part} and {table}");
+            assert_eq!(may.join(", "), *said, "{account} and {table}");
         }
     }
 }
@@ -78,8 +78,8 @@ async fn no_role_can_change_the_ledger_or_what_guards_it() {
     let _worker = world.worker().await;
     world.enroll("ann").await;
     world.settled().await;
-    for part in Part::WITH_ROLE {
-        let client = connect(&world, part).await;
+    for account in Account::WITH_ROLE {
+        let client = connect(&world, account).await;
         for statement in [
             "update ledger set points = 1",
             "delete from ledger",
@@ -98,13 +98,13 @@ async fn no_role_can_change_the_ledger_or_what_guards_it() {
             "set role loyalty",
         ] {
             let refused = client.batch_execute(statement).await.expect_err(statement);
-            assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{part}: {statement}: {refused}");
+            assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{account}: {statement}: {refused}");
         }
     }
-    let bridge = connect(&world, Part::Bridge).await;
+    let bridge = connect(&world, Account::Bridge).await;
     let secret = bridge.query("select from email", &[]).await.expect_err("no business of the bridge");
     assert_eq!(secret.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
-    let worker = connect(&world, Part::Worker).await;
+    let worker = connect(&world, Account::Worker).await;
     let secret = worker.query("select from token", &[]).await.expect_err("no business of the worker");
     assert_eq!(secret.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
 }
@@ -113,7 +113,7 @@ async fn no_role_can_change_the_ledger_or_what_guards_it() {
 #[tokio::test]
 async fn a_worker_needs_no_leave_to_declare_anything() {
     let world = World::start().await;
-    world.permit_worker_the_least().await;
+    world.permit_worker_only_what_it_needs().await;
     let _worker = world.worker().await;
     let _bridge = world.bridge().await;
     world.enroll_with_email("ann", "ann@example.com").await;
@@ -143,8 +143,8 @@ async fn publishes(channel: &Channel, exchange: &str) -> Result<(), lapin::Error
 #[tokio::test]
 async fn a_publisher_and_the_bridge_can_publish_commands_and_nothing_else() {
     let world = World::start().await;
-    for part in [Part::Publisher, Part::Bridge] {
-        let connection = amqp::connect(&world.amqp_of(part), "tests").await.expect("a connection");
+    for account in [Account::Publisher, Account::Bridge] {
+        let connection = amqp::connect(&world.amqp_of(account), "tests").await.expect("a connection");
         publishes(&channel(&connection).await, "loyalty.commands").await.expect("a command");
         is_refused_all_but_commands(&connection).await;
         amqp::close(&connection).await;
@@ -174,7 +174,7 @@ async fn is_refused_all_but_commands(connection: &Connection) {
 #[tokio::test]
 async fn a_listener_hears_events_by_queues_of_its_own_and_nothing_else() {
     let world = Setup::default().events().start().await;
-    let connection = amqp::connect(&world.amqp_of(Part::Listener), "tests").await.expect("a connection");
+    let connection = amqp::connect(&world.amqp_of(Account::Listener), "tests").await.expect("a connection");
     let on = channel(&connection).await;
     let own = "loyalty_listener.points";
     on.queue_declare(own.into(), QueueDeclareOptions::durable(), FieldTable::default()).await.expect("a queue");

@@ -39,15 +39,17 @@ impl Watched {
         assert!(found.is_some(), "expected {queues:?} to be out: {last}\n{}", self.program.log());
         for queue in queues {
             let series = format!("loyalty_worker_queue_out{{queue=\"{queue}\"}}");
-            let figures = loyalty_tests::figures::Figures::of(self.addr).await;
-            assert_eq!(figures.value(&series), Some(1.0), "{figures:?}");
+            let metrics = loyalty_tests::metrics::Metrics::of(self.addr).await;
+            assert_eq!(metrics.value(&series), Some(1.0), "{metrics:?}");
         }
     }
 
     /// How often the log says that this queue went out.
     fn told_out(&self, queue: &str) -> usize {
         let log = self.program.log();
-        log.lines().filter(|line| line.contains("A queue is out and is retried") && line.contains(queue)).count()
+        log.lines()
+            .filter(|line| line.contains("A queue is unavailable and is retried") && line.contains(queue))
+            .count()
     }
 }
 
@@ -89,7 +91,7 @@ async fn a_queue_that_is_deleted_is_out_alone_and_comes_back_by_itself() {
 
     let declared = world.loyalty(&["topology"]).await.end().await;
     assert_eq!(declared.code, Some(0), "{}", declared.log);
-    worker.program.says("A queue is in use again").await;
+    worker.program.says("A queue is available again").await;
     worker.has_out(&[]).await;
     applied_in(&world, &[three], "after-").await;
     world.verified().await;
@@ -99,17 +101,17 @@ async fn a_queue_that_is_deleted_is_out_alone_and_comes_back_by_itself() {
 async fn a_worker_that_starts_while_queues_are_missing_takes_the_others() {
     let world = World::start().await;
     let (three, rest) = three_and_the_rest();
-    let rung = "loyalty.emails.retry.2s";
-    let missing = [three.queue(), topology::DEAD_COMMANDS.to_owned(), rung.to_owned()];
+    let delay = "loyalty.emails.retry.2s";
+    let missing = [three.queue(), topology::DEAD_COMMANDS.to_owned(), delay.to_owned()];
     for queue in &missing {
         delete(&world, queue).await;
     }
     let worker = Watched::start(&world).await;
-    // No mail is taken while it could not wait for its next attempt.
-    worker.has_out(&[&three.queue(), topology::DEAD_COMMANDS, topology::EMAILS, rung]).await;
+    // No email is taken while it could not wait for its next attempt.
+    worker.has_out(&[&three.queue(), topology::DEAD_COMMANDS, topology::EMAILS, delay]).await;
     applied_in(&world, &rest, "meanwhile-").await;
     // What no key leads to is kept although another queue of dead letters is missing.
-    let stray = loyalty_tests::Raw::of(&loyalty_tests::publishing::command("ann", loyalty_common::Action::Exit(Exit)));
+    let stray = loyalty_tests::Raw::of(&loyalty_tests::publish::command("ann", loyalty_common::Action::Exit(Exit)));
     world.send(&stray.with_key("ninety")).await;
     eventually("the stray message is kept", async || (world.count("dead_letter").await == 1).then_some(())).await;
 
@@ -119,7 +121,7 @@ async fn a_worker_that_starts_while_queues_are_missing_takes_the_others() {
     world.enroll_with_email("ann", "ann@example.com").await;
     world.earn("ann", 1_000).await;
     world.settled().await;
-    eventually("the mail is sent", async || (!world.mailbox.mails().is_empty()).then_some(())).await;
+    eventually("the email is sent", async || (!world.mailbox.emails().is_empty()).then_some(())).await;
 }
 
 /// Consuming such a queue makes RabbitMQ 3.10 end the connection with all consumers on it.

@@ -19,7 +19,7 @@ async fn a_balance_that_was_changed_by_hand_is_found_and_mended() {
     world.query("update member set balance = 1100 where member_id = 'ann'", &[]).await;
     let found = rebuild(&world, &["--where", "points >= 1000 and status = active", "--dry-run"]).await;
     let difference =
-        json!([{"member_id": "ann", "what": "balance", "stored": 1100, "computed": 1200, "remedy": "mend"}]);
+        json!([{"member_id": "ann", "what": "balance", "stored": 1100, "computed": 1200, "resolution": "repair"}]);
     assert_eq!((found.code, &found.json["differences"], &found.json["examined"]), (1, &difference, &json!(1)));
     assert_eq!(world.member("ann").await.balance, 1_100, "a dry run changes nothing");
 
@@ -28,8 +28,8 @@ async fn a_balance_that_was_changed_by_hand_is_found_and_mended() {
     assert_eq!((unasked.code, unasked.json), (2, Value::Null));
     assert!(unasked.log.contains("1 member to be repaired") && unasked.log.contains("give --yes"), "{}", unasked.log);
 
-    let mended = rebuild(&world, &["--yes", "--note", "case 4711"]).await;
-    assert_eq!((mended.code, &mended.json["mended"], &mended.json["differences"]), (0, &json!(1), &difference));
+    let repaired = rebuild(&world, &["--yes", "--note", "case 4711"]).await;
+    assert_eq!((repaired.code, &repaired.json["repaired"], &repaired.json["differences"]), (0, &json!(1), &difference));
     assert_eq!(world.member("ann").await.balance, 1_200);
     let nobody = rebuild(&world, &["--where", "member = zoe", "--dry-run"]).await;
     assert_eq!((nobody.code, &nobody.json["examined"]), (1, &json!(0)));
@@ -44,9 +44,9 @@ async fn beside_a_worker_nothing_is_lost() {
     const ROUNDS: usize = 3;
     let world = World::start().await;
     let _worker = world.worker().await;
-    let mut trade = world.trading(usize::try_from(MEMBERS).expect("small")).await;
+    let mut traffic = world.start_traffic(usize::try_from(MEMBERS).expect("small")).await;
     world.applies(MEMBERS).await;
-    let mut mended = 0;
+    let mut repaired = 0;
     for _ in 0..ROUNDS {
         for member in 0..WRONG {
             // The sum that is in no row of the ledger: what a worker decides meanwhile stays right.
@@ -55,12 +55,12 @@ async fn beside_a_worker_nothing_is_lost() {
         }
         let rebuilt = rebuild(&world, &["--yes"]).await;
         assert_eq!(rebuilt.code, 0, "{}", rebuilt.log);
-        mended += rebuilt.json["mended"].as_u64().expect("a count");
-        trade.goes_on(200).await;
+        repaired += rebuilt.json["repaired"].as_u64().expect("a count");
+        traffic.continues(200).await;
     }
-    let commands = trade.close(&world).await;
+    let commands = traffic.close(&world).await;
     world.settled().await;
-    assert_eq!(mended, (WRONG * ROUNDS) as u64);
+    assert_eq!(repaired, (WRONG * ROUNDS) as u64);
     world.holds_in_order(&commands).await;
     world.verified().await;
 }

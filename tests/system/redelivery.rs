@@ -1,8 +1,8 @@
 //! Messages that come twice, because their worker was lost between taking them and saying so.
 
 use loyalty_common::{Action, Earn, Enroll, Exit, Partition};
-use loyalty_tests::publishing::{Raw, command};
-use loyalty_tests::{Way, World, eventually, points};
+use loyalty_tests::publish::{Raw, command};
+use loyalty_tests::{Route, World, eventually, points};
 
 /// Rows can be read but none written: a transaction stands still with its decisions made.
 const NO_COMMITS: &str = "lock table ledger, parked in share row exclusive mode";
@@ -11,7 +11,7 @@ const NO_COMMITS: &str = "lock table ledger, parked in share row exclusive mode"
 async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let worker = world.worker_through(Route::to_broker(&proxy)).await;
     world.enroll("ann").await;
     world.settled().await;
 
@@ -53,15 +53,15 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
             when (new.member_id = 'ann') execute function stop()";
     let world = World::start().await;
     let proxy = world.database_proxy().await;
-    let worker = world.worker_through(Way::to_database(&proxy)).await;
+    let worker = world.worker_through(Route::to_database(&proxy)).await;
     world.enroll("ann").await;
     world.enroll("bob").await;
     world.settled().await;
 
     // While the worker waits with bob, a command of ann and a bad message come together for its next batch.
     world.execute(STOP_AT_ANN).await.expect("a trigger");
-    let ann = world.hold("select pg_advisory_xact_lock(1)").await;
-    let members = world.hold("lock table member in exclusive mode").await;
+    let ann = world.lock("select pg_advisory_xact_lock(1)").await;
+    let members = world.lock("lock table member in exclusive mode").await;
     let first = world.earn("bob", 1).await;
     world.waiting(1).await;
     let exit = command("ann", Action::Exit(Exit));
@@ -75,7 +75,7 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
 
     // The server goes on with what it was sent, the commit included.
     proxy.cut();
-    worker.says("The database does not take a batch").await;
+    worker.says("Cannot commit a batch").await;
     ann.release().await;
     world.settled().await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 50 applied = 50"]);
@@ -90,13 +90,13 @@ async fn a_worker_killed_before_its_commit_loses_nothing() {
     world.enroll("ann").await;
     world.settled().await;
 
-    let held = world.hold(NO_COMMITS).await;
+    let lock = world.lock(NO_COMMITS).await;
     let earn = world.earn("ann", 50).await;
     world.waiting(1).await;
     worker.kill().await;
     // The server would go on with what it was sent, and commit for a worker that is gone.
     world.end_waiting_sessions().await;
-    held.release().await;
+    lock.release().await;
     assert!(!world.is_in_ledger(earn).await);
 
     let _successor = world.worker().await;
@@ -109,7 +109,7 @@ async fn a_worker_killed_before_its_commit_loses_nothing() {
 async fn a_worker_cut_off_before_its_commit_and_its_successor_do_not_collide() {
     let world = World::start().await;
     world.enroll("ann").await;
-    meet(&world, "ann", Action::Earn(Earn { points: points(50) }), Meeting::HeldBack).await;
+    meet(&world, "ann", Action::Earn(Earn { points: points(50) }), Meeting::Deferred).await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 50 applied = 50"]);
 }
 
@@ -129,10 +129,10 @@ async fn a_worker_cut_off_before_it_parks_a_command_and_its_successor_do_not_col
     assert_eq!(world.parked("ann").await, 1);
 }
 
-/// What a worker does about a member whom another worker has in hand.
+/// What a worker does about a member whom another worker has in flight.
 enum Meeting {
-    /// It holds the command back and tries again, since the row is held.
-    HeldBack,
+    /// It defers the command and tries again, since the row is locked.
+    Deferred,
     /// It waits for the row that the other is about to make.
     Waits,
 }
@@ -141,23 +141,23 @@ enum Meeting {
 /// when its successor is given the same. Brings two workers there and lets them go.
 async fn meet(world: &World, member: &str, action: Action, meeting: Meeting) {
     let proxy = world.broker_proxy().await;
-    let _worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let _worker = world.worker_through(Route::to_broker(&proxy)).await;
     world.enroll("somebody-else").await;
     world.settled().await;
     let successor = world.worker().await;
     successor.says("Consuming commands").await;
 
-    let held = world.hold(NO_COMMITS).await;
+    let lock = world.lock(NO_COMMITS).await;
     world.ask(member, action).await;
     world.waiting(1).await;
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
     // The successor has the same command now, and the first is not done with the member.
     match meeting {
-        Meeting::HeldBack => successor.says("their commands are held back").await,
+        Meeting::Deferred => successor.says("their commands are deferred").await,
         Meeting::Waits => world.waiting(2).await,
     }
-    held.release().await;
+    lock.release().await;
     world.settled().await;
     assert_eq!(world.dead_letters().await, []);
     assert!(!successor.log().contains("refuses"), "the lock comes before the decision:\n{}", successor.log());

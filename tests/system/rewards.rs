@@ -1,4 +1,4 @@
-//! Rewards and their mails: each multiple of the milestone once, each by exactly one mail, and a bad mail server is
+//! Rewards and their emails: each multiple of the milestone once, each by exactly one email, and a bad mail server is
 //! nobody else's trouble.
 
 use std::collections::HashSet;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use loyalty_common::{Action, Earn};
 use loyalty_local::Behaviour;
-use loyalty_tests::publishing::command;
-use loyalty_tests::{Setup, Way, World, eventually, points, trade};
+use loyalty_tests::publish::command;
+use loyalty_tests::{Route, Setup, World, eventually, points, traffic};
 
 #[tokio::test]
-async fn each_thousand_earned_is_rewarded_once_by_one_mail() {
+async fn each_thousand_earned_is_rewarded_once_by_one_email() {
     let world = World::start().await;
     let _worker = world.worker().await;
     world.enroll_with_email("ann", "ann@example.com").await;
@@ -24,17 +24,17 @@ async fn each_thousand_earned_is_rewarded_once_by_one_mail() {
     world.settled().await;
     world.mailed().await;
     assert_eq!(world.rewards("ann").await, ["1 at 1000: sent", "2 at 2000: sent", "3 at 3000: sent"]);
-    let mails = world.mailbox.mails();
-    assert_eq!(mails.len(), 3);
-    assert!(mails.iter().all(|mail| mail.recipient == "ann@example.com"));
-    let ids: HashSet<&str> = mails.iter().map(|mail| mail.message_id.as_str()).collect();
-    assert_eq!(ids.len(), 3, "each mail has an id of its own");
-    assert!(mails.iter().all(|mail| mail.text().contains("free coffee")));
+    let emails = world.mailbox.emails();
+    assert_eq!(emails.len(), 3);
+    assert!(emails.iter().all(|email| email.recipient == "ann@example.com"));
+    let ids: HashSet<&str> = emails.iter().map(|email| email.message_id.as_str()).collect();
+    assert_eq!(ids.len(), 3, "each email has an id of its own");
+    assert!(emails.iter().all(|email| email.text().contains("free coffee")));
     world.verified().await;
 }
 
 #[tokio::test]
-async fn who_gave_no_address_is_rewarded_without_a_mail() {
+async fn who_gave_no_address_is_rewarded_without_an_email() {
     let world = World::start().await;
     let _worker = world.worker().await;
     world.enroll("ann").await;
@@ -42,7 +42,7 @@ async fn who_gave_no_address_is_rewarded_without_a_mail() {
     world.settled().await;
     world.mailed().await;
     assert_eq!(world.rewards("ann").await, ["1 at 1000: no_address"]);
-    assert_eq!(world.mailbox.mails(), []);
+    assert_eq!(world.mailbox.emails(), []);
     world.verified().await;
 }
 
@@ -59,31 +59,33 @@ async fn who_returns_after_an_exit_earns_the_first_reward_again() {
     }
     world.settled().await;
     assert_eq!(world.rewards("ann").await, ["1 at 1000: sent", "1 at 1000: sent"]);
-    assert_eq!(world.mailbox.mails().len(), 2);
+    assert_eq!(world.mailbox.emails().len(), 2);
     world.verified().await;
 }
 
 #[tokio::test]
-async fn a_mail_server_that_is_down_and_comes_back_gets_each_mail_once() {
+async fn a_mail_server_that_is_down_and_comes_back_gets_each_email_once() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::RefuseConnection).await.expect("a closed port");
     let worker = world.worker().await;
     reward_members(&world, 5).await;
-    eventually("a mail failed", async || (world.count("email where state = 'retrying'").await > 0).then_some(())).await;
+    eventually("an email failed", async || (world.count("email where state = 'retrying'").await > 0).then_some(()))
+        .await;
     world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
-    eventually("a mail failed twice", async || (world.count("email where attempts > 1").await > 0).then_some(())).await;
+    eventually("an email failed twice", async || (world.count("email where attempts > 1").await > 0).then_some(()))
+        .await;
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
     world.mailed().await;
     assert_eq!(world.count("email where state = 'sent'").await, 5);
-    let mails = world.mailbox.mails();
-    let recipients: HashSet<&str> = mails.iter().map(|mail| mail.recipient.as_str()).collect();
-    assert_eq!((mails.len(), recipients.len()), (5, 5));
+    let emails = world.mailbox.emails();
+    let recipients: HashSet<&str> = emails.iter().map(|email| email.recipient.as_str()).collect();
+    assert_eq!((emails.len(), recipients.len()), (5, 5));
     assert!(!worker.log().contains("member-0@"), "an address in the log:\n{}", worker.log());
     world.verified().await;
 }
 
 #[tokio::test]
-async fn a_mail_that_is_refused_for_good_becomes_a_dead_letter_and_delays_no_other() {
+async fn an_email_that_is_refused_for_good_becomes_a_dead_letter_and_delays_no_other() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::PermanentForDomain("example.org".to_owned())).await.expect("an open port");
     let worker = world.worker().await;
@@ -92,27 +94,27 @@ async fn a_mail_that_is_refused_for_good_becomes_a_dead_letter_and_delays_no_oth
     reward_members(&world, 3).await;
     world.mailed().await;
     assert_eq!(world.rewards("bad").await, ["1 at 1000: dead"]);
-    assert_eq!(world.mailbox.mails().len(), 3);
-    let letters = world.dead_letters().await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!(letter.reason, "mail_rejected");
-    assert!(!letter.error.contains("bad.address") && !worker.log().contains("bad.address"), "{}", worker.log());
+    assert_eq!(world.mailbox.emails().len(), 3);
+    let dead_letters = world.dead_letters().await;
+    let [dead_letter] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
+    assert_eq!(dead_letter.reason, "email_rejected");
+    assert!(!dead_letter.error.contains("bad.address") && !worker.log().contains("bad.address"), "{}", worker.log());
     world.verified().await;
 }
 
 #[tokio::test]
-async fn a_mail_that_fails_on_every_rung_becomes_a_dead_letter() {
+async fn an_email_that_fails_at_every_attempt_becomes_a_dead_letter() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::TransientAfterData).await.expect("an open port");
     let _worker = world.worker().await;
     reward_members(&world, 1).await;
     world.mailed().await;
     assert_eq!(world.rewards("member-0").await, ["1 at 1000: dead"]);
-    // The first attempt and one after each of the three rungs.
+    // The first attempt and one after each of the three delays.
     assert_eq!(world.count("email where attempts = 4").await, 1);
-    let letters = world.dead_letters().await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!(letter.reason, "mail_exhausted");
+    let dead_letters = world.dead_letters().await;
+    let [dead_letter] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
+    assert_eq!(dead_letter.reason, "email_exhausted");
     world.verified().await;
 }
 
@@ -124,7 +126,7 @@ async fn a_mail_server_that_never_answers_does_not_slow_the_points() {
     reward_members(&world, 20).await;
     let hangs = async || (world.count("email where state = 'sending'").await > 0).then_some(());
     eventually("the mail server hangs", hangs).await;
-    let commands: Vec<_> = trade(20).take(2_000).collect();
+    let commands: Vec<_> = traffic(20).take(2_000).collect();
     world.publish_all(&commands).await;
     world.settled().await;
     assert_eq!(world.count("email where state = 'sent'").await, 0, "the mail server still hangs");
@@ -132,10 +134,10 @@ async fn a_mail_server_that_never_answers_does_not_slow_the_points() {
 }
 
 #[tokio::test]
-async fn a_mail_whose_worker_was_killed_before_publishing_it_is_sent_by_the_next() {
+async fn an_email_whose_worker_was_killed_before_publishing_it_is_sent_by_the_next() {
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let worker = world.worker_through(Route::to_broker(&proxy)).await;
     world.enroll_with_email("ann", "ann@example.com").await;
     world.settled().await;
     // The relay publishes, and the broker hears nothing of it.
@@ -148,27 +150,27 @@ async fn a_mail_whose_worker_was_killed_before_publishing_it_is_sent_by_the_next
     let _successor = world.worker().await;
     world.mailed().await;
     assert_eq!(world.rewards("ann").await, ["1 at 1000: sent"]);
-    assert_eq!(world.mailbox.mails().len(), 1);
+    assert_eq!(world.mailbox.emails().len(), 1);
     world.verified().await;
 }
 
 #[tokio::test]
-async fn a_mail_whose_worker_was_killed_after_sending_it_is_not_sent_again() {
+async fn an_email_whose_worker_was_killed_after_sending_it_is_not_sent_again() {
     let world = World::start().await;
     world.mailbox.set(Behaviour::Slow(Duration::from_secs(2))).await.expect("an open port");
     let proxy = world.broker_proxy().await;
-    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let worker = world.worker_through(Route::to_broker(&proxy)).await;
     world.enroll_with_email("ann", "ann@example.com").await;
     world.earn("ann", 1_000).await;
     world.reaches("ann", "sending").await;
-    // The broker never hears that the mail is done with.
+    // The broker never hears that the email is done with.
     proxy.freeze_upstream();
     world.reaches("ann", "sent").await;
     worker.kill().await;
     proxy.cut();
     let successor = world.worker().await;
-    successor.says("A mail that is settled was asked for again").await;
-    assert_eq!(world.mailbox.mails().len(), 1);
+    successor.says("Ignored a repeated request for a settled email").await;
+    assert_eq!(world.mailbox.emails().len(), 1);
     world.verified().await;
 }
 

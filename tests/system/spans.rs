@@ -7,9 +7,9 @@ use loyalty_common::{Action, Command, Earn};
 use loyalty_local::Behaviour;
 use loyalty_producer::TraceContext;
 use loyalty_tests::bridge::Bridge;
-use loyalty_tests::collector::{Collector, Told, tree};
-use loyalty_tests::publishing::command;
-use loyalty_tests::{Raw, Setup, Way, World, eventually, points};
+use loyalty_tests::collector::{Collector, Span, tree};
+use loyalty_tests::publish::command;
+use loyalty_tests::{Raw, Route, Setup, World, eventually, points};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -25,25 +25,25 @@ POST /{member_id}/add_points/{points} (server of loyalty-bridge)
     process loyalty.commands (consumer of loyalty-worker)
       publish loyalty.emails (producer of loyalty-worker)
         process loyalty.emails (consumer of loyalty-worker)
-          send mail (client of loyalty-worker, passing)
+          send email (client of loyalty-worker, passing)
           publish loyalty.emails (producer of loyalty-worker)
             process loyalty.emails (consumer of loyalty-worker)
-              send mail (client of loyalty-worker)
+              send email (client of loyalty-worker)
 ";
 
 #[tokio::test]
-async fn one_trace_shows_a_command_from_its_request_to_the_second_attempt_at_its_mail() {
+async fn one_trace_shows_a_command_from_its_request_to_the_second_attempt_at_its_email() {
     let (world, collector) = (World::start().await, Collector::start().await);
     world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
     let url = collector.url();
-    let worker = world.worker_through(Way::with(&traces_to(&url))).await;
-    let bridge = world.bridge_through(Way::with(&traces_to(&url))).await;
+    let worker = world.worker_through(Route::with(&traces_to(&url))).await;
+    let bridge = world.bridge_through(Route::with(&traces_to(&url))).await;
     ready(&bridge).await;
     world.enroll_with_email("ann", "ann.smith@example.com").await;
     world.settled().await;
     let traced = [("traceparent", TRACEPARENT), ("tracestate", "vendor=1")];
     assert_eq!(bridge.send("POST", "/ann/add_points/1000", &traced, None).await.status, 200);
-    worker.says("A mail waits for its next attempt").await;
+    worker.says("An email waits for its next attempt").await;
     world.mailbox.set(Behaviour::Accept).await.expect("an open port");
     world.mailed().await;
 
@@ -54,14 +54,17 @@ async fn one_trace_shows_a_command_from_its_request_to_the_second_attempt_at_its
     assert_eq!(tree(&spans, CLIENT), WHOLE);
     assert_eq!(spans.len(), WHOLE.lines().count(), "{spans:#?}");
     let server = named(&spans, "POST /{member_id}/add_points/{points}");
-    assert_eq!(server.says["http.response.status_code"], "200");
+    assert_eq!(server.attributes["http.response.status_code"], "200");
     let process = named(&spans, "process loyalty.commands");
-    let said = ["messaging.system", "messaging.operation.type", "messaging.batch.message_count", "loyalty.fate"];
-    assert_eq!(said.map(|key| process.says[key].as_str()), ["rabbitmq", "process", "1", "applied"]);
-    assert_eq!(process.says["messaging.message.id"], process.says["loyalty.command.id"]);
-    assert_eq!(process.says["loyalty.member.id"], "ann");
-    assert_eq!(process.says["messaging.destination.name"], "loyalty.commands:03:loyalty.commands.03");
-    assert_eq!(named(&spans, "publish loyalty.commands").says["messaging.destination.name"], "loyalty.commands:03");
+    let said = ["messaging.system", "messaging.operation.type", "messaging.batch.message_count", "loyalty.outcome"];
+    assert_eq!(said.map(|key| process.attributes[key].as_str()), ["rabbitmq", "process", "1", "applied"]);
+    assert_eq!(process.attributes["messaging.message.id"], process.attributes["loyalty.command.id"]);
+    assert_eq!(process.attributes["loyalty.member.id"], "ann");
+    assert_eq!(process.attributes["messaging.destination.name"], "loyalty.commands:03:loyalty.commands.03");
+    assert_eq!(
+        named(&spans, "publish loyalty.commands").attributes["messaging.destination.name"],
+        "loyalty.commands:03"
+    );
     assert!(!collector.knows("smith"), "an address in a trace");
     assert!(!collector.knows("readyz"), "a health check in a trace");
     world.verified().await;
@@ -71,7 +74,7 @@ async fn one_trace_shows_a_command_from_its_request_to_the_second_attempt_at_its
 async fn a_trace_begins_where_a_command_comes_in_and_nowhere_else() {
     // An event is published without anybody's trace.
     let (world, collector) = (Setup::default().events().start().await, Collector::start().await);
-    let worker = world.worker_through(Way::with(&traces_to(&collector.url()))).await;
+    let worker = world.worker_through(Route::with(&traces_to(&collector.url()))).await;
     world.enroll("ann.smith@example.com").await;
     world.send(&within(TRACEPARENT, &earn("bob")).with_body("{")).await;
     world.settled().await;
@@ -79,15 +82,19 @@ async fn a_trace_begins_where_a_command_comes_in_and_nowhere_else() {
     worker.terminate().await;
 
     let all = collector.spans();
-    let roots: Vec<&Told> = all.iter().map(|(_, span)| span).filter(|span| span.parent.is_empty()).collect();
+    let roots: Vec<&Span> = all.iter().map(|(_, span)| span).filter(|span| span.parent.is_empty()).collect();
     assert!(roots.iter().all(|root| root.name == "process loyalty.commands"), "{roots:#?}");
-    let enrolled = roots.iter().find(|root| root.says["loyalty.command.type"] == "enroll").expect("the enrolment");
+    let enrolled =
+        roots.iter().find(|root| root.attributes["loyalty.command.type"] == "enroll").expect("the enrolment");
     assert_eq!((enrolled.kind, &enrolled.failure), ("consumer", &None));
     // Who takes addresses for member ids has them masked as everywhere.
-    assert_eq!(enrolled.says["loyalty.member.id"], "a***@example.com");
+    assert_eq!(enrolled.attributes["loyalty.member.id"], "a***@example.com");
     assert!(!collector.knows("smith"), "an address in a trace");
     let [bad] = &collector.trace(TRACE_ID)[..] else { panic!("one command is part of it: {all:#?}") };
-    assert_eq!((bad.says["error.type"].as_str(), bad.says["loyalty.fate"].as_str()), ("malformed", "dead"));
+    assert_eq!(
+        (bad.attributes["error.type"].as_str(), bad.attributes["loyalty.outcome"].as_str()),
+        ("malformed", "dead")
+    );
     assert!(bad.failure.is_some());
 }
 
@@ -95,7 +102,7 @@ async fn a_trace_begins_where_a_command_comes_in_and_nowhere_else() {
 async fn what_its_client_chose_not_to_record_is_not_and_is_sent_on_as_it_came() {
     let (world, collector) = (World::start().await, Collector::start().await);
     world.mailbox.set(Behaviour::PermanentForDomain("gone.example".into())).await.expect("an open port");
-    let worker = world.worker_through(Way::with(&traces_to(&collector.url()))).await;
+    let worker = world.worker_through(Route::with(&traces_to(&collector.url()))).await;
     world.enroll_with_email("ann", "ann@gone.example").await;
     let earn = command("ann", Action::Earn(Earn { points: points(1_000) }));
     world.send(&within(NOT_RECORDED, &earn)).await;
@@ -113,7 +120,7 @@ async fn who_is_not_let_in_begins_no_trace() {
     let (world, collector) = (World::start().await, Collector::start().await);
     let made = world.operate(&["token", "create", "--scope", "read"]).await;
     let authorization = format!("Bearer {}", made.json["token"].as_str().expect("a token"));
-    let bridge = world.bridge_through(Way::with(&traces_to(&collector.url()))).await;
+    let bridge = world.bridge_through(Route::with(&traces_to(&collector.url()))).await;
     ready(&bridge).await;
     assert_eq!(bridge.get("/v1/members").await.status, 401);
     assert_eq!(bridge.send("GET", "/v1/members/ann", &[("authorization", &authorization)], None).await.status, 404);
@@ -126,17 +133,17 @@ async fn who_is_not_let_in_begins_no_trace() {
 async fn what_goes_back_to_the_broker_was_given_up() {
     let (world, collector) = (World::start().await, Collector::start().await);
     let (proxy, url) = (world.database_proxy().await, collector.url());
-    let worker = world.worker_through(Way { variables: &traces_to(&url), ..Way::to_database(&proxy) }).await;
+    let worker = world.worker_through(Route { variables: &traces_to(&url), ..Route::to_database(&proxy) }).await;
     world.enroll("ann").await;
     world.settled().await;
     proxy.refuse().await.expect("a closed port");
     proxy.cut();
     world.send(&within(TRACEPARENT, &earn("ann"))).await;
-    worker.says("The database does not take a batch; it is kept").await;
+    worker.says("Cannot commit a batch; retrying").await;
     worker.terminate().await;
     let [given_up] = &collector.trace(TRACE_ID)[..] else { panic!("one span: {:#?}", collector.spans()) };
     assert_eq!(
-        (given_up.name.as_str(), given_up.says["error.type"].as_str()),
+        (given_up.name.as_str(), given_up.attributes["error.type"].as_str()),
         ("process loyalty.commands", "given_up")
     );
 }
@@ -148,9 +155,9 @@ async fn while_the_collector_is_away_points_go_on_and_a_service_ends_in_time() {
     let hangs = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let addr = hangs.local_addr().expect("an address");
     let url = format!("http://{addr}");
-    let worker = world.worker_through(Way::with(&traces_to(&url))).await;
+    let worker = world.worker_through(Route::with(&traces_to(&url))).await;
     let impatient = [&traces_to(&url)[..], &[("OTEL_EXPORTER_OTLP_TIMEOUT", "500")]].concat();
-    let bridge = world.bridge_through(Way::with(&impatient)).await;
+    let bridge = world.bridge_through(Route::with(&impatient)).await;
     ready(&bridge).await;
     world.enroll("ann").await;
     // More than the queue of spans takes.
@@ -170,7 +177,7 @@ async fn while_the_collector_is_away_points_go_on_and_a_service_ends_in_time() {
     assert_eq!(worker.code, Some(0), "{}", worker.log);
     // Three seconds for what is left, and a slow machine. The collector would be given ten for each of four requests.
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
-    bridge.says("The collector takes no traces").await;
+    bridge.says("The collector does not accept traces").await;
     drop(hangs);
     let collector = Collector::start_at(addr).await;
     // What was recorded meanwhile may be lost; what is from now on is not.
@@ -180,8 +187,8 @@ async fn while_the_collector_is_away_points_go_on_and_a_service_ends_in_time() {
     };
     eventually("traces are taken again", taken).await;
     let bridge = bridge.into_program().terminate().await;
-    assert!(bridge.log.contains("The collector takes traces again"), "{}", bridge.log);
-    assert_eq!(bridge.log.matches("The collector takes no traces").count(), 1, "one line for each change");
+    assert!(bridge.log.contains("The collector accepts traces again"), "{}", bridge.log);
+    assert_eq!(bridge.log.matches("The collector does not accept traces").count(), 1, "one line for each change");
     world.verified().await;
 }
 
@@ -190,7 +197,7 @@ async fn a_collector_that_speaks_something_else_is_told_nothing_and_keeps_nobody
     let (world, collector) = (World::start().await, Collector::start().await);
     let url = collector.url();
     let variables = [&traces_to(&url)[..], &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]].concat();
-    let worker = world.worker_through(Way::with(&variables)).await;
+    let worker = world.worker_through(Route::with(&variables)).await;
     world.enroll("ann").await;
     world.settled().await;
     let worker = worker.terminate().await;
@@ -218,9 +225,9 @@ fn within(traceparent: &str, command: &Command) -> Raw {
 }
 
 fn command_ids(collector: &Collector) -> Vec<String> {
-    collector.spans().into_iter().filter_map(|(_, mut span)| span.says.remove("loyalty.command.id")).collect()
+    collector.spans().into_iter().filter_map(|(_, mut span)| span.attributes.remove("loyalty.command.id")).collect()
 }
 
-fn named<'a>(spans: &'a [Told], name: &str) -> &'a Told {
+fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
 }

@@ -1,7 +1,7 @@
 //! A worker is lost, leaves, or gives a session up, and the next takes over.
 
 use loyalty_common::Partition;
-use loyalty_tests::{Way, World, eventually, member_in};
+use loyalty_tests::{Route, World, eventually, member_in};
 
 #[tokio::test]
 async fn when_a_worker_is_killed_in_mid_stream_the_other_takes_over_in_order() {
@@ -11,12 +11,12 @@ async fn when_a_worker_is_killed_in_mid_stream_the_other_takes_over_in_order() {
     let successor = world.worker().await;
     successor.says("Consuming commands").await;
 
-    let trade = world.trading(40).await;
+    let traffic = world.start_traffic(40).await;
     world.applies(1_000).await;
     worker.kill().await;
     world.applies(1_000).await;
 
-    let commands = trade.close(&world).await;
+    let commands = traffic.close(&world).await;
     world.settled().await;
     world.holds_in_order(&commands).await;
     assert_eq!(world.dead_letters().await, []);
@@ -27,11 +27,11 @@ async fn when_a_worker_is_killed_in_mid_stream_the_other_takes_over_in_order() {
 async fn a_worker_that_is_told_to_stop_acknowledges_what_it_applied() {
     let world = World::start().await;
     let worker = world.worker().await;
-    let trade = world.trading(40).await;
+    let traffic = world.start_traffic(40).await;
     world.applies(1_000).await;
     let ended = worker.terminate().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    let commands = trade.close(&world).await;
+    let commands = traffic.close(&world).await;
 
     // Each command is in one place only: applied, or still in its queue.
     let applied = world.ledger_rows().await;
@@ -56,7 +56,7 @@ async fn a_session_that_was_given_up_while_it_opened_holds_no_partition_later() 
     let world = World::start().await;
     let proxy = world.broker_proxy().await;
     proxy.freeze_upstream_at("loyalty-00");
-    let worker = world.worker_through(Way::to_broker(&proxy)).await;
+    let worker = world.worker_through(Route::to_broker(&proxy)).await;
     worker.says("RabbitMQ opened no channel").await;
     proxy.thaw();
     worker.says("Consuming commands").await;

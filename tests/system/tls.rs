@@ -19,7 +19,7 @@ async fn servers_with_tls_are_believed_with_their_authority_and_their_name_only(
 
     for command in ["migrate", "topology"] {
         let other = house.run(&[command], "localhost", &house.other_ca).await;
-        refused(&other, "the server's certificate is not believed");
+        refused(&other, "the server's certificate is not trusted");
         refused(&other, &format!("expected one for the host of {}", house.shown(command)));
         refused(&other, &format!("or of {}", house.other_ca.display()));
         refused(&house.run(&[command], "localhost", Path::new("")).await, "its authority is not known here");

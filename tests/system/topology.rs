@@ -1,11 +1,11 @@
-//! What stands on the broker: what RabbitMQ ignores, hides or overrides is found, and the retry ladder can change
-//! without losing a mail.
+//! What stands on the broker: what RabbitMQ ignores, hides or overrides is found, and the retry schedule can change
+//! without losing an email.
 
 use lapin::options::QueueDeleteOptions;
 use loyalty_common::amqp;
 use loyalty_common::topology::{RetryDelay, Topology};
 use loyalty_tests::program::{Ended, Program};
-use loyalty_tests::{Setup, Way, World, eventually};
+use loyalty_tests::{Route, Setup, World, eventually};
 use serde_json::{Value, json};
 
 /// Every argument that a queue of commands should have.
@@ -42,7 +42,7 @@ async fn a_queue_made_by_hand_with_a_misspelt_argument_is_found() {
         &checked,
         &[
             "queue loyalty.commands.03: x-delivery-limit is not set, wanted 200",
-            "queue loyalty.commands.03: x-delivery-limt is 200, and nobody wants it",
+            "queue loyalty.commands.03: x-delivery-limt is 200, which is not expected",
             "messages are given up too early, or one that kills its worker comes for ever",
         ],
     );
@@ -86,9 +86,9 @@ async fn a_binding_that_is_missing_or_leads_elsewhere_is_found() {
     assert_eq!(
         found,
         [
-            "binding loyalty.commands -> audit (key \"05\"): is there, and nobody wants it; \
+            "binding loyalty.commands -> audit (key \"05\"): is there, which is not expected; \
              a copy of each message goes there too, and publishers are refused while it takes none",
-            "binding loyalty.commands -> loyalty.commands.02 (key \"01\"): is there, and nobody wants it; \
+            "binding loyalty.commands -> loyalty.commands.02 (key \"01\"): is there, which is not expected; \
              messages come in that were not published as the contract says",
             "binding loyalty.commands -> loyalty.commands.07 (key \"07\"): is missing; \
              what is published with that key is refused, or ends among the unrouted",
@@ -129,22 +129,22 @@ async fn a_policy_that_overrides_an_argument_is_found() {
 }
 
 #[tokio::test]
-async fn an_abandoned_rung_drains_and_is_removed() {
+async fn a_retired_retry_queue_drains_and_is_removed() {
     let world = World::start().await;
-    let rung = abandon(&world, "15s").await;
-    put_on(&world, &rung, "a mail's request").await;
+    let delay = retire(&world, "15s").await;
+    put_on(&world, &delay, "an email's request").await;
     // RabbitMQ has not counted yet and tells 0: it must not be believed.
     let drains = topology(&world).await;
     tells(
         &drains,
-        &["loyalty.emails.retry.15s is no longer in the retry schedule; mails that leave it when their time is up: 1"],
+        &["loyalty.emails.retry.15s is no longer in the retry schedule; emails that leave it when their time is up: 1"],
     );
-    assert_eq!(bindings_of(&world, &rung).await, 0);
+    assert_eq!(bindings_of(&world, &delay).await, 0);
     let checked = check(&world, &[]).await;
     assert_eq!(checked.code, Some(0), "{}{}", checked.output, checked.log);
-    tells(&checked, &["Abandoned: loyalty.emails.retry.15s"]);
+    tells(&checked, &["Retired: loyalty.emails.retry.15s"]);
 
-    eventually("the mail is due", async || (world.ready("loyalty.emails").await == 1).then_some(())).await;
+    eventually("the email is due", async || (world.ready("loyalty.emails").await == 1).then_some(())).await;
     let removed = async || {
         let answer = topology(&world).await;
         answer
@@ -160,29 +160,29 @@ async fn an_abandoned_rung_drains_and_is_removed() {
 
 /// A message that expired and that nobody takes is neither ready nor delivered, and lost with its queue all the same.
 #[tokio::test]
-async fn an_abandoned_rung_whose_mail_is_still_on_its_way_stays() {
+async fn a_retired_retry_queue_whose_email_is_still_on_its_way_stays() {
     let world = World::start().await;
-    let rung: RetryDelay = RetryDelay::parse("9s").expect("a rung");
+    let delay: RetryDelay = RetryDelay::parse("9s").expect("a delay");
     let arguments = json!({
         "x-queue-type": "quorum", "x-overflow": "reject-publish", "x-message-ttl": 1,
         "x-dead-letter-exchange": "loyalty.emails", "x-dead-letter-routing-key": "nowhere",
         "x-dead-letter-strategy": "at-least-once"
     });
-    make(&world, &rung.queue(), &arguments).await;
-    bind(&world, "loyalty.emails", &rung.queue(), &rung.routing_key()).await;
-    put_on(&world, &rung, "a mail's request").await;
+    make(&world, &delay.queue(), &arguments).await;
+    bind(&world, "loyalty.emails", &delay.queue(), &delay.routing_key()).await;
+    put_on(&world, &delay, "an email's request").await;
     let stays = topology(&world).await;
     tells(
         &stays,
-        &["loyalty.emails.retry.9s is no longer in the retry schedule; mails that leave it when their time is up: 1"],
+        &["loyalty.emails.retry.9s is no longer in the retry schedule; emails that leave it when their time is up: 1"],
     );
 }
 
-/// The guard: `has_config`. Who types it in another directory must not take the workers' rungs away.
+/// The guard: `has_config`. Who types it in another directory must not take the workers' retry queues away.
 #[tokio::test]
-async fn no_rung_is_abandoned_as_long_as_nobody_says_what_the_ladder_is() {
+async fn no_retry_queue_is_retired_without_the_configured_delays() {
     let world = World::start().await;
-    let rung = abandon(&world, "15s").await;
+    let delay = retire(&world, "15s").await;
     let elsewhere = world.dir().join("elsewhere");
     std::fs::create_dir(&elsewhere).expect("a directory without a programme");
     let (amqp, management) = (world.amqp(), world.management_url());
@@ -190,34 +190,34 @@ async fn no_rung_is_abandoned_as_long_as_nobody_says_what_the_ladder_is() {
     let told = Program::alone(&servers, &elsewhere).await.end().await;
     assert_eq!(told.code, Some(0), "{}{}", told.output, told.log);
     tells(&told, &["Not seen: retry queues that the schedule no longer names: there is no loyalty.toml here"]);
-    assert_eq!(bindings_of(&world, &rung).await, 1);
+    assert_eq!(bindings_of(&world, &delay).await, 1);
 }
 
 /// What is counted in one broker must not be deleted in another, however alike the two look.
 #[tokio::test]
-async fn an_abandoned_rung_is_not_removed_by_what_another_broker_counts() {
+async fn a_retired_retry_queue_is_not_removed_by_what_another_broker_counts() {
     let (world, other) = tokio::join!(World::start(), Setup::default().own_broker().start());
-    let rung = abandon(&world, "15s").await;
+    let delay = retire(&world, "15s").await;
     // There, a virtual host of the same name with an empty queue of the same name.
     let vhost = world.vhost();
     other.manage("PUT", &format!("/api/vhosts/{vhost}"), None).await;
     let all = r#"{"configure":".*","write":".*","read":".*"}"#;
     other.manage("PUT", &format!("/api/permissions/{vhost}/loyalty"), Some(all)).await;
     let queue = json!({"durable": true, "arguments": {"x-queue-type": "quorum"}}).to_string();
-    other.manage("PUT", &format!("/api/queues/{vhost}/{}", rung.queue()), Some(&queue)).await;
+    other.manage("PUT", &format!("/api/queues/{vhost}/{}", delay.queue()), Some(&queue)).await;
 
     let told = world.loyalty(&["topology", "--management-url", &other.management_url()]).await.end().await;
     assert_eq!(told.code, Some(2), "{}{}", told.output, told.log);
     assert!(told.log.contains("leads to another broker"), "{}", told.log);
-    assert_eq!(bindings_of(&world, &rung).await, 1);
+    assert_eq!(bindings_of(&world, &delay).await, 1);
     // Nor is its word taken for how things stand here.
     let checked = check(&world, &["--management-url", &other.management_url()]).await;
     assert_eq!(checked.code, Some(1), "{}{}", checked.output, checked.log);
 }
 
-/// Mails must not be taken off their queue as long as one of them may find no rung to wait on.
+/// Emails must not be taken off their queue as long as one of them may find no retry queue to wait in.
 #[tokio::test]
-async fn a_worker_whose_rungs_are_missing_says_so_and_takes_no_mails() {
+async fn a_worker_whose_retry_queues_are_missing_says_so_and_takes_no_emails() {
     let world = World::start().await;
     delete(&world, "loyalty.emails.retry.2s").await;
     let worker = world.worker().await;
@@ -225,7 +225,7 @@ async fn a_worker_whose_rungs_are_missing_says_so_and_takes_no_mails() {
     world.enroll_with_email("ann", "ann@shop.example").await;
     world.earn("ann", 1000).await;
     world.settled().await;
-    eventually("its mail waits", async || (world.ready("loyalty.emails").await == 1).then_some(())).await;
+    eventually("its email waits", async || (world.ready("loyalty.emails").await == 1).then_some(())).await;
     assert_eq!(topology(&world).await.code, Some(0));
     world.mailed().await;
 }
@@ -251,18 +251,18 @@ fn in_short(difference: &Value) -> String {
     format!("{} {}: {}; {}", part("kind"), part("name"), part("what"), part("breaks"))
 }
 
-/// Makes a queue of a rung that the world's ladder does not name, as an older ladder did.
-async fn abandon(world: &World, rung: &str) -> RetryDelay {
-    let rung = RetryDelay::parse(rung).expect("a rung");
+/// Makes a retry queue of a delay that the world does not configure, as an older configuration did.
+async fn retire(world: &World, delay: &str) -> RetryDelay {
+    let delay = RetryDelay::parse(delay).expect("a delay");
     let connection = amqp::connect(&world.amqp(), "tests").await.expect("a connection to the broker");
     let channel = connection.create_channel().await.expect("a channel");
-    Topology::new(&[rung]).declare(&channel).await.expect("the rung's queue");
+    Topology::new(&[delay]).declare(&channel).await.expect("the delay's queue");
     amqp::close(&connection).await;
-    rung
+    delay
 }
 
-async fn put_on(world: &World, rung: &RetryDelay, body: &str) {
-    let message = json!({"routing_key": rung.routing_key(), "payload": body, "payload_encoding": "string",
+async fn put_on(world: &World, delay: &RetryDelay, body: &str) {
+    let message = json!({"routing_key": delay.routing_key(), "payload": body, "payload_encoding": "string",
         "properties": {"delivery_mode": 2}});
     let path = "/api/exchanges/{vhost}/loyalty.emails/publish";
     let answer = world.manage("POST", path, Some(&message.to_string())).await;
@@ -291,9 +291,9 @@ async fn bind(world: &World, exchange: &str, queue: &str, key: &str) {
     world.manage("POST", &format!("/api/bindings/{{vhost}}/e/{exchange}/q/{queue}"), Some(&body)).await;
 }
 
-/// How often a rung is bound to something else than the default exchange.
-async fn bindings_of(world: &World, rung: &RetryDelay) -> usize {
-    let answer = world.manage("GET", &format!("/api/queues/{{vhost}}/{}/bindings", rung.queue()), None).await;
+/// How often a retry queue is bound to something else than the default exchange.
+async fn bindings_of(world: &World, delay: &RetryDelay) -> usize {
+    let answer = world.manage("GET", &format!("/api/queues/{{vhost}}/{}/bindings", delay.queue()), None).await;
     answer.json().as_array().expect("a list").iter().filter(|binding| binding["source"] != "").count()
 }
 
@@ -301,16 +301,16 @@ async fn bindings_of(world: &World, rung: &RetryDelay) -> usize {
 #[tokio::test]
 async fn a_broker_that_falls_silent_ends_the_command_with_exit_code_3() {
     let world = World::start().await;
-    abandon(&world, "15s").await;
+    retire(&world, "15s").await;
     let silent_at = async |args: &[&str], named: &'static str| {
         let proxy = world.broker_proxy().await;
         proxy.freeze_upstream_at(named);
-        let ended = world.loyalty_through(args, Way::to_broker(&proxy)).await.end().await;
+        let ended = world.loyalty_through(args, Route::to_broker(&proxy)).await.end().await;
         assert_eq!(ended.code, Some(3), "{args:?} {named}: {}", ended.log);
         assert!(ended.log.starts_with("error: "), "{args:?} {named}: {}", ended.log);
     };
-    // Named in a declaration whose answer never comes: of the first queue, or of the one by which an abandoned rung is
-    // looked for.
+    // Named in a declaration whose answer never comes: of the first queue, or of the one by which a retired retry queue
+    // is looked for.
     tokio::join!(
         silent_at(&["topology"], "loyalty.commands"),
         silent_at(&["topology", "--check"], "loyalty.commands"),

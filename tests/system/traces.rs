@@ -1,10 +1,10 @@
-//! One trace from the client through the bridge, the queues and the batch to the mail, and logs that a machine reads.
+//! One trace from the client through the bridge, the queues and the batch to the email, and logs that a machine reads.
 
 use lapin::types::AMQPValue;
 use loyalty_common::{Action, Earn, Enroll, Exit};
 use loyalty_local::Behaviour;
 use loyalty_producer::TraceContext;
-use loyalty_tests::publishing::command;
+use loyalty_tests::publish::command;
 use loyalty_tests::{Program, Raw, World, eventually, points};
 use serde_json::Value;
 
@@ -12,9 +12,9 @@ const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[tokio::test]
-async fn a_trace_goes_from_the_client_through_the_bridge_to_the_end_of_the_mail() {
+async fn a_trace_goes_from_the_client_through_the_bridge_to_the_end_of_the_email() {
     let world = World::start().await;
-    // Every rung of the ladder carries it on, and the last one ends as a dead letter.
+    // Every retry carries it on, and the last one ends as a dead letter.
     world.mailbox.set(Behaviour::TransientAtRcpt).await.expect("an open port");
     let worker = in_json(&world).await;
     let bridge = world.bridge().await;
@@ -30,8 +30,8 @@ async fn a_trace_goes_from_the_client_through_the_bridge_to_the_end_of_the_mail(
     let lines = lines(&worker);
     let of_trace = lines.iter().filter(|line| line["trace.id"] == TRACE_ID);
     let told: Vec<&str> = of_trace.map(|line| line["message"].as_str().expect("a text")).collect();
-    let waits = "A mail waits for its next attempt";
-    assert_eq!(told, [waits, waits, waits, "A mail is a dead letter"]);
+    let waits = "An email waits for its next attempt";
+    assert_eq!(told, [waits, waits, waits, "Dead-lettered an email"]);
     world.verified().await;
 }
 
@@ -58,13 +58,13 @@ async fn what_is_set_aside_is_told_in_json_with_its_trace_and_without_an_address
     for line in eventually("three are set aside", aside).await {
         assert_eq!((&line["trace.id"], &line["level"]), (&Value::from(TRACE_ID), &Value::from("INFO")), "{line}");
         assert!(line["queue"].as_str().is_some_and(|queue| queue.starts_with("loyalty.commands.")), "{line}");
-        match line["fate"].as_str() {
+        match line["outcome"].as_str() {
             Some("conflict") => {
                 assert_eq!(line["command.id"], first.command_id.to_string(), "{line}");
                 assert_eq!(line["member.id"], "ann", "{line}");
             }
             Some("dead") => assert!(line["reason"].is_string() && line["error"].is_string(), "{line}"),
-            fate => panic!("{fate:?} in {line}"),
+            outcome => panic!("{outcome:?} in {line}"),
         }
     }
     assert!(!worker.log().contains("smith"), "an address in the log");

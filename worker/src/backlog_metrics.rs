@@ -187,7 +187,8 @@ const PARKED: Gauge =
 const PARKED_AGE: Gauge = Gauge::seconds("loyalty_parked_oldest_age", "Age of the oldest command that waits so");
 const DEAD_LETTERS: Gauge =
     Gauge::of("loyalty_dead_letters_open", "Dead letters that wait for an operator, counted up to 10,000 in all");
-const MAILS: Gauge = Gauge::of("loyalty_mails_unsettled", "Mails that are not done with, by state, each up to 10,000");
+const EMAILS: Gauge =
+    Gauge::of("loyalty_mails_unsettled", "Emails that are not done with, by state, each up to 10,000");
 
 impl Figures for TableBacklog {
     const SHOWN: Gauge = Gauge::of(
@@ -196,7 +197,7 @@ impl Figures for TableBacklog {
     );
 
     fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Backlog { outbox, events, parked, dead_letters, mails } = &self.backlog;
+        let Backlog { outbox, events, parked, dead_letters, emails } = &self.backlog;
         CLOCK.write(encoder, self.offset.seconds())?;
         OUTBOX.write(encoder, outbox.rows)?;
         OUTBOX_AGE.write(encoder, outbox.oldest.as_secs_f64())?;
@@ -209,6 +210,6 @@ impl Figures for TableBacklog {
             "reason",
             dead_letters.iter().map(|(reason, count)| (reason.as_str(), *count)),
         )?;
-        MAILS.write_each(encoder, "state", mails.iter().map(|(state, count)| (state.as_str(), *count)))
+        EMAILS.write_each(encoder, "state", emails.iter().map(|(state, count)| (state.as_str(), *count)))
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! Nothing is acknowledged before its transaction is committed. A batch that the database refuses is split until the
 //! culprit is alone; a batch that it cannot take just now is kept and tried again. A message that may have killed its
-//! worker is taken alone, and set aside once it has killed several. What is about a member whose row somebody else
-//! holds is held back, and everybody else's goes on.
+//! worker is taken alone, and set aside once it has killed several. Commands of a member whose row another session
+//! has locked are deferred; all others go on.
 
 mod acks;
 mod deferred;
@@ -44,11 +44,11 @@ pub(crate) struct BatchProcessor {
     pub(crate) metrics: Metrics,
     /// Which process this is, to tell its end from a pause in its work.
     pub(crate) worker: Uuid,
-    /// Rung when a commit left something in the outbox.
-    pub(crate) outbox: Arc<Notify>,
+    /// Notified after a commit that left an email request in the outbox.
+    pub(crate) email_relay: Arc<Notify>,
     pub(crate) events: Events,
-    /// Rung when a commit left events.
-    pub(crate) announcer: Arc<Notify>,
+    /// Notified after a commit that left events.
+    pub(crate) event_relay: Arc<Notify>,
 }
 
 /// How often a command alone may be cut short by the server before it is set aside. With the waits in between it
@@ -64,8 +64,8 @@ impl BatchProcessor {
     pub(crate) async fn run(&self, mut deliveries: mpsc::Receiver<Message>, stop: &CancellationToken) {
         let mut taken = Vec::new();
         let mut last = 0;
-        let mut held = Deferred::default();
-        let mut in_hand = self.metrics.in_flight.of_lane();
+        let mut deferred = Deferred::default();
+        let mut in_flight = self.metrics.in_flight.of_processor();
         loop {
             if batching::lingers(last, deliveries.len()) {
                 stop.run_until_cancelled(tokio::time::sleep(batching::LINGER)).await;
@@ -73,7 +73,7 @@ impl BatchProcessor {
             let count = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = held.due() => held.release(&mut taken),
+                () = deferred.due() => deferred.release(&mut taken),
                 count = deliveries.recv_many(&mut taken, self.batch_commands) => count,
             };
             if count == 0 {
@@ -82,20 +82,20 @@ impl BatchProcessor {
             last = count;
             taken.iter_mut().for_each(Message::begin);
             let parts = batching::parts(std::mem::take(&mut taken), self.batch_commands);
-            if !self.work(parts.into(), &mut held, &mut in_hand, stop).await {
+            if !self.work(parts.into(), &mut deferred, &mut in_flight, stop).await {
                 return;
             }
-            tell(held.messages().len(), &held.news());
+            log_changes(deferred.messages().len(), &deferred.changes());
         }
     }
 
-    /// The transactions of a batch, until each message of it is settled or held back. False: the worker is stopping,
+    /// The transactions of a batch, until each message of it is settled or deferred. False: the worker is stopping,
     /// and what is left goes back to the broker.
     async fn work(
         &self,
         mut parts: VecDeque<Vec<Message>>,
-        held: &mut Deferred,
-        in_hand: &mut ProcessorInFlight<'_>,
+        deferred: &mut Deferred,
+        in_flight: &mut ProcessorInFlight<'_>,
         stop: &CancellationToken,
     ) -> bool {
         let mut attempt = 0;
@@ -106,16 +106,16 @@ impl BatchProcessor {
                 // it may be written already, or be noted as a suspect.
                 part.retain(Message::can_be_settled);
             }
-            // What comes behind a message that is held back waits with it.
-            held.hold_back(&mut part, Instant::now(), |_| false);
+            // What comes behind a deferred message waits with it.
+            deferred.defer(&mut part, Instant::now(), |_| false);
             if part.is_empty() {
                 continue;
             }
-            in_hand.holds(held.messages(), part.iter().chain(parts.iter().flatten()));
-            match self.attempt(&mut part, held).await {
+            in_flight.holds(deferred.messages(), part.iter().chain(parts.iter().flatten()));
+            match self.attempt(&mut part, deferred).await {
                 Ok(decisions) => {
                     attempt = 0;
-                    self.settle(part, &decisions, held.messages()).await;
+                    self.settle(part, &decisions, deferred.messages()).await;
                 }
                 Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
                 Err(error) => {
@@ -131,28 +131,32 @@ impl BatchProcessor {
                 parts.iter_mut().flatten().for_each(|message| message.repeated = true);
             }
         }
-        in_hand.holds(held.messages(), std::iter::empty());
+        in_flight.holds(deferred.messages(), std::iter::empty());
         true
     }
 
     /// One transaction; before it, what must outlive this process should it die of it.
-    async fn attempt(&self, part: &mut Vec<Message>, held: &mut Deferred) -> Result<Vec<MessageDecision>, StoreError> {
+    async fn attempt(
+        &self,
+        part: &mut Vec<Message>,
+        deferred: &mut Deferred,
+    ) -> Result<Vec<MessageDecision>, StoreError> {
         if let [message] = part.as_mut_slice()
             && batching::is_suspect(message)
         {
-            if self.is_held(message).await? {
+            if self.is_locked(message).await? {
                 // Nobody dies of what is not tried. Noted, it would also end the count of the one who does kill.
-                held.hold_back(part, Instant::now(), |_| true);
+                deferred.defer(part, Instant::now(), |_| true);
                 return Ok(Vec::new());
             }
             self.suspect(message).await?;
         }
-        self.apply(part, held).await
+        self.apply(part, deferred).await
     }
 
-    async fn is_held(&self, message: &Message) -> Result<bool, StoreError> {
+    async fn is_locked(&self, message: &Message) -> Result<bool, StoreError> {
         match &message.content {
-            Content::Command(command) => crash_suspects::is_held(&self.pool, &command.member_id).await,
+            Content::Command(command) => crash_suspects::is_locked(&self.pool, &command.member_id).await,
             Content::Unusable(_) => Ok(false),
         }
     }
@@ -161,11 +165,11 @@ impl BatchProcessor {
     /// of too many.
     async fn suspect(&self, message: &mut Message) -> Result<(), StoreError> {
         let Content::Command(command) = &message.content else { return Ok(()) };
-        let letter = message.dead_letter(Reason::Crashed, String::new());
-        let ended = crash_suspects::note(&self.pool, &letter, self.worker).await? - 1;
+        let dead_letter = message.dead_letter(Reason::Crashed, String::new());
+        let ended = crash_suspects::note(&self.pool, &dead_letter, self.worker).await? - 1;
         if ended >= batching::LONE_WORKERS_MAX {
             let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
-            warn!(command.id = %id, member.id = member.masked(), trace.id = trace, workers = ended, "A command kills its workers; set aside");
+            warn!(command.id = %id, member.id = member.masked(), trace.id = trace, workers = ended, "A command kills its workers; dead-lettered it");
             let error = format!("{ended} workers ended while they applied it alone, one after the other");
             message.content = Content::Unusable(Unusable { reason: Reason::Crashed, error });
         }
@@ -179,44 +183,51 @@ impl BatchProcessor {
         if !batching::is_suspect(message) {
             return;
         }
-        let letter = message.dead_letter(Reason::Crashed, String::new());
-        if let Err(error) = crash_suspects::take_back(&self.pool, &letter, self.worker).await {
-            warn!(error = chain(&error), "A message that is left to the next worker may be taken for one that kills");
+        let dead_letter = message.dead_letter(Reason::Crashed, String::new());
+        if let Err(error) = crash_suspects::take_back(&self.pool, &dead_letter, self.worker).await {
+            warn!(
+                error = chain(&error),
+                "Cannot withdraw the note about a suspected message; the next worker may count this stop as a crash"
+            );
         }
     }
 
-    /// The batch's own transaction. The part loses what is held back.
-    async fn apply(&self, part: &mut Vec<Message>, held: &mut Deferred) -> Result<Vec<MessageDecision>, StoreError> {
+    /// The batch's own transaction. The part loses what is deferred.
+    async fn apply(
+        &self,
+        part: &mut Vec<Message>,
+        deferred: &mut Deferred,
+    ) -> Result<Vec<MessageDecision>, StoreError> {
         let began = Instant::now();
         let (batch, view) = Batch::open_free(&self.pool, &request(part)).await?;
-        held.hold_back(part, began, |member| !view.members.contains_key(member));
+        deferred.defer(part, began, |member| !view.members.contains_key(member));
         let Decided { changes, dead_letters, decisions } = decide(view, part, &self.programme, self.events);
         batch.commit(&changes, &dead_letters).await?;
         if changes.grants.iter().any(|grant| grant.has_address) {
-            self.outbox.notify_one();
+            self.email_relay.notify_one();
         }
         if !changes.events.is_empty() {
-            self.announcer.notify_one();
+            self.event_relay.notify_one();
         }
         if decisions.is_empty() {
-            return Ok(decisions); // All of it is held back: no batch to count.
+            return Ok(decisions); // All of it is deferred: no batch to count.
         }
         self.metrics.batch_committed(part, &decisions, began.elapsed());
         debug!(batch.size = part.len(), batch.ms = began.elapsed().as_millis(), "Committed a batch");
         Ok(decisions)
     }
 
-    /// The commit is done: tells the broker, one acknowledgement for each channel as long as nothing is held back. A
+    /// The commit is done: tells the broker, one acknowledgement for each channel as long as nothing is deferred. A
     /// channel that is gone concerns its partition only: what it delivered comes again, and the ledger knows it.
-    async fn settle(&self, mut part: Vec<Message>, decisions: &[MessageDecision], held_back: &[Message]) {
+    async fn settle(&self, mut part: Vec<Message>, decisions: &[MessageDecision], deferred: &[Message]) {
         let size = part.len();
         for (message, decision) in part.iter_mut().zip(decisions) {
-            report(message, decision);
+            log_if_set_aside(message, decision);
             message.decided(decision, size);
         }
-        for ack in acks(&part, held_back) {
+        for ack in acks(&part, deferred) {
             if !ack.message.acknowledge(ack.multiple).await {
-                debug!(partition = %ack.message.partition, "Commands are applied and come again: their channel is gone");
+                debug!(partition = %ack.message.partition, "Commands were applied, but not acknowledged: their channel is closed. They are delivered again, as duplicates");
             }
         }
         for message in part {
@@ -237,7 +248,7 @@ impl BatchProcessor {
             let error = chain(refusal);
             if let Content::Command(command) = &message.content {
                 let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
-                warn!(command.id = %id, member.id = member.masked(), trace.id = trace, error, "The database refuses a command; set aside");
+                warn!(command.id = %id, member.id = member.masked(), trace.id = trace, error, "PostgreSQL refuses a command; dead-lettered it");
             }
             message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
         }
@@ -249,7 +260,7 @@ impl BatchProcessor {
         self.metrics.batch_retried();
         let wait = backoff::delay(*attempt, backoff::jitter());
         *attempt = attempt.saturating_add(1);
-        warn!(error = chain(error), wait_ms = wait.as_millis(), "The database does not take a batch; it is kept");
+        warn!(error = chain(error), wait_ms = wait.as_millis(), "Cannot commit a batch; retrying");
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
             () = stop.cancelled() => false,
@@ -267,34 +278,34 @@ fn is_to_blame(part: &[Message], error: &StoreError, attempt: u32) -> bool {
     }
 }
 
-/// One line when members are held for longer than a moment, and one when they are free again.
-fn tell(held_back: usize, news: &DeferredChanges) {
-    if held_back > 0 {
-        debug!(commands = held_back, "Somebody else holds the rows of members; their commands are held back");
+/// One line when members stay locked, and one when they are unlocked again.
+fn log_changes(deferred: usize, changes: &DeferredChanges) {
+    if deferred > 0 {
+        debug!(commands = deferred, "Member rows are locked by another session; their commands are deferred");
     }
     let named = |members: &[MemberId]| {
         let names: Vec<String> = members.iter().take(NAMED_MAX).map(MemberId::masked).collect();
         names.join(", ")
     };
-    if !news.held.is_empty() {
-        let (members, count) = (named(&news.held), news.held.len());
-        warn!(%members, count, "Somebody else holds the rows of members: their commands wait, all others go on; find and end who holds them");
+    if !changes.locked.is_empty() {
+        let (members, count) = (named(&changes.locked), changes.locked.len());
+        warn!(%members, count, "Member rows are locked by another session; their commands are deferred. End the blocking session");
     }
-    if !news.free.is_empty() {
-        let (members, count) = (named(&news.free), news.free.len());
-        info!(%members, count, "The rows of members are free again; their commands go on");
+    if !changes.unlocked.is_empty() {
+        let (members, count) = (named(&changes.unlocked), changes.unlocked.len());
+        info!(%members, count, "Member rows are unlocked again; their commands are applied");
     }
 }
 
 /// One line for each message that an operator may have to look at, which says why.
-fn report(message: &Message, MessageDecision { outcome: fate, unusable }: &MessageDecision) {
+fn log_if_set_aside(message: &Message, MessageDecision { outcome, unusable }: &MessageDecision) {
     let Some(Unusable { reason, error }) = unusable else { return };
     let (queue, trace) = (message.partition.queue(), message.trace_id());
     match &message.content {
         Content::Command(command) => {
             let (id, member) = (command.command_id, &command.member_id);
-            info!(%fate, queue, %reason, error, command.id = %id, member.id = member.masked(), trace.id = trace, "Set a command aside");
+            info!(%outcome, queue, %reason, error, command.id = %id, member.id = member.masked(), trace.id = trace, "Dead-lettered a command");
         }
-        Content::Unusable(_) => info!(%fate, queue, %reason, error, trace.id = trace, "Set a message aside"),
+        Content::Unusable(_) => info!(%outcome, queue, %reason, error, trace.id = trace, "Dead-lettered a message"),
     }
 }

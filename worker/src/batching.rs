@@ -22,7 +22,7 @@ const ENOUGH_COMMANDS: usize = 1_000;
 pub const SUSPECT_AFTER_DELIVERIES: i64 = 3;
 
 /// How many workers may end while they apply the same message alone. A worker also ends for reasons of its own, and
-/// the message that it had in hand is to blame for none of them, so once is not enough; and until the culprit is out
+/// the message that it had in flight is to blame for none of them, so once is not enough; and until the culprit is out
 /// of the way nobody behind it is served. Far below the broker's own limit of 200 deliveries, which would give up
 /// with the culprit all those that were delivered behind it.
 pub const LONE_WORKERS_MAX: i32 = 5;

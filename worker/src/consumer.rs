@@ -22,7 +22,7 @@ use crate::queue_states::QueueStates;
 #[derive(Clone, Debug)]
 pub(crate) struct CommandConsumer {
     pub(crate) amqp: SecretUrl,
-    pub(crate) lane: BatchProcessor,
+    pub(crate) processor: BatchProcessor,
     pub(crate) limits: Limits,
     pub(crate) states: QueueStates,
     /// True while deliveries of any partition are being taken.
@@ -30,7 +30,7 @@ pub(crate) struct CommandConsumer {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the work in hand was not finished within the time to drain")]
+#[error("the work in flight was not finished within the time to drain")]
 pub(crate) struct DrainTimedOut;
 
 impl CommandConsumer {
@@ -40,7 +40,7 @@ impl CommandConsumer {
         progress: SessionProgress,
     ) -> Result<(), SessionError<DrainTimedOut>> {
         // Room for one batch: the rest waits in lapin's buffers, which the prefetch bounds.
-        let channels = (0..self.limits.lanes).map(|_| mpsc::channel(self.limits.batch_commands));
+        let channels = (0..self.limits.processors).map(|_| mpsc::channel(self.limits.batch_commands));
         let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
         let subscription = |partition: Partition| Subscription {
             queue: partition.queue(),
@@ -65,9 +65,9 @@ impl CommandConsumer {
         receivers: Vec<mpsc::Receiver<Message>>,
         stop: &CancellationToken,
     ) -> Result<(), DrainTimedOut> {
-        let mut lanes: FuturesUnordered<_> =
-            receivers.into_iter().map(|receiver| self.lane.run(receiver, stop)).collect();
-        let finished = async { while lanes.next().await.is_some() {} };
+        let mut processors: FuturesUnordered<_> =
+            receivers.into_iter().map(|receiver| self.processor.run(receiver, stop)).collect();
+        let finished = async { while processors.next().await.is_some() {} };
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(self.limits.drain).await;
@@ -83,7 +83,7 @@ impl CommandConsumer {
         let mut any = false;
         for partition in Partition::all() {
             let taken = self.states.is_in_use(&partition.queue());
-            self.lane.metrics.in_flight.takes(partition, taken);
+            self.processor.metrics.in_flight.takes(partition, taken);
             any |= taken;
         }
         self.consuming.send_if_modified(|consuming| std::mem::replace(consuming, any) != any);

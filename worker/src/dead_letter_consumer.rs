@@ -1,7 +1,7 @@
 //! The consumer of dead letters: stores what the broker set aside as dead letters in the database, where operators can
 //! see it.
 //!
-//! It consumes the queues of dead commands, dead mails and unrouted messages. A message is acknowledged only after
+//! It consumes the queues of dead commands, dead emails and unrouted messages. A message is acknowledged only after
 //! its row is committed; one that comes again is recognised. It judges nothing: what to do with a dead letter is an
 //! operator's decision.
 
@@ -24,15 +24,15 @@ use tracing::field::display;
 use tracing::warn;
 
 use crate::consumer_session::{ConsumerSession, SessionError};
+use crate::dead_letter::dead_letter;
 use crate::headers::storable;
-use crate::letter::letter;
 use crate::metrics::{Part, Reconnects};
 use crate::queue_consumer::{DeliveryGuard, Subscription};
 use crate::queue_states::QueueStates;
 use crate::supervise::supervise;
 
-/// Messages in hand, and so the most of one transaction. Letters are rare, and an unrouted one may be as large as the
-/// broker allows (16 MiB by default), so a few are enough.
+/// Messages in flight, and so the most of one transaction. Dead letters are rare, and an unrouted one may be as large
+/// as the broker allows (16 MiB by default), so a few are enough.
 const PREFETCH: u16 = 32;
 
 /// Stores dead letters until `shutdown`.
@@ -85,7 +85,7 @@ impl DeadLetterConsumer {
     ) -> Result<(), SessionError<NotStored>> {
         // Asked first: what is delivered while the database is away comes again, and each time is counted.
         self.pool.ping().await.map_err(|error| SessionError::Handler(error.into()))?;
-        let (sender, letters) = mpsc::channel(usize::from(PREFETCH));
+        let (sender, dead_letters) = mpsc::channel(usize::from(PREFETCH));
         let subscription = |source: Source| Subscription {
             queue: source.queue.to_owned(),
             tag: "loyalty-dead-letters".to_owned(),
@@ -100,17 +100,18 @@ impl DeadLetterConsumer {
             states: &self.states,
             changed: &|| {},
         };
-        session.run(Box::pin(self.keep_all(letters, stop)), stop, &progress).await
+        session.run(Box::pin(self.keep_all(dead_letters, stop)), stop, &progress).await
     }
 
     /// A batch that was begun is finished before `stop` is looked at again.
     async fn keep_all(
         &self,
-        mut letters: mpsc::Receiver<DeadLetter>,
+        mut dead_letters: mpsc::Receiver<DeadLetter>,
         stop: &CancellationToken,
     ) -> Result<(), NotStored> {
         let mut batch = Vec::new();
-        while let Some(1..) = stop.run_until_cancelled(letters.recv_many(&mut batch, usize::from(PREFETCH))).await {
+        while let Some(1..) = stop.run_until_cancelled(dead_letters.recv_many(&mut batch, usize::from(PREFETCH))).await
+        {
             self.keep(&batch).await?;
             batch.clear();
         }
@@ -119,14 +120,15 @@ impl DeadLetterConsumer {
 
     /// One transaction, then the acknowledgements.
     async fn keep(&self, batch: &[DeadLetter]) -> Result<(), NotStored> {
-        let letters: Vec<NewDeadLetter> = batch.iter().map(|letter| kept(letter.source, &letter.delivery)).collect();
-        self.store(&letters).await?;
-        for (letter, DeadLetter { delivery, guard, .. }) in letters.iter().zip(batch) {
-            let (queue, reason, error) = (&letter.source, letter.reason, &letter.error);
-            let (command, mail) = (letter.command_id.map(display), letter.email_id.map(display));
+        let dead_letters: Vec<NewDeadLetter> =
+            batch.iter().map(|dead_letter| kept(dead_letter.source, &dead_letter.delivery)).collect();
+        self.store(&dead_letters).await?;
+        for (dead_letter, DeadLetter { delivery, guard, .. }) in dead_letters.iter().zip(batch) {
+            let (queue, reason, error) = (&dead_letter.source, dead_letter.reason, &dead_letter.error);
+            let (command, email) = (dead_letter.command_id.map(display), dead_letter.email_id.map(display));
             let trace = TraceContext::of(&delivery.properties);
             let trace = trace.as_ref().map(TraceContext::trace_id);
-            warn!(queue, %reason, error, command.id = command, email.id = mail, trace.id = trace, "Kept a dead letter");
+            warn!(queue, %reason, error, command.id = command, email.id = email, trace.id = trace, "Stored a dead letter");
             // One whose channel is gone comes again, and is recognised.
             guard.acknowledge(&delivery.acker, false).await;
         }
@@ -135,14 +137,14 @@ impl DeadLetterConsumer {
 
     /// All in one transaction. When the database refuses what one of them holds, each in its own: the others must not
     /// wait for it. A dead letter that is refused even so is kept without anything but its body.
-    async fn store(&self, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
-        if !is_refused(dead_letters::keep(&self.pool, letters).await)? {
+    async fn store(&self, dead_letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+        if !is_refused(dead_letters::keep(&self.pool, dead_letters).await)? {
             return Ok(());
         }
-        for letter in letters {
-            let kept = dead_letters::keep(&self.pool, std::slice::from_ref(letter)).await;
+        for dead_letter in dead_letters {
+            let kept = dead_letters::keep(&self.pool, std::slice::from_ref(dead_letter)).await;
             if is_refused(kept)? {
-                dead_letters::keep(&self.pool, &[bare(letter)]).await?;
+                dead_letters::keep(&self.pool, &[bare(dead_letter)]).await?;
             }
         }
         Ok(())
@@ -154,7 +156,7 @@ fn is_refused(kept: Result<(), StoreError>) -> Result<bool, StoreError> {
     match kept {
         Ok(()) => Ok(false),
         Err(error) if error.is_content_refused() => {
-            warn!(error = chain(&error), "The database refuses what a dead letter holds");
+            warn!(error = chain(&error), "PostgreSQL refuses a dead letter; storing it without what it refuses");
             Ok(true)
         }
         Err(error) => Err(error),
@@ -162,10 +164,10 @@ fn is_refused(kept: Result<(), StoreError>) -> Result<bool, StoreError> {
 }
 
 /// The dead letter with its body and nothing else that came from outside.
-fn bare(letter: &NewDeadLetter) -> NewDeadLetter {
+fn bare(dead_letter: &NewDeadLetter) -> NewDeadLetter {
     NewDeadLetter {
-        source: letter.source.clone(),
-        reason: letter.reason,
+        source: dead_letter.source.clone(),
+        reason: dead_letter.reason,
         error: "the database refused its headers and where it came from; the body is as it came".to_owned(),
         member_id: None,
         command_id: None,
@@ -175,8 +177,8 @@ fn bare(letter: &NewDeadLetter) -> NewDeadLetter {
         routing_key: String::new(),
         message_id: None,
         headers: Value::Object(Map::new()),
-        body: letter.body.clone(),
-        repeated: letter.repeated,
+        body: dead_letter.body.clone(),
+        repeated: dead_letter.repeated,
     }
 }
 
@@ -192,7 +194,7 @@ fn kept(source: Source, delivery: &Delivery) -> NewDeadLetter {
         email_id: request::decode(&delivery.data).ok().map(EmailId::uuid),
         exchange,
         routing_key,
-        ..letter(delivery, source.queue.to_owned(), reason, explanation(reason, last))
+        ..dead_letter(delivery, source.queue.to_owned(), reason, explanation(reason, last))
     }
 }
 

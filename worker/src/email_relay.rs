@@ -23,7 +23,7 @@ const BATCH_MESSAGES: u32 = 200;
 /// Publishes the outbox until `shutdown`. `wake` is notified after a commit that left something in it.
 pub async fn run(pool: Pool, publisher: Publisher, wake: Arc<Notify>, shutdown: CancellationToken) {
     let relay = EmailRelay { pool, publisher };
-    run_relay("mails", &wake, &shutdown, || relay.drain(&shutdown)).await;
+    run_relay("emails", &wake, &shutdown, || relay.drain(&shutdown)).await;
     info!(part = "email_relay", "Stopped");
 }
 

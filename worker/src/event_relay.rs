@@ -25,7 +25,7 @@ use crate::outbox::{HOLD_MAX, NotPublished, RelayError, Remaining, connected, in
 const TURN_EVENTS: u32 = 1_000;
 
 /// Publishes events until `shutdown`. `wake` is notified after a commit that left some. Connections of its own, so that
-/// events and mails never wait for each other.
+/// events and emails never wait for each other.
 pub(crate) async fn run(pool: Pool, publisher: Publisher, wake: Arc<Notify>, shutdown: CancellationToken) {
     let relay = EventRelay { pool, publisher };
     run_relay("events", &wake, &shutdown, || relay.drain(&shutdown)).await;

@@ -1,10 +1,10 @@
-//! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' mails off.
+//! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' emails off.
 //!
-//! Read in this order: `message` reads a delivery; [`fate`] takes a batch of messages through the rules, which are the
-//! crate `loyalty_ledger`'s, to the changes of one transaction; `lane` applies and acknowledges batches; `consumer`
-//! feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
-//! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The mails leave by
-//! `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
+//! Read in this order: `message` reads a delivery; [`outcome`] takes a batch of messages through the rules, which are
+//! the crate `loyalty_ledger`'s, to the changes of one transaction; `batch_processor` applies and acknowledges batches;
+//! `consumer` feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
+//! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The emails leave
+//! by `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
 //! nobody could use, and `maintenance` what has waited too long; `backlog_metrics` reads what waits, for the
 //! [`metrics`].
 
@@ -13,11 +13,11 @@ mod batch_processor;
 pub mod batching;
 mod consumer;
 mod consumer_session;
+mod dead_letter;
 pub mod dead_letter_consumer;
 pub mod email_relay;
 mod event_relay;
 pub mod headers;
-mod letter;
 pub mod limits;
 pub mod mail;
 pub mod maintenance;
@@ -59,7 +59,6 @@ use supervise::supervise;
 pub struct Settings {
     /// The broker.
     pub amqp: SecretUrl,
-    /// The database.
     pub database: DatabaseUrl,
     /// The shop's rules.
     pub programme: Programme,
@@ -77,7 +76,7 @@ pub enum Error {
     /// The settings make no sense to the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The mail settings cannot be used.
+    /// The email settings cannot be used.
     #[error(transparent)]
     Mailer(#[from] MailerError),
     /// A part of the worker panicked. The process should end and be started again.
@@ -97,28 +96,28 @@ pub async fn run(
     settings.mail.check()?;
     let (database, limits) = (settings.database.clone(), settings.limits);
     let sessions = look_for_shared_sessions(&database).await?;
-    let (outbox, announcer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let lane = BatchProcessor {
-        pool: Pool::new(&settings.database, PlannerProfile::Keys, limits.lanes)?,
+    let (email_wake, event_wake) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let processor = BatchProcessor {
+        pool: Pool::new(&settings.database, PlannerProfile::Keys, limits.processors)?,
         programme: Arc::new(settings.programme),
         batch_commands: limits.batch_commands,
         metrics: metrics.clone(),
         worker: Uuid::now_v7(),
-        outbox: Arc::clone(&outbox),
+        email_relay: Arc::clone(&email_wake),
         events: settings.events,
-        announcer: Arc::clone(&announcer),
+        event_relay: Arc::clone(&event_wake),
     };
     // Of their own: a mailer that waits for the database must not take a connection from the points.
     let pool = Pool::new(&settings.database, PlannerProfile::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
-    let sends_mails = settings.mail.smtp.is_some();
+    let sends_emails = settings.mail.smtp.is_some();
     metrics.publishers.watch("outbox", publisher.stats());
     let backlog_pool = backlog_metrics::pool(&settings.database)?;
-    let topology = Topology::new(settings.mail.ladder.delays());
-    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_mails };
+    let topology = Topology::new(settings.mail.retry_delays.delays());
+    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_emails };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
-    let consumer = CommandConsumer { amqp: settings.amqp.clone(), lane, limits, states, consuming };
+    let consumer = CommandConsumer { amqp: settings.amqp.clone(), processor, limits, states, consuming };
 
     let mut parts = JoinSet::new();
     let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
@@ -127,9 +126,9 @@ pub async fn run(
     });
     if settings.events == Events::On {
         let (pool, publisher) = of_event_relay(&settings.amqp, &database, &metrics)?;
-        parts.spawn(event_relay::run(pool, publisher, announcer, shutdown.clone()));
+        parts.spawn(event_relay::run(pool, publisher, event_wake, shutdown.clone()));
     }
-    parts.spawn(email_relay::run(pool.clone(), publisher, outbox, shutdown.clone()));
+    parts.spawn(email_relay::run(pool.clone(), publisher, email_wake, shutdown.clone()));
     let states = metrics.queue_states();
     parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
     parts.spawn(maintenance.run(Arc::default(), shutdown.clone()));
@@ -177,7 +176,7 @@ async fn join(mut parts: JoinSet<()>, shutdown: &CancellationToken, deadline: Du
         let ended = tokio::select! {
             ended = parts.join_next() => ended,
             () = &mut overdue => {
-                warn!(parts = parts.len(), "Parts of the worker did not stop in time; they are left");
+                warn!(parts = parts.len(), "Parts of the worker did not stop in time; abandoning them");
                 return result;
             }
         };

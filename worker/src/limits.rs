@@ -14,8 +14,9 @@ pub struct Limits {
     pub prefetch: u16,
     /// Transactions at the same time. Each partition belongs to one batch processor; more batch processors make smaller
     /// batches.
-    pub lanes: usize,
-    /// Connections to the database for mails, outbox and dead letters. The batch processors have one each beside these.
+    pub processors: usize,
+    /// Connections to the database for emails, outbox and dead letters. The batch processors have one each beside
+    /// these.
     pub mail_connections: usize,
     /// How long a stopping worker may finish what it holds. What is not acknowledged by then is delivered to another.
     pub drain: Duration,
@@ -30,7 +31,7 @@ impl Default for Limits {
         Self {
             batch_commands: 2_000,
             prefetch: 500,
-            lanes: 1,
+            processors: 1,
             mail_connections: 8,
             drain: Duration::from_secs(20),
             parked_keep: DAY * 30,

@@ -1,7 +1,7 @@
-//! The mailer: sends the mails of rewards, and sees each to an end that is known or says that it is not.
+//! The mailer: sends the emails of rewards, and sees each to an end that is known or says that it is not.
 //!
-//! Read in this order: `session` takes deliveries, `handler` brings each to its fate, `smtp` leads through the
-//! `dialogue` with the mail server and `outcome` judges what it said; `templates` writes the mail. A mail server that
+//! Read in this order: `session` takes deliveries, `handler` brings each to its outcome, `smtp` leads through the
+//! `dialogue` with the mail server and `outcome` judges what it said; `templates` writes the email. A mail server that
 //! is slow, down or wrong must never reach the points: all that connects the two is a queue.
 
 mod dialogue;
@@ -47,13 +47,13 @@ use session::Session;
 use smtp::Smtp;
 use templates::Templates;
 
-/// Deliveries in hand for each connection to the mail server: one that is being sent, one that is ready when it is.
+/// Deliveries in flight for each connection to the mail server: one that is being sent, one that is ready when it is.
 const PREFETCH_PER_CONNECTION: u16 = 2;
 
-/// How long a stopping mailer may finish what it is sending. A mail that takes longer is of unknown fate.
+/// How long a stopping mailer may finish what it is sending. An email that takes longer may have been delivered or not.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Sends mails. Made once a process.
+/// Sends emails. Made once a process.
 pub struct Mailer {
     /// None: no mail server is set.
     handler: Option<Arc<MailHandler>>,
@@ -72,7 +72,7 @@ pub enum MailerError {
 }
 
 impl MailSettings {
-    /// Whether mails can be made and sent as the settings say. Connects to nothing.
+    /// Whether emails can be made and sent as the settings say. Connects to nothing.
     pub fn check(&self) -> Result<(), MailerError> {
         Templates::new(self)?;
         self.smtp.as_ref().map(Server::new).transpose()?;
@@ -98,7 +98,7 @@ impl Mailer {
             publisher,
             smtp: Smtp::new(Server::new(url)?, settings.answer),
             templates,
-            retry_schedule: settings.ladder.clone(),
+            retry_schedule: settings.retry_delays.clone(),
             rate_limiter: RateLimiter::new(settings.connections, settings.per_second),
             on_unknown: settings.on_unknown,
             metrics,
@@ -106,7 +106,7 @@ impl Mailer {
         Ok(Self { handler: Some(Arc::new(handler)), prefetch })
     }
 
-    /// Sends mails until `shutdown`, then finishes those that are being sent.
+    /// Sends emails until `shutdown`, then finishes those that are being sent.
     pub async fn run(self, amqp: SecretUrl, reconnects: Reconnects, states: QueueStates, shutdown: CancellationToken) {
         let Some(handler) = &self.handler else {
             warn!("No mail server is configured; emails wait in their queue");
@@ -125,7 +125,7 @@ impl Mailer {
         };
         tokio::select! {
             () = work => {}
-            () = overdue => warn!(mails = at_work.len(), "Mails were not finished in time; their fate is unknown"),
+            () = overdue => warn!(emails = at_work.len(), "Stopped while emails were being sent; their delivery is unknown"),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Maintenance: once an hour, moves commands that have waited too long for their member's enrolment to the dead
-//! letters, re-queues mails whose send request was lost, and writes down what became of replayed dead letters that
+//! letters, re-queues emails whose send request was lost, and writes down what became of replayed dead letters that
 //! nobody waited for.
 //!
 //! It never decides about a command that may still be applied: it takes the same locks as an enrolment.
@@ -20,12 +20,12 @@ const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Commands moved in one transaction: it holds the locks of as many members, and dead letters are written one by one.
 const BATCH_COMMANDS: u32 = 200;
 
-/// How long a mail may be due without an attempt before its request counts as lost. A queue is behind by seconds or
+/// How long an email may be due without an attempt before its request counts as lost. A queue is behind by seconds or
 /// minutes; when it is behind for longer, asking twice only makes it longer.
 const OVERDUE: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Mails asked for anew by one run. Lost requests are rare, and a queue that is merely behind must not be filled.
-const OVERDUE_MAILS: u32 = 200;
+/// Emails asked for again by one run. Lost requests are rare, and a queue that is merely behind must not be filled.
+const OVERDUE_EMAILS: u32 = 200;
 
 /// The work and its settings.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub struct Maintenance {
     pub pool: Pool,
     /// How long commands may wait for an enrolment.
     pub parked_keep: Duration,
-    /// Whether mails are sent at all. While they are not, they wait in their queue, and more requests would fill it.
-    pub sends_mails: bool,
+    /// Whether emails are sent at all. While they are not, they wait in their queue, and more requests would fill it.
+    pub sends_emails: bool,
 }
 
 impl Maintenance {
@@ -51,7 +51,7 @@ impl Maintenance {
                 Err(error) => {
                     let wait = backoff::delay(attempt, backoff::jitter());
                     attempt = attempt.saturating_add(1);
-                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "Maintenance failed; trying again");
+                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "Maintenance failed; retrying");
                     shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
                 }
             }
@@ -62,12 +62,12 @@ impl Maintenance {
     async fn run_once(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let concluded = dead_letters::settle_abandoned(&self.pool).await?;
         if concluded > 0 {
-            info!(letters = concluded, "Recorded the outcome of replayed dead letters");
+            info!(dead_letters = concluded, "Recorded the outcome of replayed dead letters");
         }
-        if self.sends_mails {
-            let requeued = emails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_MAILS).await?;
+        if self.sends_emails {
+            let requeued = emails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_EMAILS).await?;
             if requeued > 0 {
-                warn!(mails = requeued, "Re-queued overdue emails whose send request was lost");
+                warn!(emails = requeued, "Re-queued overdue emails whose send request was lost");
             }
         }
         self.set_parked_aside(shutdown).await
@@ -77,7 +77,7 @@ impl Maintenance {
         while !shutdown.is_cancelled() {
             let found = parked::set_overdue_aside(&self.pool, self.parked_keep, BATCH_COMMANDS).await?;
             if found > 0 {
-                warn!(commands = found, "Moved commands to the dead letters that waited too long for an enrolment");
+                warn!(commands = found, "Dead-lettered commands that waited too long for an enrolment");
             }
             if found < BATCH_COMMANDS as usize {
                 return Ok(());

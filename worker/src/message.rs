@@ -12,8 +12,8 @@ use loyalty_common::{Command, CommandId, Partition, command, topology};
 use loyalty_ledger::BatchRequest;
 use loyalty_store::dead_letters::{NewDeadLetter, Reason, Unusable};
 
+use crate::dead_letter::dead_letter;
 use crate::headers;
-use crate::letter::letter;
 use crate::outcome::MessageDecision;
 use crate::queue_consumer::DeliveryGuard;
 
@@ -39,7 +39,6 @@ pub struct Message {
 /// What a delivery says.
 #[derive(Debug)]
 pub enum Content {
-    /// A command.
     Command(Command),
     /// Something that cannot be used, and why.
     Unusable(Unusable),
@@ -86,7 +85,7 @@ impl Message {
         self.trace().map(TraceContext::trace_id)
     }
 
-    /// The work on it begins, unless it has begun and was held back. It ends with its acknowledgement.
+    /// The work on it begins, unless it has begun and was deferred. It ends with its acknowledgement.
     pub(crate) fn begin(&mut self) {
         if !traces::are_recorded() || self.span.is_recorded() {
             return;
@@ -106,7 +105,7 @@ impl Message {
 
     /// What became of it, in a transaction with so many others.
     pub(crate) fn decided(&mut self, decision: &MessageDecision, batch: usize) {
-        self.span.says("loyalty.fate", &decision.outcome);
+        self.span.says("loyalty.outcome", &decision.outcome);
         self.span.counts("messaging.batch.message_count", batch);
         if let Some(Unusable { reason, error }) = &decision.unusable {
             self.span.fails(reason, error);
@@ -131,7 +130,7 @@ impl Message {
             command_id: command.map(|command| command.command_id.uuid()),
             command_type: command.map(|command| command.command_type().to_string()),
             repeated: self.repeated,
-            ..letter(&self.delivery, self.partition.queue(), reason, error)
+            ..dead_letter(&self.delivery, self.partition.queue(), reason, error)
         }
     }
 }

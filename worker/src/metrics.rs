@@ -33,7 +33,7 @@ use crate::queue_states::QueueStates;
 /// The counters of one worker. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    commands: Family<FateLabel, Counter>,
+    commands: Family<OutcomeLabel, Counter>,
     waits: Arc<Histogram>,
     batch_commands: Arc<Histogram>,
     batch_seconds: Arc<Histogram>,
@@ -50,8 +50,8 @@ pub struct Metrics {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct FateLabel {
-    fate: &'static str,
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 impl Metrics {
@@ -103,9 +103,9 @@ impl Metrics {
     }
 
     fn register_commands(&self, registry: &mut Registry) {
-        for fate in MessageOutcome::ALL {
+        for outcome in MessageOutcome::ALL {
             // From zero on: a rate cannot be told from a counter that appears with its first event.
-            self.commands.get_or_create(&FateLabel { fate: fate.as_str() }).inc_by(0);
+            self.commands.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc_by(0);
         }
         registry.register("loyalty_worker_commands", "Commands by what became of them", self.commands.clone());
         registry.register_with_unit(
@@ -141,10 +141,10 @@ impl Metrics {
     }
 
     pub(crate) fn batch_committed(&self, batch: &[Message], decisions: &[MessageDecision], took: Duration) {
-        for fate in MessageOutcome::ALL {
-            let count = decisions.iter().filter(|it| it.outcome == *fate).count();
+        for outcome in MessageOutcome::ALL {
+            let count = decisions.iter().filter(|it| it.outcome == *outcome).count();
             if count > 0 {
-                self.commands.get_or_create(&FateLabel { fate: fate.as_str() }).inc_by(count as u64);
+                self.commands.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc_by(count as u64);
             }
         }
         let now = SystemTime::now();
@@ -171,7 +171,7 @@ string_enum! {
     pub enum Part {
         /// Takes commands.
         Commands = "commands",
-        /// Sends mails.
+        /// Sends emails.
         Mailer = "mailer",
         /// Stores dead letters.
         DeadLetters = "dead_letters",

@@ -1,4 +1,4 @@
-//! What the relays of [mails](crate::email_relay) and of [events](crate::event_relay) have in common: when they
+//! What the relays of [emails](crate::email_relay) and of [events](crate::event_relay) have in common: when they
 //! look, how long they hold what they took, what a message says of itself, and why something stays where it is.
 
 use std::time::Duration;
@@ -27,7 +27,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What remains to be published.
 pub(crate) enum Remaining {
-    /// Nothing.
     Nothing,
     /// What another worker is publishing.
     ElsewhereInWork,
@@ -102,9 +101,9 @@ impl RelayError {
     fn report(&self, what: &'static str, wait: Duration) {
         let (error, wait_ms) = (chain(self), wait.as_millis());
         if self.made_progress() {
-            debug!(what, error, wait_ms, "Some messages could not be published yet; trying again");
+            debug!(what, error, wait_ms, "Cannot publish some messages; retrying");
         } else {
-            warn!(what, error, wait_ms, "Messages could not be published yet; trying again");
+            warn!(what, error, wait_ms, "Cannot publish messages; retrying");
         }
     }
 }

@@ -34,8 +34,8 @@ use crate::queue_states::{OutReason, QueueStates};
 /// never answers. While all share a connection, the queues behind it wait so long, once.
 const CONSUME_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long what is in hand may take to be settled before its channel is closed. A batch takes milliseconds; while the
-/// database is away it goes back to the queue instead.
+/// How long what is in flight may take to be settled before its channel is closed. A batch takes milliseconds; while
+/// the database is away it goes back to the queue instead.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an acknowledgement may take to be written. lapin never answers one that meets the end of its connection.
@@ -109,10 +109,10 @@ pub(crate) struct OpenConsumer {
     state: Arc<ChannelState>,
 }
 
-/// What is in hand of one channel.
+/// What is in flight of one channel.
 #[derive(Debug, Default)]
 struct ChannelState {
-    in_hand: TaskTracker,
+    in_flight: TaskTracker,
     unusable: Notify,
     /// How many deliveries came.
     delivered: AtomicU64,
@@ -207,8 +207,8 @@ impl<T: Send> QueueConsumer<'_, T> {
         }
     }
 
-    /// Hands over what is delivered, and consumes the queue anew whenever that breaks off, until `stop`: then what is
-    /// in hand is finished and the channel closed. Once the connection that all share is lost it does nothing more.
+    /// Hands over what is delivered, and consumes the queue again whenever that breaks off, until `stop`: then what is
+    /// in flight is finished and the channel closed. Once the connection that all share is lost it does nothing more.
     pub(crate) async fn run(
         &self,
         connections: &Connections<'_>,
@@ -266,8 +266,8 @@ impl<T: Send> QueueConsumer<'_, T> {
         self.states.goes_out(self.queue(), error.reason(), &chain(error));
     }
 
-    /// Hands deliveries over until it cannot, and closes the channel once what is in hand is settled. True: it was told
-    /// to stop.
+    /// Hands deliveries over until it cannot, and closes the channel once what is in flight is settled. True: it was
+    /// told to stop.
     async fn serve(&self, mut opened: OpenConsumer, connections: &Connections<'_>, stop: &CancellationToken) -> bool {
         let channel = Arc::clone(&opened.state);
         let ended = tokio::select! {
@@ -280,15 +280,15 @@ impl<T: Send> QueueConsumer<'_, T> {
             self.goes_out(connections, error).await;
             (self.changed)();
         }
-        channel.in_hand.close();
+        channel.in_flight.close();
         let closing = close(opened.channel, Some(opened.consumer));
         if ended.is_none() {
-            channel.in_hand.wait().await;
+            channel.in_flight.wait().await;
             closing.await;
             return true;
         }
-        // Too long: the database is away. What is in hand comes again.
-        let _ = timeout(FINISH_TIMEOUT, channel.in_hand.wait()).await;
+        // Too long: the database is away. What is in flight comes again.
+        let _ = timeout(FINISH_TIMEOUT, channel.in_flight.wait()).await;
         tokio::spawn(closing);
         false
     }
@@ -336,7 +336,7 @@ impl OpenConsumer {
                 Err(error) => return ConsumeError::Delivery(error),
             };
             self.state.delivered.fetch_add(1, Ordering::Relaxed);
-            let guard = DeliveryGuard { of: Arc::clone(&self.state), _counted: self.state.in_hand.token() };
+            let guard = DeliveryGuard { of: Arc::clone(&self.state), _counted: self.state.in_flight.token() };
             if into.sender.send((into.read)(delivery, guard)).await.is_err() {
                 return std::future::pending().await;
             }

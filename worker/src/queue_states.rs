@@ -29,8 +29,8 @@ string_enum! {
         Ended = "RabbitMQ ended its deliveries: it was deleted, or is being moved",
         /// The channel or the connection of its own broke.
         Broken = "its channel broke",
-        /// The mailer takes no mail without all of its retry queues.
-        RetryQueueMissing = "a retry queue is missing, so no mail is taken; run `loyalty topology`",
+        /// The mailer takes no email without all of its retry queues.
+        RetryQueueMissing = "a retry queue is missing, so no email is taken; run `loyalty topology`",
     }
 }
 
@@ -67,7 +67,6 @@ enum State {
 pub struct OutQueue {
     /// Its name.
     pub queue: String,
-    /// Why.
     pub why: OutReason,
 }
 
@@ -97,11 +96,10 @@ impl QueueStates {
         matches!(self.lock().get(queue), Some(State::InUse { .. }))
     }
 
-    /// It is in use.
     pub(crate) fn in_use(&self, queue: &str) {
         let before = self.lock().insert(queue.to_owned(), State::InUse { unknown: 0 });
         if let Some(State::Out { since, told: true, .. }) = before {
-            info!(queue, out_seconds = since.elapsed().as_secs(), "A queue is in use again");
+            info!(queue, out_seconds = since.elapsed().as_secs(), "A queue is available again");
         }
     }
 
@@ -117,9 +115,9 @@ impl QueueStates {
         states.insert(queue.to_owned(), State::Out { why, since, told });
         drop(states);
         if tells {
-            warn!(queue, %why, error, "A queue is out and is retried; all others go on");
+            warn!(queue, %why, error, "A queue is unavailable; retrying. The others go on");
         } else {
-            debug!(queue, %why, error, "A queue is out");
+            debug!(queue, %why, error, "A queue is unavailable");
         }
     }
 

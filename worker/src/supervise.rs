@@ -1,5 +1,5 @@
 //! Keeping a part of the worker running: a session is built, runs until something it hangs on breaks, and is built
-//! anew, whole, after a jittered wait. No half of a broken connection is ever mended.
+//! again, whole, after a jittered wait. No half of a broken connection is ever repaired.
 
 use loyalty_common::backoff::{Backoff, SessionProgress};
 use loyalty_common::publisher::chain;

@@ -49,12 +49,12 @@ pub(super) async fn member(State(reader): State<Arc<Reader>>, path: PathParams) 
 /// `GET /{member_id}/commands/{command_id}`: the receipt, once there is one.
 pub(super) async fn command(State(receipts): State<Arc<Receipts>>, path: PathParams) -> Result<Response, Problem> {
     let command_id = path.command_id()?;
-    let fate = receipts.find_within((path.member_id, command_id), Duration::ZERO).await?;
+    let state = receipts.find_within((path.member_id, command_id), Duration::ZERO).await?;
     let undecided = |pending: Pending| {
         let body = serde_json::json!({"command_id": command_id, "status": pending});
         (StatusCode::ACCEPTED, Json(body)).into_response()
     };
-    match fate {
+    match state {
         Some(CommandState::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
         Some(CommandState::Parked { .. }) => Ok(undecided(Pending::Parked)),
         Some(CommandState::DeadLetter { .. }) => Ok(undecided(Pending::SetAside)),

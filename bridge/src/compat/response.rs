@@ -24,15 +24,15 @@ struct Answer {
 /// The answer to a command that was submitted.
 pub(crate) fn of(command: &Command, outcome: SubmitOutcome) -> Response {
     match outcome {
-        SubmitOutcome::Known(fate) => replayed(of_fate(command, fate)),
-        SubmitOutcome::Settled(fate) => of_fate(command, fate),
+        SubmitOutcome::Known(state) => replayed(of_state(command, state)),
+        SubmitOutcome::Settled(state) => of_state(command, state),
         SubmitOutcome::Pending(state) => pending(command, state),
     }
 }
 
-/// The answer to a command whose fate is known.
-fn of_fate(command: &Command, fate: CommandState) -> Response {
-    match fate {
+/// The answer to a command whose outcome is known.
+fn of_state(command: &Command, state: CommandState) -> Response {
+    match state {
         CommandState::Decided { content, receipt } => {
             if let Some(conflict) = conflict(command, &content, Some(&receipt)) {
                 return conflict.into_response();
@@ -140,24 +140,24 @@ mod tests {
     async fn what_was_applied_is_told_in_the_words_that_users_know() {
         let points = Points::try_new(1_000).expect("points");
         let enroll = command(Action::Enroll(Enroll { email: None, name: None }));
-        insta::assert_snapshot!(written(of_fate(&enroll, decided(&enroll, None))).await, @r#"
+        insta::assert_snapshot!(written(of_state(&enroll, decided(&enroll, None))).await, @r#"
         201
         content-type: application/json
         {"message":"Resource created successfully for user ID: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"enroll","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
         let earn = command(Action::Earn(Earn { points }));
-        insta::assert_snapshot!(written(of_fate(&earn, decided(&earn, None))).await, @r#"
+        insta::assert_snapshot!(written(of_state(&earn, decided(&earn, None))).await, @r#"
         200
         content-type: application/json
         {"message":"1000 added to user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
-        insta::assert_snapshot!(written(of_fate(&spend(), decided(&spend(), None))).await, @r#"
+        insta::assert_snapshot!(written(of_state(&spend(), decided(&spend(), None))).await, @r#"
         200
         content-type: application/json
         {"message":"10 spent from user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"applied","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
         let exit = command(Action::Exit(Exit));
-        insta::assert_snapshot!(written(replayed(of_fate(&exit, decided(&exit, None)))).await, @r#"
+        insta::assert_snapshot!(written(replayed(of_state(&exit, decided(&exit, None)))).await, @r#"
         200
         content-type: application/json
         idempotent-replayed: true
@@ -167,8 +167,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_refused_is_told_with_its_code_and_the_balance() {
-        let fate = decided(&spend(), Some(RefusalCode::InsufficientPoints));
-        insta::assert_snapshot!(written(of_fate(&spend(), fate)).await, @r#"
+        let state = decided(&spend(), Some(RefusalCode::InsufficientPoints));
+        insta::assert_snapshot!(written(of_state(&spend(), state)).await, @r#"
         409
         content-type: application/problem+json
         {"type":"about:blank","title":"Conflict","status":409,"code":"insufficient_points","detail":"Refused for user id: 123: the balance is smaller than the points to spend","message":"Refused for user id: 123: the balance is smaller than the points to spend","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"refused","code":"insufficient_points","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
@@ -190,15 +190,15 @@ mod tests {
         {"message":"The queue did not confirm the command; it may be applied or not. Repeat it under the same Idempotency-Key.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"unconfirmed"}
         "#);
         let parked = CommandState::Parked { content: Some(CommandContent::of(&spend())) };
-        insta::assert_snapshot!(written(of_fate(&spend(), parked)).await, @r#"
+        insta::assert_snapshot!(written(of_state(&spend(), parked)).await, @r#"
         202
         content-type: application/json
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         {"message":"The member is not enrolled; the command waits for the enrolment.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","status":"parked"}
         "#);
         let at = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let letter = CommandState::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
-        insta::assert_snapshot!(written(of_fate(&spend(), letter)).await, @r#"
+        let dead_letter = CommandState::DeadLetter { reason: Reason::Failed, error: "too odd".to_owned(), at };
+        insta::assert_snapshot!(written(of_state(&spend(), dead_letter)).await, @r#"
         202
         content-type: application/json
         location: /123/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
@@ -209,13 +209,13 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_was_used_for_something_else_is_a_conflict() {
         let earn = command(Action::Earn(Earn { points: Points::try_new(1_000).expect("points") }));
-        insta::assert_snapshot!(written(replayed(of_fate(&spend(), decided(&earn, None)))).await, @r#"
+        insta::assert_snapshot!(written(replayed(of_state(&spend(), decided(&earn, None)))).await, @r#"
         422
         content-type: application/problem+json
         {"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"idempotency_key_reused","detail":"The key was used before with another type, points; the first request stands.","message":"The key was used before with another type, points; the first request stands.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
         "#);
         let parked = CommandState::Parked { content: Some(CommandContent::of(&earn)) };
-        let answer = written(of_fate(&spend(), parked)).await;
+        let answer = written(of_state(&spend(), parked)).await;
         assert!(answer.starts_with("422\n") && answer.contains("another type, points"), "{answer}");
     }
 }

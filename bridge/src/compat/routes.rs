@@ -18,7 +18,6 @@ use crate::problem::{Code, Problem};
 use crate::route::Route;
 use crate::submit::{Submission, Submitter};
 
-/// The routes.
 pub(crate) fn routes() -> Vec<Route> {
     let points = || path("points", schemas::points(), "How many.");
     let texts = ["reason", "source_ref"];

@@ -123,12 +123,12 @@ impl<'a> Batch<'a> {
         if keys.is_empty() {
             return;
         }
-        let Some(mut fates) = receipts.find_all(&keys).await else { return };
+        let Some(mut found) = receipts.find_all(&keys).await else { return };
         for (_, state) in &mut self.lines {
             let LineState::New(CommandRequest { command, repeatable: true }) = state else { continue };
-            let Some(fate) = fates.remove(&(command.member_id.clone(), command.command_id)) else { continue };
-            if let PriorState::Known(fate) = fate.into() {
-                *state = LineState::Answered(CommandResponse::of(command, SubmitOutcome::Known(*fate)));
+            let Some(known) = found.remove(&(command.member_id.clone(), command.command_id)) else { continue };
+            if let PriorState::Known(known) = known.into() {
+                *state = LineState::Answered(CommandResponse::of(command, SubmitOutcome::Known(*known)));
             }
         }
     }

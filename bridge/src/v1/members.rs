@@ -126,9 +126,9 @@ pub(super) async fn receipt(
     let command_id = path.command_id()?;
     let wait = query.wait(limits.receipt_wait_max)?;
     query.nothing_left()?;
-    let fate = receipts.find_within((path.member_id.clone(), command_id), wait.unwrap_or_default()).await?;
+    let state = receipts.find_within((path.member_id.clone(), command_id), wait.unwrap_or_default()).await?;
     let pending = |state| PendingResponse::at(path.member_id, command_id, state).into_response();
-    match fate {
+    match state {
         Some(CommandState::Decided { receipt, .. }) => Ok(Json(receipt).into_response()),
         Some(CommandState::Parked { .. }) => Ok(pending(Pending::Parked)),
         Some(CommandState::DeadLetter { .. }) => Ok(pending(Pending::SetAside)),

@@ -47,8 +47,8 @@ impl CommandResponse {
     /// The answer to a command that was submitted.
     pub(crate) fn of(command: &Command, outcome: SubmitOutcome) -> Self {
         let (replayed, body) = match outcome {
-            SubmitOutcome::Known(fate) => (true, Body::of_fate(command, fate)),
-            SubmitOutcome::Settled(fate) => (false, Body::of_fate(command, fate)),
+            SubmitOutcome::Known(state) => (true, Body::of_state(command, state)),
+            SubmitOutcome::Settled(state) => (false, Body::of_state(command, state)),
             SubmitOutcome::Pending(pending) => (false, Body::of_pending(command, pending)),
         };
         // A problem of the request repeats nothing; a refusal is an answer like any other.
@@ -72,8 +72,8 @@ impl From<Problem> for CommandResponse {
 }
 
 impl Body {
-    fn of_fate(command: &Command, fate: CommandState) -> Self {
-        match fate {
+    fn of_state(command: &Command, state: CommandState) -> Self {
+        match state {
             CommandState::Decided { content, receipt } => {
                 if let Some(conflict) = command_problem::conflict(command, &content, Some(&receipt)) {
                     return Self::Problem(conflict);
@@ -108,7 +108,6 @@ impl Body {
 }
 
 impl PendingResponse {
-    /// Where a command stands.
     pub(crate) fn of(command: &Command, state: Pending) -> Self {
         Self::at(command.member_id.clone(), command.command_id, state)
     }

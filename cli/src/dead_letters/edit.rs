@@ -29,7 +29,7 @@ use crate::output;
 #[command(after_help = "\
 Examples:
   loyalty dead-letters edit 17 --note 'the partner sent euros as text'
-  loyalty dead-letters edit 17 --body mended.json --yes
+  loyalty dead-letters edit 17 --body fixed.json --yes
   loyalty dead-letters export - --reason invalid_field | jq ...")]
 pub(super) struct Edit {
     /// The number of the dead letter

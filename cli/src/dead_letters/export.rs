@@ -16,7 +16,7 @@ use crate::output;
 /// Write dead letters with their bodies to a file, a JSON object a line
 ///
 /// Bodies are as they came: `encoding` says whether `body` is the text itself (utf-8) or its bytes in Base64. They may
-/// hold mail addresses, so the file is readable for you alone. A file that exists is not overwritten; - is standard
+/// hold email addresses, so the file is readable for you alone. A file that exists is not overwritten; - is standard
 /// output. Without --state, dead letters that are open or being replayed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty dead-letters export garbage.jsonl --reason malformed --since 1d")]
@@ -29,19 +29,19 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let filter = self.filter.letters(&UNDECIDED)?;
+        let filter = self.filter.dead_letters(&UNDECIDED)?;
         let pool = context.pool(PlannerProfile::Queries, 1).await?;
         if self.file.as_os_str() == "-" {
             export(&pool, &filter, &mut BufWriter::new(output::json_lines())).await.map_err(cause)?;
             return Ok(ExitStatus::Success);
         }
         let mut file = BufWriter::new(create(&self.file)?);
-        let letters = export(&pool, &filter, &mut file).await.map_err(cause)?;
+        let dead_letters = export(&pool, &filter, &mut file).await.map_err(cause)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        let report = serde_json::json!({ "letters": letters });
-        context.output.answer(&report, |_| match letters {
+        let report = serde_json::json!({ "dead_letters": dead_letters });
+        context.output.answer(&report, |_| match dead_letters {
             0 => format!("No dead letters match; {} is empty", self.file.display()),
-            _ => format!("{letters} dead letters written to {}", self.file.display()),
+            _ => format!("{dead_letters} dead letters written to {}", self.file.display()),
         })?;
         Ok(ExitStatus::Success)
     }

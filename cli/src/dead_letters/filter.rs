@@ -11,13 +11,13 @@ use crate::time_arg::time_arg;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which dead letters")]
 pub(super) struct FilterArgs {
-    /// Why they are dead letters, such as malformed or failed; several with commas
+    /// Their reason, such as malformed or failed; several with commas
     #[arg(long, value_name = "REASON", value_delimiter = ',')]
     reason: Vec<Reason>,
     /// The type of the command: enroll, earn, spend, ...
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<CommandType>,
-    /// The member that they are about
+    /// Dead letters of this member
     #[arg(long)]
     member: Option<MemberId>,
     /// Set aside at this time or later: a day, a time, or how long ago (2h, 3d)
@@ -26,7 +26,7 @@ pub(super) struct FilterArgs {
     /// Set aside before this time
     #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     until: Option<Timestamp>,
-    /// What was made of them: open, replaying, replayed, discarded, or any
+    /// Their state: open, replaying, replayed, discarded, or any
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<StateArg>,
 }
@@ -65,7 +65,7 @@ impl FilterArgs {
     }
 
     /// The dead letters that are meant; without a word about their state, those in one of `usual`.
-    pub(super) fn letters(&self, usual: &[DeadLetterState]) -> Result<Filter, Usage> {
+    pub(super) fn dead_letters(&self, usual: &[DeadLetterState]) -> Result<Filter, Usage> {
         let mut states = Vec::new();
         for state in &self.state {
             match state {

@@ -28,10 +28,10 @@ pub(super) struct List {
     /// Count them by reason, type, member, source, day or state
     #[arg(long, value_name = "WHAT", conflicts_with = "after")]
     by: Option<Grouping>,
-    /// Go on after the dead letter of this number
+    /// Continue after the dead letter with this number
     #[arg(long, value_name = "ID")]
     after: Option<DeadLetterId>,
-    /// How many at most
+    /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
 }
@@ -43,19 +43,19 @@ impl List {
         if let Some(filter) = parked {
             return self.parked(&filter, &pool, context).await;
         }
-        let filter = self.filter.letters(&dead_letters::UNDECIDED)?;
+        let filter = self.filter.dead_letters(&dead_letters::UNDECIDED)?;
         if let Some(by) = self.by {
             let counts = counts(&pool, &filter, by).await?;
             context.output.answer(&counts, |counts| counted(by, counts))?;
         } else {
-            let letters = dead_letters::list(&pool, &filter, self.after, self.limit).await?;
-            context.output.answer(&letters, |letters| self.listed(letters))?;
+            let dead_letters = dead_letters::list(&pool, &filter, self.after, self.limit).await?;
+            context.output.answer(&dead_letters, |dead_letters| self.listed(dead_letters))?;
         }
         Ok(ExitStatus::Success)
     }
 
-    fn listed(&self, letters: &[DeadLetter]) -> String {
-        let Some(last) = letters.last() else {
+    fn listed(&self, dead_letters: &[DeadLetter]) -> String {
+        let Some(last) = dead_letters.last() else {
             return "No dead letters match".to_owned();
         };
         let columns =
@@ -63,24 +63,24 @@ impl List {
                 "id" | "tries" => Column::Number(name),
                 _ => Column::Text(name),
             });
-        let rows = letters.iter().map(|letter| {
+        let rows = dead_letters.iter().map(|dead_letter| {
             [
-                letter.dead_letter_id.to_string(),
-                format!("{:.0}", letter.first_at),
-                state(letter),
-                letter.reason.to_string(),
-                letter.member_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-                letter
+                dead_letter.dead_letter_id.to_string(),
+                format!("{:.0}", dead_letter.first_at),
+                state(dead_letter),
+                dead_letter.reason.to_string(),
+                dead_letter.member_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                dead_letter
                     .command_type
                     .map(|it| it.to_string())
-                    .or(letter.email_id.map(|_| "mail".into()))
+                    .or(dead_letter.email_id.map(|_| "email".into()))
                     .unwrap_or_default(),
-                letter.attempts.to_string(),
-                letter.error.clone(),
+                dead_letter.attempts.to_string(),
+                dead_letter.error.clone(),
             ]
         });
         let text = table(columns, rows);
-        if remaining(self.limit, letters.len()) == 0 {
+        if remaining(self.limit, dead_letters.len()) == 0 {
             return format!("{text}\nThere may be more: --after {}", last.dead_letter_id);
         }
         text
@@ -97,11 +97,11 @@ impl List {
     }
 }
 
-fn state(letter: &DeadLetter) -> String {
-    match letter.result {
-        Some(result) => format!("{}: {result}", letter.state),
-        None if letter.edited_at.is_some() => format!("{}, edited", letter.state),
-        None => letter.state.to_string(),
+fn state(dead_letter: &DeadLetter) -> String {
+    match dead_letter.result {
+        Some(result) => format!("{}: {result}", dead_letter.state),
+        None if dead_letter.edited_at.is_some() => format!("{}, edited", dead_letter.state),
+        None => dead_letter.state.to_string(),
     }
 }
 
@@ -109,11 +109,12 @@ fn counted(by: Grouping, counts: &[Count]) -> String {
     if counts.is_empty() {
         return "No dead letters match".to_owned();
     }
-    let columns = [Column::Text(by.as_str()), Column::Number("letters"), Column::Text("first"), Column::Text("last")];
-    let total: i64 = counts.iter().map(|count| count.letters).sum();
+    let columns =
+        [Column::Text(by.as_str()), Column::Number("dead letters"), Column::Text("first"), Column::Text("last")];
+    let total: i64 = counts.iter().map(|count| count.dead_letters).sum();
     let rows = counts.iter().map(|count| {
         let key = count.key.clone().unwrap_or_else(|| "(not known)".to_owned());
-        [key, grouped(count.letters), format!("{:.0}", count.first_at), format!("{:.0}", count.last_at)]
+        [key, grouped(count.dead_letters), format!("{:.0}", count.first_at), format!("{:.0}", count.last_at)]
     });
     format!("{}\n{} in all", table(columns, rows), grouped(total))
 }

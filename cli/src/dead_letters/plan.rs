@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use loyalty_operator::dead_letters::Foreseen;
+use loyalty_operator::dead_letters::Predicted;
 use loyalty_operator::dry_run::Prediction;
 
 use crate::output::{Column, grouped, table};
@@ -21,26 +21,26 @@ pub(super) fn words(prediction: &Prediction) -> String {
         Prediction::Parked => "would wait for the member's enrolment".to_owned(),
         Prediction::Conflict { error } => format!("would be a conflict: {error}"),
         Prediction::Broken { reason, error } => format!("still broken: {reason}: {error}"),
-        Prediction::Queued => "its mail would be queued again".to_owned(),
-        Prediction::UnknownMail => {
-            "its mail may have gone already; `loyalty mails resend-unknown` decides that".to_owned()
+        Prediction::Queued => "its email would be queued again".to_owned(),
+        Prediction::UnknownEmail => {
+            "its email may have gone already; `loyalty emails resend-unknown` decides that".to_owned()
         }
     }
 }
 
 /// Every dead letter with its prediction, a line each.
-pub(super) fn each(foreseen: &[Foreseen]) -> String {
-    let rows = foreseen
+pub(super) fn each(predicted: &[Predicted]) -> String {
+    let rows = predicted
         .iter()
         .map(|it| [it.dead_letter_id.to_string(), it.member_id.clone().unwrap_or_default(), words(&it.prediction)]);
     table([Column::Number("id"), Column::Text("member"), Column::Text("a replay")], rows)
 }
 
 /// How many dead letters would come to what, those that are worth sending first.
-pub(super) fn summary(foreseen: &[Foreseen]) -> String {
+pub(super) fn summary(predicted: &[Predicted]) -> String {
     let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
     let mut left: BTreeMap<&str, usize> = BTreeMap::new();
-    for it in foreseen {
+    for it in predicted {
         let counts = if it.prediction.is_worth_sending() { &mut sent } else { &mut left };
         *counts.entry(kind(&it.prediction)).or_default() += 1;
     }
@@ -63,8 +63,8 @@ fn kind(prediction: &Prediction) -> &'static str {
         Prediction::Parked => "would wait for an enrolment",
         Prediction::Conflict { .. } => "would be a conflict",
         Prediction::Broken { .. } => "still broken",
-        Prediction::Queued => "mails would be queued",
-        Prediction::UnknownMail => "mails that may have gone already",
+        Prediction::Queued => "emails would be queued",
+        Prediction::UnknownEmail => "emails that may have gone already",
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_plan_says_what_would_become_of_each_and_of_all() {
-        let foreseen: Vec<Foreseen> = [
+        let predicted: Vec<Predicted> = [
             Prediction::Applied { before: 1_000, after: 1_050 },
             Prediction::Refused { code: RefusalCode::InsufficientPoints, balance: 5 },
             Prediction::Applied { before: 0, after: 5 },
@@ -84,20 +84,20 @@ mod tests {
         ]
         .into_iter()
         .zip(1..)
-        .map(|(prediction, id)| Foreseen {
+        .map(|(prediction, id)| Predicted {
             dead_letter_id: id.to_string().parse().expect("a number"),
             member_id: Some("ann".to_owned()),
             prediction,
         })
         .collect();
-        insta::assert_snapshot!(each(&foreseen), @"
+        insta::assert_snapshot!(each(&predicted), @"
         id  member  a replay
          1  ann     would be applied: balance 1,000 -> 1,050
          2  ann     would be refused for good: insufficient_points, the balance is smaller than the points to spend (balance 5)
          3  ann     would be applied: balance 0 -> 5
          4  ann     still broken: invalid_field: `points` is missing
         ");
-        insta::assert_snapshot!(summary(&foreseen), @"
+        insta::assert_snapshot!(summary(&predicted), @"
         3 to be sent: 2 would be applied, 1 would be refused
         1 to be left as they are: 1 still broken
         ");

@@ -26,7 +26,7 @@ use crate::service::stop_on_signal;
 /// Each goes as its publisher should have sent it, with the body of an `edit` if there is one, and keeps its command
 /// id: however often a replay is cut short and repeated, nothing doubles. First everything is tried against the
 /// present state, in transactions that are rolled back; the plan says what would become of how many, and you are
-/// asked. What would be a dead letter again is left as it is. Mails are queued again.
+/// asked. What would be a dead letter again is left as it is. Emails are queued again.
 ///
 /// Ctrl-C stops sending: what was not sent is open again, and what was sent gets its result. A broker that is away
 /// does the same, with exit code 3. Exit code 1 if nothing could be sent, or not everything came to its end.
@@ -39,16 +39,16 @@ Examples:
 pub(super) struct Replay {
     #[command(flatten)]
     selection: Selection,
-    /// Only say what would become of each; changes nothing
+    /// Only predict each outcome; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// At most so many per second
+    /// At most this many per second
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<NonZeroU32>,
-    /// Send so many first, wait for what becomes of them, and stop if too many fare badly
+    /// Send this many first, wait for their outcomes, and stop if too many fail
     #[arg(long, value_name = "N")]
     canary: Option<NonZeroUsize>,
-    /// How many of the canary, in a hundred, may be anything but applied or known already
+    /// Percentage of the canary that may end otherwise than applied or already known
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = percent, requires = "canary")]
     stop_at: u8,
     /// How long to wait for results while none comes
@@ -64,8 +64,8 @@ impl Replay {
         let selected = self.selection.find(&pool, &UNDECIDED).await?;
         let plan = ReplayPlan::make(&pool, &context.settings.config()?.programme, &selected).await?;
         if self.dry_run {
-            let is_success = !plan.foreseen.is_empty() || plan.matches_nothing();
-            context.output.answer(&ReplayReport::from(plan), |it| report::dry_run(it, &each(&it.plan.foreseen)))?;
+            let is_success = !plan.predicted.is_empty() || plan.matches_nothing();
+            context.output.answer(&ReplayReport::from(plan), |it| report::dry_run(it, &each(&it.plan.predicted)))?;
             return Ok(is_success.into());
         }
         if plan.worth_sending().is_empty() {
@@ -86,13 +86,13 @@ impl Replay {
     }
 
     fn pace(&self) -> Pace {
-        let canary = self.canary.map(|letters| Canary { letters, stop_at_percent: self.stop_at });
+        let canary = self.canary.map(|dead_letters| Canary { dead_letters, stop_at_percent: self.stop_at });
         Pace { per_second: self.rate, canary, patience: self.wait }
     }
 }
 
 fn text_of(plan: &ReplayPlan) -> String {
-    let mut text = summary(&plan.foreseen);
+    let mut text = summary(&plan.predicted);
     if plan.crashed > 0 {
         let _ = writeln!(text, "{} of them crashed their worker before; replay one of them first", plan.crashed);
     }
@@ -100,7 +100,7 @@ fn text_of(plan: &ReplayPlan) -> String {
         let _ = writeln!(text, "{} of them are held by another replay, or by one that was cut short", plan.replaying);
     }
     if plan.more {
-        let looked_at = plan.foreseen.len() + plan.done.len() + plan.missing.len();
+        let looked_at = plan.predicted.len() + plan.done.len() + plan.missing.len();
         let _ = writeln!(text, "more match than these {looked_at}; repeat the command for the rest");
     }
     text

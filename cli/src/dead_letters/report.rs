@@ -10,11 +10,11 @@ use super::plan::{summary, words};
 
 /// A plan that is not carried out.
 pub(super) fn dry_run(report: &ReplayReport, each: &str) -> String {
-    let foreseen = &report.plan.foreseen;
-    if foreseen.is_empty() {
+    let predicted = &report.plan.predicted;
+    if predicted.is_empty() {
         return nothing_to_send(report);
     }
-    format!("{each}\n{}{}Nothing was changed", summary(foreseen), leftover(report))
+    format!("{each}\n{}{}Nothing was changed", summary(predicted), leftover(report))
 }
 
 /// Why there is nothing to do.
@@ -22,13 +22,13 @@ pub(super) fn nothing_to_send(report: &ReplayReport) -> String {
     if report.plan.matches_nothing() {
         return "No dead letters match; there is nothing to replay".to_owned();
     }
-    let foreseen = &report.plan.foreseen;
+    let predicted = &report.plan.predicted;
     let mut text = String::new();
-    for it in foreseen.iter().take(SHOWN_MAX) {
+    for it in predicted.iter().take(SHOWN_MAX) {
         let _ = writeln!(text, "{}: {}", it.dead_letter_id, words(&it.prediction));
     }
-    if foreseen.len() > SHOWN_MAX {
-        let _ = write!(text, "...\n{}", summary(foreseen));
+    if predicted.len() > SHOWN_MAX {
+        let _ = write!(text, "...\n{}", summary(predicted));
     }
     text + &leftover(report) + "There is nothing to replay"
 }
@@ -48,7 +48,7 @@ pub(super) fn replayed(report: &ReplayReport) -> String {
     if !released.is_empty() {
         let _ = writeln!(text, "{} not sent and open again: {}", released.len(), ids(released));
     }
-    let left = plan.foreseen.iter().filter(|it| !it.prediction.is_worth_sending()).count();
+    let left = plan.predicted.iter().filter(|it| !it.prediction.is_worth_sending()).count();
     if left > 0 {
         let _ = writeln!(text, "{left} left as they are: they would be dead letters again (see --dry-run)");
     }
@@ -100,7 +100,7 @@ fn result(concluded: &Concluded) -> String {
         Concluded::Duplicate => "known already; nothing changed".to_owned(),
         Concluded::Parked => "parked until the member is enrolled".to_owned(),
         Concluded::Dead { .. } => "dead letters again".to_owned(),
-        Concluded::Queued => "mails queued again".to_owned(),
+        Concluded::Queued => "emails queued again".to_owned(),
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use loyalty_common::RefusalCode;
     use loyalty_operator::dead_letters::ReplayPlan;
-    use loyalty_operator::replay::{Ended, Report};
+    use loyalty_operator::replay::{Ended, ReplayOutcome};
     use loyalty_store::dead_letters::{Held, Reason};
 
     fn id(number: i64) -> DeadLetterId {
@@ -141,7 +141,7 @@ mod tests {
         let plan = ReplayPlan { missing: vec![id(8)], ..ReplayPlan::default() };
         let report = ReplayReport::new(
             plan,
-            Report {
+            ReplayOutcome {
                 concluded: vec![
                     (id(3), Concluded::Dead { reason: Reason::Failed, successor_id: id(9) }),
                     (id(1), Concluded::Applied { balance: 5 }),

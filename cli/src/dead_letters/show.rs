@@ -14,7 +14,7 @@ use crate::exit::ExitStatus;
 
 /// Show one dead letter with everything, and what a replay of it would do now
 ///
-/// Mail addresses, names and telephone numbers are hidden. Exit code 1 if there is no such dead letter.
+/// Email addresses, names and telephone numbers are hidden. Exit code 1 if there is no such dead letter.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty dead-letters show 17 --json | jq .replay")]
 pub(super) struct Show {
@@ -40,13 +40,13 @@ impl Show {
 }
 
 fn text(details: &Details) -> String {
-    let mut text = head(&details.letter);
+    let mut text = head(&details.dead_letter);
     if details.headers.as_object().is_some_and(|fields| !fields.is_empty()) {
         let _ = write!(text, "\nproperties and headers:\n{:#}\n", details.headers);
     }
     let _ = match details.erased_at {
         Some(at) => write!(text, "\nbody, headers and routing key were erased {at:.0}\n"),
-        None => write!(text, "\nbody, {} bytes:\n{}\n", details.letter.body_bytes, details.body_text),
+        None => write!(text, "\nbody, {} bytes:\n{}\n", details.dead_letter.body_bytes, details.body_text),
     };
     if let Some(edited) = &details.edited_text {
         let _ = write!(text, "\nedited body:\n{edited}\n");
@@ -63,35 +63,36 @@ fn text(details: &Details) -> String {
     text
 }
 
-fn head(letter: &DeadLetter) -> String {
-    let DeadLetter { dead_letter_id, state, reason, error, source, exchange, routing_key, attempts, .. } = letter;
+fn head(dead_letter: &DeadLetter) -> String {
+    let DeadLetter { dead_letter_id, state, reason, error, source, exchange, routing_key, attempts, .. } = dead_letter;
     let mut text = format!("dead letter {dead_letter_id}: {state}");
-    if let Some(result) = letter.result {
+    if let Some(result) = dead_letter.result {
         let _ = write!(text, ", {result}");
     }
-    if let Some(successor) = letter.successor_id {
+    if let Some(successor) = dead_letter.successor_id {
         let _ = write!(text, ", now dead letter {successor}");
     }
-    if let Some(claim) = &letter.claim {
+    if let Some(claim) = &dead_letter.claim {
         let _ = write!(text, ", by {} since {:.0}, until {:.0} at most", claim.by, claim.since, claim.until);
     }
     let [error, source, exchange, key] = [error, source, exchange, routing_key].map(Visible);
     let _ = write!(text, "\n{reason}: {error}\nfrom {source} (exchange {exchange}, key {key})");
-    let times = if *attempts == 1 { String::new() } else { format!(", {attempts} times until {:.0}", letter.last_at) };
-    let _ = writeln!(text, ", set aside {:.0}{times}", letter.first_at);
-    if let Some(member) = &letter.member_id {
+    let times =
+        if *attempts == 1 { String::new() } else { format!(", {attempts} times until {:.0}", dead_letter.last_at) };
+    let _ = writeln!(text, ", set aside {:.0}{times}", dead_letter.first_at);
+    if let Some(member) = &dead_letter.member_id {
         let _ = writeln!(text, "member {member}");
     }
-    if let (Some(command_type), Some(command_id)) = (letter.command_type, letter.command_id) {
+    if let (Some(command_type), Some(command_id)) = (dead_letter.command_type, dead_letter.command_id) {
         let _ = writeln!(text, "command {command_type} {command_id}");
     }
-    if let Some(email_id) = letter.email_id {
-        let _ = writeln!(text, "mail {email_id}");
+    if let Some(email_id) = dead_letter.email_id {
+        let _ = writeln!(text, "email {email_id}");
     }
     text
 }
 
-/// A line of a dead letter's or a mail's history.
+/// A line of a dead letter's or an email's history.
 pub(crate) fn line(event: &Event) -> String {
     let result = event.result.map(|result| format!(": {result}")).unwrap_or_default();
     let code = event.code.as_ref().map(|code| format!(" ({})", Visible(code))).unwrap_or_default();

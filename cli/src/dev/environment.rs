@@ -25,7 +25,7 @@ pub(super) struct Environment {
     /// RabbitMQ's management API, if it is known.
     pub(super) management: Option<HttpUrl>,
     pub(super) database: DatabaseUrl,
-    /// None, until the mails are seen to.
+    /// None, until the emails are seen to.
     pub(super) smtp: Option<SmtpUrl>,
     /// Where everything is, for people.
     pub(super) places: Vec<(&'static str, String)>,
@@ -50,7 +50,7 @@ impl Environment {
         let pool = Pool::new(&environment.database, PlannerProfile::Queries, 1)?;
         migrate::migrate(&pool).await?;
         topology::declare(&environment.amqp, &config.topology()).await?;
-        environment.take_mails(data, settings, config).await?;
+        environment.take_emails(data, settings, config).await?;
         Ok(environment)
     }
 
@@ -76,18 +76,18 @@ impl Environment {
     }
 
     /// The mail server that somebody named, or else a mailbox of our own.
-    async fn take_mails(&mut self, data: &Path, settings: &Settings, config: &Config) -> anyhow::Result<()> {
+    async fn take_emails(&mut self, data: &Path, settings: &Settings, config: &Config) -> anyhow::Result<()> {
         if let Some(smtp) =
             settings.given_smtp()?.or_else(|| config.mail.smtp.clone().map(|url| settings.trusting(url)))
         {
-            self.places.push(("mails", smtp.to_string()));
+            self.places.push(("emails", smtp.to_string()));
             self.smtp = Some(smtp);
             return Ok(());
         }
-        let mails = data.join("mail");
-        let mailbox = Mailbox::start(Some(&mails)).await.context("could not start the mailbox")?;
+        let emails = data.join("mail");
+        let mailbox = Mailbox::start(Some(&emails)).await.context("could not start the mailbox")?;
         self.smtp = Some(SmtpUrl::known(mailbox.url()));
-        self.places.push(("mails", mails.join("*.eml").display().to_string()));
+        self.places.push(("emails", emails.join("*.eml").display().to_string()));
         self.mailbox = Some(mailbox);
         Ok(())
     }

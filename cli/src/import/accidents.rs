@@ -7,7 +7,7 @@ use crate::output::many;
 /// Rows of the member `0` that make it an accident: a shop writes it for guests, and one customer may have it.
 const ZERO_ROWS_MIN: u64 = 2;
 
-/// Names, in lower case and with nothing but dead letters and digits, of columns that tell one purchase from another.
+/// Names, in lower case and with nothing but letters and digits, of columns that tell one purchase from another.
 const ORDER_NUMBERS: &[&str] = &[
     "order",
     "orderid",
@@ -128,7 +128,7 @@ impl Accident {
         match self {
             Self::Shortened => "looks like a long number that a spreadsheet shortened: format that column as text",
             Self::Formula => "looks like a formula around an id: export the column as plain text",
-            Self::CellError => "looks like an error of a spreadsheet: mend that cell",
+            Self::CellError => "looks like a spreadsheet error: fix that cell",
             Self::Null => "looks like an empty value: such rows have no member",
             Self::Fraction => "looks like a number that became a fraction: export the column as text",
             Self::Zero => "looks like that of guests: all of them share its points",

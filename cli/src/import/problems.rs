@@ -24,7 +24,7 @@ pub(super) struct Problems {
     failure: Option<csv::Error>,
 }
 
-/// How rows to be mended are written.
+/// How rows to be fixed are written.
 #[derive(Debug)]
 pub(super) struct WrittenAs {
     pub(super) delimiter: u8,
@@ -54,13 +54,13 @@ struct First {
 
 impl Problems {
     /// Also writes all of them to this file, if one is named: before the row's own columns and in the file's own form,
-    /// so that a row can be mended there and imported by the same flags.
+    /// so that a row can be fixed there and imported by the same flags.
     pub(super) fn new(file: Option<&Path>, form: &WrittenAs) -> anyhow::Result<Self> {
         let open = |path: &Path| form.writer(path).with_context(|| format!("could not write {}", path.display()));
         Ok(Self { file: file.map(open).transpose()?, ..Self::default() })
     }
 
-    /// Whether rows are written to a file, and so have to be kept until their fate is known.
+    /// Whether rows are written to a file, and so have to be kept until their outcome is known.
     pub(super) const fn wants_rows(&self) -> bool {
         self.file.is_some()
     }

@@ -1,4 +1,4 @@
-//! Waits until the commands of an import have a fate, chunk by chunk in the order of their publishing.
+//! Waits until the commands of an import have an outcome, chunk by chunk in the order of their publishing.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use super::reader::{Item, key};
 use super::rows::{Problem, ProblemKind};
 use super::sending::refusal;
 
-/// Chunks that are published and still without a fate: what an import keeps in memory when the workers are slower
+/// Chunks that are published and still without an outcome: what an import keeps in memory when the workers are slower
 /// than it is. Fifty thousand commands, some 20 MB.
 pub(super) const CHUNKS_WAITING_MAX: usize = 50;
 
@@ -40,14 +40,14 @@ pub(super) struct ReceiptTracker {
     pool: Pool,
     /// When the import began, by the database's clock.
     since: Timestamp,
-    told: watch::Sender<Fates>,
+    told: watch::Sender<Outcomes>,
     problems: Arc<Mutex<Problems>>,
     parked: Vec<Item>,
 }
 
 /// What became of the commands so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fates {
+pub(super) struct Outcomes {
     pub(super) applied: u64,
     pub(super) refused: u64,
     pub(super) parked: u64,
@@ -58,13 +58,13 @@ impl ReceiptTracker {
     pub(super) const fn new(
         pool: Pool,
         since: Timestamp,
-        told: watch::Sender<Fates>,
+        told: watch::Sender<Outcomes>,
         problems: Arc<Mutex<Problems>>,
     ) -> Self {
         Self { pool, since, told, problems, parked: Vec::new() }
     }
 
-    /// Follows every chunk until all of its commands have a fate, and tells of each change.
+    /// Follows every chunk until all of its commands have an outcome, and tells of each change.
     pub(super) async fn run(mut self, mut chunks: mpsc::Receiver<Vec<Item>>) -> Result<(), StoreError> {
         let mut poller = ReceiptPoller::new(self.pool.clone());
         while let Some(items) = chunks.recv().await {
@@ -83,13 +83,13 @@ impl ReceiptTracker {
         self.look_at_parked_again().await
     }
 
-    /// The next ones that have a fate.
+    /// The next ones that have an outcome.
     async fn next(&self, poller: &mut ReceiptPoller<Item>) -> Result<Vec<(Item, CommandState)>, StoreError> {
         loop {
             // What an earlier run left parked is parked before this run's enrolment is applied, and not after it.
             let enrolments = poller.tags().filter(|item| item.command.command_type() == CommandType::Enroll);
             let enrolling: HashSet<MemberId> = enrolments.map(|item| item.command.member_id.clone()).collect();
-            let is_final = |item: &Item, fate: &CommandState| match verdict(Some(fate), item, self.since) {
+            let is_final = |item: &Item, state: &CommandState| match verdict(Some(state), item, self.since) {
                 Verdict::Waiting => false,
                 Verdict::Parked => !enrolling.contains(&item.command.member_id),
                 Verdict::Applied | Verdict::Refused | Verdict::Dead => true,
@@ -103,11 +103,11 @@ impl ReceiptTracker {
 
     fn count(&mut self, decided: Vec<(Item, CommandState)>) {
         self.told.send_modify(|counts| {
-            for (item, fate) in decided {
-                let verdict = verdict(Some(&fate), &item, self.since);
+            for (item, state) in decided {
+                let verdict = verdict(Some(&state), &item, self.since);
                 counts.count(verdict);
                 if verdict != Verdict::Parked {
-                    tell(&self.problems, problem(&fate, verdict, &item));
+                    tell(&self.problems, problem(&state, verdict, &item));
                 } else if self.parked.len() < PARKED_MAX {
                     self.parked.push(item);
                 } else {
@@ -125,15 +125,15 @@ impl ReceiptTracker {
                 for item in items {
                     counts.parked -= 1;
                     // What is neither parked nor decided is being set aside: it waited for too long.
-                    let fate = known.get(&key(item));
-                    match verdict(fate, item, self.since) {
+                    let state = known.get(&key(item));
+                    match verdict(state, item, self.since) {
                         Verdict::Waiting | Verdict::Parked => {
                             counts.count(Verdict::Parked);
                             tell(&self.problems, parked(item));
                         }
                         verdict @ (Verdict::Applied | Verdict::Refused | Verdict::Dead) => {
                             counts.count(verdict);
-                            tell(&self.problems, fate.and_then(|fate| problem(fate, verdict, item)));
+                            tell(&self.problems, state.and_then(|state| problem(state, verdict, item)));
                         }
                     }
                 }
@@ -154,8 +154,8 @@ enum Verdict {
     Dead,
 }
 
-fn verdict(fate: Option<&CommandState>, item: &Item, since: Timestamp) -> Verdict {
-    match fate {
+fn verdict(state: Option<&CommandState>, item: &Item, since: Timestamp) -> Verdict {
+    match state {
         None => Verdict::Waiting,
         // Another command used the id before, so this one becomes a dead letter.
         Some(CommandState::Decided { content, .. } | CommandState::Parked { content: Some(content) })
@@ -175,8 +175,8 @@ fn verdict(fate: Option<&CommandState>, item: &Item, since: Timestamp) -> Verdic
 }
 
 /// What is to be told of a command that was not applied.
-fn problem(fate: &CommandState, verdict: Verdict, item: &Item) -> Option<Problem> {
-    let text = match (verdict, fate) {
+fn problem(state: &CommandState, verdict: Verdict, item: &Item) -> Option<Problem> {
+    let text = match (verdict, state) {
         (Verdict::Applied | Verdict::Waiting | Verdict::Parked, _) => return None,
         (Verdict::Refused, CommandState::Decided { receipt, .. }) => format!("was refused: {}", refusal(receipt)),
         (_, CommandState::DeadLetter { reason, error, .. }) => format!("was set aside: {reason}: {error}"),
@@ -198,7 +198,7 @@ fn tell(problems: &Mutex<Problems>, told: impl Into<Option<Problem>>) {
     }
 }
 
-impl Fates {
+impl Outcomes {
     pub(super) const fn all(&self) -> u64 {
         self.applied + self.refused + self.parked + self.dead
     }
@@ -249,20 +249,20 @@ mod tests {
     fn each_fate_counts_once_and_only_for_the_command_that_has_it() {
         let (ours, other) = (earn(5), earn(6));
         let began: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let check = |fate: Option<CommandState>, expected: Verdict| {
-            assert_eq!(verdict(fate.as_ref(), &ours, began), expected, "{fate:?}");
+        let check = |state: Option<CommandState>, expected: Verdict| {
+            assert_eq!(verdict(state.as_ref(), &ours, began), expected, "{state:?}");
         };
         let content = |item: &Item| CommandContent::of(&item.command);
         let decided =
             |item: &Item, outcome| CommandState::Decided { receipt: receipt(item, outcome), content: content(item) };
-        let letter = |at: Timestamp| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
+        let dead_letter = |at: Timestamp| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
         check(None, Verdict::Waiting);
         check(Some(decided(&ours, Outcome::Applied)), Verdict::Applied);
         check(Some(decided(&ours, Outcome::Refused)), Verdict::Refused);
         check(Some(decided(&other, Outcome::Applied)), Verdict::Dead);
         check(Some(CommandState::Parked { content: Some(content(&ours)) }), Verdict::Parked);
         check(Some(CommandState::Parked { content: Some(content(&other)) }), Verdict::Dead);
-        check(Some(letter(began)), Verdict::Dead);
-        check(Some(letter(began - jiff::SignedDuration::from_secs(1))), Verdict::Waiting);
+        check(Some(dead_letter(began)), Verdict::Dead);
+        check(Some(dead_letter(began - jiff::SignedDuration::from_secs(1))), Verdict::Waiting);
     }
 }

@@ -39,9 +39,9 @@ pub(super) struct MemberRef {
 /// Why a row is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// Its amount earns no point: told and counted, and nothing that anybody must mend.
+    /// Its amount earns no point: told and counted, and nothing that anybody must fix.
     TooSmall(String),
-    /// Somebody must mend it.
+    /// It must be fixed.
     Fault(String),
 }
 
@@ -104,7 +104,7 @@ impl Rows {
         }
     }
 
-    /// How rows to be mended are written: as they are read.
+    /// How rows to be fixed are written: as they are read.
     pub(super) fn written_as(&self) -> WrittenAs {
         match self {
             Self::Csv(rows) => rows.written_as(),

@@ -1,4 +1,4 @@
-//! An import under way: reads, publishes what is new, waits for the fates if asked to, and counts.
+//! An import under way: reads, publishes what is new, waits for the outcomes if asked to, and counts.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::problems::Problems;
 use super::reader::{Chunk, Item, Reader};
-use super::receipt_tracker::{CHUNKS_WAITING_MAX, Fates, ReceiptTracker};
+use super::receipt_tracker::{CHUNKS_WAITING_MAX, Outcomes, ReceiptTracker};
 use super::sending::{Asked, Known, Sender, Sent};
 use super::summary::Summary;
 use crate::Context;
@@ -57,7 +57,7 @@ impl Run {
         Ok(!self.stop.is_cancelled())
     }
 
-    /// Publishes, and waits for the fates if asked to, which are younger than `since`. False if it was stopped.
+    /// Publishes, and waits for the outcomes if asked to, which are younger than `since`. False if it was stopped.
     pub(super) async fn publish(
         &mut self,
         reader: Reader,
@@ -83,8 +83,8 @@ impl Run {
         }
         drop(sender);
         if let Some(following) = following {
-            let fates = following.finish(&self.bar, &self.stop).await?;
-            self.summary.set_fates(fates);
+            let outcomes = following.finish(&self.bar, &self.stop).await?;
+            self.summary.set_outcomes(outcomes);
         }
         sent.map(|()| !self.stop.is_cancelled())
     }
@@ -135,23 +135,23 @@ impl Run {
     }
 }
 
-/// The task that waits for the fates of what was published.
+/// The task that waits for the outcomes of what was published.
 struct Following {
     chunks: mpsc::Sender<Vec<Item>>,
-    fates: watch::Receiver<Fates>,
+    outcomes: watch::Receiver<Outcomes>,
     task: JoinHandle<Result<(), StoreError>>,
 }
 
 impl Following {
     fn start(pool: Pool, since: Timestamp, problems: Arc<Mutex<Problems>>) -> Self {
         let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let (told, fates) = watch::channel(Fates::default());
-        Self { chunks, fates, task: tokio::spawn(ReceiptTracker::new(pool, since, told, problems).run(receiver)) }
+        let (told, outcomes) = watch::channel(Outcomes::default());
+        Self { chunks, outcomes, task: tokio::spawn(ReceiptTracker::new(pool, since, told, problems).run(receiver)) }
     }
 
-    /// Waits for the rest of the fates, or until somebody presses Ctrl-C.
-    async fn finish(self, bar: &ProgressBar, stop: &CancellationToken) -> anyhow::Result<Fates> {
-        let Self { chunks, mut fates, mut task } = self;
+    /// Waits for the rest of the outcomes, or until somebody presses Ctrl-C.
+    async fn finish(self, bar: &ProgressBar, stop: &CancellationToken) -> anyhow::Result<Outcomes> {
+        let Self { chunks, mut outcomes, mut task } = self;
         drop(chunks); // It ends with the last chunk.
         loop {
             tokio::select! {
@@ -159,15 +159,15 @@ impl Following {
                     ended.expect("following does not panic and is not aborted")?;
                     break;
                 }
-                Ok(()) = fates.changed() => bar.set_message(format!("{} decided", fates.borrow_and_update().all())),
+                Ok(()) = outcomes.changed() => bar.set_message(format!("{} decided", outcomes.borrow_and_update().all())),
                 () = stop.cancelled() => {
                     task.abort();
                     break;
                 }
             }
         }
-        let fates = *fates.borrow();
-        Ok(fates)
+        let outcomes = *outcomes.borrow();
+        Ok(outcomes)
     }
 }
 

@@ -87,7 +87,7 @@ impl Splitter {
     }
 }
 
-/// The fields of a line whose quotes mean nothing: for a record that is broken, so that somebody can mend it.
+/// The fields of a line whose quotes mean nothing: for a record that is broken, so that somebody can fix it.
 pub(super) fn split_plainly(line: &[u8], delimiter: u8) -> ByteRecord {
     line.split(|byte| *byte == delimiter).collect::<Vec<_>>().into()
 }

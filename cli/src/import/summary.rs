@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::reader::Chunk;
-use super::receipt_tracker::Fates;
+use super::receipt_tracker::Outcomes;
 use super::sending::{Asked, Sent};
 use crate::output::{Column, grouped, table};
 
@@ -82,8 +82,8 @@ impl Summary {
         *self.would_publish.get_or_insert_default() += commands as u64;
     }
 
-    pub(super) fn set_fates(&mut self, fates: Fates) {
-        let Fates { applied, refused, parked, dead } = fates;
+    pub(super) fn set_outcomes(&mut self, outcomes: Outcomes) {
+        let Outcomes { applied, refused, parked, dead } = outcomes;
         (self.applied, self.refused) = (Some(applied), Some(refused));
         (self.parked, self.dead) = (Some(parked), Some(dead));
     }

@@ -266,7 +266,7 @@ fn what_a_file_does_not_mean_to_say_is_warned_of() {
     line 3: the member `NULL` looks like an empty value: such rows have no member
     line 4: the member `1.23457E+12` looks like a long number that a spreadsheet shortened: format that column as text
     line 5: the member `="0012"` looks like a formula around an id: export the column as plain text
-    line 6: the member `#N/A` looks like an error of a spreadsheet: mend that cell
+    line 6: the member `#N/A` looks like a spreadsheet error: fix that cell
     "#);
     insta::assert_snapshot!(warnings("Orders of June\ncustomer,total,Order Number\nann,5,7\n", &[]), @r"
     line 1: is taken as a title: the header is line 2

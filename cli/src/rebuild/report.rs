@@ -37,7 +37,7 @@ pub(super) fn plan(plan: &RebuildPlan, repairable: usize) -> String {
 /// What was done.
 pub(super) fn repaired(report: &RebuildReport) -> String {
     let mut text = String::new();
-    let left: Vec<&Difference> = report.differences.iter().filter(|it| it.remedy != Resolution::Mend).collect();
+    let left: Vec<&Difference> = report.differences.iter().filter(|it| it.resolution != Resolution::Repair).collect();
     if !left.is_empty() {
         let _ = writeln!(text, "{}", listed(&left));
     }
@@ -79,9 +79,9 @@ fn listed(differences: &[&Difference]) -> String {
         Column::Number("by the ledger"),
         Column::Text("a rebuild"),
     ];
-    let rows = differences
-        .iter()
-        .map(|it| [it.member_id.to_string(), what(it), value(it.stored), value(it.computed), remedy(it).to_owned()]);
+    let rows = differences.iter().map(|it| {
+        [it.member_id.to_string(), what(it), value(it.stored), value(it.computed), resolution(it).to_owned()]
+    });
     table(columns, rows)
 }
 
@@ -100,11 +100,11 @@ fn value(value: Value) -> String {
     }
 }
 
-const fn remedy(difference: &Difference) -> &'static str {
-    match (difference.remedy, difference.what) {
-        (Resolution::Mend, Field::Grants) => "grants what is missing, with its mail",
-        (Resolution::Mend, _) => "repairs it",
-        (Resolution::MailMayBeOut, _) => "leaves it: a mail may be out",
+const fn resolution(difference: &Difference) -> &'static str {
+    match (difference.resolution, difference.what) {
+        (Resolution::Repair, Field::Grants) => "grants what is missing, with its email",
+        (Resolution::Repair, _) => "repairs it",
+        (Resolution::EmailMayBeOut, _) => "leaves it: an email may be out",
         (Resolution::MilestoneInDoubt, _) => "leaves it: is the milestone right?",
         (Resolution::LedgerInDoubt, _) => "leaves it: the ledger contradicts itself",
     }

@@ -61,7 +61,7 @@ impl Config {
 
     /// What must stand on the broker.
     pub(crate) fn topology(&self) -> Topology {
-        Topology::new(self.mail.ladder.delays()).with_events(self.events == Events::On)
+        Topology::new(self.mail.retry_delays.delays()).with_events(self.events == Events::On)
     }
 
     /// The file that was named, which must exist, or else the default one, which need not.
@@ -120,7 +120,7 @@ fn programme<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Programme, D:
                 D::Error::custom(format_args!("programme.milestone {allowed}, or 0 for no rewards"))
             })?),
         };
-    // The reward stands in a mail's subject, so it is bound as every text of the contract.
+    // The reward stands in an email's subject, so it is bound as every text of the contract.
     Text::parse(&reward).map_err(|allowed| D::Error::custom(format_args!("programme.reward {allowed}")))?;
     Ok(Programme { milestone, reward })
 }
@@ -181,7 +181,7 @@ mod tests {
         insta::assert_snapshot!(problem("[programm]\nmilestone = 5"), @"line 1: unknown field `programm`, expected one of `programme`, `mail`, `parked`, `events`");
         insta::assert_snapshot!(problem("[programme]\nmilestone = -5"), @"line 1: programme.milestone must be an integer from 1 to 1000000000000, or 0 for no rewards");
         insta::assert_snapshot!(problem("[programme]\nreward = \"\""), @"line 1: programme.reward must be 1 to 200 bytes of UTF-8 without control characters");
-        insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: mail.smpt: unknown field `smpt`, expected one of `smtp`, `from`, `ladder`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `subject`, `text`, `html`");
+        insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: mail.smpt: unknown field `smpt`, expected one of `smtp`, `from`, `retry_delays`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `subject`, `text`, `html`");
         insta::assert_snapshot!(problem("[mail]\nsmtp = s3cret"), @"line 2: string values must be quoted, expected literal string");
     }
 }

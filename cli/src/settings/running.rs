@@ -136,14 +136,10 @@ impl Drop for Lock {
 pub(crate) enum TakeError {
     /// Another one does.
     #[error("a `loyalty dev` already runs in {}; stop it first, or use another directory (--data)", path.display())]
-    Running {
-        /// Where.
-        path: PathBuf,
-    },
+    Running { path: PathBuf },
     /// The directory cannot be used.
     #[error("could not use the directory {}", path.display())]
     Directory {
-        /// Which.
         path: PathBuf,
         /// Why not.
         source: io::Error,

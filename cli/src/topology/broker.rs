@@ -18,7 +18,7 @@ pub(super) const NOT_SEEN: [&str; 6] = [
     "bindings",
     "policies",
     "whether each queue has a running leader",
-    "retry queues that the ladder no longer names",
+    "retry queues that the retry schedule no longer names",
     "the server's version (the management API shows all this: --management-url)",
 ];
 

@@ -16,9 +16,9 @@ use super::{broker, compare, known_bugs, policies, retired_retry_queues};
 pub(super) struct Checked {
     /// What is not as it should be.
     pub(super) differences: Vec<Difference>,
-    /// Retry queues that the schedule no longer names. Their mails come back; `topology` removes them.
-    abandoned: Vec<retired_retry_queues::Abandoned>,
-    /// Nothing to mend on the broker's side, but to know.
+    /// Retry queues that the schedule no longer names. Their emails come back; `topology` removes them.
+    retired: Vec<retired_retry_queues::RetiredQueue>,
+    /// Nothing to fix on the broker's side, but to know.
     warnings: Vec<String>,
     /// What nobody looked at, and why.
     not_seen: Vec<String>,
@@ -33,7 +33,7 @@ pub(super) async fn check(
     let told = super::in_time(broker::differences(connection, wanted)).await?;
     let Some(management) = management else {
         let not_seen = broker::NOT_SEEN.map(str::to_owned).into();
-        return Ok(Checked { differences: told, abandoned: Vec::new(), warnings: Vec::new(), not_seen });
+        return Ok(Checked { differences: told, retired: Vec::new(), warnings: Vec::new(), not_seen });
     };
     let shown = management.show().await?;
     let mut differences = compare::differences(wanted, &shown);
@@ -42,8 +42,8 @@ pub(super) async fn check(
     let contradicting = told.into_iter().filter(|told| !differences.iter().any(|shown| is_about_the_same(told, shown)));
     let contradicting: Vec<Difference> = contradicting.map(doubting).collect();
     differences.extend(contradicting);
-    let abandoned = retired_retry_queues::abandoned(wanted, &shown.queues);
-    Ok(Checked { differences, abandoned, warnings: known_bugs::warnings(&shown.version, shown.is_cluster()), not_seen })
+    let retired = retired_retry_queues::retired(wanted, &shown.queues);
+    Ok(Checked { differences, retired, warnings: known_bugs::warnings(&shown.version, shown.is_cluster()), not_seen })
 }
 
 fn is_about_the_same(one: &Difference, other: &Difference) -> bool {
@@ -74,8 +74,8 @@ impl Checked {
             let (exchanges, queues) = (wanted.exchanges.len(), wanted.queues.len());
             let _ = writeln!(text, "All {exchanges} exchanges and {queues} queues stand as wanted");
         }
-        for abandoned in &self.abandoned {
-            let _ = writeln!(text, "Abandoned: {abandoned}. `loyalty topology` removes it once it is empty");
+        for retired in &self.retired {
+            let _ = writeln!(text, "Retired: {retired}. `loyalty topology` removes it once it is empty");
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "Warning: {warning}");

@@ -78,7 +78,7 @@ fn compare_arguments(wanted: &[Argument], standing: &Map<String, Json>) -> Vec<(
     let unwanted = standing.iter().filter(|(name, _)| !wanted.iter().any(|argument| argument.name == *name));
     let unwanted = unwanted.map(|(name, value)| {
         let limit = LIMITS.into_iter().find(|(key, _)| name.strip_prefix("x-") == Some(*key));
-        (format!("{name} is {}, and nobody wants it", plain(value)), limit.map_or(Impact::Unwanted, |(_, harm)| harm))
+        (format!("{name} is {}, which is not expected", plain(value)), limit.map_or(Impact::Unwanted, |(_, harm)| harm))
     });
     differing.chain(unwanted).collect()
 }
@@ -101,14 +101,14 @@ fn missing_bindings(wanted: &Topology, shown: &Shown) -> Vec<Difference> {
         .collect()
 }
 
-/// A binding from or to something of ours that nobody wants. Those of abandoned retry queues go with them.
+/// A binding from or to something of ours that nobody wants. Those of retired retry queues go with them.
 fn extra_binding(wanted: &Topology, binding: &Binding) -> Option<Difference> {
     let Binding { source, destination, routing_key, .. } = binding;
     let target = wanted.queues.iter().find(|queue| binding.is_to_queue(&queue.name));
     let is_wanted = target
         .is_some_and(|queue| queue.bindings.iter().any(|(exchange, key)| source == exchange && routing_key == key));
     // Every queue is bound to the default exchange, which has no name and cannot be bound otherwise.
-    if source.is_empty() || is_wanted || retired_retry_queues::is_abandoned(wanted, destination) {
+    if source.is_empty() || is_wanted || retired_retry_queues::is_retired(wanted, destination) {
         return None;
     }
     let is_ours = |name: &str| wanted.exchanges.iter().any(|exchange| exchange.name == name);
@@ -121,7 +121,7 @@ fn extra_binding(wanted: &Topology, binding: &Binding) -> Option<Difference> {
         (false, false) => return None,
     };
     let name = way(source, destination, routing_key);
-    Some(Difference::new(Kind::Binding, &name, "is there, and nobody wants it", breaks))
+    Some(Difference::new(Kind::Binding, &name, "exists, but is not expected", breaks))
 }
 
 impl Binding {

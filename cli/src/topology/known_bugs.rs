@@ -17,7 +17,7 @@ const KNOWN_BUGS: [Bug; 8] = [
         since: [3, 10, 0],
         fixed: [4, 3, 3],
         of_clusters: true,
-        what: "after nodes came and went in short order, dead letters and mails in retry queues may stay where they \
+        what: "after nodes came and went in short order, dead letters and emails in retry queues may stay where they \
                are until a node restarts",
     },
     Bug {

@@ -47,7 +47,6 @@ pub(crate) enum ManagementError {
     /// Nothing can be asked at its address.
     #[error("the management API at {url} cannot be asked for {path}")]
     Url {
-        /// Where.
         url: HttpUrl,
         /// What was to be asked for.
         path: String,
@@ -58,21 +57,16 @@ pub(crate) enum ManagementError {
     /// It refused, could not be found, or broke off.
     #[error("no answer from the management API at {url}")]
     Away {
-        /// Where.
         url: HttpUrl,
         /// What went wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It did not answer in time.
     #[error("the management API at {url} did not answer within {} seconds", ANSWER_LIMIT.as_secs())]
-    TimedOut {
-        /// Where.
-        url: HttpUrl,
-    },
+    TimedOut { url: HttpUrl },
     /// It answered with something else than what was asked for.
     #[error("the management API at {url} answered {status} to {path}{}", advice(*status))]
     Refused {
-        /// Where.
         url: HttpUrl,
         /// What was asked for.
         path: String,
@@ -82,7 +76,6 @@ pub(crate) enum ManagementError {
     /// It answered with what no RabbitMQ answers.
     #[error("the management API at {url} answered to {path} with what is not RabbitMQ's")]
     Foreign {
-        /// Where.
         url: HttpUrl,
         /// What was asked for.
         path: String,

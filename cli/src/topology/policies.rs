@@ -83,7 +83,7 @@ fn harm(queue: &topology::Queue, key: &str, value: &Json) -> Option<Impact> {
     match key {
         "overflow" => (value.as_str() != Some("reject-publish")).then_some(Impact::Dropped),
         "dead-letter-exchange" => wanted.is_none().then_some(Impact::DeadLetters),
-        // Nobody consumes a rung, so nothing there is delivered.
+        // Nobody consumes a retry queue, so nothing there is delivered.
         "delivery-limit" if wanted.is_none() => None,
         _ => {
             let (_, otherwise) = LIMITS.into_iter().find(|(limit, _)| *limit == key)?;

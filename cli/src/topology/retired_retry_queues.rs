@@ -1,6 +1,6 @@
 //! Retry queues of delays that loyalty.toml no longer names: unbound, left to drain, and deleted when they are empty.
 //!
-//! A mail in such a queue comes back by itself when its time is up. It must never be deleted with one in it. RabbitMQ
+//! An email in such a queue comes back by itself when its time is up. It must never be deleted with one in it. RabbitMQ
 //! 3.10 deletes no quorum queue "if empty", counts its messages only every few seconds, tells 0 when it has not
 //! counted yet, and tears a queue without a leader down by force, so that each of these is guarded against here.
 
@@ -25,27 +25,26 @@ const COUNTED_ANEW: Duration = Duration::from_secs(11);
 
 /// A retry queue that the schedule does not name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Abandoned {
+pub(super) struct RetiredQueue {
     pub(super) queue: String,
     /// As the broker counted last. None: it does not say.
     pub(super) messages: Option<u64>,
 }
 
-/// What became of an abandoned queue.
+/// What became of a retired queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Retired {
+pub(super) struct Retirement {
     queue: String,
     #[serde(flatten)]
-    fate: Fate,
+    outcome: RetirementOutcome,
 }
 
-/// All that can become of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "fate", rename_all = "snake_case")]
-enum Fate {
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum RetirementOutcome {
     /// It was empty. `lost` is what it held all the same, which is 0 unless everything above is wrong.
     Deleted { lost: u32 },
-    /// Its mails go out when their time is up.
+    /// Its emails go out when their time is up.
     Drains { messages: u64 },
     /// Somebody bound it to something else than we did.
     Bound { exchange: String },
@@ -56,31 +55,31 @@ enum Fate {
 }
 
 /// Whether a name is that of a retry queue that is not wanted.
-pub(super) fn is_abandoned(wanted: &Topology, name: &str) -> bool {
+pub(super) fn is_retired(wanted: &Topology, name: &str) -> bool {
     RetryDelay::of_queue(name).is_some() && !wanted.queues.iter().any(|queue| queue.name == name)
 }
 
-/// The abandoned ones among these queues.
-pub(super) fn abandoned(wanted: &Topology, queues: &[Queue]) -> Vec<Abandoned> {
-    let abandoned = queues.iter().filter(|queue| is_abandoned(wanted, &queue.name));
-    abandoned.map(|queue| Abandoned { queue: queue.name.clone(), messages: queue.messages }).collect()
+/// The retired ones among these queues.
+pub(super) fn retired(wanted: &Topology, queues: &[Queue]) -> Vec<RetiredQueue> {
+    let retired = queues.iter().filter(|queue| is_retired(wanted, &queue.name));
+    retired.map(|queue| RetiredQueue { queue: queue.name.clone(), messages: queue.messages }).collect()
 }
 
-/// Unbinds all abandoned queues and deletes those that are surely empty.
+/// Unbinds all retired queues and deletes those that are surely empty.
 pub(super) async fn retire(
     connection: &Connection,
     management: &Management,
     wanted: &Topology,
-) -> anyhow::Result<Vec<Retired>> {
-    if abandoned(wanted, &management.queues().await?).is_empty() {
+) -> anyhow::Result<Vec<Retirement>> {
+    if retired(wanted, &management.queues().await?).is_empty() {
         return Ok(Vec::new());
     }
     let queues = queues_of_both(connection, management).await?;
     let mut retired = Vec::new();
     let mut empty = Vec::new();
-    for queue in queues.into_iter().filter(|queue| is_abandoned(wanted, &queue.name)) {
+    for queue in queues.into_iter().filter(|queue| is_retired(wanted, &queue.name)) {
         match drained(connection, management, &queue).await? {
-            Some(fate) => retired.push(Retired { queue: queue.name, fate }),
+            Some(outcome) => retired.push(Retirement { queue: queue.name, outcome }),
             None => empty.push(queue.name),
         }
     }
@@ -88,11 +87,11 @@ pub(super) async fn retire(
         tokio::time::sleep(COUNTED_ANEW).await;
         let counted = management.queues().await?;
         for queue in counted.into_iter().filter(|queue| empty.contains(&queue.name)) {
-            let fate = match undeletable(&queue) {
-                Some(fate) => fate,
+            let outcome = match undeletable(&queue) {
+                Some(outcome) => outcome,
                 None => delete(connection, &queue.name).await?,
             };
-            retired.push(Retired { queue: queue.name, fate });
+            retired.push(Retirement { queue: queue.name, outcome });
         }
     }
     Ok(retired)
@@ -118,44 +117,48 @@ async fn queues_of_both(connection: &Connection, management: &Management) -> any
 }
 
 /// Unbinds a queue and asks its leader for a message. None: it gave none, and had none when it counted last.
-async fn drained(connection: &Connection, management: &Management, queue: &Queue) -> anyhow::Result<Option<Fate>> {
+async fn drained(
+    connection: &Connection,
+    management: &Management,
+    queue: &Queue,
+) -> anyhow::Result<Option<RetirementOutcome>> {
     if !queue.is_led() {
-        return Ok(Some(Fate::Leaderless));
+        return Ok(Some(RetirementOutcome::Leaderless));
     }
     let channel = connection.create_channel().await.context("could not open a channel")?;
     let name = queue.name.as_str();
-    if let Some(rung) = RetryDelay::of_queue(name) {
-        let key = rung.routing_key();
+    if let Some(delay) = RetryDelay::of_queue(name) {
+        let key = delay.routing_key();
         let unbinding = channel.queue_unbind(name.into(), EMAILS.into(), key.as_str().into(), FieldTable::default());
         unbinding.await.with_context(|| format!("could not unbind {name}"))?;
     }
     if let Some(exchange) = management.leading_to(name).await? {
-        return Ok(Some(Fate::Bound { exchange }));
+        return Ok(Some(RetirementOutcome::Bound { exchange }));
     }
-    if let Some(fate) = undeletable(queue) {
-        return Ok(Some(fate));
+    if let Some(outcome) = undeletable(queue) {
+        return Ok(Some(outcome));
     }
     // The leader answers this itself, and only with a majority behind it. A message that it gives goes back when the
     // channel closes.
     let got = channel.basic_get(name.into(), BasicGetOptions::default()).await;
     Ok(got
         .with_context(|| format!("could not look into {name}"))?
-        .map(|message| Fate::Drains { messages: u64::from(message.message_count) + 1 }))
+        .map(|message| RetirementOutcome::Drains { messages: u64::from(message.message_count) + 1 }))
 }
 
 /// Why a queue must not be deleted, by what the broker counted last.
-fn undeletable(queue: &Queue) -> Option<Fate> {
+fn undeletable(queue: &Queue) -> Option<RetirementOutcome> {
     match queue.messages {
-        _ if !queue.is_led() => Some(Fate::Leaderless),
-        None => Some(Fate::Uncounted),
+        _ if !queue.is_led() => Some(RetirementOutcome::Leaderless),
+        None => Some(RetirementOutcome::Uncounted),
         Some(0) => None,
-        Some(messages) => Some(Fate::Drains { messages }),
+        Some(messages) => Some(RetirementOutcome::Drains { messages }),
     }
 }
 
-async fn delete(connection: &Connection, queue: &str) -> anyhow::Result<Fate> {
+async fn delete(connection: &Connection, queue: &str) -> anyhow::Result<RetirementOutcome> {
     let channel = connection.create_channel().await.context("could not open a channel")?;
-    Ok(Fate::Deleted { lost: delete_on(&channel, queue).await? })
+    Ok(RetirementOutcome::Deleted { lost: delete_on(&channel, queue).await? })
 }
 
 async fn delete_on(channel: &Channel, queue: &str) -> anyhow::Result<u32> {
@@ -163,38 +166,40 @@ async fn delete_on(channel: &Channel, queue: &str) -> anyhow::Result<u32> {
     deleting.await.with_context(|| format!("could not delete {queue}"))
 }
 
-impl fmt::Display for Abandoned {
+impl fmt::Display for RetiredQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.messages {
-            Some(messages) => write!(f, "{} is no longer in the retry schedule; mails in it: {messages}", self.queue),
+            Some(messages) => write!(f, "{} is no longer in the retry schedule; emails in it: {messages}", self.queue),
             None => write!(f, "{} is no longer in the retry schedule", self.queue),
         }
     }
 }
 
-impl fmt::Display for Retired {
+impl fmt::Display for Retirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queue = &self.queue;
-        match &self.fate {
-            Fate::Deleted { lost: 0 } => write!(f, "{queue} was no longer in the retry schedule, and empty: deleted"),
-            Fate::Deleted { lost } => write!(
+        match &self.outcome {
+            RetirementOutcome::Deleted { lost: 0 } => {
+                write!(f, "{queue} was no longer in the retry schedule, and empty: deleted")
+            }
+            RetirementOutcome::Deleted { lost } => write!(
                 f,
-                "{queue} was deleted with mails that came at the last moment, {lost} of them: `loyalty mails retry`"
+                "{queue} was deleted with emails that came at the last moment, {lost} of them: `loyalty emails retry`"
             ),
-            Fate::Drains { messages } => write!(
+            RetirementOutcome::Drains { messages } => write!(
                 f,
-                "{queue} is no longer in the retry schedule; mails that leave it when their time is up: {messages}. Repeat this then"
+                "{queue} is no longer in the retry schedule; emails that leave it when their time is up: {messages}. Repeat this then"
             ),
-            Fate::Bound { exchange } => {
+            RetirementOutcome::Bound { exchange } => {
                 write!(
                     f,
                     "{queue} is no longer in the retry schedule, but is bound to {exchange} as well: left as it is"
                 )
             }
-            Fate::Leaderless => {
+            RetirementOutcome::Leaderless => {
                 write!(f, "{queue} is no longer in the retry schedule, but its leader does not run: left as it is")
             }
-            Fate::Uncounted => {
+            RetirementOutcome::Uncounted => {
                 write!(f, "{queue} is no longer in the retry schedule; how much it holds is not known: left as it is")
             }
         }

@@ -143,11 +143,11 @@ impl Collector {
         match (problem, self.is_away.load(Ordering::Relaxed)) {
             (Some(error), false) => {
                 self.is_away.store(true, Ordering::Relaxed);
-                warn!(error, "The collector takes no traces; they are lost until it does, and everything else goes on");
+                warn!(error, "The collector does not accept traces; they are dropped until it does");
             }
             (None, true) => {
                 self.is_away.store(false, Ordering::Relaxed);
-                info!("The collector takes traces again");
+                info!("The collector accepts traces again");
             }
             (Some(_), true) | (None, false) => {}
         }

@@ -43,8 +43,8 @@ impl BlockedProbe {
         self.heard = Some(Instant::now());
     }
 
-    /// Whatever was heard, the next message asks anew.
-    pub(super) fn ask_anew(&mut self) {
+    /// Whatever was heard, the next message asks again.
+    pub(super) fn ask_again(&mut self) {
         self.heard = None;
     }
 

@@ -170,7 +170,7 @@ impl PublisherTask {
             }
         }
         // An alarm may come between this and the first message.
-        probe.ask_anew();
+        probe.ask_again();
         self.link.send_if_modified(|link| {
             let is_blocked = matches!(link, ConnectionState::Blocked(_));
             *link = if is_blocked { link.clone() } else { ConnectionState::Up };
@@ -288,11 +288,11 @@ impl PublisherTask {
     fn follow(&mut self, event: Event) -> lapin::Result<()> {
         match event {
             Event::ConnectionBlocked(reason) => {
-                warn!(reason, "RabbitMQ takes no messages");
+                warn!(reason, "RabbitMQ does not accept messages");
                 self.link.send_replace(ConnectionState::Blocked(reason));
             }
             Event::ConnectionUnblocked => {
-                info!("RabbitMQ takes messages again");
+                info!("RabbitMQ accepts messages again");
                 self.link.send_replace(ConnectionState::Up);
             }
             Event::Error(error) => return Err(error),

@@ -153,6 +153,6 @@ fn the_documents_in_docs_are_what_the_code_says() {
         }
         let published = std::fs::read_to_string(&path).unwrap_or_default();
         let same = published == document.text();
-        assert!(same, "docs/{file} is not what the code says: `loyalty schema` prints it anew");
+        assert!(same, "docs/{file} is not what the code says: `loyalty schema` prints it again");
     }
 }

@@ -25,9 +25,9 @@ crate::string_enum! {
         /// A time to live where none belongs.
         Expiring = "messages are given up before anybody took them",
         /// Another time to live of a retry queue.
-        RetrySchedule = "mails are tried again at other times than the retry schedule says",
+        RetrySchedule = "emails are tried again at other times than the retry schedule says",
         /// A retry queue that leads elsewhere.
-        NeverBack = "mails that wait for their next attempt may never come back",
+        NeverBack = "emails that wait for their next attempt may never come back",
         /// A crash net that leads elsewhere.
         DeadLetters = "what is given up is dropped or moved instead of kept as a dead letter",
         /// No alternate exchange.

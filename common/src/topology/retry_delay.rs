@@ -1,4 +1,4 @@
-//! One delay of the mails' retry schedule. Its queue's name carries the time, so that another delay is another
+//! One delay of the emails' retry schedule. Its queue's name carries the time, so that another delay is another
 //! queue, and one that no schedule names any more can be told by its name.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::text::Invalid;
 /// What the names of all retry queues begin with.
 const QUEUE_PREFIX: &str = "loyalty.emails.retry.";
 
-/// How long a mail waits for its next attempt. The retry queue's name carries the time.
+/// How long an email waits for its next attempt. The retry queue's name carries the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RetryDelay(Duration);
 

@@ -1,4 +1,4 @@
-//! One mail as it arrived, and its file.
+//! One email as it arrived, and its file.
 
 use std::{
     fs::{DirBuilder, Permissions},
@@ -13,9 +13,9 @@ use tokio::io::AsyncWriteExt;
 /// A file name takes 255 bytes; the time and the number before the message id need thirty.
 const ID_IN_NAME_MAX: usize = 120;
 
-/// A mail that the mailbox took.
+/// An email that the mailbox took.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mail {
+pub struct Email {
     /// The address of the envelope, as in `RCPT TO`.
     pub recipient: String,
     /// The header `Message-ID` without its angle brackets; empty if there is none.
@@ -24,13 +24,13 @@ pub struct Mail {
     pub raw: Vec<u8>,
 }
 
-impl Mail {
+impl Email {
     pub(super) fn new(recipient: String, raw: Vec<u8>) -> Self {
         let message_id = header(&String::from_utf8_lossy(&raw), "message-id").unwrap_or_default();
         Self { recipient, message_id: message_id.trim_matches(['<', '>']).to_owned(), raw }
     }
 
-    /// The whole mail as text; what is not UTF-8 is replaced.
+    /// The whole email as text; what is not UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.raw).into_owned()
     }
@@ -41,18 +41,18 @@ impl Mail {
     }
 }
 
-/// Mails hold names and addresses: only their owner may list and read them.
+/// Emails hold names and addresses: only their owner may list and read them.
 const OWNER_ONLY_DIR: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
 
-/// Makes the directory of the mails. One that was there before, and what is in it, is closed to others as well.
+/// Makes the directory of the emails. One that was there before, and what is in it, is closed to others as well.
 pub(super) fn directory(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(OWNER_ONLY_DIR).create(dir)?;
     std::fs::set_permissions(dir, Permissions::from_mode(OWNER_ONLY_DIR))?;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        let is_mail = entry.path().extension().is_some_and(|extension| extension == "eml" || extension == "tmp");
-        if is_mail && entry.file_type()?.is_file() {
+        let is_email = entry.path().extension().is_some_and(|extension| extension == "eml" || extension == "tmp");
+        if is_email && entry.file_type()?.is_file() {
             std::fs::set_permissions(entry.path(), Permissions::from_mode(OWNER_ONLY_FILE))?;
         }
     }
@@ -60,13 +60,13 @@ pub(super) fn directory(dir: &Path) -> io::Result<()> {
 }
 
 /// Writes `dir/<milliseconds>-<number>-<message id>.eml`. Who lists `*.eml` sees whole files only.
-pub(super) async fn write(dir: &Path, mail: &Mail, number: u64) -> io::Result<()> {
+pub(super) async fn write(dir: &Path, email: &Email, number: u64) -> io::Result<()> {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let name = format!("{millis:013}-{number:06}-{}", file_name_part(&mail.message_id));
+    let name = format!("{millis:013}-{number:06}-{}", file_name_part(&email.message_id));
     let unfinished = dir.join(format!("{name}.tmp"));
     let mut options = tokio::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(OWNER_ONLY_FILE).open(&unfinished).await?;
-    file.write_all(&mail.raw).await?;
+    file.write_all(&email.raw).await?;
     file.flush().await?;
     tokio::fs::rename(&unfinished, dir.join(format!("{name}.eml"))).await
 }
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn headers_are_found_folded_or_not() {
         let raw = b"Subject: A\r\nMessage-ID:\r\n <one@two>\r\nTo: x\r\n\r\nSubject: body\r\nCc: body\r\n".to_vec();
-        let mail = Mail::new("x@example.com".to_owned(), raw);
-        assert_eq!(mail.message_id, "one@two");
-        assert_eq!(mail.header("subject").as_deref(), Some("A"));
-        assert_eq!(mail.header("Cc"), None);
+        let email = Email::new("x@example.com".to_owned(), raw);
+        assert_eq!(email.message_id, "one@two");
+        assert_eq!(email.header("subject").as_deref(), Some("A"));
+        assert_eq!(email.header("Cc"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One SMTP connection: commands in, answers out (RFC 5321, as much of it as a mailer uses).
 //!
-//! One recipient a mail: a second one is told to come again in a mail of its own, as the standard allows.
+//! One recipient an email: a second one is told to come again in an email of its own, as the standard allows.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,12 +13,12 @@ use tokio::{
     sync::watch,
 };
 
-use super::{Behaviour, Mail, Shelf};
+use super::{Behaviour, Email, Shelf};
 
 /// The standard promises 1000 for a line of text; some headers are longer.
 const LINE_BYTES_MAX: u64 = 8 * 1024;
 
-/// Our mails are some kilobytes. Announced to the client as SIZE.
+/// Our emails are some kilobytes. Announced to the client as SIZE.
 const MAIL_BYTES_MAX: usize = 1024 * 1024;
 
 /// A client that says nothing is left after this long, as the standard recommends.
@@ -31,7 +31,7 @@ enum Then {
     Close,
 }
 
-/// How the reading of a mail's text ended.
+/// How the reading of an email's text ended.
 enum Data {
     Whole(Vec<u8>),
     TooLarge,
@@ -150,22 +150,22 @@ impl Session {
             }
         };
         self.reset();
-        self.settle(Mail::new(recipient, raw)).await
+        self.settle(Email::new(recipient, raw)).await
     }
 
-    /// The one place where a mail's fate is decided.
-    async fn settle(&mut self, mail: Mail) -> io::Result<Then> {
+    /// The one place where an email's outcome is decided.
+    async fn settle(&mut self, email: Email) -> io::Result<Then> {
         match self.now() {
             Behaviour::Accept | Behaviour::TransientAtRcpt | Behaviour::PermanentForDomain(_) => {
-                self.keep(mail).await?;
+                self.keep(email).await?;
             }
             Behaviour::Slow(pause) => {
                 tokio::time::sleep(pause).await;
-                self.keep(mail).await?;
+                self.keep(email).await?;
             }
             Behaviour::TransientAfterData => self.say("451 4.3.0 try again later").await?,
             Behaviour::HangAfterData => {
-                self.shelf.keep(mail).await?;
+                self.shelf.keep(email).await?;
                 self.hang().await;
                 return Ok(Then::Close);
             }
@@ -174,11 +174,11 @@ impl Session {
         Ok(Then::Go)
     }
 
-    async fn keep(&mut self, mail: Mail) -> io::Result<()> {
-        match self.shelf.keep(mail).await {
+    async fn keep(&mut self, email: Email) -> io::Result<()> {
+        match self.shelf.keep(email).await {
             Ok(()) => self.say("250 2.0.0 kept").await,
             Err(error) => {
-                tracing::warn!(%error, "A mail could not be written");
+                tracing::warn!(%error, "An email could not be written");
                 self.say("452 4.3.1 the mail could not be written").await
             }
         }
@@ -198,7 +198,7 @@ impl Session {
         let mut whole_line_before = true;
         loop {
             let line = self.line().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            // Only after CR LF: a lone LF ends no line, or one mail could smuggle in another.
+            // Only after CR LF: a lone LF ends no line, or one email could smuggle in another.
             if whole_line_before && line == b".\r\n" {
                 return Ok(Data::Whole(raw));
             }

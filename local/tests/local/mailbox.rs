@@ -41,7 +41,7 @@ impl Client {
         self.code().await
     }
 
-    /// The codes of the answers to a whole mail, up to the first refusal.
+    /// The codes of the answers to a whole email, up to the first refusal.
     async fn mail(&mut self, recipient: &str, text: &str) -> Vec<String> {
         let mut codes = Vec::new();
         let rcpt = format!("RCPT TO:<{recipient}>\r\n");
@@ -66,15 +66,15 @@ async fn a_mail_is_kept_as_it_was_sent() {
     let text = "Message-ID: <1@loyalty>\r\n\r\n..one dot\r\n...\r\ntwo";
     assert_eq!(client.mail("ann@example.com", text).await, ["250", "250", "250", "354", "250"]);
 
-    let mails = mailbox.wait_for(1).await;
-    assert_eq!(mails.len(), 1);
-    assert_eq!((mails[0].recipient.as_str(), mails[0].message_id.as_str()), ("ann@example.com", "1@loyalty"));
-    assert_eq!(mails[0].text(), "Message-ID: <1@loyalty>\r\n\r\n.one dot\r\n..\r\ntwo\r\n");
+    let emails = mailbox.wait_for(1).await;
+    assert_eq!(emails.len(), 1);
+    assert_eq!((emails[0].recipient.as_str(), emails[0].message_id.as_str()), ("ann@example.com", "1@loyalty"));
+    assert_eq!(emails[0].text(), "Message-ID: <1@loyalty>\r\n\r\n.one dot\r\n..\r\ntwo\r\n");
 
     let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
     assert!(files[0].to_str().unwrap().ends_with("-1@loyalty.eml"), "{files:?}");
-    assert_eq!(std::fs::read(&files[0]).unwrap(), mails[0].raw);
+    assert_eq!(std::fs::read(&files[0]).unwrap(), emails[0].raw);
 }
 
 #[tokio::test]
@@ -82,15 +82,15 @@ async fn only_the_owner_reads_mails_whatever_the_umask_is() {
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let dir = tempfile::tempdir().unwrap();
-    let mails = dir.path().join("mail");
+    let emails = dir.path().join("mail");
     // As an earlier release left them.
-    std::fs::create_dir(&mails).unwrap();
-    std::fs::set_permissions(&mails, std::fs::Permissions::from_mode(0o777)).unwrap();
-    std::fs::write(mails.join("before.eml"), "").unwrap();
-    std::fs::set_permissions(mails.join("before.eml"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::create_dir(&emails).unwrap();
+    std::fs::set_permissions(&emails, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::write(emails.join("before.eml"), "").unwrap();
+    std::fs::set_permissions(emails.join("before.eml"), std::fs::Permissions::from_mode(0o644)).unwrap();
 
     rustix::process::umask(rustix::fs::Mode::empty());
-    for dir in [mails.clone(), dir.path().join("fresh/mail")] {
+    for dir in [emails.clone(), dir.path().join("fresh/mail")] {
         let mailbox = Mailbox::start(Some(&dir)).await.unwrap();
         let mut client = Client::connect(&mailbox).await;
         client.mail("ann@example.com", TEXT).await;
@@ -100,16 +100,16 @@ async fn only_the_owner_reads_mails_whatever_the_umask_is() {
             assert_eq!(mode(&entry.unwrap().path()), 0o600);
         }
     }
-    assert_eq!(std::fs::read_dir(&mails).unwrap().count(), 2);
+    assert_eq!(std::fs::read_dir(&emails).unwrap().count(), 2);
 }
 
 #[tokio::test]
-async fn one_connection_carries_many_mails() {
+async fn one_connection_carries_many_emails() {
     let mailbox = Mailbox::start(None).await.unwrap();
     let mut client = Client::connect(&mailbox).await;
     client.mail("ann@example.com", TEXT).await;
     client.mail("ben@example.com", TEXT).await;
-    let recipients: Vec<String> = mailbox.wait_for(2).await.into_iter().map(|mail| mail.recipient).collect();
+    let recipients: Vec<String> = mailbox.wait_for(2).await.into_iter().map(|email| email.recipient).collect();
     assert_eq!(recipients, ["ann@example.com", "ben@example.com"]);
     assert_eq!(client.send("QUIT\r\n").await, "221");
     assert_eq!(client.code().await, "");
@@ -131,7 +131,7 @@ async fn each_refusal_comes_at_its_place() {
         let codes = client.mail(recipient, TEXT).await;
         assert_eq!((codes.last().unwrap().as_str(), codes.len()), (last, answers), "{behaviour:?}: {codes:?}");
     }
-    assert_eq!(mailbox.mails().len(), 2);
+    assert_eq!(mailbox.emails().len(), 2);
 }
 
 #[tokio::test]
@@ -174,11 +174,11 @@ async fn nothing_without_bounds_is_read() {
     let mut client = Client::connect(&mailbox).await;
     let large = vec!["x".repeat(900); 1200].join("\r\n");
     assert_eq!(client.mail("ann@example.com", &large).await.last().unwrap(), "552");
-    assert!(mailbox.mails().is_empty());
+    assert!(mailbox.emails().is_empty());
 }
 
 #[tokio::test]
-async fn a_lone_line_feed_does_not_end_a_mail() {
+async fn a_lone_line_feed_does_not_end_an_email() {
     let mailbox = Mailbox::start(None).await.unwrap();
     let mut client = Client::connect(&mailbox).await;
     let smuggled = "Message-ID: <1@x>\r\n\r\none\n.\r\nMAIL FROM:<evil@x>\r\n";

@@ -17,7 +17,7 @@ use loyalty_ledger::Programme;
 pub struct Details {
     /// Where it came from, why it is one, and how it stands.
     #[serde(flatten)]
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     /// Properties and headers.
     pub headers: Value,
     #[serde(flatten)]
@@ -46,7 +46,7 @@ impl Details {
         personal: PersonalData,
     ) -> Result<Option<Self>, StoreError> {
         let Some(opened) = dead_letters::open(pool, id).await? else { return Ok(None) };
-        let replay = foresee(pool, programme, &opened.letter).await?;
+        let replay = predict(pool, programme, &opened.dead_letter).await?;
         Ok(Some(Self::of(opened, replay, personal)))
     }
 
@@ -62,9 +62,9 @@ impl Details {
             edited_body: opened.edited_body.as_deref().map(encode),
             body_text: readable(&opened.body, personal),
             edited_text: opened.edited_body.as_deref().map(|body| readable(body, personal)),
-            letter: match personal {
-                PersonalData::Revealed => opened.letter,
-                PersonalData::Masked => without_personal(opened.letter),
+            dead_letter: match personal {
+                PersonalData::Revealed => opened.dead_letter,
+                PersonalData::Masked => without_personal(opened.dead_letter),
             },
             history: opened.history,
             replay,
@@ -73,17 +73,21 @@ impl Details {
 }
 
 /// A publisher may have put an address anywhere.
-pub(crate) fn without_personal(letter: DeadLetter) -> DeadLetter {
+pub(crate) fn without_personal(dead_letter: DeadLetter) -> DeadLetter {
     let [error, exchange, routing_key] =
-        [&letter.error, &letter.exchange, &letter.routing_key].map(|text| masking::text(text));
-    DeadLetter { error, exchange, routing_key, ..letter }
+        [&dead_letter.error, &dead_letter.exchange, &dead_letter.routing_key].map(|text| masking::text(text));
+    DeadLetter { error, exchange, routing_key, ..dead_letter }
 }
 
-async fn foresee(pool: &Pool, programme: &Programme, letter: &DeadLetter) -> Result<Option<Prediction>, StoreError> {
-    match letter.state {
+async fn predict(
+    pool: &Pool,
+    programme: &Programme,
+    dead_letter: &DeadLetter,
+) -> Result<Option<Prediction>, StoreError> {
+    match dead_letter.state {
         DeadLetterState::Open | DeadLetterState::Replaying => {}
         DeadLetterState::Replayed | DeadLetterState::Discarded => return Ok(None),
     }
-    let letters = dead_letters::replayable(pool, &[letter.dead_letter_id]).await?;
-    Ok(dry_run(pool, programme, &letters).await?.pop())
+    let dead_letters = dead_letters::replayable(pool, &[dead_letter.dead_letter_id]).await?;
+    Ok(dry_run(pool, programme, &dead_letters).await?.pop())
 }

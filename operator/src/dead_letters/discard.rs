@@ -48,12 +48,12 @@ pub struct DiscardReport {
 impl DiscardPlan {
     /// Looks at them.
     pub async fn make(pool: &Pool, selected: Selected, disposal: Disposal) -> Result<Self, StoreError> {
-        let letters = dead_letters::replayable(pool, &selected.ids).await?;
+        let dead_letters = dead_letters::replayable(pool, &selected.ids).await?;
         let mut reasons = BTreeMap::new();
-        for letter in letters.iter().filter(|letter| disposal.concerns(letter.state)) {
-            *reasons.entry(letter.reason).or_default() += 1;
+        for dead_letter in dead_letters.iter().filter(|dead_letter| disposal.concerns(dead_letter.state)) {
+            *reasons.entry(dead_letter.reason).or_default() += 1;
         }
-        let found: Vec<DeadLetterId> = letters.iter().map(|letter| letter.dead_letter_id).collect();
+        let found: Vec<DeadLetterId> = dead_letters.iter().map(|dead_letter| dead_letter.dead_letter_id).collect();
         let missing = selected.ids.iter().copied().filter(|id| !found.contains(id)).collect();
         Ok(Self { selected, found, missing, disposal, reasons })
     }

@@ -26,7 +26,6 @@ pub enum EditProblem {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EditReport {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// Whether it has the new body.
     pub edited: bool,
@@ -63,11 +62,11 @@ pub async fn edit(
     match dead_letters::edit(pool, id, body, approval).await {
         Ok(()) => {}
         Err(EditError::Store(error)) => return Err(error),
-        Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Mail(_))) => {
+        Err(error @ (EditError::Missing(_) | EditError::NotOpen { .. } | EditError::Email(_))) => {
             return Ok(Err(EditProblem::Refused(error)));
         }
     }
-    let letter = dead_letters::replayable(pool, &[id]).await?;
-    let replay = dry_run(pool, programme, &letter).await?.pop();
+    let dead_letter = dead_letters::replayable(pool, &[id]).await?;
+    let replay = dry_run(pool, programme, &dead_letter).await?.pop();
     Ok(Ok(EditReport { dead_letter_id: id, edited: true, problem: None, replay }))
 }

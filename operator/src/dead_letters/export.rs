@@ -28,7 +28,7 @@ pub enum ExportError {
 #[derive(Serialize)]
 struct Line {
     #[serde(flatten)]
-    letter: DeadLetter,
+    dead_letter: DeadLetter,
     headers: Value,
     #[serde(flatten)]
     body: Encoded,
@@ -45,7 +45,7 @@ pub async fn export(pool: &Pool, filter: &Filter, file: &mut impl Write) -> Resu
             file.flush()?;
             return Ok(count);
         };
-        after = Some(last.letter.dead_letter_id);
+        after = Some(last.dead_letter.dead_letter_id);
         for opened in page {
             writeln!(file, "{}", serde_json::to_string(&line(opened)).map_err(io::Error::from)?)?;
             count += 1;
@@ -54,7 +54,7 @@ pub async fn export(pool: &Pool, filter: &Filter, file: &mut impl Write) -> Resu
 }
 
 fn line(opened: Opened) -> Line {
-    let Opened { letter, headers, body, edited_body, .. } = opened;
+    let Opened { dead_letter, headers, body, edited_body, .. } = opened;
     let encode = |body: &[u8]| Encoded::of(body, PersonalData::Revealed);
-    Line { letter, headers, body: encode(&body), edited_body: edited_body.as_deref().map(encode) }
+    Line { dead_letter, headers, body: encode(&body), edited_body: edited_body.as_deref().map(encode) }
 }

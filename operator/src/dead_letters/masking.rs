@@ -1,5 +1,5 @@
-//! What is hidden of a dead letter unless somebody asks for it: mail addresses, names and telephone numbers, wherever a
-//! publisher has put them.
+//! What is hidden of a dead letter unless somebody asks for it: email addresses, names and telephone numbers, wherever
+//! a publisher has put them.
 
 use std::sync::LazyLock;
 
@@ -12,13 +12,12 @@ const HIDDEN: &str = "***";
 
 /// Parts of the names of fields that hold what is personal, without `_`, `-` and capitals.
 const PERSONAL: [&str; 11] =
-    ["name", "mail", "phone", "mobile", "handy", "telefon", "fax", "address", "street", "birth", "recipient"];
+    ["name", "email", "phone", "mobile", "handy", "telefon", "fax", "address", "street", "birth", "recipient"];
 
 /// A field of JSON and its value, if that is a text or a number. Also of JSON that is broken or cut off.
 static JSON_FIELD: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"("(?:[^"\\]|\\[\s\S])*")(\s*:\s*)("(?:[^"\\]|\\[\s\S])*"?|[-+0-9][-+0-9.eE]*)"#));
 
-/// A field of a form.
 static FORM_FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r"([^\s&=?]+)=([^\s&]*)"));
 
 /// A telephone number as it is written for abroad.

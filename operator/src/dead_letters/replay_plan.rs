@@ -16,8 +16,7 @@ pub const UNDECIDED: [DeadLetterState; 2] = [DeadLetterState::Open, DeadLetterSt
 
 /// A dead letter with what its replay would come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Foreseen {
-    /// Which.
+pub struct Predicted {
     pub dead_letter_id: DeadLetterId,
     /// The member it is about, if it is a command.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +29,6 @@ pub struct Foreseen {
 /// A dead letter that was replayed or discarded before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Settled {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What was made of it.
     pub state: DeadLetterState,
@@ -40,7 +38,7 @@ pub struct Settled {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayPlan {
     /// What each that nothing is decided about would come to.
-    pub foreseen: Vec<Foreseen>,
+    pub predicted: Vec<Predicted>,
     /// Replayed or discarded before.
     pub done: Vec<Settled>,
     /// Numbers of no dead letter.
@@ -56,16 +54,21 @@ pub struct ReplayPlan {
 impl ReplayPlan {
     /// Looks at them, and tries each in a transaction that is rolled back.
     pub async fn make(pool: &Pool, programme: &Programme, selected: &Selected) -> Result<Self, StoreError> {
-        let letters = dead_letters::replayable(pool, &selected.ids).await?;
-        let is_known = |id: &DeadLetterId| letters.binary_search_by_key(id, |letter| letter.dead_letter_id).is_ok();
+        let dead_letters = dead_letters::replayable(pool, &selected.ids).await?;
+        let is_known =
+            |id: &DeadLetterId| dead_letters.binary_search_by_key(id, |dead_letter| dead_letter.dead_letter_id).is_ok();
         let missing = selected.ids.iter().copied().filter(|id| !is_known(id)).collect();
         let (undecided, settled): (Vec<_>, Vec<_>) =
-            letters.into_iter().partition(|letter| UNDECIDED.contains(&letter.state));
+            dead_letters.into_iter().partition(|dead_letter| UNDECIDED.contains(&dead_letter.state));
         let predictions = dry_run(pool, programme, &undecided).await?;
         Ok(Self {
-            crashed: undecided.iter().zip(&predictions).filter(|(letter, it)| may_crash(letter, it)).count(),
-            replaying: undecided.iter().filter(|letter| letter.state == DeadLetterState::Replaying).count(),
-            foreseen: undecided.iter().zip(predictions).map(|(letter, it)| Foreseen::new(letter, it)).collect(),
+            crashed: undecided.iter().zip(&predictions).filter(|(dead_letter, it)| may_crash(dead_letter, it)).count(),
+            replaying: undecided.iter().filter(|dead_letter| dead_letter.state == DeadLetterState::Replaying).count(),
+            predicted: undecided
+                .iter()
+                .zip(predictions)
+                .map(|(dead_letter, it)| Predicted::new(dead_letter, it))
+                .collect(),
             done: settled.iter().map(Settled::of).collect(),
             missing,
             more: selected.more,
@@ -74,13 +77,13 @@ impl ReplayPlan {
 
     /// Those that are not bound to come back.
     pub fn worth_sending(&self) -> Vec<DeadLetterId> {
-        let worth = self.foreseen.iter().filter(|it| it.prediction.is_worth_sending());
+        let worth = self.predicted.iter().filter(|it| it.prediction.is_worth_sending());
         worth.map(|it| it.dead_letter_id).collect()
     }
 
     /// Whether what was asked for is neither there nor missing: a filter that matches nothing.
     pub const fn matches_nothing(&self) -> bool {
-        self.foreseen.is_empty() && self.done.is_empty() && self.missing.is_empty()
+        self.predicted.is_empty() && self.done.is_empty() && self.missing.is_empty()
     }
 
     /// Sends those that are worth it. `told` hears how many are sent and concluded.
@@ -96,20 +99,20 @@ impl ReplayPlan {
     }
 }
 
-/// A mail is only queued, by a statement of our own.
-fn may_crash(letter: &Replayable, prediction: &Prediction) -> bool {
-    letter.reason == Reason::Crashed && prediction.is_worth_sending() && *prediction != Prediction::Queued
+/// An email is only queued, by a statement of our own.
+fn may_crash(dead_letter: &Replayable, prediction: &Prediction) -> bool {
+    dead_letter.reason == Reason::Crashed && prediction.is_worth_sending() && *prediction != Prediction::Queued
 }
 
-impl Foreseen {
-    fn new(letter: &Replayable, prediction: Prediction) -> Self {
-        let member_id = letter.command().ok().map(|command| command.member_id.to_string());
-        Self { dead_letter_id: letter.dead_letter_id, member_id, prediction }
+impl Predicted {
+    fn new(dead_letter: &Replayable, prediction: Prediction) -> Self {
+        let member_id = dead_letter.command().ok().map(|command| command.member_id.to_string());
+        Self { dead_letter_id: dead_letter.dead_letter_id, member_id, prediction }
     }
 }
 
 impl Settled {
-    const fn of(letter: &Replayable) -> Self {
-        Self { dead_letter_id: letter.dead_letter_id, state: letter.state }
+    const fn of(dead_letter: &Replayable) -> Self {
+        Self { dead_letter_id: dead_letter.dead_letter_id, state: dead_letter.state }
     }
 }

@@ -4,12 +4,11 @@ use loyalty_store::dead_letters::{Concluded, DeadLetterId, Held};
 use serde::{Serialize, Serializer};
 
 use super::{ReplayPlan, Settled};
-use crate::replay::{Ended, Report};
+use crate::replay::{Ended, ReplayOutcome};
 
 /// What a dead letter's replay came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conclusion {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What it came to.
     #[serde(flatten)]
@@ -19,7 +18,7 @@ pub struct Conclusion {
 /// Everything about a replay, or about the plan of one that was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplayReport {
-    /// What was foreseen, and what was not for this replay.
+    /// What was predicted, and what was not for this replay.
     #[serde(flatten)]
     pub plan: ReplayPlan,
     /// What became of those that were sent, in the order of their arrival.
@@ -49,8 +48,8 @@ impl From<ReplayPlan> for ReplayReport {
 
 impl ReplayReport {
     /// What a replay made of its plan.
-    pub fn new(mut plan: ReplayPlan, report: Report) -> Self {
-        let Report { concluded, unanswered, released, held, done, missing, ended } = report;
+    pub fn new(mut plan: ReplayPlan, outcome: ReplayOutcome) -> Self {
+        let ReplayOutcome { concluded, unanswered, released, held, done, missing, ended } = outcome;
         let settled = |(dead_letter_id, state)| Settled { dead_letter_id, state };
         plan.done.extend(done.into_iter().map(settled));
         plan.missing.extend(missing);

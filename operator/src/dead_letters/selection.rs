@@ -4,14 +4,13 @@ use loyalty_store::dead_letters::{self, DeadLetterId, Filter};
 use loyalty_store::{Pool, StoreError};
 
 /// The most dead letters of one operation: as many as are held in memory and claimed in one transaction.
-pub const LETTERS_MAX: u32 = 10_000;
+pub const DEAD_LETTERS_MAX: u32 = 10_000;
 
 /// What somebody asked for.
 #[derive(Clone, Debug)]
 pub enum Selection {
     /// These, whatever their state.
     Ids(Vec<DeadLetterId>),
-    /// All that match.
     Matching(Filter),
 }
 

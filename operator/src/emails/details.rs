@@ -1,19 +1,18 @@
-//! One mail with everything that is known of it.
+//! One email with everything that is known of it.
 
 use loyalty_common::text::mask;
 use loyalty_store::dead_letters::{DeadLetterId, Event};
-use loyalty_store::emails::{self, EmailId, ListedMail, OpenedMail};
+use loyalty_store::emails::{self, EmailId, ListedEmail, OpenedEmail};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
 use crate::PersonalData;
 
-/// Everything that is known of a mail.
+/// Everything that is known of an email.
 #[derive(Clone, Debug, Serialize)]
 pub struct Details {
-    /// Whose it is, and how it stands.
     #[serde(flatten)]
-    pub mail: ListedMail,
+    pub email: ListedEmail,
     /// Where it goes; none, if the member has no address or has left.
     pub recipient: Option<String>,
     /// Those that are about it.
@@ -23,15 +22,15 @@ pub struct Details {
 }
 
 impl Details {
-    /// Reads them; none, if there is no such mail.
+    /// Reads them; none, if there is no such email.
     pub async fn read(pool: &Pool, id: EmailId, personal: PersonalData) -> Result<Option<Self>, StoreError> {
         let opened = emails::open(pool, id).await?;
-        Ok(opened.map(|OpenedMail { mail, recipient, letters, history }| {
+        Ok(opened.map(|OpenedEmail { email, recipient, dead_letters, history }| {
             let recipient = recipient.map(|recipient| match personal {
                 PersonalData::Revealed => recipient.expose().to_owned(),
                 PersonalData::Masked => mask(recipient.expose()),
             });
-            Self { mail, recipient, dead_letters: letters, history }
+            Self { email, recipient, dead_letters: dead_letters, history }
         }))
     }
 }

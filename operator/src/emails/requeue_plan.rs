@@ -1,4 +1,4 @@
-//! Queueing mails anew: those that did not go, or may not have gone.
+//! Queueing emails again: those that did not go, or may not have gone.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::OperatorApproval;
 
-/// The most mails of one operation, all of them in one transaction.
+/// The most emails of one operation, all of them in one transaction.
 pub const EMAILS_MAX: u32 = 10_000;
 
-/// Which mails somebody asked for.
+/// Which emails somebody asked for.
 #[derive(Clone, Debug)]
 pub enum Selection {
     /// These, whatever their state.
@@ -21,7 +21,7 @@ pub enum Selection {
     Matching(Filter, u32),
 }
 
-/// What would be queued anew.
+/// What would be queued again.
 #[derive(Clone, Debug)]
 pub struct RequeuePlan {
     what: Requeue,
@@ -34,20 +34,17 @@ pub struct RequeuePlan {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequeueReport {
-    /// Are queued.
     pub queued: Vec<Uuid>,
     /// Left as they are, because of where they stand.
     pub left: Vec<Left>,
-    /// There are no such mails.
+    /// There are no such emails.
     pub missing: Vec<Uuid>,
 }
 
-/// A mail that was left as it is.
+/// An email that was left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {
-    /// Which.
     pub email_id: Uuid,
-    /// Where it stands.
     pub state: EmailState,
 }
 
@@ -106,7 +103,7 @@ impl From<Requeued> for RequeueReport {
 }
 
 impl RequeueReport {
-    /// Whether something was queued, and every id was that of a mail.
+    /// Whether something was queued, and every id was that of an email.
     pub const fn is_success(&self) -> bool {
         !self.queued.is_empty() && self.missing.is_empty()
     }

@@ -18,7 +18,7 @@ pub struct RebuildReport {
     /// Whether not everybody was looked at, because enough differed already.
     pub more: bool,
     /// How many members were repaired; none of a dry run.
-    #[serde(rename = "mended", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repaired: Option<usize>,
     /// How many were to be repaired and were not come to.
     #[serde(skip_serializing_if = "is_zero")]
@@ -33,7 +33,6 @@ pub struct RebuildReport {
 /// A member whom the database refused to repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// Who.
     pub member_id: MemberId,
     /// Why, without personal data.
     pub problem: String,
@@ -70,14 +69,14 @@ impl RebuildReport {
     /// `repairable` is how many members were to be repaired.
     pub(super) fn repaired(plan: &RebuildPlan, repaired: Repaired, repairable: usize) -> Self {
         // Of those whom nobody came to, what the look found still stands.
-        let is_left = |it: &&Difference| it.remedy != Resolution::Mend && !repaired.done.contains(&it.member_id);
+        let is_left = |it: &&Difference| it.resolution != Resolution::Repair && !repaired.done.contains(&it.member_id);
         let left = plan.differences.iter().filter(is_left).cloned();
         let mut differences: Vec<Difference> = repaired.differences.iter().cloned().chain(left).collect();
         differences.sort_by(|a, b| a.member_id.as_str().cmp(b.member_id.as_str()));
         Self {
             examined: plan.examined,
             more: plan.more,
-            repaired: Some(members(repaired.differences.iter().filter(|it| it.remedy == Resolution::Mend))),
+            repaired: Some(members(repaired.differences.iter().filter(|it| it.resolution == Resolution::Repair))),
             not_reached: repairable - repaired.done.len(),
             differences,
             refused: repaired.refused,
@@ -89,7 +88,7 @@ impl RebuildReport {
         !self.more
             && self.not_reached == 0
             && self.refused.is_empty()
-            && self.differences.iter().all(|it| it.remedy == Resolution::Mend)
+            && self.differences.iter().all(|it| it.resolution == Resolution::Repair)
     }
 }
 

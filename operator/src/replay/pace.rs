@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// How fast a replay goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Letters per second at most; none: as fast as the broker confirms.
+    /// Dead letters per second at most; none: as fast as the broker confirms.
     pub per_second: Option<NonZeroU32>,
     /// Send these first, and look how they fare.
     pub canary: Option<Canary>,
@@ -20,8 +20,7 @@ pub struct Pace {
 /// The first dead letters, which tell whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Canary {
-    /// How many.
-    pub letters: NonZeroUsize,
+    pub dead_letters: NonZeroUsize,
     /// Stop if more than so many in a hundred come to a bad end.
     pub stop_at_percent: u8,
 }
@@ -35,10 +34,10 @@ impl Pace {
     }
 
     /// When the next wave may go, if one of so many dead letters begins now.
-    pub(super) fn after(&self, now: Instant, letters: usize) -> Instant {
+    pub(super) fn after(&self, now: Instant, dead_letters: usize) -> Instant {
         let Some(rate) = self.per_second else { return now };
-        let letters = u32::try_from(letters).unwrap_or(u32::MAX);
-        now + Duration::from_secs(1).saturating_mul(letters) / rate.get()
+        let dead_letters = u32::try_from(dead_letters).unwrap_or(u32::MAX);
+        now + Duration::from_secs(1).saturating_mul(dead_letters) / rate.get()
     }
 }
 
@@ -51,7 +50,7 @@ impl Canary {
     }
 }
 
-/// What an operator replays dead letters for: the points are there, or the mail is on its way.
+/// What an operator replays dead letters for: the points are there, or the email is on its way.
 const fn is_good(concluded: &Concluded) -> bool {
     match concluded {
         Concluded::Applied { .. } | Concluded::Duplicate | Concluded::Queued => true,
@@ -83,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_canary_stops_at_more_than_its_share() {
-        let canary = |stop_at_percent| Canary { letters: NonZeroUsize::new(10).expect("10"), stop_at_percent };
+        let canary = |stop_at_percent| Canary { dead_letters: NonZeroUsize::new(10).expect("10"), stop_at_percent };
         let id = |n: i64| n.to_string().parse().expect("a number");
         let of = |bad: i64| -> Vec<_> {
             let end = |n: i64| if n <= bad { Concluded::Parked } else { Concluded::Duplicate };

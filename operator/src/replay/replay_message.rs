@@ -9,34 +9,38 @@ use loyalty_store::emails::EmailId;
 /// What there is to send.
 #[derive(Debug)]
 pub(crate) enum ReplayMessage {
-    /// A command, to the partition of its member and under its own id: a dead letter that came astray mends itself.
+    /// A command, to the partition of its member and under its own id: a dead letter that went astray corrects itself.
     Command(Command),
-    /// A mail, to be queued anew.
-    Mail(EmailId),
+    /// An email, to be queued again.
+    Email(EmailId),
     /// Nothing: it would only become a dead letter again.
     Broken(Unusable),
 }
 
 impl ReplayMessage {
-    pub(crate) fn of(letter: &Replayable) -> Self {
-        match letter.subject {
-            Subject::Mail(Some(email_id)) => Self::Mail(email_id),
-            Subject::Mail(None) => {
-                Self::Broken(Unusable { reason: Reason::MailUnreadable, error: "the message names no mail".to_owned() })
-            }
-            Subject::Command => command(letter).map_or_else(Self::Broken, Self::Command),
+    pub(crate) fn of(dead_letter: &Replayable) -> Self {
+        match dead_letter.subject {
+            Subject::Email(Some(email_id)) => Self::Email(email_id),
+            Subject::Email(None) => Self::Broken(Unusable {
+                reason: Reason::EmailUnreadable,
+                error: "the message names no email".to_owned(),
+            }),
+            Subject::Command => command(dead_letter).map_or_else(Self::Broken, Self::Command),
         }
     }
 }
 
-fn command(letter: &Replayable) -> Result<Command, Unusable> {
-    let command = letter.command().map_err(|error| Unusable::from(&error))?;
+fn command(dead_letter: &Replayable) -> Result<Command, Unusable> {
+    let command = dead_letter.command().map_err(|error| Unusable::from(&error))?;
     // A publisher that names another version means it, even where the body could be read; who writes another body
     // means this one.
-    match &letter.message_type {
-        Some(message_type) if !letter.edited && message_type != command::MESSAGE_TYPE => Err(Unusable {
+    match &dead_letter.message_type {
+        Some(message_type) if !dead_letter.edited && message_type != command::MESSAGE_TYPE => Err(Unusable {
             reason: Reason::UnknownVersion,
-            error: format!("the property `type` was not {}; edit the letter to send it as one", command::MESSAGE_TYPE),
+            error: format!(
+                "the property `type` was not {}; edit the dead letter to send it as one",
+                command::MESSAGE_TYPE
+            ),
         }),
         Some(_) | None => Ok(command),
     }

@@ -24,8 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The longest: what a person does not notice, and a database neither.
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(500);
 
-/// Letters looked up in one statement.
-const LOOK_LETTERS: usize = 1_000;
+/// Dead letters looked up in one statement.
+const LOOK_DEAD_LETTERS: usize = 1_000;
 
 impl Run<'_> {
     /// Waits until every dead letter that was sent has its answer, until none came for as long as `patience`, or until
@@ -57,7 +57,7 @@ impl Run<'_> {
     /// Records the answers that are there, and returns how many.
     pub(super) async fn settle(&mut self) -> Result<usize, StoreError> {
         let mut concluded = Vec::new();
-        for chunk in self.ready().chunks(LOOK_LETTERS) {
+        for chunk in self.ready().chunks(LOOK_DEAD_LETTERS) {
             concluded.extend(dead_letters::settle(&self.replayer.pool, &self.replay, chunk).await?);
         }
         let ends: HashMap<DeadLetterId, ReplayResult> = concluded.iter().map(|(id, end)| (*id, end.result())).collect();
@@ -71,7 +71,8 @@ impl Run<'_> {
         Ok(count)
     }
 
-    /// Letters whose answer can be told. Of several that ask the same the first must have its own before the others.
+    /// Dead letters whose answer can be told. Of several that ask the same the first must have its own before the
+    /// others.
     fn ready(&self) -> Vec<Pending> {
         let enrolments = self.enrolments_to_come();
         let mut seen = HashSet::new();
@@ -92,7 +93,7 @@ impl Run<'_> {
     fn enrolments_to_come(&self) -> HashMap<MemberId, DeadLetterId> {
         let waiting = self.waiting.iter().filter_map(|item| match &item.content {
             ReplayMessage::Command(command) => Some((item.id, command)),
-            ReplayMessage::Mail(_) | ReplayMessage::Broken(_) => None,
+            ReplayMessage::Email(_) | ReplayMessage::Broken(_) => None,
         });
         let all = self.unanswered.iter().map(|(id, command)| (*id, command)).chain(waiting);
         all.filter(|(_, command)| command.command_type() == CommandType::Enroll)

@@ -12,7 +12,7 @@ use loyalty_operator::replay::{Canary, Ended, Pace};
 use loyalty_store::dead_letters::{Concluded, DeadLetterState, settle_abandoned};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{AT_ONCE, World, earn, ends, enroll, letter, operator, replay, spend};
+use crate::world::{AT_ONCE, World, dead_letter, earn, ends, enroll, operator, replay, spend};
 
 /// Forty dead letters about four members, whose order matters: what is spent was earned just before.
 fn turns() -> Vec<Command> {
@@ -42,12 +42,12 @@ impl World {
 
 async fn with_turns() -> World {
     let world = World::start().await;
-    world.record(&turns().iter().map(letter).collect::<Vec<_>>()).await;
+    world.record(&turns().iter().map(dead_letter).collect::<Vec<_>>()).await;
     world
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_of_a_member_keep_their_order_and_a_second_replay_changes_nothing() {
+async fn dead_letters_of_a_member_keep_their_order_and_a_second_replay_changes_nothing() {
     let world = with_turns().await;
     let ids = world.open().await;
     let worker = world.worker().await;
@@ -82,7 +82,7 @@ async fn a_replay_that_is_stopped_leaves_the_rest_open_and_is_repeated_without_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_operators_who_replay_the_same_letters_double_nothing() {
+async fn two_operators_who_replay_the_same_dead_letters_double_nothing() {
     let world = with_turns().await;
     let ids = world.open().await;
     let worker = world.worker().await;
@@ -95,13 +95,13 @@ async fn two_operators_who_replay_the_same_letters_double_nothing() {
     let (first, second) = (first.expect("a report"), second.expect("a report"));
     assert_eq!(first.concluded.len() + second.concluded.len(), 44);
     let told = first.held.len() + first.done.len() + second.held.len() + second.done.len();
-    assert_eq!(told, 44, "each letter that one did not get, it was told of");
+    assert_eq!(told, 44, "each dead letter that one did not get, it was told of");
     world.turned().await;
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_broker_is_away_letters_stay_open_and_go_later() {
+async fn while_the_broker_is_away_dead_letters_stay_open_and_go_later() {
     let world = with_turns().await;
     let ids = world.open().await;
     let proxy = Proxy::start(([127, 0, 0, 1], world.broker_port()).into()).await.expect("a proxy");
@@ -125,7 +125,7 @@ async fn while_the_broker_is_away_letters_stay_open_and_go_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_answer_yet_is_recorded_later() {
     let world = World::start().await;
-    world.record(&[letter(&enroll("ann")), letter(&earn("ann", 5))]).await;
+    world.record(&[dead_letter(&enroll("ann")), dead_letter(&earn("ann", 5))]).await;
     let ids = world.open().await;
     let hasty = world.replayer(Pace { patience: Duration::ZERO, ..AT_ONCE });
     let report = replay(&hasty, &ids).await;
@@ -147,11 +147,11 @@ async fn a_canary_that_fares_badly_stops_the_replay() {
     let world = World::start().await;
     let poor: Vec<_> = (0..3).map(|n| spend("ann", 10 + n)).collect();
     let all: Vec<_> = std::iter::once(enroll("ann")).chain(poor).chain([earn("ann", 100)]).collect();
-    world.record(&all.iter().map(letter).collect::<Vec<_>>()).await;
+    world.record(&all.iter().map(dead_letter).collect::<Vec<_>>()).await;
     let ids = world.open().await;
     let worker = world.worker().await;
-    let canary = |letters, stop_at_percent| Pace {
-        canary: Some(Canary { letters: NonZeroUsize::new(letters).expect("some"), stop_at_percent }),
+    let canary = |dead_letters, stop_at_percent| Pace {
+        canary: Some(Canary { dead_letters: NonZeroUsize::new(dead_letters).expect("some"), stop_at_percent }),
         ..AT_ONCE
     };
     let report = replay(&world.replayer(canary(2, 10)), &ids).await;
@@ -169,7 +169,7 @@ async fn a_canary_that_fares_badly_stops_the_replay() {
 async fn a_canary_without_an_answer_stops_the_replay() {
     let world = with_turns().await;
     let ids = world.open().await;
-    let canary = Some(Canary { letters: NonZeroUsize::MIN, stop_at_percent: 10 });
+    let canary = Some(Canary { dead_letters: NonZeroUsize::MIN, stop_at_percent: 10 });
     let pace = Pace { canary, patience: Duration::ZERO, ..AT_ONCE };
     let report = replay(&world.replayer(pace), &ids).await;
     assert_eq!((report.ended, report.unanswered), (Ended::CanaryUnanswered, ids[..1].to_vec()));

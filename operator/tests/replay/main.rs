@@ -1,10 +1,10 @@
 //! Dry runs, replays and the sweep against a real database and a real broker, with a worker that applies.
 
-mod ahead;
-mod foreseen;
-mod foreseen_mails;
+mod clock_ahead;
+mod dry_run;
+mod dry_run_emails;
+mod edited;
 mod idle;
 mod interrupted;
-mod mended;
-mod swept;
+mod maintenance;
 mod world;

@@ -10,7 +10,7 @@ use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::Topology;
 use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend, topology};
 use loyalty_operator::dry_run::{Prediction, dry_run};
-use loyalty_operator::replay::{Pace, Replayer, Report};
+use loyalty_operator::replay::{Pace, ReplayOutcome, Replayer};
 use loyalty_store::approval::OperatorApproval;
 use loyalty_store::dead_letters::{self, Concluded, DeadLetterId, DeadLetterState, Filter, NewDeadLetter, Reason};
 use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
@@ -53,7 +53,7 @@ impl Deref for World {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let world = loyalty_testkit::World::start("replay", &Topology::new(ladder().delays())).await;
+        let world = loyalty_testkit::World::start("replay", &Topology::new(retry_delays().delays())).await;
         let pool = world.pool_for(PlannerProfile::Keys, 8);
         Self { kit: world, pool }
     }
@@ -100,7 +100,7 @@ impl World {
             database: self.database_url(),
             programme: Programme::default(),
             events,
-            mail: MailSettings { smtp, ladder: ladder(), ..MailSettings::default() },
+            mail: MailSettings { smtp, retry_delays: retry_delays(), ..MailSettings::default() },
             limits: Limits::default(),
         };
         let task = tokio::spawn(run(settings, metrics, consuming, stop.clone()));
@@ -113,12 +113,12 @@ impl World {
         self.vhost.publish(topology::COMMANDS, key, properties, body).await;
     }
 
-    pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
+    pub(crate) async fn record(&self, dead_letters: &[NewDeadLetter]) {
         let client = self.pool.get().await.expect("a connection");
-        dead_letters::record(&client, letters).await.expect("letters");
+        dead_letters::record(&client, dead_letters).await.expect("dead letters");
     }
 
-    /// Letters that are open.
+    /// Dead letters that are open.
     pub(crate) async fn open(&self) -> Vec<DeadLetterId> {
         let filter = Filter { states: vec![DeadLetterState::Open], ..Filter::default() };
         dead_letters::matching(&self.pool, &filter, 100_000).await.expect("ids")
@@ -126,19 +126,19 @@ impl World {
 
     /// Waits until so many dead letters are open.
     pub(crate) async fn set_aside(&self, count: usize) -> Vec<DeadLetterId> {
-        eventually(&format!("{count} open letters"), async || {
-            Some(self.open().await).filter(|letters| letters.len() >= count)
+        eventually(&format!("{count} open dead letters"), async || {
+            Some(self.open().await).filter(|dead_letters| dead_letters.len() >= count)
         })
         .await
     }
 
     pub(crate) async fn state(&self, id: DeadLetterId) -> DeadLetterState {
-        dead_letters::open(&self.pool, id).await.expect("a read").expect("a letter").letter.state
+        dead_letters::open(&self.pool, id).await.expect("a read").expect("a dead letter").dead_letter.state
     }
 
     pub(crate) async fn dry_run(&self, ids: &[DeadLetterId]) -> Vec<Prediction> {
-        let letters = dead_letters::replayable(&self.pool, ids).await.expect("letters");
-        dry_run(&self.pool, &Programme::default(), &letters).await.expect("a dry run")
+        let dead_letters = dead_letters::replayable(&self.pool, ids).await.expect("dead letters");
+        dry_run(&self.pool, &Programme::default(), &dead_letters).await.expect("a dry run")
     }
 
     pub(crate) fn replayer(&self, pace: Pace) -> Replayer {
@@ -151,7 +151,7 @@ impl World {
         Replayer { pool: self.pool.clone(), publisher: Publisher::start(amqp, "replay", limits), pace }
     }
 
-    pub(crate) async fn replay(&self, ids: &[DeadLetterId]) -> Report {
+    pub(crate) async fn replay(&self, ids: &[DeadLetterId]) -> ReplayOutcome {
         replay(&self.replayer(AT_ONCE), ids).await
     }
 
@@ -178,12 +178,12 @@ impl Worker {
     }
 }
 
-pub(crate) async fn replay(replayer: &Replayer, ids: &[DeadLetterId]) -> Report {
+pub(crate) async fn replay(replayer: &Replayer, ids: &[DeadLetterId]) -> ReplayOutcome {
     let never = CancellationToken::new();
     replayer.run(ids, &operator("eve"), &never, &mut |_| {}).await.expect("a report")
 }
 
-pub(crate) fn ends(report: &Report) -> Vec<Concluded> {
+pub(crate) fn ends(report: &ReplayOutcome) -> Vec<Concluded> {
     let mut concluded = report.concluded.clone();
     concluded.sort_by_key(|(id, _)| *id);
     concluded.into_iter().map(|(_, end)| end).collect()
@@ -210,7 +210,7 @@ pub(crate) fn spend(member: &str, points: i64) -> Command {
 }
 
 /// The dead letter of a command that once killed its worker.
-pub(crate) fn letter(command: &Command) -> NewDeadLetter {
+pub(crate) fn dead_letter(command: &Command) -> NewDeadLetter {
     NewDeadLetter {
         source: topology::DEAD_COMMANDS.to_owned(),
         reason: Reason::Crashed,
@@ -228,7 +228,7 @@ pub(crate) fn letter(command: &Command) -> NewDeadLetter {
     }
 }
 
-/// Rungs as short as they can be.
-fn ladder() -> RetrySchedule {
-    serde_json::from_value(json!(["1s"])).expect("a ladder")
+/// Retry delays as short as they can be.
+fn retry_delays() -> RetrySchedule {
+    serde_json::from_value(json!(["1s"])).expect("retry delays")
 }

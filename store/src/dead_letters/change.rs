@@ -46,15 +46,10 @@ pub enum EditError {
     Missing(DeadLetterId),
     /// It is being replayed, was replayed or was discarded.
     #[error("dead letter {id} is {state}; only an open one can be edited")]
-    NotOpen {
-        /// Which.
-        id: DeadLetterId,
-        /// How it stands.
-        state: DeadLetterState,
-    },
-    /// It came from the mails, whose requests are our own: what is wrong with one is mended elsewhere.
-    #[error("dead letter {0} is about a mail; there is nothing in it to edit")]
-    Mail(DeadLetterId),
+    NotOpen { id: DeadLetterId, state: DeadLetterState },
+    /// It came from the emails, whose requests are our own: what is wrong with one is fixed elsewhere.
+    #[error("dead letter {0} is about an email; there is nothing in it to edit")]
+    Email(DeadLetterId),
     /// The database could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -99,7 +94,7 @@ async fn may_be_edited(client: &Client, id: DeadLetterId) -> Result<(), EditErro
         }
     }
     match Subject::of(&row) {
-        Subject::Mail(_) => Err(EditError::Mail(id)),
+        Subject::Email(_) => Err(EditError::Email(id)),
         Subject::Command => Ok(()),
     }
 }

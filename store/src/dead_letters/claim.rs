@@ -34,11 +34,11 @@ pub struct Claimed {
     /// The replay that holds them.
     pub replay: Replay,
     /// The dead letters that are the replay's now, the oldest first.
-    pub letters: Vec<Replayable>,
-    /// Letters that another replay holds, and those of the same members that came after them: sent now, they would
+    pub dead_letters: Vec<Replayable>,
+    /// Dead letters that another replay holds, and those of the same members that came after them: sent now, they would
     /// overtake.
     pub held: Vec<Held>,
-    /// Letters that were replayed or discarded before.
+    /// Dead letters that were replayed or discarded before.
     pub done: Vec<(DeadLetterId, DeadLetterState)>,
     /// Numbers of no dead letter.
     pub missing: Vec<DeadLetterId>,
@@ -47,11 +47,9 @@ pub struct Claimed {
 /// A dead letter that cannot be claimed now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// Who replays it, or an earlier one of its member.
     pub by: String,
-    /// Since when.
     pub since: Timestamp,
 }
 
@@ -65,7 +63,8 @@ pub async fn claim(pool: &Pool, ids: &[DeadLetterId], permission: &OperatorAppro
     );
     let rows = transaction.query(&query, &[&numbers(ids)]).await?;
     let claimed = sort(&rows, ids)?;
-    let (got, replay_id) = (claimed.letters.iter().map(|letter| letter.dead_letter_id), claimed.replay.replay_id);
+    let (got, replay_id) =
+        (claimed.dead_letters.iter().map(|dead_letter| dead_letter.dead_letter_id), claimed.replay.replay_id);
     let got = numbers(&got.collect::<Vec<_>>());
     let (actor, note) = (permission.actor(), permission.note());
     transaction.execute(CLAIM, &[&got, &replay_id, &actor, &LEASE_SECONDS]).await?;
@@ -87,13 +86,14 @@ const NOTE: &str = "
 /// What each row, locked and in order, is to a claim.
 fn sort(rows: &[Row], ids: &[DeadLetterId]) -> Result<Claimed, StoreError> {
     let replay = Replay { replay_id: Uuid::now_v7() };
-    let mut claimed = Claimed { replay, letters: Vec::new(), held: Vec::new(), done: Vec::new(), missing: Vec::new() };
+    let mut claimed =
+        Claimed { replay, dead_letters: Vec::new(), held: Vec::new(), done: Vec::new(), missing: Vec::new() };
     let mut held_members: HashMap<MemberId, (String, Timestamp)> = HashMap::new();
     for row in rows {
-        let letter = read_replayable(row)?;
-        let dead_letter_id = letter.dead_letter_id;
-        let member = letter.member();
-        match standing(row, letter.state) {
+        let dead_letter = read_replayable(row)?;
+        let dead_letter_id = dead_letter.dead_letter_id;
+        let member = dead_letter.member();
+        match standing(row, dead_letter.state) {
             Standing::Done(state) => claimed.done.push((dead_letter_id, state)),
             Standing::Held { by, since } => {
                 if let Some(member) = member {
@@ -103,7 +103,7 @@ fn sort(rows: &[Row], ids: &[DeadLetterId]) -> Result<Claimed, StoreError> {
             }
             Standing::Free => match member.and_then(|member| held_members.get(&member)) {
                 Some((by, since)) => claimed.held.push(Held { dead_letter_id, by: by.clone(), since: *since }),
-                None => claimed.letters.push(letter),
+                None => claimed.dead_letters.push(dead_letter),
             },
         }
     }
@@ -138,8 +138,8 @@ pub async fn renew(pool: &Pool, replay: &Replay) -> Result<u64, StoreError> {
     extend(pool, replay, LEASE_SECONDS).await
 }
 
-/// Ends the hold on dead letters that were sent and whose fate is not known yet. They stay as they are: the next replay
-/// or the worker's sweep records what became of them, and a replay may claim them again.
+/// Ends the hold on dead letters that were sent and whose outcome is not known yet. They stay as they are: the next
+/// replay or the worker's sweep records what became of them, and a replay may claim them again.
 pub async fn leave(pool: &Pool, replay: &Replay) -> Result<u64, StoreError> {
     extend(pool, replay, 0.0).await
 }

@@ -1,4 +1,4 @@
-//! Who did what to a dead letter or a mail, when and why. Lines are added and never changed.
+//! Who did what to a dead letter or an email, when and why. Lines are added and never changed.
 
 use deadpool_postgres::Client;
 use jiff::Timestamp;
@@ -14,15 +14,11 @@ use crate::pool::StoreError;
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// When.
     pub at: Timestamp,
-    /// Who.
     pub actor: String,
     /// What.
     pub action: Action,
-    /// Why.
     pub note: Option<String>,
-    /// In which replay.
     pub replay_id: Option<Uuid>,
     /// What a replay came to.
     pub result: Option<ReplayResult>,
@@ -45,9 +41,9 @@ string_enum! {
         Released = "released",
         /// It was sent again, and this is what became of it.
         Replayed = "replayed",
-        /// Its mail was queued anew.
+        /// Its email was queued again.
         Retried = "retried",
-        /// Its mail, which may have gone already, was queued anew.
+        /// Its email, which may have gone already, was queued again.
         Resent = "resent",
     }
 }
@@ -57,7 +53,7 @@ const COLUMNS: &str = "at, actor, action, note, replay_id, result, code";
 /// Nobody does more to one dead letter than a person can read.
 const EVENTS_MAX: i64 = 1_000;
 
-pub(super) async fn of_letter(client: &Client, id: DeadLetterId) -> Result<Vec<Event>, StoreError> {
+pub(super) async fn of_dead_letter(client: &Client, id: DeadLetterId) -> Result<Vec<Event>, StoreError> {
     let query = format!(
         "select {COLUMNS} from operator_event where dead_letter_id = $1 order by operator_event_id limit {EVENTS_MAX}"
     );
@@ -65,8 +61,8 @@ pub(super) async fn of_letter(client: &Client, id: DeadLetterId) -> Result<Vec<E
     rows.iter().map(event).collect()
 }
 
-/// What was done to a mail, by itself or through one of its dead letters.
-pub(crate) async fn of_mail(client: &Client, id: EmailId) -> Result<Vec<Event>, StoreError> {
+/// What was done to an email, by itself or through one of its dead letters.
+pub(crate) async fn of_email(client: &Client, id: EmailId) -> Result<Vec<Event>, StoreError> {
     let query = format!(
         "select {COLUMNS} from operator_event where partition = $1 and email_id = $2
          order by operator_event_id limit {EVENTS_MAX}"

@@ -10,15 +10,14 @@ use tokio_postgres::Row;
 
 use super::filter::{CONDITION, Filter};
 use super::history::{self, Action, Event};
-use super::{COLUMNS, DeadLetter, DeadLetterId, letter};
+use super::{COLUMNS, DeadLetter, DeadLetterId, dead_letter};
 use crate::pool::{Pool, StoreError};
 use crate::read::PAGE_MAX;
 
 /// A dead letter with everything that came with it and was done to it.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The dead letter.
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     /// Properties and headers.
     pub headers: Value,
     /// The body, byte for byte.
@@ -41,11 +40,9 @@ impl Opened {
 pub struct Count {
     /// What they have in common; none, if it is that nothing is known.
     pub key: Option<String>,
-    /// How many.
-    pub letters: i64,
+    pub dead_letters: i64,
     /// When the first of them was set aside.
     pub first_at: Timestamp,
-    /// When the last of them was.
     pub last_at: Timestamp,
 }
 
@@ -56,7 +53,6 @@ string_enum! {
         Reason = "reason",
         /// The command's type.
         Type = "type",
-        /// The member.
         Member = "member",
         /// The queue they came from.
         Source = "source",
@@ -82,7 +78,7 @@ impl Grouping {
     const fn order(self) -> &'static str {
         match self {
             Self::Day => "key",
-            Self::Reason | Self::Type | Self::Member | Self::Source | Self::State => "letters desc, key",
+            Self::Reason | Self::Type | Self::Member | Self::Source | Self::State => "dead_letters desc, key",
         }
     }
 }
@@ -95,7 +91,7 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<DeadLetter>, StoreError> {
     let rows = select(pool, COLUMNS, filter, after, limit.min(PAGE_MAX)).await?;
-    rows.iter().map(letter).collect()
+    rows.iter().map(dead_letter).collect()
 }
 
 /// As [`list`], with bodies: ask for few, since one may have many megabytes.
@@ -120,14 +116,14 @@ pub async fn matching(pool: &Pool, filter: &Filter, limit: u32) -> Result<Vec<De
 pub async fn counts(pool: &Pool, filter: &Filter, by: Grouping) -> Result<Vec<Count>, StoreError> {
     let (key, order) = (by.key(), by.order());
     let query = format!(
-        "select {key} as key, count(*) as letters, min(first_at) as first_at, max(last_at) as last_at
+        "select {key} as key, count(*) as dead_letters, min(first_at) as first_at, max(last_at) as last_at
          from dead_letter where {CONDITION} group by 1 order by {order} limit $8"
     );
     let values = filter.values();
     let rows = pool.get().await?.query(&query, &values.and(&[&i64::from(PAGE_MAX)])).await?;
     let count = |row: &Row| Count {
         key: row.get("key"),
-        letters: row.get("letters"),
+        dead_letters: row.get("dead_letters"),
         first_at: row.get("first_at"),
         last_at: row.get("last_at"),
     };
@@ -141,7 +137,7 @@ pub async fn open(pool: &Pool, id: DeadLetterId) -> Result<Option<Opened>, Store
     let Some(row) = client.query_opt(&query, &[&id.0]).await? else {
         return Ok(None);
     };
-    let history = history::of_letter(&client, id).await?;
+    let history = history::of_dead_letter(&client, id).await?;
     opened(&row, history).map(Some)
 }
 
@@ -162,7 +158,7 @@ async fn select(
 
 fn opened(row: &Row, history: Vec<Event>) -> Result<Opened, StoreError> {
     Ok(Opened {
-        letter: letter(row)?,
+        dead_letter: dead_letter(row)?,
         headers: row.get("headers"),
         body: row.get("body"),
         edited_body: row.get("edited_body"),

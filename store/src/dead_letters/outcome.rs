@@ -24,7 +24,6 @@ use crate::pool::{Pool, StoreError};
 /// A dead letter that was sent and has no answer yet.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What was sent.
     pub command: Command,
@@ -46,23 +45,21 @@ pub enum Concluded {
     },
     /// The command was refused, for good.
     Refused {
-        /// Why.
         code: RefusalCode,
         /// The balance that it left as it was.
         balance: i64,
     },
-    /// The command had been decided before, or waits already; nothing changed. Of a mail: it is on its way or there.
+    /// The command had been decided before, or waits already; nothing changed. Of an email: it is on its way or there.
     Duplicate,
     /// The command waits for its member's enrolment.
     Parked,
     /// It failed again, and is a new dead letter.
     Dead {
-        /// Why.
         reason: Reason,
         /// The new dead letter.
         successor_id: DeadLetterId,
     },
-    /// The mail is queued anew.
+    /// The email is queued again.
     Queued,
 }
 
@@ -154,13 +151,13 @@ pub async fn settle_abandoned(pool: &Pool) -> Result<usize, StoreError> {
 fn pending(rows: &[Row]) -> Result<Vec<Pending>, StoreError> {
     let mut pending: Vec<Pending> = Vec::new();
     for row in rows {
-        let letter = read_replayable(row)?;
-        if let Ok(command) = letter.command() {
+        let dead_letter = read_replayable(row)?;
+        if let Ok(command) = dead_letter.command() {
             let same = |it: &Pending| {
                 (&it.command.member_id, it.command.command_id) == (&command.member_id, command.command_id)
             };
             let repeats = pending.iter().any(same);
-            let dead_letter_id = letter.dead_letter_id;
+            let dead_letter_id = dead_letter.dead_letter_id;
             pending.push(Pending { dead_letter_id, command, repeats, may_be_released: false });
         }
     }

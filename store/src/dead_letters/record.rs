@@ -47,12 +47,12 @@ string_enum! {
         Crashed = "crashed",
         /// No queue takes its routing key.
         Unrouted = "unrouted",
-        /// A mail message that is none.
-        MailUnreadable = "mail_unreadable",
-        /// The mail server will never take the mail.
-        MailRejected = "mail_rejected",
-        /// The mail server did not take the mail on any rung of the retry ladder.
-        MailExhausted = "mail_exhausted",
+        /// An email message that is none.
+        EmailUnreadable = "email_unreadable",
+        /// The mail server will never take the email.
+        EmailRejected = "email_rejected",
+        /// The mail server did not take the email at any attempt.
+        EmailExhausted = "email_exhausted",
     }
 }
 
@@ -61,7 +61,6 @@ string_enum! {
 pub struct NewDeadLetter {
     /// The queue it came from.
     pub source: String,
-    /// Why it is one.
     pub reason: Reason,
     /// What exactly was wrong. Holds no personal data.
     pub error: String,
@@ -71,7 +70,7 @@ pub struct NewDeadLetter {
     pub command_id: Option<Uuid>,
     /// The command's type, if that is known.
     pub command_type: Option<String>,
-    /// The mail, if it is about one.
+    /// The email, if it is about one.
     pub email_id: Option<Uuid>,
     /// The exchange it was published to.
     pub exchange: String,
@@ -107,9 +106,9 @@ impl NewDeadLetter {
     /// it is part of; else with the first.
     fn partition(&self) -> i16 {
         let of_member = self.member_id.as_deref().and_then(|id| MemberId::parse(id).ok());
-        let of_mail = || self.email_id.map(|id| EmailId::from(id).partition());
+        let of_email = || self.email_id.map(|id| EmailId::from(id).partition());
         let of_queue = || Partition::all().find(|it| it.routing_key() == self.routing_key).map(number);
-        of_member.as_ref().map(partition).or_else(of_mail).or_else(of_queue).unwrap_or_default()
+        of_member.as_ref().map(partition).or_else(of_email).or_else(of_queue).unwrap_or_default()
     }
 
     /// The dead letter that was sent again and came to this one.
@@ -124,7 +123,7 @@ impl NewDeadLetter {
     }
 }
 
-/// A dead letter that was replayed or discarded is done with: what comes after it is news. Whose a mail is, its row
+/// A dead letter that was replayed or discarded is done with: what comes after it is news. Whose an email is, its row
 /// knows.
 const RECORD: &str = "
     with known as (
@@ -152,47 +151,48 @@ const TURNS_KEY: i64 = 0x6c65_7474_6572_7300;
 /// meet.
 const TURNS: u8 = 64;
 
-/// Keeps dead letters that the broker set aside: all of them or none. The mails among them will not be sent any more.
-pub async fn keep(pool: &Pool, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+/// Keeps dead letters that the broker set aside: all of them or none. The emails among them will not be sent any more.
+pub async fn keep(pool: &Pool, dead_letters: &[NewDeadLetter]) -> Result<(), StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let emails: Vec<EmailId> = letters.iter().filter_map(|letter| letter.email_id).map(EmailId::from).collect();
-    // Mails before dead letters, as a mailer locks them.
+    let emails: Vec<EmailId> =
+        dead_letters.iter().filter_map(|dead_letter| dead_letter.email_id).map(EmailId::from).collect();
+    // Emails before dead letters, as a mailer locks them.
     if !emails.is_empty() {
-        emails::kill(&transaction, &emails, "RabbitMQ set the mail aside").await?;
+        emails::kill(&transaction, &emails, "RabbitMQ set the email aside").await?;
     }
-    record(&transaction, letters).await?;
+    record(&transaction, dead_letters).await?;
     transaction.commit().await
 }
 
 /// Records dead letters inside the caller's transaction.
-pub async fn record(client: &Client, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
-    if letters.is_empty() {
+pub async fn record(client: &Client, dead_letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+    if dead_letters.is_empty() {
         return Ok(());
     }
-    let digests: Vec<Vec<u8>> = letters.iter().map(NewDeadLetter::digest).collect();
+    let digests: Vec<Vec<u8>> = dead_letters.iter().map(NewDeadLetter::digest).collect();
     take_turns(client, &digests).await?;
     let statement = client.prepare_cached(RECORD).await?;
     let statement = &statement;
-    try_join_all(letters.iter().zip(&digests).map(|(letter, digest)| async move {
-        let reason = letter.reason.as_str();
+    try_join_all(dead_letters.iter().zip(&digests).map(|(dead_letter, digest)| async move {
+        let reason = dead_letter.reason.as_str();
         client
             .execute(
                 statement,
                 &[
-                    &letter.may_stand_already(),
+                    &dead_letter.may_stand_already(),
                     digest,
-                    &letter.source,
+                    &dead_letter.source,
                     &reason,
-                    &letter.error,
-                    &letter.member_id,
-                    &letter.command_id,
-                    &letter.command_type,
-                    &letter.email_id,
-                    &letter.exchange,
-                    &letter.routing_key,
-                    &letter.headers,
-                    &letter.body,
-                    &letter.partition(),
+                    &dead_letter.error,
+                    &dead_letter.member_id,
+                    &dead_letter.command_id,
+                    &dead_letter.command_type,
+                    &dead_letter.email_id,
+                    &dead_letter.exchange,
+                    &dead_letter.routing_key,
+                    &dead_letter.headers,
+                    &dead_letter.body,
+                    &dead_letter.partition(),
                 ],
             )
             .await

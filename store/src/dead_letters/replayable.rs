@@ -5,15 +5,14 @@ use loyalty_common::decode::{DecodeError, decode};
 use loyalty_common::{Command, MemberId, topology};
 use tokio_postgres::Row;
 
-use super::{DeadLetterId, DeadLetterState, known, mail_of, numbers};
+use super::{DeadLetterId, DeadLetterState, email_of, known, numbers};
 use crate::dead_letters::Reason;
 use crate::emails::EmailId;
 use crate::pool::{Pool, StoreError};
 
-/// A dead letter as a replay or a rehearsal looks at it.
+/// A dead letter as a replay or a dry run looks at it.
 #[derive(Clone, Debug)]
 pub struct Replayable {
-    /// Which.
     pub dead_letter_id: DeadLetterId,
     /// What an operator has made of it.
     pub state: DeadLetterState,
@@ -35,14 +34,14 @@ pub struct Replayable {
 pub enum Subject {
     /// A command, or what should have been one.
     Command,
-    /// A mail, if the dead letter names one.
-    Mail(Option<EmailId>),
+    /// An email, if the dead letter names one.
+    Email(Option<EmailId>),
 }
 
 impl Subject {
     pub(super) fn of(row: &Row) -> Self {
         match row.get("source") {
-            topology::EMAILS | topology::DEAD_EMAILS => Self::Mail(mail_of(row)),
+            topology::EMAILS | topology::DEAD_EMAILS => Self::Email(email_of(row)),
             // The partitions, what was dead or unrouted among them, and whatever an older release consumed.
             _ => Self::Command,
         }

@@ -17,7 +17,7 @@ pub struct Unusable {
 
 impl Unusable {
     /// Why a command is set aside that could be read, if it is: the one conversion of what the rules say into what a
-    /// dead dead letter says.
+    /// dead letter says.
     pub fn of_outcome(outcome: &CommandOutcome) -> Option<Self> {
         let (reason, error) = match outcome {
             CommandOutcome::Applied

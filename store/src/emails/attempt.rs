@@ -1,8 +1,8 @@
-//! The mails of rewards: who may send one now, and what became of it.
+//! The emails of rewards: who may send one now, and what became of it.
 //!
-//! A mail is claimed before it is sent and settled afterwards, each by one statement that checks the state it found.
+//! An email is claimed before it is sent and settled afterwards, each by one statement that checks the state it found.
 //! A claim carries a token of its own, so that a mailer that was given up for dead cannot overwrite what its successor
-//! wrote. An address leaves the database only in a [`Mail`], and is never shown.
+//! wrote. An address leaves the database only in a [`ClaimedEmail`], and is never shown.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
 string_enum! {
-    /// Where a mail stands.
+    /// Where an email stands.
     pub enum EmailState {
         /// The member gave no address, or erased it or left before it was sent: there is nothing to send.
         NoAddress = "no_address",
@@ -32,21 +32,19 @@ string_enum! {
         Sent = "sent",
         /// It was given to the mail server, whose answer was lost. An operator decides.
         Unknown = "unknown",
-        /// The mail server will not take it, or did not on any rung of the ladder.
+        /// The mail server will not take it, or did not at any attempt.
         Dead = "dead",
     }
 }
 
-/// A mail to send.
+/// An email to send.
 #[derive(Clone, Debug)]
-pub struct Mail {
-    /// Which one, and which attempt at it.
+pub struct ClaimedEmail {
     pub attempt: Attempt,
     /// Where it goes: the member's address of this moment.
     pub recipient: Recipient,
     /// How it addresses the member, who may have given no name.
     pub name: Option<String>,
-    /// Whose reward it is about.
     pub member_id: String,
     /// What the member gets.
     pub title: String,
@@ -56,32 +54,30 @@ pub struct Mail {
     pub points: i64,
 }
 
-/// One attempt at a mail. What it finds out is only written while no later attempt has begun.
+/// One attempt at an email. What it finds out is only written while no later attempt has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// The mail.
     pub email_id: EmailId,
     /// 1 for the first.
     pub number: i32,
-    /// Whose it is.
     pub claim: ClaimToken,
-    /// Which attempt it is since the mail was queued, or queued anew by an operator: where it stands on the ladder.
+    /// Which attempt it is since the email was queued, or queued again by an operator: which retry delay is next.
     pub step: i32,
 }
 
-/// The id of a mail. Derived from its reward, so that the same reward always has the same mail, and a resend is
+/// The id of an email. Derived from its reward, so that the same reward always has the same email, and a resend is
 /// recognisable.
 ///
-/// Its first four bits are the member's partition: a request, a dead letter or an operator that names a mail says with
-/// the id where its row is found.
+/// Its first four bits are the member's partition: a request, a dead letter or an operator that names an email says
+/// with the id where its row is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EmailId(pub(super) Uuid);
 
-/// The namespace of the hashes that ids of mails are made of: a random UUID, fixed for ever.
+/// The namespace of the hashes that ids of emails are made of: a random UUID, fixed for ever.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_9ab4_6f0e_4b7c_9d6a_3c1e_88f2_b1d7);
 
 impl EmailId {
-    /// Of the one mail of a reward.
+    /// Of the one email of a reward.
     pub fn of(member_id: &MemberId, epoch: i32, number: i64) -> Self {
         let mut bytes = Uuid::new_v5(&NAMESPACE, format!("{member_id}/{epoch}/{number}").as_bytes()).into_bytes();
         bytes[0] = Partition::of(member_id).number() << 4 | bytes[0] & 0x0f;
@@ -92,7 +88,6 @@ impl EmailId {
         i16::from(self.0.as_bytes()[0] >> 4)
     }
 
-    /// The UUID.
     pub const fn uuid(self) -> Uuid {
         self.0
     }
@@ -110,7 +105,7 @@ impl fmt::Display for EmailId {
     }
 }
 
-/// Where a mail goes, as the row has it: an older release may have let an address through that this one would not.
+/// Where an email goes, as the row has it: an older release may have let an address through that this one would not.
 /// `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Recipient(pub(super) String);
@@ -133,9 +128,10 @@ impl fmt::Debug for Recipient {
     }
 }
 
-/// A mail that stands in the wanted state already was put there by this very attempt, whose answer was lost. One whose
-/// message the broker gave up while it was being sent is dead; if it went, or may have gone, a replay must not send it.
-/// The number is asked for beside the token, as a mailer of a release that knows no tokens leaves the one before.
+/// An email that stands in the wanted state already was put there by this very attempt, whose answer was lost. One
+/// whose message the broker gave up while it was being sent is dead; if it went, or may have gone, a replay must not
+/// send it. The number is asked for beside the token, as a mailer of a release that knows no tokens leaves the one
+/// before.
 const SETTLE: &str = "
     update email set state = $3, reply = $4, due_at = now() + make_interval(secs => $5), updated_at = now()
     where partition = $7 and email_id = $1 and attempts = $2 and claim_token = $6
@@ -164,18 +160,18 @@ pub async fn unknown(pool: &Pool, attempt: Attempt, reply: &str) -> Result<bool,
     settle(&client, attempt, EmailState::Unknown, reply, None).await
 }
 
-/// It will not be sent: the mail and its dead letter, in one transaction.
-pub async fn dead(pool: &Pool, attempt: Attempt, reply: &str, letter: NewDeadLetter) -> Result<bool, StoreError> {
+/// It will not be sent: the email and its dead letter, in one transaction.
+pub async fn dead(pool: &Pool, attempt: Attempt, reply: &str, dead_letter: NewDeadLetter) -> Result<bool, StoreError> {
     let transaction = Transaction::begin(pool).await?;
     let ours = settle(&transaction, attempt, EmailState::Dead, reply, None).await?;
     if ours {
-        dead_letters::record(&transaction, &[letter]).await?;
+        dead_letters::record(&transaction, &[dead_letter]).await?;
     }
     transaction.commit().await?;
     Ok(ours)
 }
 
-/// Inside the caller's transaction: these mails will not be sent any more. One that is settled stays as it is.
+/// Inside the caller's transaction: these emails will not be sent any more. One that is settled stays as it is.
 pub(crate) async fn kill(
     client: &deadpool_postgres::Client,
     emails: &[EmailId],
@@ -209,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_of_a_mail_names_its_members_partition_and_is_always_the_same() {
+    fn the_id_of_an_email_names_its_members_partition_and_is_always_the_same() {
         let id = |member: &str, number| EmailId::of(&member.parse().expect("a member id"), 1, number);
         for member in ["ann", "bob", "123", "member-7"] {
             let partition = crate::partition::partition(&member.parse().expect("a member id"));
@@ -220,7 +216,7 @@ mod tests {
         assert_eq!(
             id("ann", 1).to_string(),
             "3d2b1a79-9530-8ad5-87b2-9fdb9030ce3e",
-            "mails that were sent are known by it"
+            "emails that were sent are known by it"
         );
     }
 }

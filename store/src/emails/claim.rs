@@ -1,7 +1,7 @@
-//! Claiming a mail for one attempt.
+//! Claiming an email for one attempt.
 //!
 //! A claim is known before it is committed, so that a mailer whose answer to the commit is lost can take it back. Else
-//! the mail would stand as one that somebody is sending, until its lease is over and nobody knows whether it went.
+//! the email would stand as one that somebody is sending, until its lease is over and nobody knows whether it went.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Attempt, EmailId, EmailState, Mail, Recipient};
+use super::{Attempt, ClaimedEmail, EmailId, EmailState, Recipient};
 use crate::emails::ask_for;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
@@ -18,19 +18,19 @@ use crate::transaction::Transaction;
 /// What a claim found.
 #[derive(Debug)]
 pub enum Claim {
-    /// The mail is the caller's to send, until its lease is over.
-    Ours(Mail),
+    /// The email is the caller's to send, until its lease is over.
+    Ours(ClaimedEmail),
     /// Not now: another mailer is at it, or the next attempt is not due. Ask again after this long.
     Later(Duration),
     /// Its mailer died in the middle of sending. It is recorded as unknown.
     Abandoned,
     /// Nothing is left to do.
     Settled(EmailState),
-    /// There is no such mail.
+    /// There is no such email.
     Missing,
 }
 
-/// Why a mail could not be claimed.
+/// Why an email could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// It is not claimed.
@@ -38,9 +38,8 @@ pub enum ClaimError {
     Store(#[from] StoreError),
     /// It may be: the claim or its commit has no answer. [`take_back`] tells, and must be called before it is claimed
     /// again.
-    #[error("nobody knows whether a mail is claimed")]
+    #[error("the outcome of an email's claim is unknown")]
     InDoubt {
-        /// The claim.
         claim: InDoubt,
         /// What became of the answer.
         source: StoreError,
@@ -54,7 +53,7 @@ pub struct InDoubt {
     token: ClaimToken,
 }
 
-/// What a claim is known by: drawn by the mailer before it claims, and written in the mail's row with the claim.
+/// What a claim is known by: drawn by the mailer before it claims, and written in the email's row with the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimToken(Uuid);
 
@@ -70,7 +69,7 @@ impl ClaimToken {
 }
 
 /// How much too early a retry may come and still count as due: the broker's timer and the database's clock are not
-/// the same, and a mail that comes a moment early must not wait another round.
+/// the same, and an email that comes a moment early must not wait another round.
 const EARLY_SECONDS: f64 = 1.0;
 
 const CLAIM: &str = "
@@ -106,8 +105,8 @@ const LOOK: &str = "
 const WAIT_FOR_ITS_END: &str = "select state from email where partition = $2 and email_id = $1 for update";
 
 /// Where it stood before: nobody has tried it yet, or it is due again. Also one that was given up meanwhile, because
-/// its lease was over before the database could be asked: its fate is not unknown, since who claimed it has not sent
-/// it.
+/// its lease was over before the database could be asked: its delivery is not unknown, since who claimed it has not
+/// sent it.
 const TAKE_BACK: &str = "
     update email set attempts = attempts - 1, updated_at = now(), claim_token = null,
                      reply = case state when 'sending' then reply end,
@@ -115,8 +114,8 @@ const TAKE_BACK: &str = "
                      due_at = case when attempts - attempts_before = 1 then null else now() end
     where partition = $3 and email_id = $1 and state in ('sending', 'unknown') and claim_token = $2";
 
-/// Claims a mail for one attempt that ends, one way or the other, before `lease` is over. A mail whose mailer did not
-/// come back in its time is claimed again if `resend_abandoned`, and recorded as unknown if not.
+/// Claims an email for one attempt that ends, one way or the other, before `lease` is over. An email whose mailer did
+/// not come back in its time is claimed again if `resend_abandoned`, and recorded as unknown if not.
 pub async fn claim(
     pool: &Pool,
     email_id: EmailId,
@@ -141,10 +140,10 @@ pub async fn claim(
         return Ok(found);
     };
     transaction.commit().await.map_err(in_doubt)?;
-    Ok(Claim::Ours(mail(&row, claim.token)))
+    Ok(Claim::Ours(email(&row, claim.token)))
 }
 
-/// Makes sure that a claim in doubt does not stand: afterwards the mail is where it was, or somebody else's. Harmless
+/// Makes sure that a claim in doubt does not stand: afterwards the email is where it was, or somebody else's. Harmless
 /// when repeated.
 pub async fn take_back(pool: &Pool, claim: InDoubt) -> Result<(), StoreError> {
     let transaction = Transaction::begin(pool).await?;
@@ -159,7 +158,7 @@ pub async fn take_back(pool: &Pool, claim: InDoubt) -> Result<(), StoreError> {
     transaction.commit().await
 }
 
-/// Between the claim and this look another mailer may have moved the mail on: whatever stands here now is true, and
+/// Between the claim and this look another mailer may have moved the email on: whatever stands here now is true, and
 /// at worst the caller asks again.
 async fn why_not(client: &deadpool_postgres::Client, email_id: EmailId) -> Result<Claim, StoreError> {
     let (id, partition) = (email_id.uuid(), email_id.partition());
@@ -184,9 +183,9 @@ fn seconds(due_seconds: f64) -> Duration {
     Duration::try_from_secs_f64(due_seconds.max(0.0)).unwrap_or_default()
 }
 
-fn mail(row: &Row, claim: ClaimToken) -> Mail {
+fn email(row: &Row, claim: ClaimToken) -> ClaimedEmail {
     let email_id = EmailId(row.get("email_id"));
-    Mail {
+    ClaimedEmail {
         attempt: Attempt { email_id, number: row.get("attempts"), claim, step: row.get("step") },
         recipient: Recipient(row.get("recipient")),
         name: row.get("name"),

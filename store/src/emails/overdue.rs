@@ -1,7 +1,7 @@
-//! Mails whose request was lost with its queue or its broker. The row says that an attempt is due, and nobody asks.
+//! Emails whose request was lost with its queue or its broker. The row says that an attempt is due, and nobody asks.
 //!
-//! Only the request is repeated; where the mail stands is for the mailer to change. One that was not lost but waits in
-//! a long queue is asked for twice, which does nothing: the second request finds the mail settled.
+//! Only the request is repeated; where the email stands is for the mailer to change. One that was not lost but waits in
+//! a long queue is asked for twice, which does nothing: the second request finds the email settled.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::transaction::Transaction;
 /// not come back, so that they become unknown. The change of `updated_at` keeps the next sweep, and that of another
 /// worker, from asking for the same ones.
 ///
-/// None while a message of the outbox has waited for as long: a mail's request is written with its row, so that no
-/// overdue mail's request can be among younger ones. Asked once and not for each mail, as both tables may be long.
+/// None while a message of the outbox has waited for as long: an email's request is written with its row, so that no
+/// overdue email's request can be among younger ones. Asked once and not for each email, as both tables may be long.
 const OVERDUE: &str = "
     with overdue as (
         select email_id from email as e
@@ -31,7 +31,7 @@ const OVERDUE: &str = "
     update email as e set updated_at = now() from overdue where e.partition = $3 and e.email_id = overdue.email_id
     returning e.email_id";
 
-/// Asks anew for mails that have been due for longer than `patience`, at most `limit`. Answers how many.
+/// Asks again for emails that have been due for longer than `patience`, at most `limit`. Answers how many.
 pub async fn ask_for_overdue(pool: &Pool, patience: Duration, limit: u32) -> Result<usize, StoreError> {
     let mut asked_for = 0;
     // In another order each time, so that the limit is not always used up by the same ones.
@@ -50,8 +50,8 @@ pub async fn ask_for_overdue(pool: &Pool, patience: Duration, limit: u32) -> Res
 async fn ask_in(pool: &Pool, partition: i16, patience: Duration, limit: i64) -> Result<usize, StoreError> {
     let transaction = Transaction::begin(pool).await?;
     let rows = transaction.query(OVERDUE, &[&patience.as_secs_f64(), &limit, &partition]).await?;
-    let mails: Vec<EmailId> = rows.iter().map(|row| EmailId::from(row.get::<_, Uuid>(0))).collect();
-    ask_for(&transaction, &mails).await?;
+    let emails: Vec<EmailId> = rows.iter().map(|row| EmailId::from(row.get::<_, Uuid>(0))).collect();
+    ask_for(&transaction, &emails).await?;
     transaction.commit().await?;
-    Ok(mails.len())
+    Ok(emails.len())
 }

@@ -1,4 +1,4 @@
-//! The message that asks for a mail to be sent. It names the mail and nothing else: an address never travels through
+//! The message that asks for an email to be sent. It names the email and nothing else: an address never travels through
 //! the broker.
 
 use serde::Deserialize;
@@ -16,13 +16,13 @@ pub fn encode(email_id: EmailId) -> Vec<u8> {
     format!(r#"{{"v":{VERSION},"email_id":"{email_id}"}}"#).into_bytes()
 }
 
-/// The mail that a body asks for.
+/// The email that a body asks for.
 pub fn decode(body: &[u8]) -> Result<EmailId, NoRequest> {
     let wire: Wire = serde_json::from_slice(body).map_err(|_| NoRequest::Malformed)?;
     if wire.v == VERSION { Ok(EmailId::from(wire.email_id)) } else { Err(NoRequest::UnknownVersion) }
 }
 
-/// Why a body asks for no mail. The texts never contain what was sent.
+/// Why a body asks for no email. The texts never contain what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRequest {
     /// It is not the JSON object of the contract.
@@ -45,14 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_names_the_mail_and_nothing_else() {
+    fn a_request_names_the_email_and_nothing_else() {
         let body = r#"{"v":1,"email_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11"}"#;
         let email_id = decode(body.as_bytes()).expect("a request");
         assert_eq!(String::from_utf8(encode(email_id)).expect("JSON is UTF-8"), body);
     }
 
     #[test]
-    fn what_asks_for_no_mail_is_refused() {
+    fn what_asks_for_no_email_is_refused() {
         let check = |from: &str, to: &str, expected: NoRequest| {
             let body = r#"{"v":1,"email_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11"}"#.replace(from, to);
             assert_eq!(decode(body.as_bytes()), Err(expected), "{body}");

@@ -1,4 +1,4 @@
-//! Queueing mails anew: for those that failed, at an operator's word.
+//! Queueing emails again: for those that failed, at an operator's word.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -14,18 +14,18 @@ use crate::emails::{EmailId, EmailState, request};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
-/// Which mails an operator means, and so which states allow it.
+/// Which emails an operator means, and so which states allow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeue {
-    /// Those that were not sent: try them now, and again on the whole retry ladder.
+    /// Those that were not sent: try them now, and again on the whole retry schedule.
     Retry,
-    /// Those of unknown fate: send them again, though some may have arrived.
+    /// Those whose delivery is unknown: send them again, though some may have arrived.
     ResendUnknown,
 }
 
 impl Requeue {
-    /// Whether a mail in this state is one of them. A queued one is let through, for when its request was lost with
-    /// its queue: a second request finds the mail sent.
+    /// Whether an email in this state is one of them. A queued one is let through, for when its request was lost with
+    /// its queue: a second request finds the email sent.
     pub const fn fits(self, state: EmailState) -> bool {
         match state {
             EmailState::Dead | EmailState::Retrying | EmailState::Queued => matches!(self, Self::Retry),
@@ -42,18 +42,17 @@ impl Requeue {
     }
 }
 
-/// What became of the mails.
+/// What became of the emails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requeued {
-    /// They are queued.
     pub queued: Vec<EmailId>,
     /// They are not, because of where they stand.
     pub left: Vec<(EmailId, EmailState)>,
-    /// There are no such mails.
+    /// There are no such emails.
     pub missing: Vec<EmailId>,
 }
 
-/// Queues mails anew and settles their open dead letters, in one transaction. `seen` is where they stood when the
+/// Queues emails again and settles their open dead letters, in one transaction. `seen` is where they stood when the
 /// operator looked: one that has moved since, by another operator's hand or its own, is left.
 pub async fn requeue(
     pool: &Pool,
@@ -73,31 +72,31 @@ pub async fn requeue(
         }
     }
     queue(&transaction, &requeued.queued).await?;
-    let mails = uuids(&requeued.queued);
+    let emails = uuids(&requeued.queued);
     let (actor, note, action) = (permission.actor(), permission.note(), what.action().as_str());
     let partitions = partitions(&requeued.queued);
-    transaction.execute(SETTLE_LETTERS, &[&mails, &actor, &action, &note, &partitions]).await?;
+    transaction.execute(SETTLE_DEAD_LETTERS, &[&emails, &actor, &action, &note, &partitions]).await?;
     transaction.commit().await?;
     Ok(requeued)
 }
 
-/// Queues the mails of dead letters that a replay holds, and concludes the dead letters, in one transaction. A mail
-/// that is on its way or settled is left as it is: a repeat. One of unknown fate, or of no row, is not for a replay to
-/// decide: its dead letter is not in the answer and stays as it is.
-pub async fn requeue_letters(
+/// Queues the emails of dead letters that a replay holds, and concludes the dead letters, in one transaction. An email
+/// that is on its way or settled is left as it is: a repeat. One whose delivery is unknown, or of no row, is not for a
+/// replay to decide: its dead letter is not in the answer and stays as it is.
+pub async fn requeue_dead_letters(
     pool: &Pool,
     replay: &Replay,
-    letters: &[(DeadLetterId, EmailId)],
+    dead_letters: &[(DeadLetterId, EmailId)],
 ) -> Result<Vec<(DeadLetterId, Concluded)>, StoreError> {
     let transaction = Transaction::begin(pool).await?;
-    let ids: Vec<EmailId> = letters.iter().map(|(_, email_id)| *email_id).collect();
+    let ids: Vec<EmailId> = dead_letters.iter().map(|(_, email_id)| *email_id).collect();
     let states = locked(&transaction, &ids).await?;
     let (mut queued, mut concluded) = (Vec::new(), Vec::new());
-    for (letter, email_id) in letters {
+    for (dead_letter_id, email_id) in dead_letters {
         match states.get(email_id) {
             Some(EmailState::Dead) if !queued.contains(email_id) => {
                 queued.push(*email_id);
-                concluded.push((*letter, Concluded::Queued));
+                concluded.push((*dead_letter_id, Concluded::Queued));
             }
             Some(
                 EmailState::Dead
@@ -106,7 +105,7 @@ pub async fn requeue_letters(
                 | EmailState::Retrying
                 | EmailState::Sent
                 | EmailState::NoAddress,
-            ) => concluded.push((*letter, Concluded::Duplicate)),
+            ) => concluded.push((*dead_letter_id, Concluded::Duplicate)),
             Some(EmailState::Unknown) | None => {}
         }
     }
@@ -116,7 +115,7 @@ pub async fn requeue_letters(
     Ok(concluded)
 }
 
-/// Where mails stand, of those that exist; those that were not sent and have nowhere to go any more as such. Reads
+/// Where emails stand, of those that exist; those that were not sent and have nowhere to go any more as such. Reads
 /// only.
 pub async fn states(pool: &Pool, ids: &[EmailId]) -> Result<HashMap<EmailId, EmailState>, StoreError> {
     states_of(&*pool.get().await?, ids).await
@@ -155,7 +154,7 @@ fn standing(row: &Row) -> Result<(EmailId, EmailState), StoreError> {
     Ok((EmailId::from(row.get::<_, Uuid>("email_id")), state))
 }
 
-/// The attempts go on being counted, since a mailer knows its own by the number; the ladder begins anew.
+/// The attempts go on being counted, since a mailer knows its own by the number; the retry schedule starts over.
 const QUEUE: &str = "
     update email set state = 'queued', due_at = null, attempts_before = attempts, updated_at = now()
     where partition = any($2) and email_id = any($1)";
@@ -165,8 +164,8 @@ const REQUEST: &str = "
     select partition, $3, $4, email_id::text, $5, body, now()
     from unnest($6::smallint[], $1::uuid[], $2::bytea[]) as u (partition, email_id, body)";
 
-/// A line for each mail, and for each dead letter that was open for it.
-const SETTLE_LETTERS: &str = "
+/// A line for each email, and for each dead letter that was open for it.
+const SETTLE_DEAD_LETTERS: &str = "
     with open as (
         select partition, dead_letter_id, email_id from dead_letter
         where partition = any($5) and email_id = any($1) and state = 'open' order by dead_letter_id for update),
@@ -174,20 +173,20 @@ const SETTLE_LETTERS: &str = "
         update dead_letter as d set state = 'replayed', result = 'queued'
         from open where d.partition = open.partition and d.dead_letter_id = open.dead_letter_id)
     insert into operator_event (partition, dead_letter_id, email_id, at, actor, action, note, result)
-    select mails.partition, open.dead_letter_id, mails.email_id, now(), $2, $3, $4, 'queued'
-    from unnest($5::smallint[], $1::uuid[]) as mails (partition, email_id) left join open using (partition, email_id)";
+    select emails.partition, open.dead_letter_id, emails.email_id, now(), $2, $3, $4, 'queued'
+    from unnest($5::smallint[], $1::uuid[]) as emails (partition, email_id) left join open using (partition, email_id)";
 
 async fn queue(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
     client.execute(QUEUE, &[&uuids(ids), &partitions(ids)]).await?;
     ask_for(client, ids).await
 }
 
-/// Leaves a request for each mail in the outbox.
+/// Leaves a request for each email in the outbox.
 pub(crate) async fn ask_for(client: &Client, ids: &[EmailId]) -> Result<(), StoreError> {
     let bodies: Vec<Vec<u8>> = ids.iter().map(|id| request::encode(*id)).collect();
-    let mails = uuids(ids);
+    let emails = uuids(ids);
     let (exchange, key) = (topology::EMAILS, topology::SEND_KEY);
-    client.execute(REQUEST, &[&mails, &bodies, &exchange, &key, &request::MESSAGE_TYPE, &partitions(ids)]).await?;
+    client.execute(REQUEST, &[&emails, &bodies, &exchange, &key, &request::MESSAGE_TYPE, &partitions(ids)]).await?;
     Ok(())
 }
 

@@ -27,7 +27,6 @@ pub struct Database {
     tls: bool,
 }
 
-/// The URL of a database.
 pub type DatabaseUrl = SecretUrl<Database>;
 
 const SSL_MODE: Problem = Problem(

@@ -34,7 +34,6 @@ pub enum CommandState {
     },
     /// It was set aside, and an operator decides.
     DeadLetter {
-        /// Why.
         reason: Reason,
         /// What exactly was wrong.
         error: String,
@@ -62,18 +61,18 @@ fn query() -> String {
     )
 }
 
-/// The fates of those commands that have one, in one round trip. The ledger has the first word, then what waits, then
-/// what was set aside.
+/// The outcomes of those commands that have one, in one round trip. The ledger has the first word, then what waits,
+/// then what was set aside.
 pub async fn command_states(pool: &Pool, keys: &[CommandKey]) -> Result<HashMap<CommandKey, CommandState>, StoreError> {
     let client = pool.get().await?;
     let statement = client.prepare_cached(&query()).await?;
     let groups = grouped(keys, |(member, _)| partition(member));
-    let of_groups = groups.iter().map(|(partition, keys)| fates_in(&client, &statement, *partition, keys));
+    let of_groups = groups.iter().map(|(partition, keys)| states_in(&client, &statement, *partition, keys));
     Ok(try_join_all(of_groups).await?.into_iter().flatten().collect())
 }
 
 /// Of commands of one partition.
-async fn fates_in(
+async fn states_in(
     client: &Client,
     statement: &Statement,
     partition: i16,
@@ -81,13 +80,13 @@ async fn fates_in(
 ) -> Result<Vec<(CommandKey, CommandState)>, StoreError> {
     let members: Vec<&str> = keys.iter().map(|(member, _)| member.as_str()).collect();
     let commands: Vec<_> = keys.iter().map(|(_, command)| command.uuid()).collect();
-    let mut fates = Vec::with_capacity(keys.len());
+    let mut states = Vec::with_capacity(keys.len());
     for row in &client.query(statement, &[&members, &commands, &partition]).await? {
-        if let Some(fate) = read_fate(row)? {
-            fates.push((key(row, keys)?, fate));
+        if let Some(state) = read_state(row)? {
+            states.push((key(row, keys)?, state));
         }
     }
-    Ok(fates)
+    Ok(states)
 }
 
 /// The key as the caller spelled it, by its place.
@@ -99,7 +98,7 @@ fn key(row: &Row, keys: &[&CommandKey]) -> Result<CommandKey, StoreError> {
         .ok_or(StoreError::UnexpectedValue { column: "place" })
 }
 
-fn read_fate(row: &Row) -> Result<Option<CommandState>, StoreError> {
+fn read_state(row: &Row) -> Result<Option<CommandState>, StoreError> {
     if row.get::<_, Option<&str>>("outcome").is_some() {
         return read_decided(row).map(Some);
     }

@@ -1,4 +1,4 @@
-//! The rewards of a member, each with the state of its mail.
+//! The rewards of a member, each with the state of its email.
 
 use jiff::Timestamp;
 use loyalty_common::MemberId;
@@ -23,16 +23,13 @@ pub struct Reward {
     pub points: i64,
     /// What the member gets.
     pub title: String,
-    /// When it was granted.
     pub granted_at: Timestamp,
-    /// Its mail.
-    pub mail: RewardMail,
+    pub email: RewardEmail,
 }
 
-/// The one mail of a reward.
+/// The one email of a reward.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RewardMail {
-    /// Where it stands.
+pub struct RewardEmail {
     pub state: EmailState,
     /// How often a mail server was asked to take it.
     pub attempts: i32,
@@ -63,7 +60,7 @@ fn read_reward(row: &Row) -> Result<Reward, StoreError> {
         points: row.get("points"),
         title: row.get("title"),
         granted_at: row.get("granted_at"),
-        mail: RewardMail {
+        email: RewardEmail {
             state: EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?,
             attempts: row.get("attempts"),
             due_at: row.get("due_at"),

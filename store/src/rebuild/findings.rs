@@ -174,36 +174,37 @@ impl Findings {
             (Field::Lifetime, number(|state| state.lifetime)),
             (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
         ];
-        let remedy = if self.is_possible() { Resolution::Mend } else { Resolution::LedgerInDoubt };
+        let resolution = if self.is_possible() { Resolution::Repair } else { Resolution::LedgerInDoubt };
         let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due);
-        let mut differences: Vec<_> =
-            differing.map(|(what, (stored, computed))| self.difference(what, None, stored, computed, remedy)).collect();
+        let mut differences: Vec<_> = differing
+            .map(|(what, (stored, computed))| self.difference(what, None, stored, computed, resolution))
+            .collect();
         differences.extend(self.grants.iter().flat_map(|grants| self.grants_differ(grants)));
         differences
     }
 
     fn grants_differ(&self, grants: &Grants) -> impl Iterator<Item = Difference> {
-        let differ = |what, stored, computed, remedy| {
-            self.difference(what, Some(grants.epoch), Value::Number(stored), Value::Number(computed), remedy)
+        let differ = |what, stored, computed, resolution| {
+            self.difference(what, Some(grants.epoch), Value::Number(stored), Value::Number(computed), resolution)
         };
         let missing = (grants.there < grants.due)
-            .then(|| differ(Field::Grants, grants.there, grants.due, self.remedy_of_missing(grants)));
+            .then(|| differ(Field::Grants, grants.there, grants.due, self.resolution_of_missing(grants)));
         let besides =
-            (grants.besides > 0).then(|| differ(Field::GrantsTooMany, grants.besides, 0, Resolution::MailMayBeOut));
+            (grants.besides > 0).then(|| differ(Field::GrantsTooMany, grants.besides, 0, Resolution::EmailMayBeOut));
         missing.into_iter().chain(besides)
     }
 
-    fn remedy_of_missing(&self, grants: &Grants) -> Resolution {
+    fn resolution_of_missing(&self, grants: &Grants) -> Resolution {
         match (self.is_possible(), grants.due - grants.there) {
             (false, _) => Resolution::LedgerInDoubt,
-            (true, ..=MISSING_MAX) => Resolution::Mend,
+            (true, ..=MISSING_MAX) => Resolution::Repair,
             (true, _) => Resolution::MilestoneInDoubt,
         }
     }
 
     /// The memberships in which something is missing that is to be granted.
     pub(super) fn to_grant(&self) -> impl Iterator<Item = &Grants> {
-        self.grants.iter().filter(|it| it.there < it.due && self.remedy_of_missing(it) == Resolution::Mend)
+        self.grants.iter().filter(|it| it.there < it.due && self.resolution_of_missing(it) == Resolution::Repair)
     }
 
     /// Whether a member can stand as the ledger says: what the table of members checks too.
@@ -221,8 +222,8 @@ impl Findings {
         epoch: Option<i32>,
         stored: Value,
         computed: Value,
-        remedy: Resolution,
+        resolution: Resolution,
     ) -> Difference {
-        Difference { member_id: self.member_id.clone(), what, epoch, stored, computed, remedy }
+        Difference { member_id: self.member_id.clone(), what, epoch, stored, computed, resolution }
     }
 }

@@ -1,4 +1,4 @@
-//! Who had a member computed anew, when, why, and what it changed. Lines are added and never changed.
+//! Who had a member recomputed, when, why, and what it changed. Lines are added and never changed.
 
 use deadpool_postgres::Client;
 use jiff::Timestamp;
@@ -14,11 +14,8 @@ use crate::pool::{Pool, StoreError};
 /// One line of a member's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rebuilt {
-    /// When.
     pub at: Timestamp,
-    /// Who.
     pub actor: String,
-    /// Why.
     pub note: Option<String>,
     /// What was changed: "balance 150 -> 100".
     pub changes: String,
@@ -35,7 +32,7 @@ const RECORD: &str = "
     insert into operator_event (partition, member_id, at, actor, action, note, changes)
     values ($5, $1, now(), $2, 'rebuilt', $3, $4)";
 
-/// How often a member was mended, the first time first.
+/// How often a member was repaired, the first time first.
 pub async fn history(pool: &Pool, member_id: &MemberId) -> Result<Vec<Rebuilt>, StoreError> {
     let rows = pool.get().await?.query(HISTORY, &[&member_id.as_str(), &LINES_MAX, &partition(member_id)]).await?;
     Ok(rows.iter().map(rebuilt).collect())
@@ -44,10 +41,10 @@ pub async fn history(pool: &Pool, member_id: &MemberId) -> Result<Vec<Rebuilt>, 
 pub(super) async fn record(
     client: &Client,
     member_id: &MemberId,
-    mended: &[&Difference],
+    repaired: &[&Difference],
     permission: &OperatorApproval,
 ) -> Result<(), StoreError> {
-    let changes: Vec<String> = mended.iter().map(|it| change(it)).collect();
+    let changes: Vec<String> = repaired.iter().map(|it| change(it)).collect();
     let changes = changes.join(", ");
     let (actor, note) = (permission.actor(), permission.note());
     client.execute(RECORD, &[&member_id.as_str(), &actor, &note, &changes, &partition(member_id)]).await?;

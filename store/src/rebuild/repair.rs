@@ -13,51 +13,51 @@ use crate::batch::Batch;
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
-/// Mends one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
-/// did any more. `reward` is the programme's: what a missing grant is of. Its mail is queued as a worker does it.
+/// Repairs one member in one transaction and answers what differed, as it was found under the lock; empty if nothing
+/// did any more. `reward` is the programme's: what a missing grant is of. Its email is queued as a worker does it.
 pub async fn repair(
     pool: &Pool,
     member_id: &MemberId,
     reward: &str,
     permission: &OperatorApproval,
 ) -> Result<Vec<Difference>, StoreError> {
-    let (batch, account) = Batch::open_for_member(pool, member_id).await?;
+    let (batch, member) = Batch::open_for_member(pool, member_id).await?;
     let client = batch.client();
     // Only now, in a statement after the one that waited for the lock: the snapshot of that one may be older than
     // what a worker has committed meanwhile.
     let found = findings::of(client, std::slice::from_ref(member_id)).await?;
     let differences: Vec<Difference> = found.iter().flat_map(Findings::differences).collect();
-    let mended: Vec<&Difference> = differences.iter().filter(|it| it.remedy == Resolution::Mend).collect();
+    let repaired: Vec<&Difference> = differences.iter().filter(|it| it.resolution == Resolution::Repair).collect();
     let mut changes = Changes::default();
     for findings in &found {
-        let account = mended_account(&account, findings);
-        if account.state.status != MemberStatus::Active {
-            changes.ended.push((member_id.clone(), account.state.epoch));
+        let member = repaired_member(&member, findings);
+        if member.state.status != MemberStatus::Active {
+            changes.ended.push((member_id.clone(), member.state.epoch));
         }
         for grants in findings.to_grant() {
-            changes.grants.extend(missing(client, &account, grants, reward).await?);
+            changes.grants.extend(missing(client, &member, grants, reward).await?);
         }
-        if mended.iter().any(|difference| difference.epoch.is_none()) {
-            changes.members.push(account);
+        if repaired.iter().any(|difference| difference.epoch.is_none()) {
+            changes.members.push(member);
         }
     }
-    if !mended.is_empty() {
-        history::record(client, member_id, &mended, permission).await?;
+    if !repaired.is_empty() {
+        history::record(client, member_id, &repaired, permission).await?;
     }
     batch.commit(&changes, &[]).await?;
     Ok(differences)
 }
 
-fn mended_account(account: &Member, findings: &Findings) -> Member {
+fn repaired_member(member: &Member, findings: &Findings) -> Member {
     let due = &findings.due;
     // Who is no member is forgotten, also when a wrong row kept them.
     let is_member = due.state.status == MemberStatus::Active;
     Member {
         state: due.state,
         last_seq: due.last_seq,
-        contact: if is_member { account.contact.clone() } else { Contact::default() },
-        enrolled_at: account.enrolled_at.or(due.enrolled_at),
-        member_id: account.member_id.clone(),
+        contact: if is_member { member.contact.clone() } else { Contact::default() },
+        enrolled_at: member.enrolled_at.or(due.enrolled_at),
+        member_id: member.member_id.clone(),
     }
 }
 
@@ -78,17 +78,17 @@ const MISSING: &str = "
                       where partition = $4 and member_id = $1 and epoch = $2 and number = due.number)
     order by due.number";
 
-/// A reward whose mail is there already, on its way or arrived.
+/// A reward whose email is there already, on its way or arrived.
 const RESTORE: &str = "
     insert into reward (partition, member_id, epoch, number, seq, points, title, granted_at)
     values ($7, $1, $2, $3, $4, $5, $6, now())";
 
-/// The rewards to be granted with a mail. Those that lack only their own row get it here.
-async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &str) -> Result<Vec<Grant>, StoreError> {
+/// The rewards to be granted with an email. Those that lack only their own row get it here.
+async fn missing(client: &Client, member: &Member, grants: &Grants, reward: &str) -> Result<Vec<Grant>, StoreError> {
     let Some(milestone) = grants.milestone else {
         return Ok(Vec::new());
     };
-    let (partition, member_id) = (partition(&account.member_id), account.member_id.as_str());
+    let (partition, member_id) = (partition(&member.member_id), member.member_id.as_str());
     let mut rewards = Vec::new();
     for row in client.query(MISSING, &[&member_id, &grants.epoch, &milestone, &partition]).await? {
         let (number, seq): (i64, i64) = (row.get("number"), row.get("seq"));
@@ -101,14 +101,14 @@ async fn missing(client: &Client, account: &Member, grants: &Grants, reward: &st
         }
         rewards.push(Grant {
             trace: None,
-            member_id: account.member_id.clone(),
+            member_id: member.member_id.clone(),
             epoch: grants.epoch,
             number,
             seq,
             points,
             title: reward.to_owned(),
-            // Mails of an earlier membership go to nobody.
-            has_address: account.contact.email.is_there() && grants.epoch == account.state.epoch,
+            // Emails of an earlier membership go to nobody.
+            has_address: member.contact.email.is_there() && grants.epoch == member.state.epoch,
         });
     }
     Ok(rewards)

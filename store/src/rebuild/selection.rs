@@ -24,7 +24,6 @@ pub enum Condition {
     Status {
         /// Whether they shall stand there.
         is: bool,
-        /// Where.
         status: MemberStatus,
     },
     /// Points to spend.

@@ -1,49 +1,49 @@
-//! Each reward has its one mail, and each mail stands where its state says. Whether a queued mail is still with the
+//! Each reward has its one email, and each email stands where its state says. Whether a queued email is still with the
 //! broker is nothing that the database knows.
 
 use super::Check;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
-        name: "one_mail",
-        promise: "each reward has exactly one mail, and each mail a reward",
+        name: "one_email",
+        promise: "each reward has exactly one email, and each email a reward",
         examined: "select (select count(*) from reward) + (select count(*) from email)",
         broken: "
             select format('member %s membership %s reward %s', member_id, epoch, number),
-                   case when granted = 0 then 'has a mail but was never granted'
-                        else format('has %s mails', mailed) end
+                   case when granted = 0 then 'has an email but was never granted'
+                        else format('has %s emails', mailed) end
             from (select partition, member_id, epoch, number, count(*) as rewards from reward
                   group by partition, member_id, epoch, number) as r
-            full join (select partition, member_id, epoch, number, count(*) as mails from email
+            full join (select partition, member_id, epoch, number, count(*) as emails from email
                        group by partition, member_id, epoch, number) as e
                 using (partition, member_id, epoch, number)
-            cross join lateral (select coalesce(r.rewards, 0), coalesce(e.mails, 0)) as n (granted, mailed)
+            cross join lateral (select coalesce(r.rewards, 0), coalesce(e.emails, 0)) as n (granted, mailed)
             where (granted, mailed) <> (1, 1)",
     },
     Check {
-        name: "mail_states",
-        promise: "each mail has what its state says: attempts, a time that it is due, a dead letter",
+        name: "email_states",
+        promise: "each email has what its state says: attempts, a time that it is due, a dead letter",
         examined: "select count(*) from email",
         broken: "
-            with letter as (
-                select partition, email_id, count(*) as letters from dead_letter where email_id is not null
+            with counted as (
+                select partition, email_id, count(*) as dead_letters from dead_letter where email_id is not null
                 group by partition, email_id)
-            select format('mail %s of member %s', email_id, member_id),
+            select format('email %s of member %s', email_id, member_id),
                    format('is %s with %s attempts, %s and %s dead letters', state, attempts,
                           case when due_at is null then 'no time' else 'a time that it is due' end,
-                          coalesce(letters, 0))
-            from email left join letter using (partition, email_id)
+                          coalesce(dead_letters, 0))
+            from email left join counted using (partition, email_id)
             where state in ('sent', 'sending', 'retrying', 'unknown') and attempts = 0
                 or (state in ('sending', 'retrying')) <> (due_at is not null)
-                or state = 'dead' and letters is null",
+                or state = 'dead' and dead_letters is null",
     },
     Check {
         name: "outbox",
-        promise: "each mail in the outbox is the mail of a reward",
+        promise: "each email in the outbox is the email of a reward",
         examined: "select count(*) from outbox where exchange = 'loyalty.emails'",
         broken: "
             select format('outbox row %s', o.outbox_id),
-                   'is of no mail'
+                   'is of no email'
             from outbox as o left join email as e on e.partition = o.partition and e.email_id::text = o.message_id
             where o.exchange = 'loyalty.emails' and e.email_id is null",
     },

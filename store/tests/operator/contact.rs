@@ -1,4 +1,4 @@
-//! Addresses and names: where mails go when their turn comes.
+//! Addresses and names: where emails go when their turn comes.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use loyalty_store::emails::{self, Claim, EmailId, EmailState, Requeue};
 use crate::world::{World, operator};
 
 impl World {
-    /// A mail of the first membership of `ann`, in this state.
-    async fn mail(&self, number: i64, state: EmailState) -> EmailId {
+    /// An email of the first membership of `ann`, in this state.
+    async fn email(&self, number: i64, state: EmailState) -> EmailId {
         let reward = Grant {
             trace: None,
             member_id: "ann".parse().expect("a member id"),
@@ -37,30 +37,30 @@ const ANN: &str = "
     values (3, 'ann', 'active', 1, 0, 0, 0, 'ann@example.com', 'Ann', now())";
 
 #[tokio::test]
-async fn a_mail_goes_to_the_address_of_the_moment_in_which_its_turn_comes() {
+async fn an_email_goes_to_the_address_of_the_moment_in_which_its_turn_comes() {
     let world = World::start().await;
     world.execute(ANN).await;
     for (number, state) in [(1, EmailState::Queued), (2, EmailState::Retrying), (3, EmailState::Sending)] {
-        let id = world.mail(number, state).await;
+        let id = world.email(number, state).await;
         world.execute(&format!("update member set email = 'ann{number}@example.com', name = null")).await;
-        let Claim::Ours(mail) = world.claims(id).await else { panic!("{state} and free") };
-        assert_eq!((mail.recipient.expose(), mail.name), (&*format!("ann{number}@example.com"), None));
+        let Claim::Ours(email) = world.claims(id).await else { panic!("{state} and free") };
+        assert_eq!((email.recipient.expose(), email.name), (&*format!("ann{number}@example.com"), None));
     }
 }
 
 /// Nobody's, or the next membership's: perhaps another person's.
 #[tokio::test]
-async fn a_mail_whose_membership_has_no_address_any_more_goes_to_nobody() {
+async fn an_email_whose_membership_has_no_address_any_more_goes_to_nobody() {
     use EmailState::{Dead, NoAddress, Queued, Retrying, Unknown};
     let world = World::start().await;
     world.execute(ANN).await;
-    let (queued, retrying) = (world.mail(1, Queued).await, world.mail(2, Retrying).await);
-    let (dead, unknown) = (world.mail(3, Dead).await, world.mail(4, Unknown).await);
+    let (queued, retrying) = (world.email(1, Queued).await, world.email(2, Retrying).await);
+    let (dead, unknown) = (world.email(3, Dead).await, world.email(4, Unknown).await);
     world.execute("update member set epoch = 2").await;
     for id in [queued, retrying] {
         assert!(matches!(world.claims(id).await, Claim::Settled(NoAddress)));
     }
-    // What was given up stays, and is not queued anew.
+    // What was given up stays, and is not queued again.
     assert!(matches!(world.claims(dead).await, Claim::Settled(Dead)));
     for (id, what) in [(dead, Requeue::Retry), (unknown, Requeue::ResendUnknown)] {
         let seen = emails::states(&world.pool, &[id]).await.expect("states");

@@ -1,13 +1,13 @@
-//! The operator's side of the store against a real server: dead letters, mails, where they go, members computed anew or
-//! held by others, and commands that wait.
+//! The operator's side of the store against a real server: dead letters, emails, where they go, members recomputed
+//! or held by others, and commands that wait.
 
 mod contact;
-mod held;
-mod letters;
-mod mails;
+mod crash_suspects;
+mod dead_letters;
+mod emails;
+mod locked_members;
 mod migrate;
 mod parked;
 mod rebuild;
 mod replays;
-mod suspects;
 mod world;

@@ -29,10 +29,10 @@ async fn what_waits_is_listed_and_set_aside_when_it_waited_too_long() {
     assert_eq!(set_overdue_aside(&world.pool, DAY * 30, 100).await.expect("a sweep"), 1);
     assert_eq!(set_overdue_aside(&world.pool, DAY * 30, 100).await.expect("a sweep"), 0);
     assert_eq!(world.number("select count(*) from parked").await, 1);
-    let letters = world.letters(&Filter::default()).await;
-    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((letter.reason, letter.command_id), (Reason::ParkedTooLong, Some(old.command_id)));
-    assert_eq!(world.open(letter.dead_letter_id).await.body, old.encode());
+    let dead_letters = world.dead_letters(&Filter::default()).await;
+    let [dead_letter] = dead_letters.as_slice() else { panic!("{dead_letters:?}") };
+    assert_eq!((dead_letter.reason, dead_letter.command_id), (Reason::ParkedTooLong, Some(old.command_id)));
+    assert_eq!(world.open(dead_letter.dead_letter_id).await.body, old.encode());
 }
 
 /// The enrolment has read what waits and holds its member's lock: the sweep waits for it and finds nothing left.

@@ -1,4 +1,4 @@
-//! Members computed anew: what differs is found and mended, beside workers, and nothing else is touched.
+//! Members recomputed: what differs is found and repaired, beside workers, and nothing else is touched.
 
 use loyalty_common::MemberId;
 use loyalty_ledger::{BatchRequest, Changes, CommandContent, Effects, Entry, MemberStatus};
@@ -14,7 +14,7 @@ const SOUND: &str = include_str!("../verify/sound.sql");
 async fn sound() -> World {
     let world = World::start().await;
     world.execute(SOUND).await;
-    assert_eq!(found(&world).await, [""; 0], "a sound database has nothing to mend");
+    assert_eq!(found(&world).await, [""; 0], "a sound database has nothing to repair");
     world
 }
 
@@ -35,18 +35,18 @@ async fn found(world: &World) -> Vec<String> {
 fn words(differences: &[Difference]) -> Vec<String> {
     let epoch = |it: &Difference| it.epoch.map(|epoch| format!(" {epoch}")).unwrap_or_default();
     let line = |it: &Difference| {
-        format!("{} {}{} {} -> {}: {}", it.member_id, it.what, epoch(it), it.stored, it.computed, it.remedy)
+        format!("{} {}{} {} -> {}: {}", it.member_id, it.what, epoch(it), it.stored, it.computed, it.resolution)
     };
     differences.iter().map(line).collect()
 }
 
-async fn mend(world: &World, member: &str) -> Vec<String> {
-    words(&rebuild::repair(&world.pool, &id(member), "free tea", &operator("eve")).await.expect("mended"))
+async fn repair(world: &World, member: &str) -> Vec<String> {
+    words(&rebuild::repair(&world.pool, &id(member), "free tea", &operator("eve")).await.expect("repaired"))
 }
 
 async fn mend_everybody(world: &World) {
     for member in everybody(world).await {
-        mend(world, member.as_str()).await;
+        repair(world, member.as_str()).await;
     }
 }
 
@@ -72,17 +72,17 @@ async fn what_was_changed_by_hand_is_found_and_mended_and_written_down() {
     assert_eq!(
         found(&world).await,
         [
-            "ann balance 500 -> 510: mend",
-            "bob lifetime 900 -> 700: mend",
-            "bob last_seq 3 -> 6: mend",
-            "dan status active -> exited: mend",
-            "eve status exited -> active: mend",
-            "eve balance 0 -> 5000: mend",
-            "gus status active -> terminated: mend",
-            "gus epoch 2 -> 1: mend",
+            "ann balance 500 -> 510: repair",
+            "bob lifetime 900 -> 700: repair",
+            "bob last_seq 3 -> 6: repair",
+            "dan status active -> exited: repair",
+            "eve status exited -> active: repair",
+            "eve balance 0 -> 5000: repair",
+            "gus status active -> terminated: repair",
+            "gus epoch 2 -> 1: repair",
         ]
     );
-    assert!(!broken(&world).await.is_empty(), "looking mends nothing");
+    assert!(!broken(&world).await.is_empty(), "looking repairs nothing");
     mend_everybody(&world).await;
 
     assert_eq!(found(&world).await, [""; 0]);
@@ -94,11 +94,11 @@ async fn what_was_changed_by_hand_is_found_and_mended_and_written_down() {
     assert_eq!((line.actor.as_str(), line.note.as_deref()), ("eve", Some("after the outage")));
     assert_eq!(line.changes, "lifetime 900 -> 700, last_seq 3 -> 6");
     assert_eq!(world.number("select count(*) from operator_event").await, 5, "who stood right is not written down");
-    assert_eq!(mend(&world, "bob").await, [""; 0], "a second time finds nothing");
+    assert_eq!(repair(&world, "bob").await, [""; 0], "a second time finds nothing");
 }
 
 #[tokio::test]
-async fn a_missing_grant_is_granted_with_its_mail_and_one_too_many_is_left() {
+async fn a_missing_grant_is_granted_with_its_email_and_one_too_many_is_left() {
     let world = sound().await;
     world
         .execute(
@@ -114,14 +114,18 @@ async fn a_missing_grant_is_granted_with_its_mail_and_one_too_many_is_left() {
 
     assert_eq!(
         found(&world).await,
-        ["ann grants_too_many 1 1 -> 0: mail_may_be_out", "bob grants 1 1 -> 2: mend", "bob grants 2 0 -> 1: mend",]
+        [
+            "ann grants_too_many 1 1 -> 0: email_may_be_out",
+            "bob grants 1 1 -> 2: repair",
+            "bob grants 2 0 -> 1: repair",
+        ]
     );
     mend_everybody(&world).await;
 
-    assert_eq!(found(&world).await, ["ann grants_too_many 1 1 -> 0: mail_may_be_out"]);
-    // The first membership's second reward has its mail, which is dead, and gets no other.
-    let mails = "select count(*) from email where member_id = 'bob'";
-    assert_eq!(world.number(mails).await, 3);
+    assert_eq!(found(&world).await, ["ann grants_too_many 1 1 -> 0: email_may_be_out"]);
+    // The first membership's second reward has its email, which is dead, and gets no other.
+    let emails = "select count(*) from email where member_id = 'bob'";
+    assert_eq!(world.number(emails).await, 3);
     let queued = "select count(*) from email join outbox on message_id = email_id::text
         where member_id = 'bob' and epoch = 2 and state = 'queued'";
     assert_eq!(world.number(queued).await, 1);
@@ -137,11 +141,11 @@ async fn who_has_a_ledger_and_no_row_gets_one() {
     assert_eq!(
         found(&world).await[..5],
         [
-            "ann status unenrolled -> active: mend",
-            "ann epoch 0 -> 1: mend",
-            "ann balance 0 -> 510: mend",
-            "ann lifetime 0 -> 1010: mend",
-            "ann last_seq 0 -> 5: mend",
+            "ann status unenrolled -> active: repair",
+            "ann epoch 0 -> 1: repair",
+            "ann balance 0 -> 510: repair",
+            "ann lifetime 0 -> 1010: repair",
+            "ann last_seq 0 -> 5: repair",
         ]
     );
     mend_everybody(&world).await;
@@ -164,7 +168,7 @@ async fn what_no_member_can_be_is_left_and_so_is_a_milestone_that_would_grant_th
         .await;
     let expected = [
         "ann balance 510 -> -7990: ledger_in_doubt",
-        "eve lifetime 5001 -> 5000: mend",
+        "eve lifetime 5001 -> 5000: repair",
         "eve grants 1 0 -> 5000: milestone_in_doubt",
     ];
     assert_eq!(found(&world).await, expected);
@@ -182,13 +186,13 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     let command = earn("ann", 40);
     let key = (command.member_id.clone(), command.command_id);
     let (batch, view) = Batch::open(&world.pool, &BatchRequest::of([&command])).await.expect("a batch");
-    let mut account = view.members[&key.0].clone();
-    account.state.balance += 40;
-    account.state.lifetime += 40;
-    account.last_seq += 1;
+    let mut member = view.members[&key.0].clone();
+    member.state.balance += 40;
+    member.state.lifetime += 40;
+    member.last_seq += 1;
     let row = Entry {
         member_id: key.0.clone(),
-        seq: account.last_seq,
+        seq: member.last_seq,
         command_id: key.1,
         epoch: 1,
         content: CommandContent::of(&command),
@@ -199,13 +203,13 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     };
     let worker = async {
         world.waiting_for_locks(1).await;
-        let changes = Changes { members: vec![account], entries: vec![row], ..Changes::default() };
+        let changes = Changes { members: vec![member], entries: vec![row], ..Changes::default() };
         batch.commit(&changes, &[]).await.expect("the worker's commit");
     };
 
-    let (mended, ()) = tokio::join!(mend(&world, "ann"), worker);
+    let (repaired, ()) = tokio::join!(repair(&world, "ann"), worker);
 
-    assert_eq!(mended, ["ann balance 540 -> 550: mend"]);
+    assert_eq!(repaired, ["ann balance 540 -> 550: repair"]);
     assert_eq!(broken(&world).await, [""; 0]);
 }
 

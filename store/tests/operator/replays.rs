@@ -6,10 +6,10 @@ use loyalty_common::{Action, Command, Exit, RefusalCode};
 use loyalty_ledger::{Changes, CommandContent, Effects, Entry, Member};
 use loyalty_store::dead_letters::{self, Claimed, Concluded, DeadLetterId, DeadLetterState, Pending, Reason};
 
-use crate::world::{World, again, earn, garbage, letter, operator};
+use crate::world::{World, again, dead_letter, earn, garbage, operator};
 
 fn numbers(claimed: &Claimed) -> Vec<DeadLetterId> {
-    claimed.letters.iter().map(|letter| letter.dead_letter_id).collect()
+    claimed.dead_letters.iter().map(|dead_letter| dead_letter.dead_letter_id).collect()
 }
 
 fn held(claimed: &Claimed) -> Vec<(DeadLetterId, &str)> {
@@ -17,9 +17,9 @@ fn held(claimed: &Claimed) -> Vec<(DeadLetterId, &str)> {
 }
 
 #[tokio::test]
-async fn of_two_replays_one_gets_a_letter_and_the_other_is_told_whose_it_is() {
+async fn of_two_replays_one_gets_a_dead_letter_and_the_other_is_told_whose_it_is() {
     let world = World::start().await;
-    world.record(&[letter(&earn("ann", 1), Reason::Failed), letter(&earn("bob", 2), Reason::Failed)]).await;
+    world.record(&[dead_letter(&earn("ann", 1), Reason::Failed), dead_letter(&earn("bob", 2), Reason::Failed)]).await;
     let ids = world.ids().await;
     let (eve, fay) = (operator("eve"), operator("fay"));
     // Somebody is just at the dead letters, so that both come to them at the same moment.
@@ -36,7 +36,8 @@ async fn of_two_replays_one_gets_a_letter_and_the_other_is_told_whose_it_is() {
         let_go
     );
     let (first, second) = (first.expect("a claim"), second.expect("a claim"));
-    let (winner, loser, name) = if first.letters.is_empty() { (second, first, "fay") } else { (first, second, "eve") };
+    let (winner, loser, name) =
+        if first.dead_letters.is_empty() { (second, first, "fay") } else { (first, second, "eve") };
     assert_eq!(numbers(&winner), ids);
     assert_eq!((numbers(&loser), held(&loser)), (vec![], vec![(ids[0], name), (ids[1], name)]));
 
@@ -50,13 +51,13 @@ async fn of_two_replays_one_gets_a_letter_and_the_other_is_told_whose_it_is() {
 }
 
 #[tokio::test]
-async fn nobody_overtakes_a_letter_of_the_same_member_that_another_replay_holds() {
+async fn nobody_overtakes_a_dead_letter_of_the_same_member_that_another_replay_holds() {
     let world = World::start().await;
     world
         .record(&[
-            letter(&earn("ann", 1), Reason::Failed),
-            letter(&earn("bob", 2), Reason::Failed),
-            letter(&earn("ann", 3), Reason::Failed),
+            dead_letter(&earn("ann", 1), Reason::Failed),
+            dead_letter(&earn("bob", 2), Reason::Failed),
+            dead_letter(&earn("ann", 3), Reason::Failed),
         ])
         .await;
     let ids = world.ids().await;
@@ -68,7 +69,7 @@ async fn nobody_overtakes_a_letter_of_the_same_member_that_another_replay_holds(
 #[tokio::test]
 async fn the_hold_of_a_replay_that_was_killed_ends_by_itself() {
     let world = World::start().await;
-    world.record(&[letter(&earn("ann", 1), Reason::Failed)]).await;
+    world.record(&[dead_letter(&earn("ann", 1), Reason::Failed)]).await;
     let ids = world.ids().await;
     let killed = dead_letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
     assert_eq!(dead_letters::renew(&world.pool, &killed.replay).await.expect("a renewal"), 1);
@@ -78,7 +79,7 @@ async fn the_hold_of_a_replay_that_was_killed_ends_by_itself() {
     // Should the first wake up after all, it notices, and changes nothing any more.
     assert_eq!(dead_letters::renew(&world.pool, &killed.replay).await.expect("a renewal"), 0);
     assert_eq!(dead_letters::release(&world.pool, &killed.replay, &ids, "late").await.expect("a release"), 0);
-    assert_eq!(world.open(ids[0]).await.letter.state, DeadLetterState::Replaying);
+    assert_eq!(world.open(ids[0]).await.dead_letter.state, DeadLetterState::Replaying);
 }
 
 #[tokio::test]
@@ -89,7 +90,7 @@ async fn what_is_done_or_missing_is_told() {
     dead_letters::discard(&world.pool, &ids, &operator("eve")).await.expect("a discard");
     let unknown: DeadLetterId = "999999".parse().expect("a number");
     let claimed = dead_letters::claim(&world.pool, &[ids[0], unknown], &operator("eve")).await.expect("a claim");
-    assert!(claimed.letters.is_empty());
+    assert!(claimed.dead_letters.is_empty());
     assert_eq!(claimed.done, [(ids[0], DeadLetterState::Discarded)]);
     assert_eq!(claimed.missing, [unknown]);
 }
@@ -119,14 +120,14 @@ async fn enter(world: &World, rows: Vec<Entry>) {
 }
 
 #[tokio::test]
-async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
+async fn the_end_of_a_dead_letter_is_read_from_where_the_worker_left_it() {
     let world = World::start().await;
     let (before, applied, refused) = (earn("ann", 1), earn("ann", 2), earn("ann", 3));
     let (conflict, parked, lost) = (earn("ann", 4), earn("bob", 5), earn("eve", 6));
     let used = Command { action: Action::Exit(Exit), ..conflict.clone() };
     enter(&world, vec![decided(&before, 1, None), decided(&used, 2, None)]).await;
     let commands = [&before, &applied, &refused, &conflict, &parked, &lost];
-    world.record(&commands.map(|command| letter(command, Reason::Failed))).await;
+    world.record(&commands.map(|command| dead_letter(command, Reason::Failed))).await;
     let ids = world.ids().await;
     let claimed = dead_letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
     let pending = |may_be_released: bool| -> Vec<Pending> {
@@ -143,7 +144,7 @@ async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
     enter(&world, vec![decided(&applied, 3, None), decided(&refused, 4, Some(RefusalCode::Exited))]).await;
     world.record(&[again(&conflict, Reason::Conflict, ids[3])]).await;
     world.park(&parked).await;
-    let successor_id = *world.ids().await.last().expect("a new letter");
+    let successor_id = *world.ids().await.last().expect("a new dead letter");
     let waiting = dead_letters::settle(&world.pool, &claimed.replay, &pending(true)[4..5]).await.expect("answers");
     assert_eq!(waiting, [], "an enrolment may come");
     let found = dead_letters::settle(&world.pool, &claimed.replay, &pending(false)).await.expect("answers");
@@ -155,7 +156,7 @@ async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
         Concluded::Parked,
     ];
     assert_eq!(found, ids.iter().copied().zip(ends).collect::<Vec<_>>());
-    let states: Vec<_> = world.letters(&dead_letters::Filter::default()).await.iter().map(|it| it.state).collect();
+    let states: Vec<_> = world.dead_letters(&dead_letters::Filter::default()).await.iter().map(|it| it.state).collect();
     assert_eq!(states[..5], [DeadLetterState::Replayed; 5]);
     assert_eq!(states[5..], [DeadLetterState::Replaying, DeadLetterState::Open]);
     let story = ["claimed by eve after the outage", "replayed by eve dead conflict"];
@@ -170,10 +171,10 @@ async fn the_end_of_a_letter_is_read_from_where_the_worker_left_it() {
 }
 
 #[tokio::test]
-async fn a_letter_that_was_concluded_is_never_concluded_otherwise() {
+async fn a_dead_letter_that_was_concluded_is_never_concluded_otherwise() {
     let world = World::start().await;
     let command = earn("ann", 1);
-    world.record(&[letter(&command, Reason::Failed)]).await;
+    world.record(&[dead_letter(&command, Reason::Failed)]).await;
     let ids = world.ids().await;
     let claimed = dead_letters::claim(&world.pool, &ids, &operator("eve")).await.expect("a claim");
     let pending =

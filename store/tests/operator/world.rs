@@ -31,13 +31,13 @@ impl World {
         Self(Database::empty("operator").await)
     }
 
-    pub(crate) async fn record(&self, letters: &[NewDeadLetter]) {
+    pub(crate) async fn record(&self, dead_letters: &[NewDeadLetter]) {
         let client = self.pool.get().await.expect("a connection");
-        dead_letters::record(&client, letters).await.expect("letters");
+        dead_letters::record(&client, dead_letters).await.expect("dead letters");
     }
 
-    /// Letters in their order.
-    pub(crate) async fn letters(&self, filter: &Filter) -> Vec<DeadLetter> {
+    /// Dead letters in their order.
+    pub(crate) async fn dead_letters(&self, filter: &Filter) -> Vec<DeadLetter> {
         dead_letters::list(&self.pool, filter, None, 100).await.expect("a page")
     }
 
@@ -46,7 +46,7 @@ impl World {
     }
 
     pub(crate) async fn open(&self, id: DeadLetterId) -> Opened {
-        dead_letters::open(&self.pool, id).await.expect("a read").expect("a letter")
+        dead_letters::open(&self.pool, id).await.expect("a read").expect("a dead letter")
     }
 
     /// What was done to a dead letter, in words.
@@ -90,8 +90,7 @@ pub(crate) fn earn(member: &str, points: i64) -> Command {
     )
 }
 
-/// The dead letter of a command.
-pub(crate) fn letter(command: &Command, reason: Reason) -> NewDeadLetter {
+pub(crate) fn dead_letter(command: &Command, reason: Reason) -> NewDeadLetter {
     let partition = Partition::of(&command.member_id);
     NewDeadLetter {
         source: partition.queue(),
@@ -118,14 +117,14 @@ pub(crate) fn garbage(body: &[u8]) -> NewDeadLetter {
         command_type: None,
         message_id: None,
         body: body.to_vec(),
-        ..letter(&earn("nobody", 1), Reason::Malformed)
+        ..dead_letter(&earn("nobody", 1), Reason::Malformed)
     }
 }
 
 /// A dead letter that a replay of `of` came to.
 pub(crate) fn again(command: &Command, reason: Reason, of: DeadLetterId) -> NewDeadLetter {
     let headers: Value = json!({"headers": {envelope::REPLAY_OF_HEADER: of.get()}});
-    NewDeadLetter { headers, ..letter(command, reason) }
+    NewDeadLetter { headers, ..dead_letter(command, reason) }
 }
 
 pub(crate) fn day(text: &str) -> Timestamp {

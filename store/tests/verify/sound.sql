@@ -58,7 +58,7 @@ insert into outbox (partition, exchange, routing_key, message_id, type, body, cr
 
 insert into dead_letter (partition, source, reason, error, email_id, exchange, routing_key, headers, body, digest, attempts,
                          first_at, last_at) values
-    (0, 'loyalty.emails', 'mail_rejected', '550 no such user', '00000000-0000-0000-0000-000000000003', 'loyalty.emails',
+    (0, 'loyalty.emails', 'email_rejected', '550 no such user', '00000000-0000-0000-0000-000000000003', 'loyalty.emails',
      'send', '{}', '{}', '\x00', 1, now(), now()),
     -- Of a message that names nobody.
     (9, 'loyalty.commands.09', 'failed', 'too odd', null, 'loyalty.commands', '09', '{}', '{}', '\x01', 1, now(), now());

@@ -3,7 +3,7 @@
 
 use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend};
 use loyalty_tests::poison::POISON;
-use loyalty_tests::publishing::{Raw, command};
+use loyalty_tests::publish::{Raw, command};
 
 /// Members of the shop.
 const MEMBERS: usize = 2_000;
@@ -14,7 +14,7 @@ pub(super) const ROUNDS: usize = 5;
 /// Good commands before each message that nobody can use.
 const GOOD_BETWEEN: usize = 20;
 
-/// The domain whose mail server takes nobody's mails.
+/// The domain whose mail server takes nobody's emails.
 pub(super) const REFUSED_DOMAIN: &str = "example.org";
 
 /// A message that nobody can use, and what it should have been.

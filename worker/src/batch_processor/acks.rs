@@ -13,7 +13,6 @@ use crate::message::Message;
 /// An acknowledgement to send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ack<'a> {
-    /// Whose.
     pub(super) message: &'a Message,
     /// Whether it covers all that its channel delivered before.
     pub(super) multiple: bool,

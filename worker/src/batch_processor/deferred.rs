@@ -1,9 +1,9 @@
-//! Messages that are held back: another session holds the row of the member whom they are about, so that nothing can
-//! be decided. Everybody else's go on.
+//! Deferred messages: another session has locked the row of the member whom they are about, so nothing can be decided.
+//! The messages of all other members go on.
 //!
-//! Once something of a member is held back, whatever comes about them later waits behind it: the order stays. It all
-//! stays unacknowledged, so the prefetch bounds it: when nothing else of a partition may be delivered, that partition
-//! stands, and no other. The clock is an argument.
+//! Once a message of a member is deferred, each later one of that member waits behind it: the order stays. All of them
+//! stay unacknowledged, so the prefetch bounds them: a partition that may deliver nothing else stands still, and no
+//! other does. The clock is an argument.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,42 +13,40 @@ use tokio::time::sleep_until;
 
 use crate::message::{Content, Message};
 
-/// How long until what is held back is tried again. A try costs one look at the rows, and a member whose row is free
-/// again waits for it no longer than anybody notices. Two workers who overlap after a lost connection hold rows for
-/// milliseconds: that is over by then.
+/// How long until deferred messages are tried again. A try costs one look at the rows, and nobody notices so short a
+/// wait. Two workers that overlap after a lost connection lock rows for milliseconds: that is over by then.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// What is held back by one batch processor.
+/// What one batch processor has deferred.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     /// In the order of their delivery.
     messages: Vec<Message>,
-    /// Whom they are about.
+    /// The members whom they are about.
     members: BTreeSet<MemberId>,
     /// When they are tried again.
     due: Option<Instant>,
-    /// Who had something held back at the try that is under way.
+    /// Members with deferred messages at the try that is under way.
     tried: BTreeSet<MemberId>,
-    /// Who is known to be held.
+    /// Members that were logged as locked.
     known: BTreeSet<MemberId>,
 }
 
-/// What is to be told of members.
+/// What is to be logged after a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DeferredChanges {
-    /// Were held at two tries, so that it is more than a passing encounter.
-    pub(super) held: Vec<MemberId>,
-    /// Were told of, and are held no more.
-    pub(super) free: Vec<MemberId>,
+    /// Were locked at two tries, so that it is more than a passing encounter.
+    pub(super) locked: Vec<MemberId>,
+    /// Were logged as locked, and are not any more.
+    pub(super) unlocked: Vec<MemberId>,
 }
 
 impl Deferred {
-    /// Takes out of a part what it has about members who are held, and about those of whom something is held back
-    /// already.
-    pub(super) fn hold_back(&mut self, part: &mut Vec<Message>, now: Instant, is_held: impl Fn(&MemberId) -> bool) {
+    /// Takes out of a part the messages of locked members, and of members with messages deferred before.
+    pub(super) fn defer(&mut self, part: &mut Vec<Message>, now: Instant, is_locked: impl Fn(&MemberId) -> bool) {
         let before = self.messages.len();
         let waits = |message: &mut Message| {
-            member(message).is_some_and(|member| self.members.contains(member) || is_held(member))
+            member(message).is_some_and(|member| self.members.contains(member) || is_locked(member))
         };
         self.messages.extend(part.extract_if(.., waits));
         self.members.extend(self.messages[before..].iter().filter_map(member).cloned());
@@ -57,12 +55,12 @@ impl Deferred {
         }
     }
 
-    /// What is held back, in the order of its delivery.
+    /// The deferred messages, in the order of their delivery.
     pub(super) fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// Returns when it is time to try again; never, if nothing is held back.
+    /// Returns when it is time to try again; never, if nothing is deferred.
     pub(super) async fn due(&self) {
         match self.due {
             Some(due) => sleep_until(due.into()).await,
@@ -70,7 +68,7 @@ impl Deferred {
         }
     }
 
-    /// Lets go of everything, to be tried again before anything else is taken. Answers how many messages.
+    /// Releases all messages, to be tried again before anything else is taken. Returns how many.
     pub(super) fn release(&mut self, into: &mut Vec<Message>) -> usize {
         self.due = None;
         self.tried = std::mem::take(&mut self.members);
@@ -79,16 +77,16 @@ impl Deferred {
         count
     }
 
-    /// What is to be told after a batch.
-    pub(super) fn news(&mut self) -> DeferredChanges {
+    /// What has changed since the last call.
+    pub(super) fn changes(&mut self) -> DeferredChanges {
         let still = |member: &MemberId| self.members.contains(member);
         let tried = std::mem::take(&mut self.tried);
-        let held = tried.into_iter().filter(|member| still(member) && !self.known.contains(member)).collect();
-        let free = self.known.iter().filter(|member| !still(member)).cloned().collect();
-        let news = DeferredChanges { held, free };
+        let locked = tried.into_iter().filter(|member| still(member) && !self.known.contains(member)).collect();
+        let unlocked = self.known.iter().filter(|member| !still(member)).cloned().collect();
+        let changes = DeferredChanges { locked, unlocked };
         self.known.retain(still);
-        self.known.extend(news.held.iter().cloned());
-        news
+        self.known.extend(changes.locked.iter().cloned());
+        changes
     }
 }
 
@@ -105,59 +103,59 @@ mod tests {
     use super::super::properties::{delivery, members};
     use super::*;
 
-    /// Holds back one message of each of these members.
-    fn hold_back(held: &mut Deferred, of: &[MemberId]) {
+    /// Defers one message of each of these members.
+    fn defer(deferred: &mut Deferred, of: &[MemberId]) {
         let mut part: Vec<_> = of.iter().map(|member| delivery(member, 1)).collect();
-        held.hold_back(&mut part, Instant::now(), |member| of.contains(member));
+        deferred.defer(&mut part, Instant::now(), |member| of.contains(member));
         assert!(part.is_empty());
     }
 
     #[test]
-    fn what_comes_later_about_somebody_who_is_held_waits_behind_it() {
-        let ([ann, bob, ..], mut held) = (members(), Deferred::default());
+    fn later_messages_of_a_locked_member_wait_behind_the_first() {
+        let ([ann, bob, ..], mut deferred) = (members(), Deferred::default());
         let tags = |messages: &[Message]| -> Vec<u64> { messages.iter().map(|it| it.delivery.delivery_tag).collect() };
         let mut first = vec![delivery(&ann, 1), delivery(&bob, 2), delivery(&ann, 3)];
-        held.hold_back(&mut first, Instant::now(), |member| *member == ann);
+        deferred.defer(&mut first, Instant::now(), |member| *member == ann);
         let mut second = vec![delivery(&bob, 4), delivery(&ann, 5)];
-        held.hold_back(&mut second, Instant::now(), |_| false);
-        assert_eq!((tags(&first), tags(&second), tags(held.messages())), (vec![2], vec![4], vec![1, 3, 5]));
+        deferred.defer(&mut second, Instant::now(), |_| false);
+        assert_eq!((tags(&first), tags(&second), tags(deferred.messages())), (vec![2], vec![4], vec![1, 3, 5]));
         let mut again = Vec::new();
-        held.release(&mut again);
+        deferred.release(&mut again);
         assert_eq!(tags(&again), [1, 3, 5]);
-        held.hold_back(&mut again, Instant::now(), |_| false);
-        assert_eq!(tags(&again), [1, 3, 5], "nobody is held any more");
+        deferred.defer(&mut again, Instant::now(), |_| false);
+        assert_eq!(tags(&again), [1, 3, 5], "nobody is locked any more");
     }
 
     #[test]
-    fn who_is_held_at_two_tries_is_told_of_once_and_again_when_free() {
-        let ([ann, bob, ..], mut held) = (members(), Deferred::default());
-        let news = |held: &[&MemberId], free: &[&MemberId]| {
+    fn a_member_locked_at_two_tries_is_logged_once_and_again_when_unlocked() {
+        let ([ann, bob, ..], mut deferred) = (members(), Deferred::default());
+        let changes = |locked: &[&MemberId], unlocked: &[&MemberId]| {
             let all = |members: &[&MemberId]| members.iter().map(|member| (*member).clone()).collect();
-            DeferredChanges { held: all(held), free: all(free) }
+            DeferredChanges { locked: all(locked), unlocked: all(unlocked) }
         };
-        hold_back(&mut held, &[ann.clone(), bob.clone()]);
-        assert_eq!(held.news(), news(&[], &[]), "it may be over in a moment");
-        held.release(&mut Vec::new());
-        hold_back(&mut held, std::slice::from_ref(&ann));
-        assert_eq!(held.news(), news(&[&ann], &[]));
-        assert_eq!(held.news(), news(&[], &[]), "batches between the tries");
-        held.release(&mut Vec::new());
-        hold_back(&mut held, &[ann.clone(), bob]);
-        assert_eq!(held.news(), news(&[], &[]));
-        held.release(&mut Vec::new());
-        assert_eq!(held.news(), news(&[], &[&ann]));
+        defer(&mut deferred, &[ann.clone(), bob.clone()]);
+        assert_eq!(deferred.changes(), changes(&[], &[]), "it may be over in a moment");
+        deferred.release(&mut Vec::new());
+        defer(&mut deferred, std::slice::from_ref(&ann));
+        assert_eq!(deferred.changes(), changes(&[&ann], &[]));
+        assert_eq!(deferred.changes(), changes(&[], &[]), "batches between the tries");
+        deferred.release(&mut Vec::new());
+        defer(&mut deferred, &[ann.clone(), bob]);
+        assert_eq!(deferred.changes(), changes(&[], &[]));
+        deferred.release(&mut Vec::new());
+        assert_eq!(deferred.changes(), changes(&[], &[&ann]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_try_comes_again_after_its_time_and_never_if_nothing_is_held_back() {
-        let mut held = Deferred::default();
-        assert!(tokio::time::timeout(AGAIN_AFTER * 100, held.due()).await.is_err());
+    async fn a_try_comes_again_after_its_time_and_never_if_nothing_is_deferred() {
+        let mut deferred = Deferred::default();
+        assert!(tokio::time::timeout(AGAIN_AFTER * 100, deferred.due()).await.is_err());
         let began = tokio::time::Instant::now();
         let mut part = vec![delivery(&members()[0], 1)];
-        held.hold_back(&mut part, began.into_std(), |_| true);
-        held.due().await;
+        deferred.defer(&mut part, began.into_std(), |_| true);
+        deferred.due().await;
         assert_eq!(began.elapsed(), AGAIN_AFTER);
-        held.release(&mut part);
-        assert!(tokio::time::timeout(AGAIN_AFTER * 100, held.due()).await.is_err());
+        deferred.release(&mut part);
+        assert!(tokio::time::timeout(AGAIN_AFTER * 100, deferred.due()).await.is_err());
     }
 }

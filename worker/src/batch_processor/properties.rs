@@ -1,4 +1,4 @@
-//! Whoever is held at whichever moment: the broker is told of exactly what is applied, and each member's commands are
+//! Whoever is locked at whichever moment: the broker is told of exactly what is applied, and each member's commands are
 //! applied in their order, once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,43 +44,43 @@ impl Broker {
     }
 }
 
-/// One turn of the batch processor: what is delivered, or that it is time to try again, and who is held meanwhile.
+/// One turn of the batch processor: what is delivered, or that it is time to try again, and who is locked meanwhile.
 #[derive(Clone, Debug)]
 struct Turn {
     deliveries: Vec<usize>,
     again: bool,
-    held: [bool; MEMBERS],
+    locked: [bool; MEMBERS],
     largest: usize,
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
     (vec(0..MEMBERS, 0..12), any::<bool>(), any::<[bool; MEMBERS]>(), 1_usize..8)
-        .prop_map(|(deliveries, again, held, largest)| Turn { deliveries, again, held, largest })
+        .prop_map(|(deliveries, again, locked, largest)| Turn { deliveries, again, locked, largest })
 }
 
 proptest! {
     #[test]
     fn exactly_what_is_applied_is_acknowledged_and_each_member_is_served_in_order(turns in vec(turn(), 1..20)) {
         let members = members();
-        let (mut broker, mut held) = (Broker::default(), Deferred::default());
+        let (mut broker, mut deferred) = (Broker::default(), Deferred::default());
         let mut applied = Vec::new();
-        let last = Turn { deliveries: Vec::new(), again: true, held: [false; MEMBERS], largest: 3 };
+        let last = Turn { deliveries: Vec::new(), again: true, locked: [false; MEMBERS], largest: 3 };
         for turn in turns.into_iter().chain([last]) {
             let mut taken = Vec::new();
             if turn.again {
-                held.release(&mut taken);
+                deferred.release(&mut taken);
             } else {
                 taken.extend(turn.deliveries.iter().map(|member| broker.deliver(&members[*member])));
             }
-            let is_held = |member: &MemberId| turn.held[members.iter().position(|it| it == member).expect("one of them")];
+            let is_locked = |member: &MemberId| turn.locked[members.iter().position(|it| it == member).expect("one of them")];
             let mut parts: VecDeque<_> = batching::parts(taken, turn.largest).into();
             while let Some(mut part) = parts.pop_front() {
-                held.hold_back(&mut part, Instant::now(), is_held);
-                for ack in acks(&part, held.messages()) {
+                deferred.defer(&mut part, Instant::now(), is_locked);
+                for ack in acks(&part, deferred.messages()) {
                     broker.acknowledged(&ack);
                 }
                 applied.extend(part.iter().map(|message| (about(message), place(message).1)));
-                let left: BTreeSet<_> = held.messages().iter().chain(parts.iter().flatten()).map(place).collect();
+                let left: BTreeSet<_> = deferred.messages().iter().chain(parts.iter().flatten()).map(place).collect();
                 prop_assert_eq!(&broker.unacknowledged, &left, "what is not applied, and nothing else");
             }
         }

@@ -78,7 +78,7 @@ impl Dialogue {
         self.reply(expected).await
     }
 
-    /// Hands a mail's text over after `DATA`, and hears what becomes of it.
+    /// Hands an email's text over after `DATA`, and hears what becomes of it.
     pub(crate) async fn text(&mut self, text: &[u8]) -> Result<Reply, Failure> {
         self.write(&stuffed(text)).await?;
         self.reply(Severity::Done).await

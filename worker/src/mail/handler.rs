@@ -1,8 +1,8 @@
-//! One request for a mail, from its delivery to its fate.
+//! One request for an email, from its delivery to its outcome.
 //!
-//! A mail is claimed before it is sent and settled after; what was claimed is never given up half way, whatever
+//! An email is claimed before it is sent and settled after; what was claimed is never given up half way, whatever
 //! becomes of the session that delivered it. Which attempt it is, and so which delay comes next, is read from the
-//! mail's row and never from the message: of a message there may be two.
+//! email's row and never from the message: of a message there may be two.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, cha
 use loyalty_common::topology::{self, RetryDelay};
 use loyalty_common::traces::{Kind, Span, messaging};
 use loyalty_store::dead_letters::{self, NewDeadLetter, Reason};
-use loyalty_store::emails::{self, Attempt, Claim, ClaimError, EmailId, Mail};
+use loyalty_store::emails::{self, Attempt, Claim, ClaimError, ClaimedEmail, EmailId};
 use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -29,8 +29,8 @@ use super::retry_schedule::RetrySchedule;
 use super::settings::OnUnknown;
 use super::smtp::Smtp;
 use super::templates::{ComposeError, Templates};
+use crate::dead_letter::dead_letter;
 use crate::headers;
-use crate::letter::letter;
 
 /// What a delivery is handled with. Shared by all sessions, so that its bounds hold for all of them together.
 pub(crate) struct MailHandler {
@@ -44,8 +44,8 @@ pub(crate) struct MailHandler {
     pub(crate) metrics: MailMetrics,
 }
 
-/// A request for a mail, as it came.
-struct MailRequest {
+/// A request for an email, as it came.
+struct EmailRequest {
     delivery: Delivery,
     /// How it is told of in its trace.
     span: Span,
@@ -54,7 +54,7 @@ struct MailRequest {
 /// Whether the broker may forget a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handled {
-    /// It may: its fate is in the database, or it travels on under another message.
+    /// It may: its outcome is in the database, or it travels on under another message.
     Done,
     /// It may not: the session ended before its turn came.
     NotBegun,
@@ -63,9 +63,9 @@ pub(crate) enum Handled {
 /// Why a delivery could not be brought to its end. It comes again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeliveryError {
-    #[error("could not read or write a mail's state")]
+    #[error("could not read or write an email's state")]
     Store(#[from] StoreError),
-    #[error("could not publish a mail to its retry queue")]
+    #[error("could not publish an email to its retry queue")]
     Publish(#[from] PublishError),
 }
 
@@ -76,13 +76,13 @@ const LEASE_MARGIN: Duration = Duration::from_secs(60);
 const ATTEMPT_HEADER: &str = "x-loyalty-attempt";
 
 impl MailHandler {
-    /// Brings one delivery to its fate. `leave` ends the wait for a turn, and nothing after it.
+    /// Brings one delivery to its outcome. `leave` ends the wait for a turn, and nothing after it.
     pub(crate) async fn handle(
         self: Arc<Self>,
         delivery: Delivery,
         leave: CancellationToken,
     ) -> Result<Handled, DeliveryError> {
-        let mut request = MailRequest::new(delivery);
+        let mut request = EmailRequest::new(delivery);
         let handled = self.see_off(&mut request, &leave).await;
         match &handled {
             Ok(Handled::Done) => request.span.end(),
@@ -93,51 +93,51 @@ impl MailHandler {
         handled
     }
 
-    async fn see_off(&self, request: &mut MailRequest, leave: &CancellationToken) -> Result<Handled, DeliveryError> {
+    async fn see_off(&self, request: &mut EmailRequest, leave: &CancellationToken) -> Result<Handled, DeliveryError> {
         let email_id = match emails::request::decode(&request.delivery.data) {
             Ok(email_id) => email_id,
             Err(problem) => return self.set_aside(request, None, &problem.to_string()).await,
         };
-        request.span.says("loyalty.mail.id", &email_id);
+        request.span.says("loyalty.email.id", &email_id);
         let Some(turn) = leave.run_until_cancelled(self.rate_limiter.turn()).await else {
             return Ok(Handled::NotBegun);
         };
         match self.claim(email_id).await? {
-            Claim::Ours(mail) => {
-                let outcome = self.attempt(&mail, request).await;
+            Claim::Ours(email) => {
+                let outcome = self.attempt(&email, request).await;
                 // The server is done with us: the next may go while this one is written down.
                 drop(turn);
                 self.metrics.attempted(&outcome);
-                self.settle(&mail, &outcome, request).await
+                self.settle(&email, &outcome, request).await
             }
             Claim::Later(wait) => {
-                debug!(email.id = %email_id, "A mail came before its time");
+                debug!(email.id = %email_id, "An email came before its time");
                 let attempts = headers::integer(&request.delivery.properties, ATTEMPT_HEADER).unwrap_or_default();
                 self.publish_retry(self.retry_schedule.within(wait), email_id, attempts, request).await
             }
             Claim::Abandoned => {
-                warn!(email.id = %email_id, "A mailer ended while it was sending; nobody knows whether the mail went");
+                warn!(email.id = %email_id, "A mailer ended while it was sending; the email's delivery is unknown");
                 request.span.fails(&"abandoned", &"a mailer ended while it was sending");
                 Ok(Handled::Done)
             }
             Claim::Settled(state) => {
-                debug!(email.id = %email_id, %state, "A mail that is settled was asked for again");
+                debug!(email.id = %email_id, %state, "Ignored a repeated request for a settled email");
                 Ok(Handled::Done)
             }
-            Claim::Missing => self.set_aside(request, Some(email_id), "there is no such mail").await,
+            Claim::Missing => self.set_aside(request, Some(email_id), "there is no such email").await,
         }
     }
 
-    /// A claim whose answer is lost is taken back before anything else: left standing, it would keep the mail from
-    /// everybody until its lease is over, and make it one of unknown fate then, though nobody has sent it. Then it has
-    /// failed like any other: the request comes again.
+    /// A claim whose answer is lost is taken back before anything else: left standing, it would keep the email from
+    /// everybody until its lease is over, and make it one whose delivery is unknown then, though nobody has sent it.
+    /// Then it has failed like any other: the request comes again.
     async fn claim(&self, email_id: EmailId) -> Result<Claim, StoreError> {
         let resend = self.on_unknown == OnUnknown::Resend;
         match emails::claim(&self.pool, email_id, self.lease(), resend).await {
             Ok(claim) => Ok(claim),
             Err(ClaimError::Store(error)) => Err(error),
             Err(ClaimError::InDoubt { claim, source }) => {
-                warn!(email.id = %email_id, error = chain(&source), "The answer to a mail's claim was lost");
+                warn!(email.id = %email_id, error = chain(&source), "The answer to an email's claim was lost");
                 persist_result(|_| emails::take_back(&self.pool, claim)).await?;
                 Err(source)
             }
@@ -148,13 +148,13 @@ impl MailHandler {
         self.smtp.longest() + LEASE_MARGIN
     }
 
-    async fn attempt(&self, mail: &Mail, request: &MailRequest) -> Outcome {
-        let mut span = Span::within(Kind::Client, format_args!("send mail"), request.span.context().cloned());
+    async fn attempt(&self, email: &ClaimedEmail, request: &EmailRequest) -> Outcome {
+        let mut span = Span::within(Kind::Client, format_args!("send email"), request.span.context().cloned());
         span.says("server.address", &self.smtp.host());
-        span.says("loyalty.mail.id", &mail.attempt.email_id);
-        span.counts("loyalty.mail.attempt", mail.attempt.number);
-        let outcome = self.offer(mail).await;
-        span.says("loyalty.mail.outcome", &outcome.name());
+        span.says("loyalty.email.id", &email.attempt.email_id);
+        span.counts("loyalty.email.attempt", email.attempt.number);
+        let outcome = self.offer(email).await;
+        span.says("loyalty.email.outcome", &outcome.name());
         match &outcome {
             Outcome::Sent(_) => {}
             Outcome::Passing(why) | Outcome::SenderRefused(why) | Outcome::Permanent(why) | Outcome::Unknown(why) => {
@@ -165,11 +165,11 @@ impl MailHandler {
         outcome
     }
 
-    async fn offer(&self, mail: &Mail) -> Outcome {
-        match self.templates.compose(mail, SystemTime::now()) {
+    async fn offer(&self, email: &ClaimedEmail) -> Outcome {
+        match self.templates.compose(email, SystemTime::now()) {
             Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
             Err(error @ ComposeError::Address(_)) => Outcome::Permanent(Note::new(&chain(&error))),
-            // The shop's own doing, which may be mended before the schedule ends.
+            // The shop's own doing, which may be fixed before the schedule ends.
             Err(error @ (ComposeError::Template(_) | ComposeError::Form(_))) => {
                 Outcome::Passing(Note::new(&chain(&error)))
             }
@@ -179,29 +179,29 @@ impl MailHandler {
     /// Every outcome, and what follows from it.
     async fn settle(
         &self,
-        mail: &Mail,
+        email: &ClaimedEmail,
         outcome: &Outcome,
-        request: &mut MailRequest,
+        request: &mut EmailRequest,
     ) -> Result<Handled, DeliveryError> {
-        let (pool, attempt) = (&self.pool, mail.attempt);
+        let (pool, attempt) = (&self.pool, email.attempt);
         let (id, number) = (attempt.email_id, attempt.number);
         match outcome {
             Outcome::Sent(reply) => {
                 persist_result(|_| emails::sent(pool, attempt, reply.as_str())).await?;
-                debug!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reply, "Sent a mail");
+                debug!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reply, "Sent an email");
                 Ok(Handled::Done)
             }
             Outcome::Passing(why) => self.retry(attempt, self.retry_schedule.after(attempt.step), why, request).await,
             Outcome::SenderRefused(why) => {
                 self.retry(attempt, Some(self.retry_schedule.after_or_last(attempt.step)), why, request).await
             }
-            Outcome::Permanent(why) => self.bury(attempt, Reason::MailRejected, why, request).await,
+            Outcome::Permanent(why) => self.bury(attempt, Reason::EmailRejected, why, request).await,
             Outcome::Unknown(why) => match self.on_unknown {
                 OnUnknown::Resend => self.retry(attempt, self.retry_schedule.after(attempt.step), why, request).await,
                 OnUnknown::Hold => {
                     persist_result(|_| emails::unknown(pool, attempt, why.as_str())).await?;
                     request.span.fails(&outcome.name(), why);
-                    warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %why, "Nobody knows whether a mail went; it is held");
+                    warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %why, "An email's delivery is unknown; it is held for an operator");
                     Ok(Handled::Done)
                 }
             },
@@ -209,67 +209,67 @@ impl MailHandler {
     }
 
     /// The next delay, or the end of the schedule. First the row, then the message, then (by the caller) the
-    /// acknowledgement: whatever is lost in between, a message remains that asks for this mail.
+    /// acknowledgement: whatever is lost in between, a message remains that asks for this email.
     async fn retry(
         &self,
         attempt: Attempt,
         delay: Option<RetryDelay>,
         why: &Note,
-        request: &mut MailRequest,
+        request: &mut EmailRequest,
     ) -> Result<Handled, DeliveryError> {
         let Some(delay) = delay else {
-            return self.bury(attempt, Reason::MailExhausted, why, request).await;
+            return self.bury(attempt, Reason::EmailExhausted, why, request).await;
         };
         let (pool, wait) = (&self.pool, delay.wait());
         if !persist_result(|_| emails::retry_after(pool, attempt, wait, why.as_str())).await? {
-            // Somebody began another attempt, by a message of their own, which carries the mail on.
+            // Somebody began another attempt, by a message of their own, which carries the email on.
             return Ok(Handled::Done);
         }
         let (id, number) = (attempt.email_id, attempt.number);
-        info!(email.id = %id, attempt = number, trace.id = request.trace_id(), %delay, %why, "A mail waits for its next attempt");
+        info!(email.id = %id, attempt = number, trace.id = request.trace_id(), %delay, %why, "An email waits for its next attempt");
         self.publish_retry(delay, id, i64::from(number), request).await
     }
 
-    /// The mail will not be sent; an operator finds it among the dead letters.
+    /// The email will not be sent; an operator finds it among the dead letters.
     async fn bury(
         &self,
         attempt: Attempt,
         reason: Reason,
         why: &Note,
-        request: &mut MailRequest,
+        request: &mut EmailRequest,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(Some(attempt.email_id), &request.delivery, reason, why.as_str());
+        let dead_letter = about(Some(attempt.email_id), &request.delivery, reason, why.as_str());
         let pool = &self.pool;
-        let once_more = |repeated| NewDeadLetter { repeated: letter.repeated || repeated, ..letter.clone() };
+        let once_more = |repeated| NewDeadLetter { repeated: dead_letter.repeated || repeated, ..dead_letter.clone() };
         persist_result(|repeated| emails::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
         let (id, number) = (attempt.email_id, attempt.number);
         request.span.fails(&reason, why);
-        warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reason, %why, "A mail is a dead letter");
+        warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reason, %why, "Dead-lettered an email");
         Ok(Handled::Done)
     }
 
-    /// A request that leads to no mail.
+    /// A request that leads to no email.
     async fn set_aside(
         &self,
-        request: &mut MailRequest,
+        request: &mut EmailRequest,
         email_id: Option<EmailId>,
         why: &str,
     ) -> Result<Handled, DeliveryError> {
-        let letter = about(email_id, &request.delivery, Reason::MailUnreadable, why);
-        dead_letters::keep(&self.pool, &[letter]).await?;
-        request.span.fails(&Reason::MailUnreadable, &why);
-        warn!(why, "Set a message aside that asks for no mail");
+        let dead_letter = about(email_id, &request.delivery, Reason::EmailUnreadable, why);
+        dead_letters::keep(&self.pool, &[dead_letter]).await?;
+        request.span.fails(&Reason::EmailUnreadable, &why);
+        warn!(why, "Dead-lettered a message that asks for no email");
         Ok(Handled::Done)
     }
 
-    /// A retry queue that was removed while we run takes nothing. The mail then waits in a shorter one, comes too
+    /// A retry queue that was removed while we run takes nothing. The email then waits in a shorter one, comes too
     /// early, and waits again.
     async fn publish_retry(
         &self,
         delay: RetryDelay,
         email_id: EmailId,
         attempts: i64,
-        request: &MailRequest,
+        request: &EmailRequest,
     ) -> Result<Handled, DeliveryError> {
         let mut result = Ok(Handled::Done);
         for delay in self.retry_schedule.down_from(delay) {
@@ -285,7 +285,7 @@ impl MailHandler {
     }
 }
 
-impl MailRequest {
+impl EmailRequest {
     /// Work on it begins.
     fn new(delivery: Delivery) -> Self {
         let came = TraceContext::of(&delivery.properties);
@@ -301,7 +301,7 @@ impl MailRequest {
 }
 
 /// A message of our own rather than the one that came: brokers before 4.0 read its `x-death` headers and may take a
-/// mail in its third retry queue for one that goes in circles, and drop it.
+/// email in its third retry queue for one that goes in circles, and drop it.
 fn retry_message(delay: RetryDelay, email_id: EmailId, attempts: i64, trace: Option<&TraceContext>) -> Message {
     let mut headers = trace.map(TraceContext::headers).unwrap_or_default();
     headers.insert(ATTEMPT_HEADER.into(), AMQPValue::LongLongInt(attempts));
@@ -325,5 +325,5 @@ fn retry_message(delay: RetryDelay, email_id: EmailId, attempts: i64, trace: Opt
 
 fn about(email_id: Option<EmailId>, delivery: &Delivery, reason: Reason, why: &str) -> NewDeadLetter {
     let email_id = email_id.map(EmailId::uuid);
-    NewDeadLetter { email_id, ..letter(delivery, topology::EMAILS.to_owned(), reason, why.to_owned()) }
+    NewDeadLetter { email_id, ..dead_letter(delivery, topology::EMAILS.to_owned(), reason, why.to_owned()) }
 }

@@ -22,7 +22,7 @@ impl MailMetrics {
     /// Registers the counters.
     pub fn new(registry: &mut Registry) -> Self {
         let attempts = Family::<OutcomeLabel, Counter>::default();
-        registry.register("loyalty_mail_attempts", "Attempts at mails by what became of them", attempts.clone());
+        registry.register("loyalty_mail_attempts", "Attempts at emails by what became of them", attempts.clone());
         for outcome in Outcome::NAMES {
             // From zero on: a rate cannot be told from a counter that appears with its first event.
             attempts.get_or_create(&OutcomeLabel { outcome }).inc_by(0);

@@ -1,11 +1,11 @@
-//! What became of an attempt at a mail, decided where the cause is known: in the dialogue with the mail server.
+//! What became of an attempt at an email, decided where the cause is known: in the dialogue with the mail server.
 //!
-//! A [`Failure`] in a [`Phase`] is what happened there; [`judge`] says what it means for the mail, an [`Outcome`];
-//! `MailHandler::settle` says what follows. Three others of its module are no outcomes of an attempt: where a mail stands
+//! A [`Failure`] in a [`Phase`] is what happened there; [`judge`] says what it means for the email, an [`Outcome`];
+//! `MailHandler::settle` says what follows. Three others of its module are no outcomes of an attempt: where an email stands
 //! (`EmailState`) is its row's, over all attempts, and not all of what follows is in it, since `sender_refused` waits as
 //! `passing` does; why there was no attempt is a `Claim`; and `Handled` is the broker's, whether its message is done with.
 //!
-//! The line that matters is the moment the mail's text is handed over. Before it, whatever breaks has sent nothing
+//! The line that matters is the moment the email's text is handed over. Before it, whatever breaks has sent nothing
 //! and may be tried again; after it, only an answer tells. Nothing here may contain an address.
 
 use std::fmt;
@@ -16,11 +16,11 @@ use loyalty_common::text::mask;
 /// What became of an attempt. There is nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The mail server has taken the mail.
+    /// The mail server has taken the email.
     Sent(Note),
     /// It was not taken, and may be later.
     Passing(Note),
-    /// The server takes no mail of our sender: the shop's fault, and so the mail waits for as long as it takes.
+    /// The server takes no email of our sender: the shop's fault, and so the email waits for as long as it takes.
     SenderRefused(Note),
     /// It will never be taken.
     Permanent(Note),
@@ -29,7 +29,6 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// All names.
     pub(crate) const NAMES: [&str; 5] = ["sent", "passing", "sender_refused", "permanent", "unknown"];
 
     /// The outcome's name among the figures.
@@ -51,9 +50,9 @@ pub(crate) struct Note(String);
 /// How far the dialogue had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Finding, reaching and greeting the server, TLS and login: it does not know of the mail yet.
+    /// Finding, reaching and greeting the server, TLS and login: it does not know of the email yet.
     Connecting,
-    /// The sender, which is the same for all mails.
+    /// The sender, which is the same for all emails.
     Sender,
     /// The recipient, and leave to send the text.
     Envelope,
@@ -70,18 +69,18 @@ pub(crate) enum Failure {
     Broken(String),
     /// The server did not answer in time.
     TimedOut(Duration),
-    /// The mail cannot be put to this server at all.
+    /// The email cannot be put to this server at all.
     Impossible(&'static str),
 }
 
-/// Refusals that are about our login (RFC 4954, 6), not about the mail, whenever they come.
+/// Refusals that are about our login (RFC 4954, 6), not about the email, whenever they come.
 const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
-/// What a failure at this point means for the mail.
+/// What a failure at this point means for the email.
 pub(crate) fn judge(phase: Phase, failure: &Failure) -> Outcome {
     let note = Note::new(&failure.to_string());
     match (failure, phase) {
-        // A server that turns us away before it has heard of the mail says nothing about the mail.
+        // A server that turns us away before it has heard of the email says nothing about the email.
         (Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting) => {
             Outcome::Passing(note)
         }

@@ -5,13 +5,14 @@ use loyalty_common::publisher::chain;
 use loyalty_store::StoreError;
 use tracing::{error, warn};
 
-/// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and a mail
-/// whose fate its mailer knew ends as one of unknown fate. So it has no limit of its own; a stop ends it after the
-/// drain time. Who writes holds no more than a mail, and no session begins while the database does not answer.
+/// Writes, and tries again for as long as the database is away: what is given up is lost with the process, and an email
+/// whose outcome its mailer knew ends as one whose delivery is unknown. So it has no limit of its own; a stop ends it
+/// after the drain time. Who writes holds no more than an email, and no session begins while the database does not
+/// answer.
 ///
 /// `write` is told whether it may have been done before, its answer lost. What the database refuses for what it says is
-/// refused every time, and is an error; so is a right that the role lacks. Then the mail's place is free for others,
-/// its request comes again, and once the lease is over its fate is unknown.
+/// refused every time, and is an error; so is a right that the role lacks. Then the email's place is free for others,
+/// its request comes again, and once the lease is over its delivery is unknown.
 pub(crate) async fn persist_result<T, F>(write: impl Fn(bool) -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -22,18 +23,14 @@ where
             Err(error) if error.is_forbidden() => {
                 error!(
                     error = chain(&error),
-                    "Cannot store a mail's result: the worker's role lacks a privilege; grant it (docs/operating.md)"
+                    "Cannot store an email's result: the worker's role lacks a privilege; grant it (docs/operating.md)"
                 );
                 return Err(error);
             }
             Err(error) if !error.is_content_refused() => {
                 let wait = backoff::delay(tries, backoff::jitter());
                 tries = tries.saturating_add(1);
-                warn!(
-                    error = chain(&error),
-                    wait_ms = wait.as_millis(),
-                    "Cannot store a mail's result yet; trying again"
-                );
+                warn!(error = chain(&error), wait_ms = wait.as_millis(), "Cannot store an email's result; retrying");
                 tokio::time::sleep(wait).await;
             }
             result => return result,

@@ -1,4 +1,4 @@
-//! How fast mails may leave: so many at once, so many a second. Who waits for a turn holds nothing else.
+//! How fast emails may leave: so many at once, so many a second. Who waits for a turn holds nothing else.
 
 use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::{Mutex, PoisonError};

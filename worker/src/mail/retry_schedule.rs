@@ -1,4 +1,4 @@
-//! The retry schedule: how long a mail waits after each failed attempt, and when it has waited enough.
+//! The retry schedule: how long an email waits after each failed attempt, and when it has waited enough.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use loyalty_common::text::Invalid;
 use loyalty_common::topology::RetryDelay;
 use serde::Deserialize;
 
-/// The delays in the order in which a failing mail waits them. At least one.
+/// The delays in the order in which a failing email waits them. At least one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub struct RetrySchedule(Vec<RetryDelay>);
@@ -29,19 +29,19 @@ impl RetrySchedule {
         &self.0
     }
 
-    /// Where a mail waits after its attempt of this number, 1 for the first; none when it has waited every delay.
+    /// Where an email waits after its attempt of this number, 1 for the first; none when it has waited every delay.
     pub(crate) fn after(&self, attempt: i32) -> Option<RetryDelay> {
         let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or_default();
         self.0.get(index).copied()
     }
 
-    /// The same, but for a mail that must not be given up: it stays at the last delay.
+    /// The same, but for an email that must not be given up: it stays at the last delay.
     pub(crate) fn after_or_last(&self, attempt: i32) -> RetryDelay {
         let last = self.0.last().copied().expect("a schedule has at least one delay");
         self.after(attempt).unwrap_or(last)
     }
 
-    /// Where a mail waits that is due in about this time: the longest delay within it, or else the shortest there is,
+    /// Where an email waits that is due in about this time: the longest delay within it, or else the shortest there is,
     /// so that it comes back late by one delay at most.
     pub(crate) fn within(&self, wait: Duration) -> RetryDelay {
         let shortest = self.0.iter().min().copied().expect("a schedule has at least one delay");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_that_came_too_early_waits_about_its_time() {
+    fn an_email_that_came_too_early_waits_about_its_time() {
         let schedule = schedule(&["10s", "1m", "10m"]).expect("a schedule");
         let check = |wait_seconds: u64, expected: &str| {
             assert_eq!(schedule.within(Duration::from_secs(wait_seconds)).to_string(), expected, "{wait_seconds}");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_whose_retry_queue_is_missing_tries_the_shorter_ones() {
+    fn an_email_whose_retry_queue_is_missing_tries_the_shorter_ones() {
         let schedule = schedule(&["1m", "10s", "10m", "10s"]).expect("a schedule");
         let check = |delay: &str, expected: &[&str]| {
             let delays = schedule.down_from(RetryDelay::parse(delay).expect("a delay"));

@@ -1,6 +1,6 @@
-//! Who mails are from: checked at start as far as we can, and by the server's word once it is reached.
+//! Who emails are from: checked at start as far as we can, and by the server's word once it is reached.
 //!
-//! A sender that the server refuses is nothing that one mail could help: it is told of once, loudly, and the mails
+//! A sender that the server refuses is nothing that one email could help: it is told of once, loudly, and the emails
 //! wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub(crate) fn parse(text: &str) -> Result<Mailbox, SenderError> {
     Ok(Mailbox::new(mailbox.name, Address::new_dangerous(local, domain)))
 }
 
-/// Why nobody can send mails by that name.
+/// Why nobody can send emails by that name.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderError {
     /// It is not a name and an address.
@@ -45,7 +45,7 @@ pub enum SenderError {
     BeyondAscii,
 }
 
-/// Whether the server takes mails of our sender, as far as we know.
+/// Whether the server takes emails of our sender, as far as we know.
 #[derive(Debug, Default)]
 pub(crate) struct SenderStatus {
     refused: AtomicBool,
@@ -57,7 +57,7 @@ impl SenderStatus {
         match answer.as_ref().map_err(|(phase, failure)| judge(*phase, failure)) {
             Ok(_) => {
                 if self.refused.swap(false, Ordering::Relaxed) {
-                    info!("The mail server takes the sender again; the mails that wait go when their turn comes");
+                    info!("The mail server accepts the sender again; waiting emails are sent when they are due");
                 }
             }
             Err(Outcome::SenderRefused(why)) => self.refused(&why),
@@ -70,7 +70,7 @@ impl SenderStatus {
         if !self.refused.swap(true, Ordering::Relaxed) {
             error!(
                 %why,
-                "The mail server refuses the sender, so no mail goes; all wait. Set mail.from to an address that \
+                "The mail server refuses the sender; all emails wait. Set mail.from to an address that \
                  it lets this user send from, or allow it there, and restart"
             );
         }

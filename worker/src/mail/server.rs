@@ -1,4 +1,4 @@
-//! Where mails go out: a mail server's address, how its connections are secured, and our login there.
+//! Where emails go out: a mail server's address, how its connections are secured, and our login there.
 //!
 //! `smtp://[user:password@]host[:port][?tls=required|opportunistic|off]` or `smtps://...`. A password never crosses
 //! the network in the clear unless `tls=off` says so.

@@ -2,8 +2,8 @@
 //! hand is brought to its end.
 //!
 //! Deliveries that wait for their turn go back to the broker when the session ends; one that is being sent is finished
-//! all the same, since a dialogue that is cut short is a mail of unknown fate. It comes again, and its row says what
-//! became of it.
+//! all the same, since a dialogue that is cut short is an email whose delivery is unknown. It comes again, and its row
+//! says what became of it.
 
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ use crate::queue_states::{OutReason, QueueStates};
 pub(crate) struct Session<'a> {
     pub(crate) amqp: &'a SecretUrl,
     pub(crate) handler: &'a Arc<MailHandler>,
-    /// Deliveries in hand, at work or waiting.
+    /// Deliveries in flight, at work or waiting.
     pub(crate) prefetch: u16,
     /// Those at work, of this session and of broken ones.
     pub(crate) at_work: &'a TaskTracker,
-    /// Where it says whether the queue of mails and the retry queues can be used.
+    /// Where it says whether the queue of emails and the retry queues can be used.
     pub(crate) states: &'a QueueStates,
 }
 
-/// Why mails cannot be taken, or no more.
+/// Why emails cannot be taken, or no more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MailError {
     #[error("the database does not answer")]
@@ -49,19 +49,19 @@ pub(crate) enum MailError {
     RetryQueueMissing { queue: String },
     #[error("the retry queue {queue} does not answer")]
     RetryQueueSilent { queue: String },
-    #[error("a mail could not be brought to its end")]
+    #[error("an email could not be brought to its end")]
     Handle(#[from] DeliveryError),
-    #[error("a mail made its task panic")]
+    #[error("an email made its task panic")]
     Panicked(#[from] JoinError),
 }
 
 type SessionError = consumer_session::SessionError<MailError>;
 
-/// A request for a mail, and what its acknowledgement needs.
+/// A request for an email, and what its acknowledgement needs.
 type Request = (Delivery, DeliveryGuard);
 
 impl Session<'_> {
-    /// Sends mails until `stop`, then finishes those that are being sent.
+    /// Sends emails until `stop`, then finishes those that are being sent.
     pub(crate) async fn run(&self, stop: &CancellationToken, progress: SessionProgress) -> Result<(), SessionError> {
         let worked = match stop.run_until_cancelled(self.check()).await {
             None => Ok(()),
@@ -76,18 +76,18 @@ impl Session<'_> {
         // What is delivered while the database is away comes again, and each time is counted towards the limit at which
         // the broker gives a message up.
         self.handler.pool.ping().await?;
-        let probe = QueueProbe::connect(self.amqp, "mails probe").await.map_err(ProbeError::Connect)?;
+        let probe = QueueProbe::connect(self.amqp, "emails probe").await.map_err(ProbeError::Connect)?;
         let statuses = probe.ask(self.retry_queues().map(|queue| (queue.clone(), queue))).await;
         probe.close().await;
         self.retry_queues_stand(statuses?)
     }
 
-    /// A mail that failed and finds no queue to wait in could only be delivered again at once, and again: none is taken
-    /// while one is missing. Looks at all, so that each that is missing is named.
+    /// An email that failed and finds no queue to wait in could only be delivered again at once, and again: none is
+    /// taken while one is missing. Looks at all, so that each that is missing is named.
     fn retry_queues_stand(&self, statuses: Vec<(String, QueueStatus)>) -> Result<(), MailError> {
         let mut out = None;
         for (queue, status) in statuses {
-            let (reason, of_mails, error) = match status {
+            let (reason, of_emails, error) = match status {
                 QueueStatus::Exists { .. } => {
                     self.states.in_use(&queue);
                     continue;
@@ -104,7 +104,7 @@ impl Session<'_> {
                 }
             };
             self.states.goes_out(&queue, reason, &error.to_string());
-            out = out.or(Some((of_mails, error)));
+            out = out.or(Some((of_emails, error)));
         }
         let Some((reason, error)) = out else { return Ok(()) };
         self.states.goes_out(topology::EMAILS, reason, &error.to_string());
@@ -118,10 +118,10 @@ impl Session<'_> {
     async fn consume(&self, stop: &CancellationToken, progress: &SessionProgress) -> Result<(), SessionError> {
         let (sender, requests) = mpsc::channel(usize::from(self.prefetch));
         let read = Box::new(|delivery, guard| (delivery, guard));
-        let (queue, tag) = (topology::EMAILS.to_owned(), "loyalty-mails".to_owned());
+        let (queue, tag) = (topology::EMAILS.to_owned(), "loyalty-emails".to_owned());
         let session = ConsumerSession {
             amqp: self.amqp,
-            name: "mails",
+            name: "emails",
             prefetch: self.prefetch,
             queues: vec![Subscription { queue, tag, read, sender }],
             states: self.states,
@@ -138,18 +138,18 @@ impl Session<'_> {
         // However the session ends, those who wait for their turn are told.
         let leave = CancellationToken::new();
         let _told_at_the_end = leave.clone().drop_guard();
-        let mut in_hand = FuturesUnordered::new();
+        let mut in_flight = FuturesUnordered::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(request) = requests.recv() => in_hand.push(self.begin(request, &leave)),
-                Some(result) = in_hand.next() => acknowledge(result?).await,
+                Some(request) = requests.recv() => in_flight.push(self.begin(request, &leave)),
+                Some(result) = in_flight.next() => acknowledge(result?).await,
             }
         }
         // The channel stays open until the last acknowledgement; deliveries that still come are not looked at, and go
         // back when it closes.
         leave.cancel();
-        while let Some(result) = in_hand.next().await {
+        while let Some(result) = in_flight.next().await {
             acknowledge(result?).await;
         }
         Ok(())

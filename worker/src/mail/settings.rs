@@ -13,22 +13,23 @@ use super::server::SmtpUrl;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MailSettings {
-    /// The mail server: `smtps://user:password@host` or `smtp://host:25`. Without one, mails wait in their queue.
+    /// The mail server: `smtps://user:password@host` or `smtp://host:25`. Without one, emails wait in their queue.
     #[serde(deserialize_with = "url")]
     pub smtp: Option<SmtpUrl>,
-    /// Who the mails are from: `Corner Café <rewards@cafe.example>`. Its domain is also that of the Message-IDs.
+    /// Who the emails are from: `Corner Café <rewards@cafe.example>`. Its domain is also that of the Message-IDs.
     pub from: String,
-    /// How long a mail waits after each failed attempt: `["10s", "1m"]`. After the last it is a dead letter. Its
-    /// queues must stand on the broker, so declare the topology anew after a change.
-    pub ladder: RetrySchedule,
+    /// How long an email waits after each failed attempt: `["10s", "1m"]`. After the last it is a dead letter. Its
+    /// queues must stand on the broker, so declare the topology again after a change.
+    pub retry_delays: RetrySchedule,
     /// Connections to the mail server at the same time. Most servers grant one client ten or twenty.
     pub connections: NonZeroU8,
-    /// Mails per second at most; unset, as fast as the server takes them.
+    /// Emails per second at most; unset, as fast as the server takes them.
     pub per_second: Option<NonZeroU32>,
-    /// What becomes of a mail whose answer was lost.
+    /// What becomes of an email whose answer was lost.
     pub on_unknown: OnUnknown,
-    /// How long the server may take to answer after it got a mail's text, in seconds. Who gives up early has a mail
-    /// of unknown fate. RFC 5321 advises ten minutes between strangers; a shop's own server answers within seconds.
+    /// How long the server may take to answer after it got an email's text, in seconds. Who gives up early has an email
+    /// whose delivery is unknown. RFC 5321 advises ten minutes between strangers; a shop's own server answers within
+    /// seconds.
     #[serde(rename = "answer_seconds", deserialize_with = "seconds")]
     pub answer: Duration,
     /// The subject. This and the texts are minijinja templates that know `name` (may be none), `title`, `points`,
@@ -41,9 +42,9 @@ pub struct MailSettings {
 }
 
 string_enum! {
-    /// What becomes of a mail of which nobody knows whether the server has it.
+    /// What becomes of an email of which nobody knows whether the server has it.
     pub enum OnUnknown {
-        /// It stays as `unknown` until an operator decides: a member may miss a mail, and none gets two.
+        /// It stays as `unknown` until an operator decides: a member may miss an email, and none gets two.
         Hold = "hold",
         /// It is sent again under the same Message-ID: a member may get two, and none misses one.
         Resend = "resend",
@@ -56,7 +57,7 @@ impl Default for MailSettings {
         Self {
             smtp: None,
             from: "Loyalty <loyalty@localhost>".to_owned(),
-            ladder: RetrySchedule::default(),
+            retry_delays: RetrySchedule::default(),
             connections: CONNECTIONS,
             per_second: None,
             on_unknown: OnUnknown::Hold,
@@ -92,8 +93,8 @@ mod tests {
     #[test]
     fn every_setting_has_a_default_and_a_bound() {
         let read = |json: &str| serde_json::from_str::<MailSettings>(json);
-        assert_eq!(read("{}").expect("all defaults").ladder.delays().len(), 5);
-        let full = r#"{"smtp":"smtp://127.0.0.1:2525","from":"a@b.example","ladder":["1s"],"connections":1,
+        assert_eq!(read("{}").expect("all defaults").retry_delays.delays().len(), 5);
+        let full = r#"{"smtp":"smtp://127.0.0.1:2525","from":"a@b.example","retry_delays":["1s"],"connections":1,
             "per_second":10,"on_unknown":"resend","answer_seconds":5,"subject":"s","text":"t","html":"h"}"#;
         let full = read(full).expect("all set");
         assert_eq!((full.on_unknown, full.answer), (OnUnknown::Resend, Duration::from_secs(5)));
@@ -103,7 +104,7 @@ mod tests {
             r#"{"per_second":0}"#,
             r#"{"answer_seconds":0}"#,
             r#"{"answer_seconds":601}"#,
-            r#"{"ladder":[]}"#,
+            r#"{"retry_delays":[]}"#,
             r#"{"on_unknown":"maybe"}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");

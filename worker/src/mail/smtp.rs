@@ -1,6 +1,6 @@
 //! The dialogue with the mail server, phase by phase, so that a failure is judged by what had been said.
 //!
-//! A bounded number of connections, each used for one mail at a time and kept open for the next. Every wait has a
+//! A bounded number of connections, each used for one email at a time and kept open for the next. Every wait has a
 //! limit: a server that hangs holds its connections and nothing else.
 
 use std::sync::{Mutex, PoisonError};
@@ -34,14 +34,14 @@ const CHECK_LIMIT: Duration = Duration::from_secs(5);
 /// Saying goodbye is politeness.
 const QUIT_LIMIT: Duration = Duration::from_secs(1);
 
-/// A mail server and the connections to it that wait for the next mail.
+/// A mail server and the connections to it that wait for the next email.
 pub(crate) struct Smtp {
     server: Server,
     hello: ClientId,
     /// From handing the text over to the answer.
     text_limit: Duration,
     parked: Mutex<Vec<Parked>>,
-    /// Whether the server takes mails of our sender, as far as we know.
+    /// Whether the server takes emails of our sender, as far as we know.
     sender: SenderStatus,
 }
 
@@ -61,7 +61,6 @@ impl Smtp {
         }
     }
 
-    /// Where it is.
     pub(crate) fn host(&self) -> &str {
         &self.server.host
     }
@@ -71,7 +70,7 @@ impl Smtp {
         CONNECT_LIMIT + ENVELOPE_LIMIT + self.text_limit + QUIT_LIMIT
     }
 
-    /// Offers a mail to the server. How many do so at once is the caller's bound.
+    /// Offers an email to the server. How many do so at once is the caller's bound.
     pub(crate) async fn send(&self, envelope: &Envelope, text: &[u8]) -> Outcome {
         let mut connection = match within(CONNECT_LIMIT, self.connected()).await {
             Ok(connection) => connection,
@@ -137,7 +136,7 @@ impl Smtp {
     }
 }
 
-/// Our mails are ASCII by their encoding, and so are the domains by theirs: only the part of a member's address before
+/// Our emails are ASCII by their encoding, and so are the domains by theirs: only the part of a member's address before
 /// the `@` can ask for more than every server has.
 fn parameters(envelope: &Envelope, offers: Offers) -> Result<Vec<MailParameter>, Failure> {
     if envelope.to().iter().all(|address| address.user().is_ascii()) {
@@ -151,7 +150,7 @@ fn parameters(envelope: &Envelope, offers: Offers) -> Result<Vec<MailParameter>,
     Ok(vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)])
 }
 
-/// What a failure of `MAIL FROM` is about: our sender, unless the mail asked for more than others do and the server
+/// What a failure of `MAIL FROM` is about: our sender, unless the email asked for more than others do and the server
 /// refuses that (RFC 5321, 4.1.1.11; RFC 6531, 3.5).
 fn phase_of_sender(failure: &Failure, plain: bool) -> Phase {
     const PARAMETER_CODES: [u16; 3] = [501, 504, 555];

@@ -1,7 +1,7 @@
-//! From a reward to the mail about it: the shop's templates, filled, in the form that mail servers expect.
+//! From a reward to the email about it: the shop's templates, filled, in the form that mail servers expect.
 //!
-//! The same mail always has the same Message-ID, whoever sends it and however often. An unknown variable in a
-//! template is an error at start, not an empty place in a member's mail.
+//! The same email always has the same Message-ID, whoever sends it and however often. An unknown variable in a
+//! template is an error at start, not an empty place in a member's email.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
 use loyalty_common::text::Invalid;
-use loyalty_store::emails::{Attempt, ClaimToken, EmailId, Mail, Recipient};
+use loyalty_store::emails::{Attempt, ClaimToken, ClaimedEmail, EmailId, Recipient};
 use minijinja::{Environment, UndefinedBehavior, context};
 use uuid::Uuid;
 
@@ -47,13 +47,13 @@ impl Templates {
         Ok(templates)
     }
 
-    /// The mail, dated.
-    pub(crate) fn compose(&self, mail: &Mail, now: SystemTime) -> Result<Message, ComposeError> {
-        let to = mailbox::of_member(mail.name.as_deref(), mail.recipient.expose()).map_err(ComposeError::Address)?;
+    /// The email, dated.
+    pub(crate) fn compose(&self, email: &ClaimedEmail, now: SystemTime) -> Result<Message, ComposeError> {
+        let to = mailbox::of_member(email.name.as_deref(), email.recipient.expose()).map_err(ComposeError::Address)?;
         let envelope = Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]);
-        let (subject, text, html) = self.fill_all(mail).map_err(ComposeError::Template)?;
-        let email_id = mail.attempt.email_id;
-        // Derived, so that a mail sent twice is the same to the byte but for its date.
+        let (subject, text, html) = self.fill_all(email).map_err(ComposeError::Template)?;
+        let email_id = email.attempt.email_id;
+        // Derived, so that an email sent twice is the same to the byte but for its date.
         let boundary = email_id.uuid().simple().to_string();
         let parts = MultiPart::alternative()
             .boundary(boundary)
@@ -71,49 +71,49 @@ impl Templates {
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
             ));
-        let mended = [mailbox::mended("From", &self.from), mailbox::mended("To", &to)].into_iter().flatten();
-        mended.fold(builder, MessageBuilder::raw_header).multipart(parts).map_err(ComposeError::Form)
+        let quoted = [mailbox::quoted("From", &self.from), mailbox::quoted("To", &to)].into_iter().flatten();
+        quoted.fold(builder, MessageBuilder::raw_header).multipart(parts).map_err(ComposeError::Form)
     }
 
-    fn fill_all(&self, mail: &Mail) -> Result<(String, String, String), minijinja::Error> {
-        let subject = self.fill(SUBJECT, &self.subject, mail)?;
+    fn fill_all(&self, email: &ClaimedEmail) -> Result<(String, String, String), minijinja::Error> {
+        let subject = self.fill(SUBJECT, &self.subject, email)?;
         // A header is one line.
         let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok((subject, self.fill(TEXT, &self.text, mail)?, self.fill(HTML, &self.html, mail)?))
+        Ok((subject, self.fill(TEXT, &self.text, email)?, self.fill(HTML, &self.html, email)?))
     }
 
     /// Parsing a page of template takes microseconds, beside a mail server's milliseconds.
-    fn fill(&self, name: &str, template: &str, mail: &Mail) -> Result<String, minijinja::Error> {
-        let Mail { name: member_name, title, points, number, member_id, .. } = mail;
+    fn fill(&self, name: &str, template: &str, email: &ClaimedEmail) -> Result<String, minijinja::Error> {
+        let ClaimedEmail { name: member_name, title, points, number, member_id, .. } = email;
         let values = context! { name => member_name, title, points, number, member_id };
         self.environment.render_named_str(name, template, values)
     }
 }
 
-/// Why the settings make no mails.
+/// Why the settings make no emails.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplatesError {
-    /// The sender is not a mail address.
+    /// The sender is not an email address.
     #[error(transparent)]
     From(#[from] SenderError),
-    /// A template cannot be read, or asks for something that a mail does not know.
-    #[error("a mail template (mail.subject, mail.text or mail.html) cannot be filled")]
+    /// A template cannot be read, or asks for something that an email does not know.
+    #[error("an email template (mail.subject, mail.text or mail.html) cannot be filled")]
     Template(#[source] minijinja::Error),
 }
 
-/// Why one mail could not be made. Holds no address.
+/// Why one email could not be made. Holds no address.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ComposeError {
     #[error("the member's address {0}")]
     Address(Invalid),
-    #[error("a mail template cannot be filled")]
+    #[error("an email template cannot be filled")]
     Template(#[source] minijinja::Error),
-    #[error("the mail could not be put into form")]
+    #[error("the email could not be put into form")]
     Form(#[source] lettre::error::Error),
 }
 
-fn sample(name: Option<String>) -> Mail {
-    Mail {
+fn sample(name: Option<String>) -> ClaimedEmail {
+    ClaimedEmail {
         attempt: Attempt { email_id: EmailId::from(Uuid::nil()), number: 1, claim: ClaimToken::draw(), step: 1 },
         recipient: Recipient::new("ann@example.com"),
         name,
@@ -136,14 +136,14 @@ mod tests {
         Templates::new(&settings)
     }
 
-    fn composed(mail: &Mail) -> String {
+    fn composed(email: &ClaimedEmail) -> String {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let message = templates(|_| ()).expect("the defaults work").compose(mail, now).expect("a mail");
-        String::from_utf8(message.formatted()).expect("mails are ASCII").replace('\r', "")
+        let message = templates(|_| ()).expect("the defaults work").compose(email, now).expect("an email");
+        String::from_utf8(message.formatted()).expect("emails are ASCII").replace('\r', "")
     }
 
     #[test]
-    fn a_mail_is_text_and_html_with_a_lasting_id() {
+    fn an_email_is_text_and_html_with_a_lasting_id() {
         insta::assert_snapshot!(composed(&sample(Some("Ann".to_owned()))), @r#"
         Message-ID: <00000000-0000-0000-0000-000000000000@cafe.example>
         Date: Fri, 15 Jan 2027 08:00:00 +0000
@@ -166,7 +166,7 @@ mod tests {
             free coffee
 
         This is reward number 1 of your membership 123.
-        Show this mail on your next visit.
+        Show this email on your next visit.
         --00000000000000000000000000000000
         Content-Type: text/html; charset=utf-8
         Content-Transfer-Encoding: 7bit
@@ -179,7 +179,7 @@ mod tests {
         <p>you have collected 1000 points with us. Thank you! That earns you:</p>
         <p><strong>free coffee</strong></p>
         <p>This is reward number 1 of your membership 123.
-        Show this mail on your next visit.</p>
+        Show this email on your next visit.</p>
         </body>
         </html>
         --00000000000000000000000000000000--
@@ -188,9 +188,9 @@ mod tests {
 
     #[test]
     fn values_are_escaped_in_html_only() {
-        let mail = composed(&sample(Some("<b>Ann & Bob</b>".to_owned())));
-        assert!(mail.contains("Hello <b>Ann & Bob</b>,"), "{mail}");
-        assert!(mail.contains("Hello &lt;b&gt;Ann &amp; Bob&lt;&#x2f;b&gt;,"), "{mail}");
+        let email = composed(&sample(Some("<b>Ann & Bob</b>".to_owned())));
+        assert!(email.contains("Hello <b>Ann & Bob</b>,"), "{email}");
+        assert!(email.contains("Hello &lt;b&gt;Ann &amp; Bob&lt;&#x2f;b&gt;,"), "{email}");
     }
 
     #[test]
@@ -198,15 +198,15 @@ mod tests {
         assert!(composed(&sample(None)).contains("Hello,"));
     }
 
-    /// Python's parser of mails reads each of them, and finds the name and the address that were meant.
+    /// Python's parser of emails reads each of them, and finds the name and the address that were meant.
     #[test]
     fn a_member_of_any_name_is_named_in_a_valid_header() {
         const READ: &str = "import sys, email, email.policy, email.utils, email.header
-mail = open(sys.argv[1], 'rb').read()
+message = open(sys.argv[1], 'rb').read()
 for header in ('From', 'To'):
-    strict = email.message_from_bytes(mail, policy=email.policy.SMTP)[header]
+    strict = email.message_from_bytes(message, policy=email.policy.SMTP)[header]
     assert not strict.defects and len(strict.addresses) == 1, strict.defects
-    name, address = email.utils.parseaddr(email.message_from_bytes(mail)[header])
+    name, address = email.utils.parseaddr(email.message_from_bytes(message)[header])
     print(email.header.make_header(email.header.decode_header(name)), '|', address)";
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("mail");
@@ -237,11 +237,11 @@ for header in ('From', 'To'):
             "Ann\u{3000}Lee",
         ];
         for name in names {
-            let mut mail = sample(Some(name.to_owned()));
-            mail.recipient = Recipient::new("ann@bücher.example");
+            let mut email = sample(Some(name.to_owned()));
+            email.recipient = Recipient::new("ann@bücher.example");
             let templates =
                 templates(|settings| settings.from = "J.R <rewards@bücher.example>".to_owned()).expect("works");
-            let message = templates.compose(&mail, SystemTime::UNIX_EPOCH).expect("a mail");
+            let message = templates.compose(&email, SystemTime::UNIX_EPOCH).expect("an email");
             assert!(message.formatted().is_ascii(), "{name}");
             std::fs::write(&file, message.formatted()).expect("a file");
             let Ok(read) = std::process::Command::new("python3").args(["-c", READ]).arg(&file).output() else {
@@ -273,16 +273,16 @@ for header in ('From', 'To'):
     #[test]
     fn a_subject_is_one_line() {
         let templates = templates(|settings| settings.subject = "One\r\nBcc: all@example.com".to_owned());
-        let message = templates.expect("works").compose(&sample(None), SystemTime::UNIX_EPOCH).expect("a mail");
+        let message = templates.expect("works").compose(&sample(None), SystemTime::UNIX_EPOCH).expect("an email");
         let text = String::from_utf8(message.formatted()).expect("ASCII");
         assert!(text.contains("Subject: One Bcc: all@example.com\r\n"), "{text}");
     }
 
     #[test]
-    fn an_address_that_is_none_makes_no_mail_and_is_not_quoted() {
-        let mut mail = sample(None);
-        mail.recipient = Recipient::new("ann smith");
-        let error = templates(|_| ()).expect("works").compose(&mail, SystemTime::UNIX_EPOCH).expect_err("no address");
+    fn an_address_that_is_none_makes_no_email_and_is_not_quoted() {
+        let mut email = sample(None);
+        email.recipient = Recipient::new("ann smith");
+        let error = templates(|_| ()).expect("works").compose(&email, SystemTime::UNIX_EPOCH).expect_err("no address");
         assert!(matches!(error, ComposeError::Address(_)));
         assert!(!format!("{error:?} {error}").contains("smith"));
     }

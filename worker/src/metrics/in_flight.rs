@@ -1,5 +1,5 @@
 //! How old the oldest command is that the worker holds and has not applied, for each partition, and how many of them
-//! wait because somebody else holds their member's row.
+//! are deferred because another session has locked their member's row.
 //!
 //! A queue is worked off in order by one consumer, so the oldest command that its consumer holds is the oldest of the
 //! whole partition: this is the honest "age of the oldest unapplied command", and it grows while the database is away.
@@ -24,13 +24,13 @@ const CONSUMING: Gauge =
 
 const AGE: Gauge = Gauge::seconds(
     "loyalty_worker_oldest_command_age",
-    "Age of the oldest command in hand, by its sender's clock; 0 if all are applied or another worker has the \
+    "Age of the oldest command in flight, by its sender's clock; 0 if all are applied or another worker has the \
      partition; absent while this worker does not take the partition",
 );
 
-const HELD: Gauge = Gauge::of(
-    "loyalty_worker_held_commands",
-    "Commands in hand that wait because another session holds their member's row in the database; absent while this \
+const DEFERRED: Gauge = Gauge::of(
+    "loyalty_worker_deferred_commands",
+    "Commands in flight that wait because another session has locked their member's row in the database; absent while this \
      worker does not take the partition",
 );
 
@@ -39,10 +39,10 @@ const HELD: Gauge = Gauge::of(
 pub(crate) struct InFlight {
     /// Whether each partition is taken.
     taken: [AtomicBool; PLACES],
-    /// When the oldest command in hand of each partition was published, in milliseconds since 1970; 0: there is none.
+    /// When the oldest command in flight of each partition was published, in milliseconds since 1970; 0: there is none.
     oldest_ms: [AtomicU64; PLACES],
-    /// Commands held back, of each partition.
-    held_back: [AtomicU64; PLACES],
+    /// Deferred commands of each partition.
+    deferred: [AtomicU64; PLACES],
 }
 
 impl InFlight {
@@ -56,8 +56,8 @@ impl InFlight {
     }
 
     /// A batch processor's part of it, empty again when dropped, however the batch processor ends.
-    pub(crate) fn of_lane(&self) -> ProcessorInFlight<'_> {
-        ProcessorInFlight { in_flight: self, held: [false; PLACES] }
+    pub(crate) fn of_processor(&self) -> ProcessorInFlight<'_> {
+        ProcessorInFlight { in_flight: self, occupied: [false; PLACES] }
     }
 
     fn ages(&self) -> Vec<(String, f64)> {
@@ -68,8 +68,8 @@ impl InFlight {
         self.taken().map(|partition| (partition.to_string(), age(partition).as_secs_f64())).collect()
     }
 
-    fn held_back(&self) -> Vec<(String, u64)> {
-        let count = |partition: Partition| self.held_back[place(partition)].load(Ordering::Relaxed);
+    fn deferred(&self) -> Vec<(String, u64)> {
+        let count = |partition: Partition| self.deferred[place(partition)].load(Ordering::Relaxed);
         self.taken().map(|partition| (partition.to_string(), count(partition))).collect()
     }
 }
@@ -77,25 +77,25 @@ impl InFlight {
 /// What one batch processor holds. The partitions of two batch processors are not the same ones.
 pub(crate) struct ProcessorInFlight<'a> {
     in_flight: &'a InFlight,
-    held: [bool; PLACES],
+    occupied: [bool; PLACES],
 }
 
 impl ProcessorInFlight<'_> {
-    /// Says what is still to be applied: what is held back, and the rest.
-    pub(crate) fn holds<'a>(&mut self, held_back: &'a [Message], rest: impl Iterator<Item = &'a Message>) {
+    /// Says what is still to be applied: the deferred messages, and the rest.
+    pub(crate) fn holds<'a>(&mut self, deferred: &'a [Message], rest: impl Iterator<Item = &'a Message>) {
         let (mut oldest, mut counts) = ([0; PLACES], [0; PLACES]);
-        for message in held_back.iter().chain(rest) {
+        for message in deferred.iter().chain(rest) {
             let (oldest, since) = (&mut oldest[place(message.partition)], milliseconds(message.since));
             *oldest = if *oldest == 0 { since } else { since.min(*oldest) };
         }
-        for message in held_back {
+        for message in deferred {
             counts[place(message.partition)] += 1;
         }
         for (place, (oldest, count)) in oldest.into_iter().zip(counts).enumerate() {
-            if oldest > 0 || self.held[place] {
+            if oldest > 0 || self.occupied[place] {
                 self.in_flight.oldest_ms[place].store(oldest, Ordering::Relaxed);
-                self.in_flight.held_back[place].store(count, Ordering::Relaxed);
-                self.held[place] = oldest > 0;
+                self.in_flight.deferred[place].store(count, Ordering::Relaxed);
+                self.occupied[place] = oldest > 0;
             }
         }
     }
@@ -116,8 +116,8 @@ impl Collector for InFlight {
         }
         let ages = self.ages();
         AGE.write_each(&mut encoder, "partition", ages.iter().map(|(partition, age)| (partition.as_str(), *age)))?;
-        let held_back = self.held_back();
-        HELD.write_each(&mut encoder, "partition", held_back.iter().map(|(of, count)| (of.as_str(), *count)))
+        let deferred = self.deferred();
+        DEFERRED.write_each(&mut encoder, "partition", deferred.iter().map(|(of, count)| (of.as_str(), *count)))
     }
 }
 
@@ -155,32 +155,32 @@ mod tests {
         let age = |place: usize| in_flight.ages()[place].1.round();
         let seconds = Duration::from_secs;
         let all = [sent(two, seconds(90)), sent(five, seconds(60)), sent(two, seconds(30))];
-        let mut lane = in_flight.of_lane();
-        lane.holds(&[], all.iter());
+        let mut processor = in_flight.of_processor();
+        processor.holds(&[], all.iter());
         assert_eq!((age(2), age(5), age(7)), (90.0, 60.0, 0.0));
-        lane.holds(&all[..1], all[1..].iter());
+        processor.holds(&all[..1], all[1..].iter());
         assert_eq!((age(2), age(5), age(7)), (90.0, 60.0, 0.0));
-        lane.holds(&all[2..], all[..2].iter());
-        assert_eq!((age(2), age(5)), (90.0, 60.0), "what is held back is not always the oldest");
-        lane.holds(&[], all[1..].iter());
+        processor.holds(&all[2..], all[..2].iter());
+        assert_eq!((age(2), age(5)), (90.0, 60.0), "what is deferred is not always the oldest");
+        processor.holds(&[], all[1..].iter());
         assert_eq!((age(2), age(5)), (30.0, 60.0));
-        drop(lane);
+        drop(processor);
         assert_eq!((age(2), age(5)), (0.0, 0.0));
     }
 
     #[test]
-    fn what_is_held_back_is_counted_until_it_is_let_go() {
+    fn what_is_deferred_is_counted_until_it_is_let_go() {
         let (in_flight, two) = (taking_all(), Partition::all().nth(2).expect("one of 16"));
         let messages = [sent(two, Duration::ZERO), sent(two, Duration::ZERO), sent(two, Duration::ZERO)];
-        let count = || in_flight.held_back()[2].1;
-        let mut lane = in_flight.of_lane();
-        lane.holds(&messages[..2], messages[2..].iter());
+        let count = || in_flight.deferred()[2].1;
+        let mut processor = in_flight.of_processor();
+        processor.holds(&messages[..2], messages[2..].iter());
         assert_eq!(count(), 2);
-        lane.holds(&[], messages[2..].iter());
+        processor.holds(&[], messages[2..].iter());
         assert_eq!(count(), 0);
-        lane.holds(&messages, std::iter::empty());
+        processor.holds(&messages, std::iter::empty());
         assert_eq!(count(), 3);
-        drop(lane);
+        drop(processor);
         assert_eq!(count(), 0);
     }
 
@@ -189,8 +189,8 @@ mod tests {
         let (in_flight, partition) = (taking_all(), Partition::all().next().expect("one of 16"));
         let mut ahead = sent(partition, Duration::ZERO);
         ahead.since += Duration::from_secs(3_600);
-        let mut lane = in_flight.of_lane();
-        lane.holds(&[], [&ahead].into_iter());
+        let mut processor = in_flight.of_processor();
+        processor.holds(&[], [&ahead].into_iter());
         assert_eq!(in_flight.ages()[0], ("00".to_owned(), 0.0));
     }
 }

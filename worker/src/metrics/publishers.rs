@@ -1,4 +1,4 @@
-//! What the worker's own publishers have under way: messages of the outbox, and mails on their way to a retry queue.
+//! What the worker's own publishers have under way: messages of the outbox, and emails on their way to a retry queue.
 
 use std::fmt;
 use std::sync::Mutex;

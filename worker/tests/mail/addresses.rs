@@ -2,7 +2,7 @@
 
 use loyalty_local::wait::eventually;
 
-use crate::script::{Script, Scripted};
+use crate::scripted_server::{Script, Scripted};
 use crate::world::World;
 
 #[tokio::test]
@@ -57,28 +57,31 @@ async fn an_address_that_no_server_could_take_is_set_aside_with_the_reason() {
         let email_id = world.grant(member, address).await;
         post.wake.notify_one();
         let reply = world.becomes(email_id, "dead").await.reply.expect("why");
-        assert!(reply.starts_with("the member's address must be a mail address") && reply.contains(reason), "{reply}");
+        assert!(
+            reply.starts_with("the member's address must be an email address") && reply.contains(reason),
+            "{reply}"
+        );
         assert!(!reply.contains(member), "{reply}");
     }
-    assert!(world.mailbox.mails().is_empty());
+    assert!(world.mailbox.emails().is_empty());
     post.stop().await;
 }
 
-/// Three rungs, and more attempts than they are: whoever gave up after the last would have lost the mail.
+/// Three retry delays, and more attempts than they are: whoever gave up after the last would have lost the email.
 #[tokio::test]
-async fn mails_wait_for_as_long_as_the_server_refuses_the_sender() {
+async fn emails_wait_for_as_long_as_the_server_refuses_the_sender() {
     let mut world = World::start().await;
-    world.settings.ladder = serde_json::from_value(serde_json::json!(["1s"])).expect("a ladder");
+    world.settings.retry_delays = serde_json::from_value(serde_json::json!(["1s"])).expect("retry delays");
     let server = Scripted::start(Script { mail: b"553 5.7.1 not your address\r\n", ..Script::default() }).await;
     world.settings.smtp = Some(server.url());
     let post = world.post();
     let email_id = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();
-    eventually("three attempts", async || (world.mail(email_id).await.attempts >= 3).then_some(())).await;
-    assert_eq!(world.mail(email_id).await.reply.as_deref(), Some("553 5.7.1 not your address"));
+    eventually("three attempts", async || (world.email(email_id).await.attempts >= 3).then_some(())).await;
+    assert_eq!(world.email(email_id).await.reply.as_deref(), Some("553 5.7.1 not your address"));
     assert_eq!(server.heard("RCPT"), [""; 0]);
     server.follow(Script::default());
     world.becomes(email_id, "sent").await;
-    assert_eq!(world.letters().await, []);
+    assert_eq!(world.dead_letters().await, []);
     post.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Mails over TLS, from the first byte and by STARTTLS, to a server that a private authority signed for.
+//! Emails over TLS, from the first byte and by STARTTLS, to a server that a private authority signed for.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::world::World;
 
 #[tokio::test]
-async fn a_mail_goes_out_over_tls_to_a_server_that_is_believed() {
+async fn an_email_goes_out_over_tls_to_a_server_that_is_believed() {
     for (begins, scheme, ending) in [(Begins::AtOnce, "smtps", ""), (Begins::WhenAsked, "smtp", "?tls=required")] {
         let mut world = World::start().await;
         let house = House::start(world.mailbox.addr(), begins).await;
@@ -24,14 +24,14 @@ async fn a_mail_goes_out_over_tls_to_a_server_that_is_believed() {
         let email_id = world.grant("ann", "ann@example.com").await;
         post.wake.notify_one();
         world.becomes(email_id, "sent").await;
-        assert_eq!(world.mailbox.mails().len(), 1, "{scheme}");
+        assert_eq!(world.mailbox.emails().len(), 1, "{scheme}");
         post.stop().await;
     }
 }
 
 #[tokio::test]
-async fn no_mail_goes_to_a_server_that_is_not_believed() {
-    let stranger = "the server's certificate is not believed";
+async fn no_email_goes_to_a_server_that_is_not_believed() {
+    let stranger = "the server's certificate is not trusted";
     for (begins, scheme, ending) in [(Begins::AtOnce, "smtps", ""), (Begins::WhenAsked, "smtp", "?tls=opportunistic")] {
         let mut world = World::start().await;
         let house = House::start(world.mailbox.addr(), begins).await;
@@ -41,7 +41,7 @@ async fn no_mail_goes_to_a_server_that_is_not_believed() {
         post.wake.notify_one();
         let reply = world.becomes(email_id, "retrying").await.reply.expect("why");
         assert!(reply.contains(stranger), "{reply}");
-        assert_eq!(world.mailbox.mails().len(), 0, "{scheme}");
+        assert_eq!(world.mailbox.emails().len(), 0, "{scheme}");
         post.stop().await;
     }
 }

@@ -1,4 +1,4 @@
-//! One test's world: a database, a virtual host and a mailbox of its own, and the parts of the worker that see mails
+//! One test's world: a database, a virtual host and a mailbox of its own, and the parts of the worker that see emails
 //! off. Verbs read as prose; what takes a moment is waited for, up to a deadline.
 
 use std::ops::Deref;
@@ -25,8 +25,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Rungs of different names, as short as rungs can be.
-const LADDER: [&str; 3] = ["1s", "2s", "3s"];
+/// Different retry delays, as short as they can be.
+const RETRY_DELAYS: [&str; 3] = ["1s", "2s", "3s"];
 
 pub(crate) struct World {
     kit: loyalty_testkit::World,
@@ -43,9 +43,9 @@ impl Deref for World {
     }
 }
 
-/// A mail as the database has it.
+/// An email as the database has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MailRow {
+pub(crate) struct EmailRow {
     pub(crate) state: String,
     pub(crate) attempts: i32,
     pub(crate) reply: Option<String>,
@@ -67,20 +67,23 @@ pub(crate) struct DeadLetter {
 impl World {
     /// A world on servers that all tests share.
     pub(crate) async fn start() -> Self {
-        let ladder = ladder();
-        Self::of(loyalty_testkit::World::start("mail", &Topology::new(ladder.delays())).await, ladder)
+        let retry_delays = retry_delays();
+        Self::of(loyalty_testkit::World::start("email", &Topology::new(retry_delays.delays())).await, retry_delays)
     }
 
     /// A world on servers of its own, which the test may stop and kill.
     pub(crate) async fn with_own_servers(name: &str) -> Self {
-        let ladder = ladder();
-        Self::of(loyalty_testkit::World::on_own_servers(name, &Topology::new(ladder.delays())).await, ladder)
+        let retry_delays = retry_delays();
+        Self::of(
+            loyalty_testkit::World::on_own_servers(name, &Topology::new(retry_delays.delays())).await,
+            retry_delays,
+        )
     }
 
-    fn of(world: loyalty_testkit::World, ladder: RetrySchedule) -> Self {
+    fn of(world: loyalty_testkit::World, retry_delays: RetrySchedule) -> Self {
         let smtp = Some(SmtpUrl::known(world.mailbox.url()));
         let settings =
-            MailSettings { smtp, ladder, from: "Café <cafe@shop.example>".to_owned(), ..Default::default() };
+            MailSettings { smtp, retry_delays, from: "Café <cafe@shop.example>".to_owned(), ..Default::default() };
         Self { pool: pool(&world.database_url()), kit: world, settings }
     }
 
@@ -122,7 +125,7 @@ impl World {
         Publisher::start(self.amqp(), "tests", publisher::Limits::default())
     }
 
-    /// A reward with its mail and its request, committed as a worker commits them.
+    /// A reward with its email and its request, committed as a worker commits them.
     pub(crate) async fn grant(&self, member: &str, recipient: &str) -> EmailId {
         self.grant_all(member, recipient, 1).await[0]
     }
@@ -157,39 +160,40 @@ impl World {
         client.execute(MEMBER, &[&member, &address, &partition]).await.expect("a member");
     }
 
-    pub(crate) async fn mail(&self, email_id: EmailId) -> MailRow {
+    pub(crate) async fn email(&self, email_id: EmailId) -> EmailRow {
         let client = self.pool.get().await.expect("a connection");
         let row = client
             .query_one("select state, attempts, reply from email where email_id = $1", &[&email_id.uuid()])
             .await
-            .expect("the mail's row");
-        MailRow { state: row.get(0), attempts: row.get(1), reply: row.get(2) }
+            .expect("the email's row");
+        EmailRow { state: row.get(0), attempts: row.get(1), reply: row.get(2) }
     }
 
-    /// One of the mails that stands so, if there is one.
-    pub(crate) async fn any(&self, mails: &[EmailId], state: &str) -> Option<EmailId> {
-        for email_id in mails {
-            if self.mail(*email_id).await.state == state {
+    /// One of the emails that stands so, if there is one.
+    pub(crate) async fn any(&self, emails: &[EmailId], state: &str) -> Option<EmailId> {
+        for email_id in emails {
+            if self.email(*email_id).await.state == state {
                 return Some(*email_id);
             }
         }
         None
     }
 
-    /// Waits until a mail stands so, and tells how it stands if it never does.
-    pub(crate) async fn becomes(&self, email_id: EmailId, state: &str) -> MailRow {
+    /// Waits until an email stands so, and tells how it stands if it never does.
+    pub(crate) async fn becomes(&self, email_id: EmailId, state: &str) -> EmailRow {
         let mut last = None;
         let stands = async || {
-            let row = last.insert(self.mail(email_id).await);
+            let row = last.insert(self.email(email_id).await);
             (row.state == state).then(|| row.clone())
         };
         let found = within(PATIENCE, stands).await;
-        found.unwrap_or_else(|| panic!("the mail did not become {state} within {PATIENCE:?}: {last:?}"))
+        found.unwrap_or_else(|| panic!("the email did not become {state} within {PATIENCE:?}: {last:?}"))
     }
 
-    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
+    pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
         let client = self.pool.get().await.expect("a connection");
-        let rows = client.query("select * from dead_letter order by dead_letter_id", &[]).await.expect("the letters");
+        let rows =
+            client.query("select * from dead_letter order by dead_letter_id", &[]).await.expect("the dead letters");
         rows.iter()
             .map(|row| DeadLetter {
                 source: row.get("source"),
@@ -207,7 +211,7 @@ impl World {
     /// Waits until there are so many dead letters.
     pub(crate) async fn set_aside(&self, count: usize) -> Vec<DeadLetter> {
         eventually(&format!("{count} dead letters"), async || {
-            Some(self.letters().await).filter(|letters| letters.len() >= count)
+            Some(self.dead_letters().await).filter(|dead_letters| dead_letters.len() >= count)
         })
         .await
     }
@@ -299,8 +303,8 @@ fn pool(database: &DatabaseUrl) -> Pool {
     Pool::new(database, PlannerProfile::Keys, 8).expect("the database's URL")
 }
 
-fn ladder() -> RetrySchedule {
-    serde_json::from_value(serde_json::json!(LADDER)).expect("a ladder")
+fn retry_delays() -> RetrySchedule {
+    serde_json::from_value(serde_json::json!(RETRY_DELAYS)).expect("retry delays")
 }
 
 fn reconnects() -> Reconnects {

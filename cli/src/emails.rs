@@ -1,0 +1,47 @@
+//! `loyalty emails`: the emails of rewards, to list, show and queue again.
+//!
+//! No email address is shown unless that is asked for.
+
+mod filter;
+mod list;
+mod requeue;
+mod show;
+
+use crate::Context;
+use crate::exit::ExitStatus;
+
+/// List reward emails, and send again those that were not sent
+///
+/// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
+/// (given to the mail server, whose answer was lost), dead (refused for good, or every retry failed),
+/// no_address (the member gave none, erased it, or left before the email was sent).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  loyalty emails list --by state
+  loyalty emails list --state dead,unknown
+  loyalty emails retry --state dead --since 12h --note 'the mail server is back'
+  loyalty emails resend-unknown --since 12h --note 'nothing had arrived'")]
+pub(crate) struct Emails {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    List(list::List),
+    Show(show::Show),
+    Retry(requeue::Retry),
+    ResendUnknown(requeue::ResendUnknown),
+}
+
+impl Emails {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
+        match self.what {
+            What::List(list) => list.run(context).await,
+            What::Show(show) => show.run(context).await,
+            What::Retry(retry) => retry.run(context).await,
+            What::ResendUnknown(resend) => resend.run(context).await,
+        }
+    }
+}
