@@ -8,6 +8,7 @@
 //! has locked are deferred; all others go on.
 
 mod acks;
+mod bisect;
 mod deferred;
 #[cfg(test)]
 mod properties;
@@ -50,10 +51,6 @@ pub(crate) struct BatchProcessor {
     /// Notified after a commit that left events.
     pub(crate) event_relay: Arc<Notify>,
 }
-
-/// How often a command alone may be cut short by the server before it is set aside. With the waits in between it
-/// takes minutes: a storage that stalls is no fault of the command.
-const CUT_SHORT_TRIES: u32 = 5;
 
 /// How many members one line of the log names.
 const NAMED_MAX: usize = 10;
@@ -117,7 +114,10 @@ impl BatchProcessor {
                     attempt = 0;
                     self.settle(part, &decisions, deferred.messages()).await;
                 }
-                Err(error) if is_to_blame(&part, &error, attempt) => self.isolate(part, &error, &mut parts),
+                Err(error) if bisect::helps(&part, &error, attempt) => {
+                    self.metrics.batch_split();
+                    bisect::bisect(part, &error, &mut parts);
+                }
                 Err(error) => {
                     if !self.wait(&error, &mut attempt, stop).await {
                         self.leave(&part).await;
@@ -235,26 +235,6 @@ impl BatchProcessor {
         }
     }
 
-    /// The database refuses something in this part: halves it, or sets the culprit aside when it is alone.
-    fn isolate(&self, mut part: Vec<Message>, refusal: &StoreError, parts: &mut VecDeque<Vec<Message>>) {
-        self.metrics.batch_split();
-        if part.len() > 1 {
-            let second = part.split_off(part.len() / 2);
-            parts.push_front(second);
-            parts.push_front(part);
-            return;
-        }
-        for message in &mut part {
-            let error = chain(refusal);
-            if let Content::Command(command) = &message.content {
-                let (id, member, trace) = (command.command_id, &command.member_id, message.trace_id());
-                warn!(command.id = %id, member.id = member.masked(), trace.id = trace, error, "PostgreSQL refuses a command; dead-lettered it");
-            }
-            message.content = Content::Unusable(Unusable { reason: Reason::Failed, error });
-        }
-        parts.push_front(part);
-    }
-
     /// Waits before the next attempt. False: the worker is stopping, and the batch goes back to the broker.
     async fn wait(&self, error: &StoreError, attempt: &mut u32, stop: &CancellationToken) -> bool {
         self.metrics.batch_retried();
@@ -265,16 +245,6 @@ impl BatchProcessor {
             () = tokio::time::sleep(wait) => true,
             () = stop.cancelled() => false,
         }
-    }
-}
-
-/// Whether a failure lies in the part itself, so that splitting it or setting it aside helps. A dead letter that cannot
-/// be stored is our fault: it is tried again and never dropped.
-fn is_to_blame(part: &[Message], error: &StoreError, attempt: u32) -> bool {
-    match part {
-        [Message { content: Content::Unusable(_), .. }] => false,
-        [_] => error.is_content_refused() || (error.is_cut_short() && attempt >= CUT_SHORT_TRIES),
-        _ => error.is_content_refused() || error.is_cut_short(),
     }
 }
 
