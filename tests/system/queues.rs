@@ -47,9 +47,7 @@ impl Watched {
     /// How often the log says that this queue went out.
     fn told_out(&self, queue: &str) -> usize {
         let log = self.program.log();
-        log.lines()
-            .filter(|line| line.contains("A queue is unavailable and is retried") && line.contains(queue))
-            .count()
+        log.lines().filter(|line| line.contains("A queue is unavailable; retrying") && line.contains(queue)).count()
     }
 }
 

@@ -30,7 +30,7 @@ impl Details {
                 PersonalData::Revealed => recipient.expose().to_owned(),
                 PersonalData::Masked => mask(recipient.expose()),
             });
-            Self { email, recipient, dead_letters: dead_letters, history }
+            Self { email, recipient, dead_letters, history }
         }))
     }
 }

@@ -1,4 +1,4 @@
-//! Members whose rows another session holds.
+//! Members whose rows another session has locked.
 
 use loyalty_common::MemberId;
 use loyalty_ledger::{BatchRequest, Changes};
@@ -8,7 +8,7 @@ use loyalty_store::crash_suspects;
 use crate::world::{World, earn};
 
 #[tokio::test]
-async fn a_batch_that_waits_for_nobody_leaves_out_who_is_held_and_locks_the_others() {
+async fn a_batch_that_waits_for_nobody_leaves_out_locked_members_and_locks_the_others() {
     let world = World::start().await;
     let [ann, bob, new] = ["ann", "bob", "new"].map(|member| earn(member, 5));
     world.park(&ann).await;
@@ -26,7 +26,7 @@ async fn a_batch_that_waits_for_nobody_leaves_out_who_is_held_and_locks_the_othe
     let (batch, members) = open().await;
     assert_eq!(members, ["bob", "new"]);
     assert!(is_locked(&ann.member_id).await);
-    assert!(is_locked(&bob.member_id).await, "the batch holds him");
+    assert!(is_locked(&bob.member_id).await, "the batch has locked the row");
     assert!(!is_locked(&new.member_id).await, "there is no row that everybody sees");
 
     batch.commit(&Changes::default(), &[]).await.expect("a commit");
