@@ -79,3 +79,11 @@ fn the_commands_that_wait_are_those_of_which_the_contract_says_so() {
         assert_eq!(waits, action.command_type().parks(), "{action:?}");
     }
 }
+
+#[test]
+fn who_leaves_is_forgotten_whichever_way_they_leave() {
+    for action in [Action::Exit(Exit), Action::Terminate(Terminate)] {
+        let Decision::Applied(applied) = decided(&active(7, 8), &action) else { panic!("{action:?} is not applied") };
+        assert_eq!((applied.contact, applied.ends_membership), (ContactChange::ERASE, true), "{action:?}");
+    }
+}
