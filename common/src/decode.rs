@@ -14,7 +14,7 @@ pub fn decode(body: &[u8]) -> Result<Command, DecodeError> {
     let draft = decode_draft(body)?;
     let command_id = draft.command_id.ok_or_else(|| DecodeError::missing("command_id"))?;
     let occurred_at = draft.occurred_at.ok_or_else(|| DecodeError::missing("occurred_at"))?;
-    Ok(draft.completed(command_id, occurred_at))
+    draft.completed(command_id, occurred_at)
 }
 
 /// The same, for receivers who make the id and the time themselves where the sender gives none.

@@ -7,12 +7,15 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::EntryType;
 use crate::command::CommandType;
 use crate::email_syntax::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
 use crate::ids::{CommandId, MEMBER_ID_MAX_BYTES, MemberId};
 use crate::receipt::{Outcome, RefusalCode};
 use crate::rfc3339::Moment;
-use crate::text::{EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, TEXT_MAX_BYTES, Text};
+use crate::text::{
+    EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, REWARD_NUMBER_MAX, RewardNumber, SignedPoints, TEXT_MAX_BYTES, Text,
+};
 
 /// Says what a type is to JSON Schema.
 macro_rules! described {
@@ -51,6 +54,19 @@ described! {
         "maximum": POINTS_MAX,
         "description": "Written without fraction and exponent.",
     });
+    SignedPoints => json_schema!({
+        "type": "integer",
+        "minimum": -POINTS_MAX,
+        "maximum": POINTS_MAX,
+        "not": {"const": 0},
+        "description": "Written without fraction and exponent.",
+    });
+    RewardNumber => json_schema!({
+        "type": "integer",
+        "minimum": 1,
+        "maximum": REWARD_NUMBER_MAX,
+        "description": "Written without fraction and exponent.",
+    });
     Text => json_schema!({
         "type": "string",
         "minLength": 1,
@@ -65,6 +81,7 @@ described! {
         "description": "RFC 3339, of the years 1900 to 9998 in UTC. Kept to the microsecond.",
     });
     CommandType => json_schema!({ "enum": CommandType::ALL });
+    EntryType => json_schema!({ "enum": EntryType::all().map(EntryType::as_str).collect::<Vec<_>>() });
     Outcome => json_schema!({ "enum": Outcome::ALL });
     RefusalCode => json_schema!({ "enum": RefusalCode::ALL });
 }
