@@ -23,6 +23,7 @@ use crate::event_builder::Events;
 use crate::expiry::{Expiry, RoundUp, Zone};
 use crate::member::{MemberState, MemberStatus};
 use crate::programme::{Programme, Reversal, WhenShort};
+use crate::refold::refold;
 use crate::target::Target;
 
 /// The plain meaning of a member's commands: each once, in order, after what is due before it. Points before the first
@@ -58,7 +59,7 @@ impl<'a> PlainFold<'a> {
     fn apply(&mut self, command: &Command) {
         let effective_at = self.account.state.effective(command.occurred_at);
         self.happen(effective_at);
-        let (asked, epoch) = (reads(command), self.account.state.epoch);
+        let (asked, epoch) = (reads(&command.action), self.account.state.epoch);
         let context = Context {
             programme: self.programme,
             effective_at,
@@ -195,7 +196,8 @@ fn any_programme() -> impl Strategy<Value = Programme> {
         });
         let when_short = if refuse { WhenShort::Refuse } else { WhenShort::Debt };
         let milestone = Points::try_new(100).ok();
-        Programme { milestone, expiry, reversal: Reversal { when_short, grace_days }, ..Programme::default() }
+        let reversal = Reversal { when_short, grace_days };
+        Programme { number: 1, milestone, expiry, reversal, ..Programme::default() }
     })
 }
 
@@ -337,6 +339,9 @@ proptest! {
             prop_assert_eq!(rows.iter().map(|row| row.effects.delta).collect::<Vec<_>>(), plain.deltas);
             prop_assert!(rows.iter().enumerate().all(|(at, row)| row.seq == i64::try_from(at).expect("small") + 1));
             let stored = tables.account(&member_id);
+            let refolded = refold(rows.iter().copied(), &HashMap::from([(1, programme.clone())]), &stored.state);
+            prop_assert_eq!(refolded.differences, []);
+            prop_assert_eq!((refolded.account.state, left(&refolded.account)), (stored.state, left(&stored)));
             prop_assert_eq!(stored.state, plain.account.state);
             prop_assert_eq!(&stored.holds, &plain.account.holds);
             prop_assert_eq!(left(&stored), left(&plain.account));
