@@ -34,8 +34,8 @@ use crate::text::Text;
 
 pub use change::Change;
 pub(crate) use field::Field;
-pub use hold::HOLD_MAX;
 pub use field::{Doc, FieldInfo, Presence};
+pub use hold::HOLD_MAX;
 pub use payload::{About, ContactFields};
 pub use registry::payloads::*;
 pub use registry::{Action, CommandType, payloads};

@@ -142,8 +142,7 @@ pub enum EventType {
 impl EventType {
     /// One for each name. Where two types of rows share one, it is that of the command.
     pub const ALL: &'static [Self] = &{
-        let others =
-            [Self::Applied(EntryType::System(SystemType::Expire)), Self::CommandRefused, Self::RewardGranted];
+        let others = [Self::Applied(EntryType::System(SystemType::Expire)), Self::CommandRefused, Self::RewardGranted];
         let mut all = [Self::PointsExpiring; CommandType::ALL.len() + 4];
         let mut at = 0;
         while at < CommandType::ALL.len() {

@@ -60,7 +60,8 @@ pub(crate) struct Part {
 impl Part {
     /// Points of which so many were taken from lots, the soonest-expiring first.
     pub(crate) fn of_debit(points: i64, lots: &[(Timestamp, i64)], zone: &Zone) -> Vec<Self> {
-        let dated = lots.iter().map(|(expires_at, points)| Self { day: Some(zone.day_ending(*expires_at)), points: *points });
+        let dated =
+            lots.iter().map(|(expires_at, points)| Self { day: Some(zone.day_ending(*expires_at)), points: *points });
         let undated = points - lots.iter().map(|(_, points)| points).sum::<i64>();
         dated.chain((undated > 0).then_some(Self { day: None, points: undated })).collect()
     }
@@ -95,11 +96,6 @@ impl Account {
     /// The lot that expires next.
     pub(crate) fn due_lot(&self) -> Option<&Lot> {
         self.lots.iter().find(|lot| lot.remaining > 0)
-    }
-
-    /// What can be spent or is held: what the bound on sums is about.
-    pub(crate) const fn total(&self) -> i64 {
-        self.state.balance + self.state.held
     }
 
     /// Points come in: they pay debt before they become points.

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use loyalty_common::{Event, MemberId};
 
+use crate::account::{Hold, Lot};
 use crate::command_content::{CommandContent, CommandKey};
 use crate::contact::ContactSeed;
-use crate::account::{Hold, Lot};
 use crate::entry::{Entry, Grant, ParkedCommand, Redemption};
 use crate::member::Member;
 use crate::target::Target;

@@ -88,8 +88,8 @@ const fn rule(action: &Action) -> &dyn Rule {
 }
 
 /// What a command must see besides its member's row.
-pub fn reads(command: &Command) -> Reads {
-    rule(&command.action).reads()
+pub fn reads(action: &Action) -> Reads {
+    rule(action).reads()
 }
 
 /// Whether its time has not come. Asked before anything else, whoever the member is, so that it is not parked for

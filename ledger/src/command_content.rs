@@ -1,8 +1,10 @@
 //! What a row of the ledger says besides its effects: what its command said, as far as it tells a repeat of it from a conflict.
 
 use jiff::Timestamp;
+use loyalty_common::command::{FieldInfo, Presence};
 use loyalty_common::event::EntryFields;
-use loyalty_common::{Command, CommandId, EntryType, MemberId};
+use loyalty_common::{Action, Command, CommandId, EntryType, MemberId};
+use serde_json::Value;
 
 use crate::contact::{ContactKey, StatedValue};
 
@@ -73,6 +75,26 @@ impl CommandContent {
             source_ref: None,
             email: StatedValue::Nothing,
             name: StatedValue::Nothing,
+        }
+    }
+
+    /// The command's action again, as far as the rules look at it: an address and a name are none of their numbers.
+    pub fn action(&self) -> Option<Action> {
+        let EntryType::Command(command_type) = self.entry_type else { return None };
+        let field = |field: &FieldInfo| Some((field.name.to_owned(), self.value(field)?));
+        let fields = command_type.about().fields.iter().filter_map(field);
+        Action::of_fields(command_type, fields.collect()).ok()
+    }
+
+    /// What stands in a field of the command. One that can be cleared is personal, and is: what it was is not kept.
+    fn value(&self, field: &FieldInfo) -> Option<Value> {
+        match field.name {
+            "points" => self.points.map(Value::from),
+            "target" => self.target.map(|it| it.to_string().into()),
+            "expires_at" => self.expires_at.map(|it| it.to_string().into()),
+            "counts" => self.counts.map(Value::from),
+            "number" => self.number.map(Value::from),
+            _ => (field.presence == Presence::Clearable).then_some(Value::Null),
         }
     }
 

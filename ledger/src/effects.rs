@@ -104,8 +104,7 @@ impl Effects {
     /// Whether no point is made or lost.
     pub const fn conserves(&self) -> bool {
         let Sheet { issued, reversed, spent, expired, forfeited, written_off } = self.sheet;
-        issued - reversed + self.debt_delta + written_off
-            == self.delta + self.held_delta + spent + expired + forfeited
+        issued - reversed + self.debt_delta + written_off == self.delta + self.held_delta + spent + expired + forfeited
     }
 }
 

@@ -196,7 +196,10 @@ mod tests {
     fn the_day_is_counted_in_the_zone_and_ends_with_it() {
         let check = |expiry: &Expiry, credited: &str, expires_on: &str, expires_at: &str| {
             let day = expiry.lot_day(credited.parse().expect("a time"));
-            assert_eq!((day.expires_on.to_string().as_str(), day.expires_at.to_string().as_str()), (expires_on, expires_at));
+            assert_eq!(
+                (day.expires_on.to_string().as_str(), day.expires_at.to_string().as_str()),
+                (expires_on, expires_at)
+            );
         };
         let days = expiry("30d", RoundUp::None, "UTC");
         check(&days, "2026-01-01T00:00:00Z", "2026-01-31", "2026-02-01T00:00:00Z");

@@ -9,6 +9,8 @@ mod member;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod tables;
+#[cfg(test)]
 mod worked_examples;
 
 use std::collections::BTreeMap;

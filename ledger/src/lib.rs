@@ -1,8 +1,10 @@
 //! The rules of the programme, pure: no clock, no randomness, no SQL, no AMQP, nothing that waits.
 //!
-//! Read in this order: [`member`] is what is known of a member, [`command`] what each command reads and decides,
-//! [`entry`] what is written of it; [`fold`](fold::fold) takes a batch of commands on top of a [`View`] to the
-//! [`Changes`] of one transaction and a verdict on each. The same input always gives the same output.
+//! Read in this order: [`member`] and [`account`] are what is known of a member, [`command`] what each command reads and
+//! decides, [`due`] what happens by itself, [`effects`] and [`entry`] what is written of it; [`fold`](fold::fold) takes a
+//! batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each, and
+//! [`refold`](refold::refold) tells whether rows follow from those before them. The same input always gives the same
+//! output.
 
 #![allow(missing_docs, reason = "only where a name does not say it all")]
 
@@ -20,6 +22,7 @@ pub mod fold;
 pub mod member;
 pub mod programme;
 pub mod reads;
+pub mod refold;
 pub mod target;
 
 pub use account::{Account, Hold, Lot};
@@ -35,4 +38,5 @@ pub use fold::{CommandOutcome, Submitted, Verdict, fold, sweep};
 pub use member::{Member, MemberState, MemberStatus};
 pub use programme::{Programme, Reversal, WhenShort};
 pub use reads::{BatchRequest, PartitionRequest, Reads, targets_of_parked};
+pub use refold::{Difference, Refolded, refold};
 pub use target::{Target, TargetKind};

@@ -72,7 +72,8 @@ impl Programme {
 
     /// Where days begin and end. Without expiry it is asked for days that an earlier programme has given only.
     pub fn zone(&self) -> &Zone {
-        self.expiry.as_ref().map_or(&Zone::UTC, |expiry| &expiry.zone)
+        static UTC: Zone = Zone::UTC;
+        self.expiry.as_ref().map_or(&UTC, |expiry| &expiry.zone)
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> BatchRequest<'a> {
         let mut request = Self::default();
         for command in commands {
             let of_partition = request.partitions.entry(Partition::of(&command.member_id)).or_default();
-            of_partition.add(command, reads(command));
+            of_partition.add(command, reads(&command.action));
         }
         for of_partition in request.partitions.values_mut() {
             of_partition.members.sort_unstable();
@@ -95,7 +95,7 @@ impl<'a> PartitionRequest<'a> {
 pub fn targets_of_parked<'a>(waiting: impl IntoIterator<Item = &'a WaitingCommand>) -> Vec<CommandKey> {
     let target = |waiting: &WaitingCommand| {
         let command = decode(waiting.body.as_deref()?).ok()?;
-        Some((command.member_id.clone(), reads(&command).target?))
+        Some((command.member_id.clone(), reads(&command.action).target?))
     };
     waiting.into_iter().filter_map(target).collect()
 }

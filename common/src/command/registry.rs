@@ -12,8 +12,8 @@ use crate::command::payload::{self, About, ContactFields, Rules};
 use crate::decode::{DecodeError, Fields};
 use crate::entry_type::EntryType;
 use crate::event::EventType;
-use crate::scope::Scope;
 use crate::ids::CommandId;
+use crate::scope::Scope;
 #[allow(clippy::wildcard_imports, reason = "the one list is below")]
 use payloads::*;
 

@@ -17,7 +17,8 @@ payload! {
 }
 
 impl Rules for Reverse {
-    const EVENT: (&'static str, &'static str) = ("points.reversed", "A credit or a debit was undone, wholly or in part.");
+    const EVENT: (&'static str, &'static str) =
+        ("points.reversed", "A credit or a debit was undone, wholly or in part.");
 
     const PARKS: bool = true;
 

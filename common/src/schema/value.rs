@@ -14,7 +14,8 @@ use crate::ids::{CommandId, MEMBER_ID_MAX_BYTES, MemberId};
 use crate::receipt::{Outcome, RefusalCode};
 use crate::rfc3339::Moment;
 use crate::text::{
-    EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, REWARD_NUMBER_MAX, RewardNumber, SignedPoints, TEXT_MAX_BYTES, Text,
+    EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, REWARD_NUMBER_MAX, RewardNumber, SignedPoints, TEXT_MAX_BYTES,
+    Text,
 };
 
 /// Says what a type is to JSON Schema.
@@ -46,7 +47,7 @@ described! {
         "type": "string",
         "format": "uuid",
         "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-        "description": "A UUID that the sender makes, version 7 preferred.",
+        "description": "A UUID.",
     });
     Points => json_schema!({
         "type": "integer",

@@ -58,7 +58,8 @@ mod tests {
             ..Effects::NONE
         };
         assert_eq!(left.effects, exit, "what is left is forfeited");
-        let back = applied(&left.account, &enroll());
+        let enroll = enroll();
+        let back = applied(&left.account, &enroll);
         assert_eq!(back.account.state, MemberState { epoch: 2, ..active(0, 0).state });
         assert_eq!(back.effects, Effects { status_after: Some(MemberStatus::Active), ..Effects::NONE });
     }

@@ -30,7 +30,8 @@ mod tests {
 
     #[test]
     fn spending_down_to_a_milestone_rewards_nothing() {
-        let applied = applied(&active(3_000, 3_000), &spend(2_000));
+        let spend = spend(2_000);
+        let applied = applied(&active(3_000, 3_000), &spend);
         assert_eq!(applied.account.state.balance, 1_000);
         assert_eq!(applied.effects, Effects { delta: -2_000, sheet: Sheet::of_plain(-2_000), ..Effects::NONE });
         assert!(applied.milestones.is_empty() && applied.effects.is_plain());

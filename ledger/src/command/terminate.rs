@@ -35,7 +35,6 @@ mod tests {
         for (before, delta) in [(active(500, 2_500), -500), (left, 0)] {
             let Applied { account, effects, milestones, .. } = applied(&before, &Action::Terminate(Terminate));
             let terminated = MemberState { status: MemberStatus::Terminated, ..active(0, 2_500).state };
-            let account = Account::of(MemberState { as_of: None, ..account.state });
             assert_eq!((account.state, effects.delta), (terminated, delta), "what is left is forfeited");
             assert!(milestones.is_empty());
             for action in one_of_each() {

@@ -145,7 +145,7 @@ impl<'a> Journal<'a> {
 
     /// What the command's rule looks at.
     fn context(&mut self, member: &FoldedMember, command: &Command, effective_at: Timestamp) -> Context<'_> {
-        let reads = reads(command);
+        let reads = reads(&command.action);
         let target = reads.target.map(|target| (command.member_id.clone(), target));
         if let Some(key) = &target
             && let Some(at) = self.decided.get(key)
