@@ -176,11 +176,12 @@ impl Findings {
             (Field::Held, number(|state| state.held)),
             (Field::Debt, number(|state| state.debt)),
             (Field::Lifetime, number(|state| state.lifetime)),
-            (Field::Peak, number(|state| state.peak)),
             (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
         ];
         let resolution = if self.is_possible() { Resolution::Repair } else { Resolution::LedgerInDoubt };
-        let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due);
+        // That of a member whose lifetime sum was never lowered is that sum.
+        let peak = (stored.lowered_peak() != due.lowered_peak()).then_some((Field::Peak, number(|state| state.peak)));
+        let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due).chain(peak);
         let mut differences: Vec<_> = differing
             .map(|(what, (stored, computed))| self.difference(what, None, stored, computed, resolution))
             .collect();
