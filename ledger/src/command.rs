@@ -136,6 +136,7 @@ impl MemberState {
 
 /// What becomes of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "almost all are applied: a box would cost each an allocation")]
 pub enum Decision<'a> {
     /// The rule allows it.
     Applied(Applied<'a>),

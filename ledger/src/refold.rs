@@ -3,7 +3,7 @@
 //!
 //! What happened by itself is an input too: it must have been due, and be the next that was.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use loyalty_common::{CommandId, EntryType, RefusalCode};
 
@@ -37,7 +37,7 @@ pub struct Difference {
 /// believed; what such an enrolment gave as its milestone, the stored state says.
 pub fn refold<'a>(
     rows: impl IntoIterator<Item = &'a Entry>,
-    programmes: &HashMap<i16, Programme>,
+    programmes: &BTreeMap<i16, Programme>,
     stored: &MemberState,
 ) -> Refolded {
     let mut refold = Refold {
@@ -55,7 +55,7 @@ pub fn refold<'a>(
 }
 
 struct Refold<'a> {
-    programmes: &'a HashMap<i16, Programme>,
+    programmes: &'a BTreeMap<i16, Programme>,
     stored: &'a MemberState,
     account: Account,
     /// The rows so far, as later ones see them.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn refolded(rows: &[Entry]) -> Refolded {
-        refold(rows, &HashMap::from([(1, Programme::default())]), &MemberState::UNENROLLED)
+        refold(rows, &BTreeMap::from([(1, Programme::default())]), &MemberState::UNENROLLED)
     }
 
     #[test]

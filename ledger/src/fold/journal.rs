@@ -123,8 +123,8 @@ impl<'a> Journal<'a> {
     ) -> Decided {
         let effective_at = member.account.state.effective(command.occurred_at);
         self.happen(member, effective_at);
-        let context = self.context(member, command, effective_at);
-        match decide(&member.account, &command.action, &context) {
+        let seen = self.context(member, command, effective_at);
+        match decide(&member.account, &command.action, &seen) {
             Decision::Applied(applied) => {
                 // Whoever becomes a member gets what waited for that, whatever the command was.
                 let becomes_member = applied.effects.status_after == Some(MemberStatus::Active);

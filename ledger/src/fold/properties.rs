@@ -339,7 +339,7 @@ proptest! {
             prop_assert_eq!(rows.iter().map(|row| row.effects.delta).collect::<Vec<_>>(), plain.deltas);
             prop_assert!(rows.iter().enumerate().all(|(at, row)| row.seq == i64::try_from(at).expect("small") + 1));
             let stored = tables.account(&member_id);
-            let refolded = refold(rows.iter().copied(), &HashMap::from([(1, programme.clone())]), &stored.state);
+            let refolded = refold(rows.iter().copied(), &BTreeMap::from([(1, programme.clone())]), &stored.state);
             prop_assert_eq!(refolded.differences, []);
             prop_assert_eq!((refolded.account.state, left(&refolded.account)), (stored.state, left(&stored)));
             prop_assert_eq!(stored.state, plain.account.state);

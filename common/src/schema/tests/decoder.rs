@@ -184,10 +184,8 @@ fn is_beyond_a_schema(error: &DecodeError, fields: &Map<String, Value>) -> bool 
         "v" | "points" | "number" => value.as_f64().is_some_and(|number| value.is_f64() && number.fract() == 0.0),
         // It counts characters.
         "email" | "name" | "reason" | "source_ref" => !text.is_ascii(),
-        // It knows no calendar.
-        "occurred_at" => is_rfc_3339(text),
-        // Nor does it compare two fields.
-        "expires_at" => is_rfc_3339(text),
+        // It knows no calendar, and compares no two fields.
+        "occurred_at" | "expires_at" => is_rfc_3339(text),
         "counts" => value == &json!(true) && fields["points"].as_i64() < Some(0),
         _ => false,
     }
