@@ -8,13 +8,19 @@
 //! amount, tags, a target) is a newtype beside those of [`text`](crate::text) that implements `FieldValue` in `field`,
 //! and what it is to JSON Schema in `schema/value.rs`; a test holds the two to each other.
 
+mod adjust;
+mod capture;
 mod change;
 mod earn;
 mod enroll;
 mod exit;
 mod field;
+mod hold;
 mod payload;
+mod redeem;
 mod registry;
+mod release;
+mod reverse;
 mod spend;
 mod terminate;
 mod update;
@@ -22,12 +28,14 @@ mod update;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::decode::DecodeError;
 use crate::ids::{CommandId, MemberId};
 use crate::text::Text;
 
 pub use change::Change;
 pub(crate) use field::Field;
 pub use field::{Doc, FieldInfo, Presence};
+pub use hold::HOLD_MAX;
 pub use payload::{About, ContactFields};
 pub use registry::payloads::*;
 pub use registry::{Action, CommandType, payloads};
@@ -80,6 +88,21 @@ impl Command {
         self.action.command_type()
     }
 
+    /// Whether its fields make sense together: what the decoder asks beyond each field by itself.
+    pub fn check(&self) -> Result<(), DecodeError> {
+        if self.command_id.is_of_system_row() {
+            return Err(DecodeError::field_error("command_id", OWN_VERSION));
+        }
+        let is_missing = |field: &&EnvelopeField| match field {
+            EnvelopeField::Reason => self.reason.is_none(),
+            EnvelopeField::SourceRef => self.source_ref.is_none(),
+        };
+        match self.command_type().about().requires.iter().find(is_missing) {
+            Some(field) => Err(DecodeError::missing(field.as_str())),
+            None => self.action.check_at(self.occurred_at),
+        }
+    }
+
     /// The body of the message, as the contract spells it.
     pub fn encode(&self) -> Vec<u8> {
         let wire = Wire {
@@ -93,6 +116,19 @@ impl Command {
             source_ref: self.source_ref.as_ref(),
         };
         serde_json::to_vec(&wire).expect("strings and integers always serialize")
+    }
+}
+
+/// Why a sender's id is refused that could be one of ours.
+const OWN_VERSION: &str = "must not be a UUID of version 8: what happens by itself has ids of that version";
+
+string_enum! {
+    /// A field that every command may carry, whatever its type.
+    pub enum EnvelopeField {
+        /// [`Command::reason`]
+        Reason = "reason",
+        /// [`Command::source_ref`]
+        SourceRef = "source_ref",
     }
 }
 
@@ -114,16 +150,17 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The command, with this id and this time in the places that are empty.
-    pub fn completed(self, command_id: CommandId, occurred_at: Timestamp) -> Command {
-        Command {
+    /// The command, with this id and this time in the places that are empty, if its fields make sense together.
+    pub fn completed(self, command_id: CommandId, occurred_at: Timestamp) -> Result<Command, DecodeError> {
+        let command = Command {
             command_id: self.command_id.unwrap_or(command_id),
             member_id: self.member_id,
             occurred_at: self.occurred_at.unwrap_or_else(|| to_microseconds(occurred_at)),
             reason: self.reason,
             source_ref: self.source_ref,
             action: self.action,
-        }
+        };
+        command.check().map(|()| command)
     }
 }
 
@@ -200,7 +237,7 @@ mod tests {
         let body = r#"{"v":1,"member_id":"123","type":"exit","reason":"order 991","source_ref":"order:991"}"#;
         let draft = decode_draft(body.as_bytes()).expect("a draft");
         assert_eq!((draft.command_id, draft.occurred_at), (None, None));
-        assert_eq!(draft.completed(whole.command_id, whole.occurred_at), whole);
+        assert_eq!(draft.completed(whole.command_id, whole.occurred_at), Ok(whole.clone()));
         assert_eq!(left_out(body), "`command_id` is missing");
         let id = format!(r#"{{"command_id":"{}",{}"#, whole.command_id, &body[1..]);
         assert_eq!(left_out(&id), "`occurred_at` is missing");

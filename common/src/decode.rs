@@ -14,7 +14,7 @@ pub fn decode(body: &[u8]) -> Result<Command, DecodeError> {
     let draft = decode_draft(body)?;
     let command_id = draft.command_id.ok_or_else(|| DecodeError::missing("command_id"))?;
     let occurred_at = draft.occurred_at.ok_or_else(|| DecodeError::missing("occurred_at"))?;
-    Ok(draft.completed(command_id, occurred_at))
+    draft.completed(command_id, occurred_at)
 }
 
 /// The same, for receivers who make the id and the time themselves where the sender gives none.
@@ -119,7 +119,7 @@ fn other_than_utf_8(body: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Change;
+    use crate::{Change, CommandId};
 
     const EARN: &str = r#"{"v":1,"command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","member_id":"123","type":"earn","points":50,"occurred_at":"2026-11-22T10:00:00Z"}"#;
 
@@ -141,7 +141,12 @@ mod tests {
         check("\"points\":50,", "", "`points` is missing");
         check("\"v\":1", "\"v\":2", "`v` must be 1");
         check("\"v\":1", "\"v\":\"1\"", "`v` must be 1");
-        check("earn", "earm", "`type` must be one of enroll, update, earn, spend, exit, terminate");
+        check(
+            "earn",
+            "earm",
+            "`type` must be one of enroll, update, earn, spend, adjust, reverse, hold, capture, release, redeem, exit, \
+             terminate",
+        );
         check("\"points\"", "\"pionts\"", "`points` is missing");
         check("\"points\":50", "\"points\":50,\"bonus\":1", "`bonus` is not a field of `earn`");
         check("\"points\":50", "\"points\":50,\"email\":\"a@b.de\"", "`email` is not a field of `earn`");
@@ -196,6 +201,57 @@ mod tests {
         let cleared = update(r#","email":null"#);
         assert_eq!((cleared.email(), cleared.name()), (&Change::Clear, &Change::Keep));
         assert_ne!(cleared, update(r#","email":null,"name":null"#), "null is not absence");
+    }
+
+    fn with(fields: &str) -> String {
+        EARN.replace("\"type\":\"earn\",\"points\":50", fields)
+    }
+
+    #[test]
+    fn an_adjustment_says_why_and_takes_nothing_that_was_earned() {
+        let check = |points: &str, rest: &str, expected: &str| {
+            assert_eq!(problem(&with(&format!(r#""type":"adjust","points":{points}{rest}"#))), expected);
+        };
+        check("-5", "", "`reason` is missing");
+        check("-5", r#","counts":true,"reason":"a""#, "`counts` must not be true where points are taken");
+        check("5", r#","counts":"yes","reason":"a""#, "`counts` must be true or false");
+        for points in ["0", "1000000000001", "-1000000000001", "1.5"] {
+            let bounds = "`points` must be an integer from -1000000000000 to 1000000000000, and not 0";
+            check(points, r#","reason":"a""#, bounds);
+        }
+        let counts = |rest: &str| {
+            let body = with(&format!(r#""type":"adjust","points":5,"reason":"a"{rest}"#));
+            decode(body.as_bytes()).expect("an adjustment").action.counts()
+        };
+        assert_eq!(counts(""), counts(r#","counts":false"#), "what is left out is false");
+        assert_ne!(counts(""), counts(r#","counts":true"#));
+    }
+
+    #[test]
+    fn a_hold_runs_out_after_it_happened_and_within_a_month() {
+        let hold = |expires_at: &str| with(&format!(r#""type":"hold","points":5,"expires_at":"{expires_at}""#));
+        let wrong = "`expires_at` must be after `occurred_at`, by at most 31 days";
+        for expires_at in ["2026-11-22T10:00:00Z", "2026-12-23T10:00:00.000001Z", "2020-01-01T00:00:00Z"] {
+            assert_eq!(problem(&hold(expires_at)), wrong, "{expires_at}");
+        }
+        for expires_at in ["2026-11-22T10:00:00.000001Z", "2026-12-23T10:00:00Z"] {
+            assert!(decode(hold(expires_at).as_bytes()).is_ok(), "{expires_at}");
+        }
+        // So too where its receiver says when it happened.
+        let without_time = hold("2026-11-22T10:00:00Z").replace(r#","occurred_at":"2026-11-22T10:00:00Z""#, "");
+        let draft = decode_draft(without_time.as_bytes()).expect("a draft");
+        let at = |text: &str| draft.clone().completed(CommandId::fresh(), text.parse().expect("a time"));
+        assert_eq!(at("2026-11-22T10:00:00Z").map_err(|error| error.to_string()), Err(wrong.to_owned()));
+        assert!(at("2026-11-22T09:59:59Z").is_ok());
+    }
+
+    /// A sender that used one could keep what happens by itself from being written.
+    #[test]
+    fn an_id_of_what_happens_by_itself_is_no_id_of_a_command_but_may_be_a_target() {
+        let own = CommandId::of_system_row(&"123".parse().expect("a member id"), 7).to_string();
+        let refused = problem(&EARN.replace("019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11", &own));
+        assert!(refused.starts_with("`command_id` must not be a UUID of version 8"), "{refused}");
+        assert!(decode(with(&format!(r#""type":"release","target":"{own}""#)).as_bytes()).is_ok());
     }
 
     #[test]

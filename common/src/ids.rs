@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use uuid::Uuid;
+use uuid::{Builder, Uuid, Version};
 
 use crate::text::{Invalid, mask};
 
@@ -69,6 +69,9 @@ impl std::str::FromStr for MemberId {
     }
 }
 
+/// The namespace of the ids of rows that no command asked for: a random UUID, fixed for ever.
+const SYSTEM_ROWS: Uuid = Uuid::from_u128(0x5b0e_94c7_6a1d_4f38_8e52_c3a9_1d70_f6b4);
+
 /// The idempotency key of a command, made by its sender and scoped to the member. Version 7 is preferred, since ids
 /// that rise with time keep the database's index compact.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -91,6 +94,18 @@ impl CommandId {
     /// the texts of different senders apart.
     pub fn derived(scope: &Uuid, text: &str) -> Self {
         Self(Uuid::new_v5(scope, text.as_bytes()))
+    }
+
+    /// The id of a row that no command asked for: the same for the same place in the same ledger. Of version 8, which
+    /// no sender may use, so that nobody can be in its place.
+    pub fn of_system_row(member_id: &MemberId, seq: i64) -> Self {
+        let hash = Uuid::new_v5(&SYSTEM_ROWS, format!("{seq}/{member_id}").as_bytes());
+        Self(Builder::from_custom_bytes(*hash.as_bytes()).into_uuid())
+    }
+
+    /// Whether it is of those that [`of_system_row`](Self::of_system_row) makes.
+    pub fn is_of_system_row(self) -> bool {
+        self.0.get_version() == Some(Version::Custom)
     }
 
     /// The UUID.
@@ -147,6 +162,16 @@ mod tests {
     fn an_id_that_is_an_address_is_masked_for_logs() {
         let masked = |id: &str| MemberId::parse(id).expect(id).masked();
         assert_eq!((masked("ann.smith@example.com").as_str(), masked("00004").as_str()), ("a***@example.com", "00004"));
+    }
+
+    /// They stand in ledgers, which never change.
+    #[test]
+    fn a_row_that_no_command_asked_for_has_the_same_id_for_ever() {
+        let id = |member: &str, seq| CommandId::of_system_row(&member.parse().expect("a member id"), seq);
+        assert_eq!(id("ann", 7).to_string(), "11efcb7e-e6d4-8bc0-aa8a-20c774131170");
+        assert!(id("ann", 7).is_of_system_row() && !CommandId::fresh().is_of_system_row());
+        assert_ne!(id("ann", 7), id("ann", 8));
+        assert_ne!(id("ann", 7), id("bob", 7));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod backoff;
 pub mod command;
 pub mod decode;
 mod email_syntax;
+pub mod entry_type;
 #[cfg(feature = "amqp")]
 pub mod envelope;
 pub mod event;
@@ -50,10 +51,12 @@ pub mod visible;
 
 pub use command::payloads::*;
 pub use command::{Action, Change, Command, CommandType, Draft};
+pub use entry_type::{EntryType, SystemType};
 pub use event::{Event, EventKind, EventType};
 pub use ids::{CommandId, MemberId};
 pub use partition::Partition;
 pub use receipt::{Outcome, Receipt, RefusalCode};
+pub use rfc3339::Moment;
 pub use scope::Scope;
-pub use text::{EmailAddress, Points, Text};
+pub use text::{EmailAddress, Points, RewardNumber, SignedPoints, Text};
 pub use trace_context::TraceContext;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::command::CommandType;
+use crate::entry_type::EntryType;
 use crate::ids::{CommandId, MemberId};
 #[cfg(feature = "schema")]
 use crate::text::Text;
@@ -21,7 +21,7 @@ string_enum! {
 string_enum! {
     /// Why a command was refused. Stable: other systems match on it.
     pub enum RefusalCode {
-        /// A spend of more than the balance.
+        /// A debit of more than the balance.
         InsufficientPoints = "insufficient_points",
         /// An enrolment of somebody who is a member.
         AlreadyMember = "already_member",
@@ -38,12 +38,30 @@ string_enum! {
         BalanceLimit = "balance_limit",
         /// One credit would cross more milestones than a single command may reward.
         TooManyRewards = "too_many_rewards",
+        /// The target is no command of the member, or not one of the kind that is asked for.
+        NoSuchTarget = "no_such_target",
+        /// The target is nothing that can be undone.
+        NotReversible = "not_reversible",
+        /// All of the target is undone already.
+        AlreadyReversed = "already_reversed",
+        /// More points than are left of the target.
+        MoreThanLeft = "more_than_left",
+        /// The target is of a membership that has ended.
+        EarlierMembership = "earlier_membership",
+        /// The hold was captured or released, or has run out.
+        HoldClosed = "hold_closed",
+        /// The hold would have run out before it began.
+        HoldExpired = "hold_expired",
+        /// No reward of this membership has that number.
+        NoSuchReward = "no_such_reward",
+        /// The reward was used before.
+        AlreadyRedeemed = "already_redeemed",
     }
 }
 
 impl RefusalCode {
     /// Those that a command can be refused with now.
-    pub const GIVEN: [Self; 7] = [
+    pub const GIVEN: [Self; 16] = [
         Self::InsufficientPoints,
         Self::AlreadyMember,
         Self::NotAMember,
@@ -51,12 +69,21 @@ impl RefusalCode {
         Self::Terminated,
         Self::BalanceLimit,
         Self::TooManyRewards,
+        Self::NoSuchTarget,
+        Self::NotReversible,
+        Self::AlreadyReversed,
+        Self::MoreThanLeft,
+        Self::EarlierMembership,
+        Self::HoldClosed,
+        Self::HoldExpired,
+        Self::NoSuchReward,
+        Self::AlreadyRedeemed,
     ];
 
     /// The reason in words, for people.
     pub const fn message(self) -> &'static str {
         match self {
-            Self::InsufficientPoints => "the balance is smaller than the points to spend",
+            Self::InsufficientPoints => "the balance is smaller than the points to take",
             Self::AlreadyMember => "the member is enrolled already",
             Self::NotAMember => "there is no such member",
             Self::Exited => "the member has left the programme",
@@ -64,6 +91,15 @@ impl RefusalCode {
             Self::ClockAhead => "occurred_at is more than 5 minutes ahead of the clock",
             Self::BalanceLimit => "the sum of points would pass 4000000000000000000",
             Self::TooManyRewards => "one command may cross at most 1000 milestones",
+            Self::NoSuchTarget => "there is no such command of the member",
+            Self::NotReversible => "the target is nothing that can be reversed",
+            Self::AlreadyReversed => "all of the target is reversed already",
+            Self::MoreThanLeft => "there are fewer points left of the target",
+            Self::EarlierMembership => "the target is of an earlier membership",
+            Self::HoldClosed => "the hold is closed already",
+            Self::HoldExpired => "the hold would have run out already",
+            Self::NoSuchReward => "the membership has no reward of that number",
+            Self::AlreadyRedeemed => "the reward is redeemed already",
         }
     }
 }
@@ -74,22 +110,44 @@ impl RefusalCode {
 pub struct Receipt {
     /// Who it is about.
     pub member_id: MemberId,
-    /// Of which command.
+    /// Of which command; of what happened by itself, a UUID of version 8.
     pub command_id: CommandId,
-    /// What the command asked for.
-    pub r#type: CommandType,
+    /// What the command asked for, or what happened by itself.
+    pub r#type: EntryType,
     /// Whether it changed anything.
     pub outcome: Outcome,
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "RefusalCode"))]
     pub code: Option<RefusalCode>,
-    /// The points that it asked for, if its type names any.
+    /// The points that it asked for, if it names any; negative where an adjustment took them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "i64"))]
+    pub points: Option<i64>,
+    /// The earlier command that it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "CommandId"))]
+    pub target: Option<CommandId>,
+    /// When what it did is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Timestamp"))]
+    pub expires_at: Option<Timestamp>,
+    /// The number of the reward that it was about.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "i64", range(min = 1)))]
-    pub points: Option<i64>,
+    pub number: Option<i64>,
     /// What it changed the balance by. 0 when refused.
     pub delta: i64,
+    /// What it changed the points that are held by.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub held_delta: i64,
+    /// What it changed the debt by: points taken back that were spent already, which later ones pay.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub debt_delta: i64,
+    /// Debt that ended with the membership.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    pub written_off: i64,
     /// The balance after it.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub balance_after: i64,
@@ -101,6 +159,8 @@ pub struct Receipt {
     pub epoch: i32,
     /// When it happened in the shop.
     pub occurred_at: Timestamp,
+    /// When it took effect for the member: when it happened, or when what was applied before it did, if that is later.
+    pub effective_at: Timestamp,
     /// When it was decided, by the database's clock.
     pub recorded_at: Timestamp,
     /// Why, as its sender said.
@@ -111,4 +171,9 @@ pub struct Receipt {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Text"))]
     pub source_ref: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+pub(crate) const fn is_zero(number: &i64) -> bool {
+    *number == 0
 }

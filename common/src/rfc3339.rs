@@ -8,19 +8,27 @@ use crate::text::Invalid;
 
 /// A time in a field of a command, to the microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub(crate) struct Moment(Timestamp);
+pub struct Moment(Timestamp);
 
 impl Moment {
     /// The time, if it is one.
     pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         let at = if is_rfc_3339(text) { text.parse::<Timestamp>().ok() } else { None };
-        at.filter(|at| (YEAR_1900..YEAR_9999).contains(&at.as_second()))
-            .map(|at| Self(to_microseconds(at)))
-            .ok_or_else(|| Invalid::new("must be an RFC 3339 time of the years 1900 to 9998 in UTC"))
+        at.ok_or_else(Self::invalid).and_then(Self::try_new)
+    }
+
+    /// The time, if it is within the years of the contract; cut off to the microsecond.
+    pub fn try_new(at: Timestamp) -> Result<Self, Invalid> {
+        let is_within = (YEAR_1900..YEAR_9999).contains(&at.as_second());
+        if is_within { Ok(Self(to_microseconds(at))) } else { Err(Self::invalid()) }
+    }
+
+    fn invalid() -> Invalid {
+        Invalid::new("must be an RFC 3339 time of the years 1900 to 9998 in UTC")
     }
 
     /// The time.
-    pub(crate) const fn get(self) -> Timestamp {
+    pub const fn get(self) -> Timestamp {
         self.0
     }
 }

@@ -15,21 +15,24 @@ revoke all on all tables in schema public from public, :"worker", :"bridge", :"o
 grant usage on schema public to :"worker", :"bridge", :"operator";
 
 -- The worker: applies commands, sends emails, keeps dead letters, publishes events.
-grant select, insert on ledger, reward, operator_event to :"worker";
-grant select, insert, update on member, email, dead_letter to :"worker";
+grant select, insert on ledger, reward, operator_event, programme to :"worker";
+grant update (redeemed_seq) on reward to :"worker";
+grant select, insert, update on member, lot, email, dead_letter to :"worker";
+grant select, insert, delete on hold to :"worker";
 grant select, insert, update, delete on outbox, event_outbox, parked, suspect to :"worker";
 grant select on schema_migration to :"worker";
 
 -- The bridge: reads what became of commands, and whose token it is. It writes nothing.
-grant select on member, ledger, reward, parked, dead_letter, token, schema_migration to :"bridge";
+grant select on member, lot, hold, ledger, reward, parked, dead_letter, token, schema_migration to :"bridge";
 
 -- The operator's commands: look at everything, settle dead letters and emails, repair what `verify` found, make tokens.
 -- `dead-letters edit` and `replay` try a command as a worker would, and take all of it back: they add to the ledger what
 -- no other transaction ever sees.
-grant select on member, ledger, reward, email, parked, outbox, event_outbox, suspect, dead_letter, operator_event,
-    token, schema_migration to :"operator";
-grant insert, update on member, email, dead_letter, token to :"operator";
-grant insert on ledger, reward, operator_event, outbox, event_outbox, parked to :"operator";
-grant delete on parked to :"operator";
+grant select on member, lot, hold, ledger, reward, email, parked, outbox, event_outbox, suspect, dead_letter,
+    operator_event, programme, token, schema_migration to :"operator";
+grant insert, update on member, lot, email, dead_letter, token to :"operator";
+grant insert on hold, ledger, reward, operator_event, outbox, event_outbox, parked to :"operator";
+grant update (redeemed_seq) on reward to :"operator";
+grant delete on hold, parked to :"operator";
 
 commit;

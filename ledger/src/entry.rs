@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use loyalty_common::{CommandId, MemberId, Outcome, RefusalCode, TraceContext};
 
 use crate::command_content::{CommandContent, CommandKey};
-use crate::member::{MemberState, MemberStatus};
+use crate::effects::Effects;
 
 /// A new row of the ledger. When it was recorded is the transaction's time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,11 +14,13 @@ pub struct Entry {
     pub member_id: MemberId,
     /// Its place: one more than the member's last.
     pub seq: i64,
-    /// The command that it is the receipt of.
+    /// The command that it is the receipt of; of what happened by itself, an id that no sender may use.
     pub command_id: CommandId,
     /// The membership that the member is in after it.
     pub epoch: i32,
-    /// What the command asked.
+    /// The programme that decided it: its place in the table of programmes. 0: not known, as of earlier releases.
+    pub programme: i16,
+    /// What the command asked, or what happened by itself.
     pub content: CommandContent,
     /// Why it was refused; none, if it was applied.
     pub code: Option<RefusalCode>,
@@ -26,8 +28,12 @@ pub struct Entry {
     pub effects: Effects,
     /// The balance after it.
     pub balance_after: i64,
-    /// When it happened in the shop.
+    /// When it happened in the shop; of what happened by itself, when it was due.
     pub occurred_at: Timestamp,
+    /// When it took effect for the member: that, or the member's time before it, if that is later.
+    pub effective_at: Timestamp,
+    /// Of a reversal: what the reversals of its target come to with it.
+    pub reversed_after: Option<i64>,
 }
 
 impl Entry {
@@ -38,31 +44,13 @@ impl Entry {
             Some(_) => Outcome::Refused,
         }
     }
-}
 
-/// What a command did to its member, number by number. Whoever sums these needs no rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Effects {
-    /// What it changed the balance by.
-    pub delta: i64,
-    /// What it changed the lifetime sum of the entry's membership by.
-    pub lifetime_delta: i64,
-    /// The member's status, if it changed that.
-    pub status_after: Option<MemberStatus>,
-}
-
-impl Effects {
-    /// Those of a refusal.
-    pub const NONE: Self = Self { delta: 0, lifetime_delta: 0, status_after: None };
-
-    /// What leads from one state to the other. The lifetime sum of a new membership begins at nothing.
-    pub fn between(before: &MemberState, after: &MemberState) -> Self {
-        let lifetime_before = if before.epoch == after.epoch { before.lifetime } else { 0 };
-        Self {
-            delta: after.balance - before.balance,
-            lifetime_delta: after.lifetime - lifetime_before,
-            status_after: (before.status != after.status).then_some(after.status),
-        }
+    /// Whether its effects are plain and what it says are points, as of most rows, which are written in fewer columns.
+    pub fn is_plain(&self) -> bool {
+        let CommandContent { target, expires_at, counts, number, .. } = &self.content;
+        self.effects.is_plain()
+            && self.reversed_after.is_none()
+            && (target, expires_at, counts, number) == (&None, &None, &None, &None)
     }
 }
 
@@ -85,6 +73,17 @@ pub struct Grant {
     pub has_address: bool,
     /// The trace of the command that earned it; its mail goes on with it.
     pub trace: Option<TraceContext>,
+}
+
+/// A reward that was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redemption {
+    pub member_id: MemberId,
+    pub epoch: i32,
+    /// The reward's number in that membership.
+    pub number: i64,
+    /// The entry that used it.
+    pub seq: i64,
 }
 
 /// A command that waits for its member's enrolment.

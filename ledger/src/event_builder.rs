@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use loyalty_common::event::{EventKind, Reward};
-use loyalty_common::{Action, Event};
+use loyalty_common::{EntryType, Event};
 
 use crate::entry::{Entry, Grant};
 
@@ -32,17 +32,19 @@ impl EventBuilder {
         Self { switch, now, events: Vec::new() }
     }
 
-    /// Tells of an entry, written for a command of that action. `lifetime` is the member's after it.
-    pub(crate) fn entry(&mut self, entry: &Entry, action: &Action, lifetime: i64) {
+    /// Tells of an entry. `lifetime` is the member's after it.
+    pub(crate) fn entry(&mut self, entry: &Entry, lifetime: i64) {
         match self.switch {
             Events::Off => {}
             Events::On => self.events.push(Event {
                 member_id: entry.member_id.clone(),
                 seq: entry.seq,
                 epoch: entry.epoch,
-                command_id: entry.command_id,
-                kind: entry.code.map_or_else(|| EventKind::applied(action), |code| EventKind::refused(action, code)),
+                command_id: Some(entry.command_id),
+                kind: kind(entry),
                 delta: entry.effects.delta,
+                held_delta: entry.effects.held_delta,
+                debt_delta: entry.effects.debt_delta,
                 balance: entry.balance_after,
                 lifetime,
                 occurred_at: entry.occurred_at,
@@ -52,16 +54,24 @@ impl EventBuilder {
     }
 
     /// Tells of the rewards that the entry told of last has earned.
-    pub(crate) fn grants(&mut self, grants: &[Grant]) {
+    pub(crate) fn grants(&mut self, entry_type: EntryType, grants: &[Grant]) {
         for Grant { number, points, title, .. } in grants {
             // None, if nothing is told. Each takes from the one before what it has in common with the entry's.
             let Some(before) = self.events.last().cloned() else { return };
             let reward = Reward { number: *number, points: *points, title: title.clone() };
-            self.events.push(Event { kind: EventKind::Granted(reward), delta: 0, ..before });
+            let kind = EventKind::Granted { entry_type, reward };
+            self.events.push(Event { kind, delta: 0, held_delta: 0, debt_delta: 0, ..before });
         }
     }
 
     pub(crate) fn into_events(self) -> Vec<Event> {
         self.events
+    }
+}
+
+const fn kind(entry: &Entry) -> EventKind {
+    match entry.code {
+        None => EventKind::Applied(entry.content.event_fields()),
+        Some(code) => EventKind::Refused(entry.content.event_fields(), code),
     }
 }

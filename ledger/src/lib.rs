@@ -1,28 +1,42 @@
 //! The rules of the programme, pure: no clock, no randomness, no SQL, no AMQP, nothing that waits.
 //!
-//! Read in this order: [`member`] is what is known of a member, [`command`] what each command reads and decides,
-//! [`entry`] what is written of it; [`fold`](fold::fold) takes a batch of commands on top of a [`View`] to the
-//! [`Changes`] of one transaction and a verdict on each. The same input always gives the same output.
+//! Read in this order: [`member`] and [`account`] are what is known of a member, [`command`] what each command reads and
+//! decides, [`due`] what happens by itself, [`effects`] and [`entry`] what is written of it; [`fold`](fold::fold) takes a
+//! batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each, and
+//! [`refold`](refold::refold) tells whether rows follow from those before them. The same input always gives the same
+//! output.
 
 #![allow(missing_docs, reason = "only where a name does not say it all")]
 
+pub mod account;
 pub mod batch;
 pub mod command;
 pub mod command_content;
 pub mod contact;
+pub mod due;
+pub mod effects;
 pub mod entry;
 pub mod event_builder;
+pub mod expiry;
 pub mod fold;
 pub mod member;
 pub mod programme;
 pub mod reads;
+pub mod refold;
+pub mod target;
 
-pub use batch::{Changes, View, WaitingCommand};
-pub use command::{Applied, Decision, decide, reads};
+pub use account::{Account, Hold, Lot};
+pub use batch::{Changes, HoldRow, LotRow, RewardKey, View, WaitingCommand};
+pub use command::{Applied, Context, Decision, decide, is_ahead, reads};
 pub use command_content::{CommandContent, CommandKey};
-pub use entry::{Effects, Entry, Grant, ParkedCommand};
+pub use due::{Due, next_due};
+pub use effects::{Effects, LotChange, Sheet};
+pub use entry::{Entry, Grant, ParkedCommand, Redemption};
 pub use event_builder::Events;
-pub use fold::{CommandOutcome, Submitted, Verdict, fold};
+pub use expiry::{Expiry, LotDay, RoundUp, Validity, Zone};
+pub use fold::{CommandOutcome, Submitted, Verdict, fold, sweep};
 pub use member::{Member, MemberState, MemberStatus};
-pub use programme::Programme;
-pub use reads::{BatchRequest, PartitionRequest, Reads};
+pub use programme::{Programme, Reversal, WhenShort};
+pub use reads::{BatchRequest, PartitionRequest, Reads, targets_of_parked};
+pub use refold::{Difference, Refolded, refold};
+pub use target::{Target, TargetKind};

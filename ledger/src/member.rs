@@ -30,14 +30,46 @@ pub struct MemberState {
     pub milestone: Option<i64>,
     /// Points to spend.
     pub balance: i64,
-    /// Points earned in this membership; spending does not lower it.
+    /// Points that are set aside.
+    pub held: i64,
+    /// Points taken back that were spent already; whatever comes in pays it. Nobody has points and debt.
+    pub debt: i64,
+    /// Points earned in this membership, less those that were reversed; spending does not lower it.
     pub lifetime: i64,
+    /// The highest that `lifetime` was in this membership: what is earned again up to there earns no second reward.
+    pub peak: i64,
+    /// The member's time: how far along their ledger is. It never falls, and goes on through exits and enrolments.
+    pub as_of: Option<Timestamp>,
 }
 
 impl MemberState {
     /// Somebody of whom nothing is known.
-    pub const UNENROLLED: Self =
-        Self { status: MemberStatus::Unenrolled, epoch: 0, milestone: None, balance: 0, lifetime: 0 };
+    pub const UNENROLLED: Self = Self {
+        status: MemberStatus::Unenrolled,
+        epoch: 0,
+        milestone: None,
+        balance: 0,
+        held: 0,
+        debt: 0,
+        lifetime: 0,
+        peak: 0,
+        as_of: None,
+    };
+
+    /// When something takes effect that happened then: the member's time never goes back.
+    pub fn effective(&self, occurred_at: Timestamp) -> Timestamp {
+        self.as_of.map_or(occurred_at, |as_of| as_of.max(occurred_at))
+    }
+
+    /// The peak, where reversals lowered the lifetime sum since. That of the others needs no column.
+    pub fn lowered_peak(&self) -> Option<i64> {
+        (self.peak != self.lifetime).then_some(self.peak)
+    }
+
+    /// How many rewards this membership has.
+    pub fn rewards(&self) -> i64 {
+        self.milestone.map_or(0, |milestone| self.peak / milestone)
+    }
 }
 
 /// A member's row.
@@ -51,11 +83,20 @@ pub struct Member {
     pub contact: Contact,
     /// When this membership began.
     pub enrolled_at: Option<Timestamp>,
+    /// When the next of their lots and holds is due, if they have any.
+    pub due_at: Option<Timestamp>,
 }
 
 impl Member {
     /// The row of somebody whom a command named for the first time.
     pub fn unenrolled(member_id: MemberId) -> Self {
-        Self { member_id, state: MemberState::UNENROLLED, last_seq: 0, contact: Contact::default(), enrolled_at: None }
+        Self {
+            member_id,
+            state: MemberState::UNENROLLED,
+            last_seq: 0,
+            contact: Contact::default(),
+            enrolled_at: None,
+            due_at: None,
+        }
     }
 }

@@ -3,20 +3,27 @@
 
 use std::collections::BTreeMap;
 
+use loyalty_common::decode::decode;
 use loyalty_common::{Command, CommandId, Partition};
 
+use crate::batch::WaitingCommand;
 use crate::command::reads;
+use crate::command_content::CommandKey;
 
 /// What one command must see besides its member's row. All of it is read in the flights that a batch makes anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// The bodies of what waits for the member's enrolment.
     pub parked: bool,
+    /// The row of an earlier command of the member.
+    pub target: Option<CommandId>,
+    /// Whether a reward of the member's membership was used, by its number.
+    pub reward: Option<i64>,
 }
 
 impl Reads {
     /// The member's row is enough.
-    pub const NONE: Self = Self { parked: false };
+    pub const NONE: Self = Self { parked: false, target: None, reward: None };
 }
 
 /// What a batch needs of the database, by partition: the locks are taken in this order.
@@ -37,6 +44,14 @@ pub struct PartitionRequest<'a> {
     pub key_commands: Vec<CommandId>,
     /// The members of whom the bodies of what waits are read.
     pub parked_of: Vec<&'a str>,
+    /// The members of the rows that commands are about.
+    pub target_members: Vec<&'a str>,
+    /// The ids of those rows, each at the place of its member.
+    pub target_commands: Vec<CommandId>,
+    /// The members of the rewards that commands are about.
+    pub reward_members: Vec<&'a str>,
+    /// The numbers of those rewards, each at the place of its member.
+    pub reward_numbers: Vec<i64>,
 }
 
 impl<'a> BatchRequest<'a> {
@@ -45,7 +60,7 @@ impl<'a> BatchRequest<'a> {
         let mut request = Self::default();
         for command in commands {
             let of_partition = request.partitions.entry(Partition::of(&command.member_id)).or_default();
-            of_partition.add(command, reads(command));
+            of_partition.add(command, reads(&command.action));
         }
         for of_partition in request.partitions.values_mut() {
             of_partition.members.sort_unstable();
@@ -64,7 +79,25 @@ impl<'a> PartitionRequest<'a> {
         if reads.parked {
             self.parked_of.push(member);
         }
+        if let Some(target) = reads.target {
+            self.target_members.push(member);
+            self.target_commands.push(target);
+        }
+        if let Some(number) = reads.reward {
+            self.reward_members.push(member);
+            self.reward_numbers.push(number);
+        }
     }
+}
+
+/// The rows that commands are about which an enrolment would apply: known only once their bodies are read. Rewards of
+/// the membership that begins are none that anybody has used before.
+pub fn targets_of_parked<'a>(waiting: impl IntoIterator<Item = &'a WaitingCommand>) -> Vec<CommandKey> {
+    let target = |waiting: &WaitingCommand| {
+        let command = decode(waiting.body.as_deref()?).ok()?;
+        Some((command.member_id.clone(), reads(&command.action).target?))
+    };
+    waiting.into_iter().filter_map(target).collect()
 }
 
 #[cfg(test)]

@@ -14,9 +14,13 @@ create table member (
     -- Which membership this is: 0 before the first, one more for each enrolment.
     epoch       integer not null check (epoch >= 0),
     balance     bigint not null check (balance >= 0),
-    -- Points earned in this membership. Spending does not lower it.
+    -- Points that open holds set aside. They are not in the balance.
+    held        bigint not null default 0 check (held >= 0),
+    -- Points taken back that were spent already. Whatever comes in pays it first.
+    debt        bigint not null default 0 check (debt >= 0),
+    -- Points earned in this membership, less those that were reversed. Spending does not lower it.
     lifetime    bigint not null check (lifetime >= 0),
-    -- Place for what later rules keep of a member: held, debt, peak, qualifying, tier, as_of.
+    -- Place for what later rules keep of a member: qualifying, tier.
     -- The seq of the member's last ledger row; 0 when there is none.
     last_seq    bigint not null check (last_seq >= 0),
     updated_at  timestamptz not null,
@@ -24,6 +28,12 @@ create table member (
     -- member was promised. Null: no rewards.
     milestone   bigint check (milestone > 0),
     enrolled_at timestamptz,
+    -- The highest that lifetime was in this membership, where reversals have lowered it since. Null: what it is.
+    peak        bigint,
+    -- The member's time: how far along their ledger is. It never falls. Null: nothing has moved it yet.
+    as_of       timestamptz,
+    -- When the next of the member's lots and holds is due. Null: there are none.
+    due_at      timestamptz,
     member_id   text collate "C" not null check (octet_length(member_id) between 1 and 64),
     -- 'unenrolled': a command named them and nobody ever enrolled them. The row exists to be locked.
     status      text not null check (status in ('unenrolled', 'active', 'exited', 'terminated')),
@@ -34,35 +44,42 @@ create table member (
     -- that without it nobody can tell by trying which address or name they were of.
     contact_key bytea check (octet_length(contact_key) = 16),
     primary key (partition, member_id),
-    constraint member_balance_needs_membership check (status = 'active' or balance = 0),
+    constraint member_points_need_membership check
+        (status = 'active' or (balance, held, debt) = (0, 0, 0) and due_at is null),
+    constraint member_has_points_or_debt check (balance = 0 or debt = 0),
+    constraint member_peak_is_passed check (peak > lifetime),
     constraint member_epoch_fits_status check ((status = 'unenrolled') = (epoch = 0)),
     constraint member_contact_check check
         (num_nonnulls(email, name, contact_key) = 0 or status = 'active' and num_nonnulls(email, name) > 0)
 ) with (fillfactor = 80); -- room on the page, so that a new balance rewrites no index
+-- Who has to be brought up to date. The others, who are all of a programme without expiry, are not in it.
+create index member_due on member (partition, due_at) where due_at is not null;
 
--- One row for each command that was decided, for good. A row carries its effects: what it changed each number of its
--- member by, and what became of the status. Whoever checks or repairs members sums these columns and need not know the
--- rules of any command.
+-- One row for each command that was decided, and for each thing that happened by itself when it was due, for good. A row
+-- carries its effects: what it changed each number of its member by, where points came from and went, and what became
+-- of the status. Whoever checks or repairs members sums these columns and need not know the rules of any command.
 create table ledger (
     partition      smallint not null check (partition between 0 and 15),
+    -- The programme that decided it; 0: not known.
+    programme      smallint not null check (programme >= 0),
     -- The membership that the member is in after the row.
     epoch          integer not null,
     seq            bigint not null check (seq >= 1),
     delta          bigint not null,
     lifetime_delta bigint not null,
-    -- Place for the effects of later rules, each beside the number of `member` that it changes: held_delta, debt_delta,
-    -- and what was put into lots and taken from them.
     balance_after  bigint not null check (balance_after >= 0),
     occurred_at    timestamptz not null,
     recorded_at    timestamptz not null,
+    -- The command; of what happened by itself, an id that no sender may use.
     command_id     uuid not null,
     member_id      text collate "C" not null,
     type           text not null,
-    outcome        text not null check (outcome in ('applied', 'refused')),
     -- The member's status, if the row changed it.
     status_after   text check (status_after in ('active', 'exited', 'terminated')),
-    -- Why it was refused.
+    -- Why it was refused. Null: it was applied.
     code           text,
+    -- When it took effect, where the member's time was later than occurred_at. Null: when it occurred.
+    effective_at   timestamptz,
     -- What the command said. Which points its type allows, its rule says.
     points         bigint check (points between -1000000000000 and 1000000000000),
     reason         text,
@@ -72,15 +89,61 @@ create table ledger (
     -- bytes of the key's own hash and the HMAC-SHA-256 of the value.
     email_hmac     bytea check (octet_length(email_hmac) in (0, 1, 36)),
     name_hmac      bytea check (octet_length(name_hmac) in (0, 1, 36)),
+    -- The command of the same member that it is about.
+    target_id      uuid,
+    -- When what it does is over.
+    expires_at     timestamptz,
+    -- Whether points counted as earned, where that was for the command to say.
+    counts         boolean,
+    -- The number of the reward that it was about.
+    number         bigint,
+    -- Of a reversal: what the reversals of its target come to with it, so that the last one tells all.
+    reversed_after bigint check (reversed_after > 0),
+    -- The other effects. Most rows have none of their own, and these eight are null: then nothing else changed, and a
+    -- delta above 0 was issued, one below 0 spent.
+    held_delta     bigint,
+    debt_delta     bigint,
+    -- What a credit named.
+    issued         bigint check (issued >= 0),
+    -- What a reversal of a credit took back.
+    reversed       bigint check (reversed >= 0),
+    -- What was spent for good; below 0 where a reversal gave it back.
+    spent          bigint,
+    -- What expired; below 0 where a reversal took back what had.
+    expired        bigint,
+    -- What ended with the membership.
+    forfeited      bigint check (forfeited >= 0),
+    -- Debt that ended with the membership.
+    written_off    bigint check (written_off >= 0),
+    -- What it changed lots by, the soonest-expiring first, each at the place of its lot.expires_at.
+    lot_expires_at timestamptz[] check (cardinality(lot_expires_at) > 0),
+    -- What is left of the lot.
+    lot_deltas     bigint[],
+    -- What has expired of it.
+    lot_expired    bigint[],
+    -- Of a capture: what it keeps of the points that its hold took there.
+    lot_spent      bigint[],
     primary key (partition, member_id, seq),
     -- Finds repeats. The command stands before the member: ids are made in the order of time where their senders follow
     -- the contract's advice, so that the rows of a batch stand on a few pages at the end of their partition, and not
     -- each on a page of its own.
     unique (partition, command_id, member_id),
-    constraint ledger_code_fits_outcome check ((outcome = 'refused') = (code is not null)),
+    constraint ledger_effects_are_whole check
+        (num_nonnulls(held_delta, debt_delta, issued, reversed, spent, expired, forfeited, written_off) in (0, 8)),
     constraint ledger_refusal_has_no_effect check
-        (outcome = 'applied' or delta = 0 and lifetime_delta = 0 and status_after is null)
+        (code is null or delta = 0 and lifetime_delta = 0 and status_after is null and held_delta is null),
+    -- No point is made or lost. Of a row without effects of its own it is so by itself.
+    constraint ledger_conserves_points check
+        (issued - reversed + debt_delta + written_off = delta + held_delta + spent + expired + forfeited),
+    constraint ledger_reversal_has_target check (reversed_after is null or target_id is not null),
+    constraint ledger_lots_are_whole check (
+        num_nonnulls(lot_expires_at, lot_deltas, lot_expired, lot_spent) = 0
+        or held_delta is not null
+           and (cardinality(lot_deltas), cardinality(lot_expired), cardinality(lot_spent))
+               = (cardinality(lot_expires_at), cardinality(lot_expires_at), cardinality(lot_expires_at)))
 );
+-- What was done to a row: of a reversed one, the last row has the sum.
+create index ledger_target on ledger (partition, member_id, target_id, seq) where target_id is not null;
 
 -- Privileges keep everybody but the owner from changing the ledger (deploy/postgres/roles.sql); this stops the owner too.
 create function ledger_is_final() returns trigger language plpgsql as $$
@@ -93,6 +156,45 @@ create trigger ledger_is_final before update or delete on ledger
     for each row execute function ledger_is_final();
 create trigger ledger_is_not_truncated before truncate on ledger
     for each statement execute function ledger_is_final();
+
+-- The points of a membership that expire at one instant. Points that never expire are what is left of the balance after
+-- the lots. A lot stays when nothing is left of it: a reversal may ask what had expired.
+create table lot (
+    partition  smallint not null check (partition between 0 and 15),
+    epoch      integer not null check (epoch >= 1),
+    -- The first instant after the day, in the zone that the programme had at the first credit.
+    expires_at timestamptz not null,
+    -- The effective time of the first credit.
+    opened_at  timestamptz not null,
+    -- What is left to spend.
+    remaining  bigint not null check (remaining >= 0),
+    -- What has expired unspent, less what reversals took back of it since.
+    expired    bigint not null check (expired >= 0),
+    -- When the member was warned. It stays, so that nobody is warned twice of one day.
+    warned_at  timestamptz,
+    -- The day, as people see it.
+    expires_on date not null,
+    member_id  text collate "C" not null,
+    primary key (partition, member_id, epoch, expires_at)
+) with (fillfactor = 80); -- room on the page, so that what is spent of it rewrites no index
+
+-- The open holds. One that is captured, released or has run out has no row here; what became of it, the ledger says.
+create table hold (
+    partition      smallint not null check (partition between 0 and 15),
+    epoch          integer not null check (epoch >= 1),
+    -- The ledger row that opened it.
+    seq            bigint not null check (seq >= 1),
+    points         bigint not null check (points > 0),
+    -- When it runs out.
+    expires_at     timestamptz not null,
+    command_id     uuid not null,
+    member_id      text collate "C" not null,
+    -- What it took of which lots, the soonest-expiring first. The rest never expires.
+    lot_expires_at timestamptz[] not null,
+    lot_points     bigint[] not null,
+    primary key (partition, member_id, command_id),
+    constraint hold_lots_are_whole check (cardinality(lot_points) = cardinality(lot_expires_at))
+);
 
 -- Points for or from somebody who is not enrolled yet. The enrolment applies them in the order of parked_id.
 create table parked (
@@ -109,29 +211,37 @@ create table parked (
 create index parked_age on parked (partition, parked_at);
 
 create table reward (
-    partition  smallint not null check (partition between 0 and 15),
-    member_id  text collate "C" not null,
-    epoch      integer not null,
+    partition    smallint not null check (partition between 0 and 15),
+    member_id    text collate "C" not null,
+    epoch        integer not null,
     -- The reward's number in its membership: 1, 2, 3, ...
-    number     bigint not null check (number >= 1),
+    number       bigint not null check (number >= 1),
     -- The ledger row that crossed it.
-    seq        bigint not null,
+    seq          bigint not null,
     -- The lifetime sum that was crossed.
-    points     bigint not null,
-    title      text not null,
-    granted_at timestamptz not null,
+    points       bigint not null,
+    title        text not null,
+    granted_at   timestamptz not null,
+    -- The ledger row that used it. Null: it is open.
+    redeemed_seq bigint check (redeemed_seq > seq),
     primary key (partition, member_id, epoch, number)
 );
 
--- The one email of a reward. Its address is the member's when it is sent.
+-- The one email of a reward, and the one warning of points that expire on a day. Its address is the member's when it is
+-- sent.
 create table email (
     partition       smallint not null check (partition between 0 and 15),
-    -- Derived from the reward, and the email's Message-ID with it. Its first four bits are the partition, so that whoever
-    -- is asked to send it knows where it stands.
+    -- Derived from what it is about, and the email's Message-ID with it. Its first four bits are the partition, so that
+    -- whoever is asked to send it knows where it stands.
     email_id        uuid not null,
     member_id       text collate "C" not null,
     epoch           integer not null,
-    number          bigint not null,
+    kind            text not null check (kind in ('reward', 'expiring')),
+    -- Of a reward: which.
+    number          bigint,
+    -- Of a warning: the last day on which the points can be spent, and how many there were when it was written.
+    expires_on      date,
+    points          bigint check (points > 0),
     state           text not null check (state in
         ('no_address', 'queued', 'sending', 'retrying', 'sent', 'unknown', 'dead')),
     -- How often a mail server was asked to take it.
@@ -149,9 +259,13 @@ create table email (
     updated_at      timestamptz not null,
     primary key (partition, email_id),
     unique (partition, member_id, epoch, number),
+    constraint email_is_of_its_kind check
+        ((number is not null) = (kind = 'reward')
+         and num_nonnulls(expires_on, points) = case kind when 'expiring' then 2 else 0 end),
     constraint email_attempts_before_check check (attempts_before between 0 and attempts),
     constraint email_id_names_partition check (get_byte(uuid_send(email_id), 0) >> 4 = partition)
 );
+create unique index email_warning on email (partition, member_id, epoch, expires_on) where expires_on is not null;
 create index email_unsettled on email (partition, state, due_at) where state not in ('sent', 'no_address');
 -- Operators' lists go on after the last one seen, across partitions.
 create index email_created on email (created_at, email_id);
@@ -282,6 +396,16 @@ create index operator_event_member on operator_event (partition, member_id, oper
     where member_id is not null;
 
 -- The tables below do not grow with members and have no partition.
+
+-- Every programme that a worker ever started with: rows of the ledger name the one that decided them.
+create table programme (
+    programme_id  smallint generated always as identity primary key,
+    -- SHA-256 of the text.
+    digest        bytea not null unique check (octet_length(digest) = 32),
+    -- The programme as canonical JSON.
+    text          text not null,
+    first_used_at timestamptz not null
+);
 
 -- What is about to be applied alone because its worker may have died of it. Written outside of the transaction that
 -- applies it, so that the note outlives the worker. Commands of a queue are taken in order, so the last note of each

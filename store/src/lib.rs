@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod emails;
 pub mod events;
 mod ledger_row;
+mod member_row;
 pub mod member_statuses;
 pub mod migrate;
 pub mod outbox;

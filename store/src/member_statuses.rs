@@ -27,7 +27,7 @@ const STATUSES: &str = r"
     select member_id, status, email is not null as has_email,
            status = 'active' and email is null and coalesce((
                select true from ledger as l
-               where l.partition = $2 and l.member_id = m.member_id and l.epoch = m.epoch and l.outcome = 'applied'
+               where l.partition = $2 and l.member_id = m.member_id and l.epoch = m.epoch and l.code is null
                  and l.email_hmac = '\x00' limit 1), false) as email_cleared
     from member as m where partition = $2 and member_id = any($1)";
 

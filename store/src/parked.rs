@@ -135,7 +135,7 @@ fn parked(row: &Row) -> Result<Parked, StoreError> {
             .map_err(|_| StoreError::UnexpectedValue { column: "parked.member_id" })?,
         command_id: CommandId::from(row.get::<_, Uuid>("command_id")),
         command_type: command.as_ref().map(loyalty_common::Command::command_type),
-        points: command.and_then(|command| command.action.points()).map(loyalty_common::Points::get),
+        points: command.and_then(|command| command.action.points()),
         parked_at: row.get("parked_at"),
     })
 }

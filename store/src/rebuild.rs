@@ -46,8 +46,14 @@ string_enum! {
         Epoch = "epoch",
         /// Points to spend.
         Balance = "balance",
-        /// Points earned in the membership.
+        /// Points that open holds set aside.
+        Held = "held",
+        /// Points taken back that were spent already.
+        Debt = "debt",
+        /// Points earned in the membership, less those that were reversed.
         Lifetime = "lifetime",
+        /// The highest that the lifetime sum was.
+        Peak = "peak",
         /// The place of the last row in the ledger.
         LastSeq = "last_seq",
         /// Rewards that were earned and are not there.

@@ -111,9 +111,9 @@ async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
     const ROWS: &str = "
         insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, updated_at)
             select n % 16, 'm' || n, 'active', 1, 0, 0, 1, now() from generate_series(1, 100000) as n;
-        insert into ledger (partition, member_id, seq, command_id, epoch, type, outcome, delta, lifetime_delta,
+        insert into ledger (partition, programme, member_id, seq, command_id, epoch, type, delta, lifetime_delta,
             status_after, balance_after, occurred_at, recorded_at)
-            select n % 16, 'm' || n, 1, gen_random_uuid(), 1, 'enroll', 'applied', 0, 0, 'active', 0, now(), now()
+            select n % 16, 0, 'm' || n, 1, gen_random_uuid(), 1, 'enroll', 0, 0, 'active', 0, now(), now()
             from generate_series(1, 100000) as n;
         insert into dead_letter (partition, source, reason, error, member_id, command_id, exchange, routing_key,
             headers, body, digest, attempts, first_at, last_at)

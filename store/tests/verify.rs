@@ -14,11 +14,11 @@ const SOUND: &str = include_str!("verify/sound.sql");
 macro_rules! entered {
     ($values:literal) => {
         concat!(
-            "insert into ledger (partition, member_id, seq, command_id, epoch, type, outcome, code, points, delta,
-                 balance_after, lifetime_delta, status_after, occurred_at, recorded_at)
+            "insert into ledger (partition, member_id, seq, command_id, epoch, type, code, points, delta, balance_after,
+                 lifetime_delta, status_after, programme, occurred_at, recorded_at)
              select ",
             $values,
-            ", now(), now()"
+            ", 0, now(), now()"
         )
     };
 }
@@ -59,7 +59,7 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ),
     (
         concat!(
-            entered!("1, 'carl', 1, command_id, 0, 'earn', 'refused', 'exited', 5, 0, 0, 0, null"),
+            entered!("1, 'carl', 1, command_id, 0, 'earn', 'exited', 5, 0, 0, 0, null"),
             " from parked where member_id = 'carl' limit 1; update member set last_seq = 1 where member_id = 'carl'"
         ),
         &["waiting"],
@@ -75,36 +75,36 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ("update ledger set status_after = null where member_id = 'bob' and seq = 4", &["entries"]),
     (
         concat!(
-            entered!("14, 'fay', 2, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, 0, 'active'"),
+            entered!("14, 'fay', 2, gen_random_uuid(), 2, 'enroll', null, null, 0, 0, 0, 'active'"),
             "; update member set last_seq = 2, epoch = 2 where member_id = 'fay'"
         ),
         &["entries"],
     ),
     (
         concat!(
-            entered!("2, 'gus', 5, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, 0, 'active'"),
+            entered!("2, 'gus', 5, gen_random_uuid(), 2, 'enroll', null, null, 0, 0, 0, 'active'"),
             "; update member set last_seq = 5, epoch = 2, lifetime = 0, status = 'active' where member_id = 'gus'"
         ),
         &["entries"],
     ),
     (
         concat!(
-            entered!("15, 'hal', 4, gen_random_uuid(), 1, 'terminate', 'applied', null, null, 0, 0, 0, 'terminated'"),
+            entered!("15, 'hal', 4, gen_random_uuid(), 1, 'terminate', null, null, 0, 0, 0, 'terminated'"),
             "; update member set last_seq = 4 where member_id = 'hal'"
         ),
         &["entries"],
     ),
     (
         concat!(
-            entered!("1, 'carl', 1, gen_random_uuid(), 0, 'terminate', 'applied', null, null, 0, 0, 0, 'terminated'"),
+            entered!("1, 'carl', 1, gen_random_uuid(), 0, 'terminate', null, null, 0, 0, 0, 'terminated'"),
             "; delete from parked; update member set last_seq = 1 where member_id = 'carl'"
         ),
         &["entries", "standings"],
     ),
     (
         concat!(
-            entered!("7, 'dan', 3, gen_random_uuid(), 1, 'earn', 'applied', null, 5, 5, 5, 5, null"),
-            "; alter table member drop constraint member_balance_needs_membership;
+            entered!("7, 'dan', 3, gen_random_uuid(), 1, 'earn', null, 5, 5, 5, 5, null"),
+            "; alter table member drop constraint member_points_need_membership;
              update member set last_seq = 3, balance = 5, lifetime = 5 where member_id = 'dan'"
         ),
         &["constraints", "entries"],
@@ -139,14 +139,14 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ("update reward set seq = 4 where member_id = 'ann'", &["reward_origins"]),
     ("delete from email where member_id = 'ann'", &["one_email", "outbox"]),
     (
-        "insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
-      values (14, 'e0000000-0000-0000-0000-000000000009', 'eve', 1, 1, 'no_address', now(), now())",
+        "insert into email (partition, email_id, member_id, epoch, kind, number, state, created_at, updated_at)
+      values (14, 'e0000000-0000-0000-0000-000000000009', 'eve', 1, 'reward', 1, 'no_address', now(), now())",
         &["one_email"],
     ),
     (
         "alter table email drop constraint email_partition_member_id_epoch_number_key;
-      insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
-      values (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 1, 'no_address', now(), now())",
+      insert into email (partition, email_id, member_id, epoch, kind, number, state, created_at, updated_at)
+      values (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 'reward', 1, 'no_address', now(), now())",
         &["constraints", "one_email"],
     ),
     ("update email set state = 'sent' where member_id = 'ann'", &["email_states"]),
@@ -178,7 +178,7 @@ async fn each_damage_is_found_by_the_check_that_is_for_it_and_a_sound_database_i
 async fn examples_are_bounded_and_all_damage_is_counted() {
     let world = World::start().await;
     let strangers =
-        entered!("0, 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'refused', 'not_a_member', null, 0, 0, 0, null");
+        entered!("0, 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'not_a_member', null, 0, 0, 0, null");
     let strangers = format!("{strangers} from generate_series(1, 1000) as n");
     let report = verify(&world.damaged(&strangers).await.pool, |_| ()).await.expect("the checks run");
     let finding = report.checks.iter().find(|finding| finding.name == "known_members").expect("the check is there");

@@ -57,7 +57,7 @@ impl World {
     /// A member's ledger in words, oldest first: `earn 50 applied = 50`, `spend 60 insufficient_points = 50`.
     pub async fn story(&self, member: &str) -> Vec<String> {
         const STORY: &str = "
-            select concat_ws(' ', type, points, coalesce(code, outcome), '=', balance_after)
+            select concat_ws(' ', type, points, coalesce(code, 'applied'), '=', balance_after)
             from ledger where member_id = $1 order by seq";
         self.query(STORY, &[&member]).await.iter().map(|row| row.get(0)).collect()
     }

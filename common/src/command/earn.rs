@@ -16,7 +16,7 @@ impl Rules for Earn {
 
     const PARKS: bool = true;
 
-    fn points(&self) -> Option<Points> {
-        Some(self.points)
+    fn points(&self) -> Option<i64> {
+        Some(self.points.get())
     }
 }

@@ -11,7 +11,7 @@ use crate::command::Change;
 use crate::decode::{DecodeError, Fields};
 use crate::ids::{CommandId, MemberId};
 use crate::rfc3339::Moment;
-use crate::text::{EmailAddress, Invalid, Points, Text};
+use crate::text::{EmailAddress, Invalid, Points, RewardNumber, SignedPoints, Text};
 
 /// What stands in a field.
 pub(crate) trait FieldValue: Sized + Serialize + Described {
@@ -207,5 +207,35 @@ impl FieldValue for Points {
     fn from_json(value: Value) -> Result<Self, Invalid> {
         // 1.0 and 1e3 are not integers here: who writes them may one day write 0.1.
         Self::try_new(value.as_i64().unwrap_or(0))
+    }
+}
+
+impl FieldValue for SignedPoints {
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        text.parse()
+    }
+
+    fn from_json(value: Value) -> Result<Self, Invalid> {
+        Self::try_new(value.as_i64().unwrap_or(0))
+    }
+}
+
+impl FieldValue for RewardNumber {
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        text.parse()
+    }
+
+    fn from_json(value: Value) -> Result<Self, Invalid> {
+        Self::try_new(value.as_i64().unwrap_or(0))
+    }
+}
+
+impl FieldValue for bool {
+    fn from_text(text: &str) -> Result<Self, Invalid> {
+        text.parse().map_err(|_| Invalid::new("must be true or false"))
+    }
+
+    fn from_json(value: Value) -> Result<Self, Invalid> {
+        value.as_bool().ok_or_else(|| Invalid::new("must be true or false"))
     }
 }

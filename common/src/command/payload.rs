@@ -1,11 +1,14 @@
 //! What the types of commands have in common. [`payload!`] makes a payload of the declaration of its fields; [`Rules`]
 //! says the rest about its type.
 
-use crate::command::Change;
+use jiff::Timestamp;
+
 use crate::command::field::{Doc, FieldInfo};
+use crate::command::{Change, EnvelopeField};
 use crate::decode::{DecodeError, Fields};
+use crate::ids::CommandId;
 use crate::scope::Scope;
-use crate::text::{EmailAddress, Invalid, Points, Text};
+use crate::text::{EmailAddress, Text};
 
 /// The fields of a type of command. Made by [`payload!`].
 pub(crate) trait Payload: Sized {
@@ -36,8 +39,31 @@ pub(crate) trait Rules: Payload {
     /// Whether it makes no sense without any of its optional fields.
     const NEEDS_A_FIELD: bool = false;
 
-    /// The points that it names, if it names any.
-    fn points(&self) -> Option<Points> {
+    /// The fields that each command may leave out and that this type asks for.
+    const REQUIRES: &'static [EnvelopeField] = &[];
+
+    /// The points that it names, if it names any; negative where they are taken by hand.
+    fn points(&self) -> Option<i64> {
+        None
+    }
+
+    /// The earlier command of the member that it is about, if its type names one.
+    fn target(&self) -> Option<CommandId> {
+        None
+    }
+
+    /// When what it does is over, if its type says so.
+    fn expires_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Whether points that it adds count as earned, if that is for the command to say.
+    fn counts(&self) -> Option<bool> {
+        None
+    }
+
+    /// The number of the reward that it is about, if its type names one.
+    fn number(&self) -> Option<i64> {
         None
     }
 
@@ -46,13 +72,21 @@ pub(crate) trait Rules: Payload {
         None
     }
 
-    /// Whether its fields make sense together. An error is about the first of them.
-    fn check(&self) -> Result<(), Invalid> {
-        if !Self::NEEDS_A_FIELD || !self.is_bare() {
-            return Ok(());
+    /// Whether its fields make sense together.
+    fn check(&self) -> Result<(), DecodeError> {
+        match Self::FIELDS {
+            [first, others @ ..] if Self::NEEDS_A_FIELD && self.is_bare() => {
+                let others: Vec<String> = others.iter().map(|field| format!("or `{}` ", field.name)).collect();
+                let problem = format!("{}must be given: a value, or null to clear it", others.concat());
+                Err(DecodeError::field_error(first.name, problem))
+            }
+            _ => Ok(()),
         }
-        let others: Vec<String> = Self::FIELDS.iter().skip(1).map(|field| format!("or `{}` ", field.name)).collect();
-        Err(Invalid::new(format!("{}must be given: a value, or null to clear it", others.concat())))
+    }
+
+    /// Whether they make sense for what happened at that time.
+    fn check_at(&self, _occurred_at: Timestamp) -> Result<(), DecodeError> {
+        Ok(())
     }
 }
 
@@ -74,6 +108,8 @@ pub struct About {
     pub fields: &'static [FieldInfo],
     /// Whether at least one of them must be there although each may be left out.
     pub needs_a_field: bool,
+    /// The fields of the envelope that must be there although most commands may leave them out.
+    pub requires: &'static [EnvelopeField],
     /// The scope that a token needs for it.
     pub scope: Scope,
     /// Whether it waits for an enrolment.
@@ -90,6 +126,7 @@ impl About {
             doc: T::DOC,
             fields: T::FIELDS,
             needs_a_field: T::NEEDS_A_FIELD,
+            requires: T::REQUIRES,
             scope: T::SCOPE,
             parks: T::PARKS,
             event: T::EVENT.0,
@@ -101,10 +138,7 @@ impl About {
 /// Takes a payload whose fields make sense together.
 pub(crate) fn take<T: Rules>(fields: &mut Fields) -> Result<T, DecodeError> {
     let payload = T::take(fields)?;
-    payload.check().map_err(|error| {
-        DecodeError::field_error(T::FIELDS.first().map_or("type", |field| field.name), error.to_string())
-    })?;
-    Ok(payload)
+    payload.check().map(|()| payload)
 }
 
 /// Declares a payload: its doc comment is the sentence about the command, that of each field the sentence about it, and

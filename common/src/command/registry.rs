@@ -4,14 +4,16 @@
 //! A new type is a file beside this one with its payload, and a line here. No other file may list them:
 //! `tests/one_list.rs` looks.
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::command::payload::{self, About, ContactFields, Rules};
 use crate::decode::{DecodeError, Fields};
+use crate::entry_type::EntryType;
 use crate::event::EventType;
+use crate::ids::CommandId;
 use crate::scope::Scope;
-use crate::text::Points;
 #[allow(clippy::wildcard_imports, reason = "the one list is below")]
 use payloads::*;
 
@@ -48,14 +50,39 @@ macro_rules! commands {
                 match self { $(Self::$name(_) => CommandType::$name),+ }
             }
 
-            /// The points that the command names, if its type names any.
-            pub fn points(&self) -> Option<Points> {
+            /// The points that the command names, if it names any; negative where an adjustment takes them.
+            pub fn points(&self) -> Option<i64> {
                 match self { $(Self::$name(it) => it.points()),+ }
+            }
+
+            /// The earlier command of the member that it is about, if its type names one.
+            pub fn target(&self) -> Option<CommandId> {
+                match self { $(Self::$name(it) => it.target()),+ }
+            }
+
+            /// When what it does is over, if its type says so.
+            pub fn expires_at(&self) -> Option<Timestamp> {
+                match self { $(Self::$name(it) => it.expires_at()),+ }
+            }
+
+            /// Whether points that it adds count as earned, if that is for the command to say.
+            pub fn counts(&self) -> Option<bool> {
+                match self { $(Self::$name(it) => it.counts()),+ }
+            }
+
+            /// The number of the reward that it is about, if its type names one.
+            pub fn number(&self) -> Option<i64> {
+                match self { $(Self::$name(it) => it.number()),+ }
             }
 
             /// What the command says of a member's address and name, if its type says anything of them.
             pub fn contact(&self) -> Option<ContactFields<'_>> {
                 match self { $(Self::$name(it) => it.contact()),+ }
+            }
+
+            /// Whether its fields make sense for what happened at that time.
+            pub(crate) fn check_at(&self, occurred_at: Timestamp) -> Result<(), DecodeError> {
+                match self { $(Self::$name(it) => it.check_at(occurred_at)),+ }
             }
 
             /// Takes the fields of a type out of those of a command.
@@ -84,6 +111,12 @@ commands! {
     update::Update = "update",
     earn::Earn = "earn",
     spend::Spend = "spend",
+    adjust::Adjust = "adjust",
+    reverse::Reverse = "reverse",
+    hold::Hold = "hold",
+    capture::Capture = "capture",
+    release::Release = "release",
+    redeem::Redeem = "redeem",
     exit::Exit = "exit",
     terminate::Terminate = "terminate",
 }
@@ -101,7 +134,7 @@ impl CommandType {
 
     /// The event that tells of it when it is applied.
     pub const fn event_type(self) -> EventType {
-        EventType::Applied(self)
+        EventType::Applied(EntryType::Command(self))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::command::Change;
 use crate::command::payload::{ContactFields, Rules, payload};
-use crate::text::{EmailAddress, Invalid, Text};
+use crate::decode::DecodeError;
+use crate::text::{EmailAddress, Text};
 
 payload! {
     /// Change a member's address or name; what is left out stays as it is.
@@ -28,7 +29,7 @@ impl Rules for Update {
 
 impl Update {
     /// The change, if it changes one of them.
-    pub fn try_new(email: Change<EmailAddress>, name: Change<Text>) -> Result<Self, Invalid> {
+    pub fn try_new(email: Change<EmailAddress>, name: Change<Text>) -> Result<Self, DecodeError> {
         let update = Self { email, name };
         update.check().map(|()| update)
     }
@@ -51,7 +52,7 @@ mod tests {
     #[test]
     fn an_update_changes_something() {
         let error = Update::try_new(Change::Keep, Change::Keep).expect_err("nothing is changed").to_string();
-        assert_eq!(error, "or `name` must be given: a value, or null to clear it");
+        assert_eq!(error, "`email` or `name` must be given: a value, or null to clear it");
         assert!(Update::try_new(Change::Keep, Change::Clear).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{generator, one_of};
+use super::{generator, one_of, schema_of};
 use crate::command::{CommandType, FieldInfo, MESSAGE_TYPE, Presence, VERSION};
 use crate::rfc3339::Moment;
 use crate::{CommandId, MemberId, Text};
@@ -21,7 +21,10 @@ const BEYOND: &str = "One command about one member: one JSON object in UTF-8, at
 
 /// The fields of every command, those that stand before its own.
 const WHO: [FieldInfo; 2] = [
-    FieldInfo::of::<CommandId>("command_id", "The idempotency key, scoped to the member."),
+    FieldInfo {
+        schema: sent_command_id,
+        ..FieldInfo::of::<CommandId>("command_id", "The idempotency key, scoped to the member.")
+    },
     FieldInfo::of::<MemberId>("member_id", "Who it is about. Decides the routing key."),
 ];
 
@@ -46,7 +49,9 @@ pub(super) fn alternative(command_type: CommandType) -> Value {
     properties.extend(about.fields.iter().map(entry));
     properties.extend(WHEN_AND_WHY.iter().map(entry));
     let fields = || WHO.iter().chain(about.fields).chain(&WHEN_AND_WHY);
-    let may_be_left_out = |name: &str| fields().any(|it| it.name == name && it.presence != Presence::Required);
+    let is_asked_for = |name: &str| about.requires.iter().any(|it| it.as_str() == name);
+    let may_be_left_out =
+        |name: &str| fields().any(|it| it.name == name && it.presence != Presence::Required) && !is_asked_for(name);
     let required: Vec<&String> = properties.keys().filter(|name| !may_be_left_out(name)).collect();
     let mut schema = json!({
         "type": "object",
@@ -59,6 +64,14 @@ pub(super) fn alternative(command_type: CommandType) -> Value {
         schema["anyOf"] = about.fields.iter().map(|field| json!({"required": [field.name]})).collect();
     }
     schema
+}
+
+/// The id of a command, of which the ids of what happens by itself are none.
+fn sent_command_id(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let mut schema = schema_of::<CommandId>();
+    schema["not"] = json!({"pattern": "^.{14}8"});
+    schema["description"] = "A UUID that the sender makes, version 7 preferred, of any version but 8.".into();
+    schema.try_into().expect("an object is a schema")
 }
 
 /// What stands in a field: what the field says, and what its type allows.

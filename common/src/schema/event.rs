@@ -5,13 +5,15 @@
 use serde_json::{Value, json};
 
 use super::{one_of, schema_of};
+use crate::EntryType;
+use crate::command::Presence;
 use crate::event::{EventType, MESSAGE_TYPE, VERSION, Wire};
 use crate::receipt::RefusalCode;
 
 /// The whole document.
 pub(super) fn document() -> Value {
     const ABOUT: &str = "Something that happened to a member: one event for each row of the ledger, and one for each \
-        reward. The kinds, types and codes are those of this release; later ones may add some, and fields too.";
+        reward, and warnings of points that expire soon. The kinds, types and codes are those of this release; later ones may add some, and fields too.";
     let types = EventType::ALL.iter();
     one_of(MESSAGE_TYPE, ABOUT, &types.map(|it| (it.to_string(), alternative(*it))).collect())
 }
@@ -20,17 +22,17 @@ pub(super) fn document() -> Value {
 pub(super) fn alternative(event_type: EventType) -> Value {
     let mut wire = schema_of::<Wire<'static>>();
     let properties = wire["properties"].as_object_mut().expect("a struct is an object");
-    properties.retain(|name, _| has(event_type, name));
+    properties.retain(|name, _| presence(event_type, name).is_some());
     properties["v"]["const"] = VERSION.into();
     properties["type"]["const"] = json!(event_type);
-    if let Some(command_type) = event_type.command_type() {
-        properties["command_type"] = json!({"const": command_type});
+    if let EventType::Applied(_) = event_type {
+        let told_of = EntryType::all().filter(|it| it.event() == event_type.as_str());
+        properties["command_type"] = json!({"enum": told_of.collect::<Vec<_>>()});
     }
     if let Some(code) = properties.get_mut("code") {
         code["enum"] = json!(RefusalCode::GIVEN);
     }
-    // The points of a refused command are the one field that may be missing.
-    let is_required = |name: &&String| !(event_type == EventType::CommandRefused && *name == "points");
+    let is_required = |name: &&String| presence(event_type, name) == Some(Presence::Required);
     json!({
         "type": "object",
         "description": event_type.doc(),
@@ -39,11 +41,26 @@ pub(super) fn alternative(event_type: EventType) -> Value {
     })
 }
 
-fn has(event_type: EventType, field: &str) -> bool {
-    match (field, event_type) {
-        ("reward", _) => event_type == EventType::RewardGranted,
-        ("points", EventType::Applied(command_type)) => command_type.about().fields.iter().any(|it| it.name == field),
-        ("points" | "code", _) => event_type == EventType::CommandRefused,
-        _ => true,
+/// Whether an event of a type has a field, and whether it always has.
+fn presence(event_type: EventType, field: &str) -> Option<Presence> {
+    let optional_if = |has: bool| has.then_some(Presence::Optional);
+    let required_if = |has: bool| has.then_some(Presence::Required);
+    let is_refusal = event_type == EventType::CommandRefused;
+    let is_warning = event_type == EventType::PointsExpiring;
+    match field {
+        "reward" => required_if(event_type == EventType::RewardGranted),
+        "code" => required_if(is_refusal),
+        "expires_on" => required_if(is_warning),
+        "command_id" | "command_type" => required_if(!is_warning),
+        "points" if is_warning => Some(Presence::Required),
+        "points" | "target" | "expires_at" | "number" => match event_type {
+            EventType::Applied(EntryType::Command(command_type)) => {
+                command_type.about().fields.iter().find(|it| it.name == field).map(|it| it.presence)
+            }
+            EventType::Applied(EntryType::System(_)) | EventType::RewardGranted | EventType::PointsExpiring => None,
+            EventType::CommandRefused => Some(Presence::Optional),
+        },
+        "held_delta" | "debt_delta" => optional_if(matches!(event_type, EventType::Applied(_))),
+        _ => Some(Presence::Required),
     }
 }

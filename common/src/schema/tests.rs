@@ -14,7 +14,7 @@ use crate::envelope::TraceContext;
 use crate::event::EventType;
 use crate::receipt::{Outcome, Receipt, RefusalCode};
 use crate::topology::{RetryDelay, Topology};
-use crate::{Partition, topology};
+use crate::{EntryType, Partition, topology};
 
 fn validator(schema: &Value) -> Validator {
     jsonschema::meta::validate(schema).expect("a schema of its dialect");
@@ -25,19 +25,27 @@ fn validator(schema: &Value) -> Validator {
 
 fn receipt() -> Receipt {
     let at = "2026-11-22T10:00:00.123456Z".parse().expect("a time");
+    let id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID");
     // Every field is named: a new one is noticed here.
     Receipt {
         member_id: "ann".parse().expect("a member id"),
-        command_id: "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID"),
-        r#type: CommandType::Spend,
+        command_id: id,
+        r#type: CommandType::Spend.into(),
         outcome: Outcome::Refused,
         code: Some(RefusalCode::InsufficientPoints),
         points: Some(50),
+        target: Some(id),
+        expires_at: Some(at),
+        number: Some(1),
         delta: 0,
+        held_delta: 1,
+        debt_delta: -1,
+        written_off: 1,
         balance_after: 20,
         seq: 7,
         epoch: 1,
         occurred_at: at,
+        effective_at: at,
         recorded_at: at,
         reason: Some("order 991".to_owned()),
         source_ref: Some("order:991".to_owned()),
@@ -53,8 +61,20 @@ fn the_schema_of_a_receipt_has_the_fields_of_a_receipt() {
     let schema = Document::Receipt.value();
     let full = serde_json::to_value(receipt()).expect("a receipt is JSON");
     assert_eq!(names(&schema["properties"]), names(&full));
-    let least =
-        Receipt { code: None, points: None, reason: None, source_ref: None, outcome: Outcome::Applied, ..receipt() };
+    let least = Receipt {
+        outcome: Outcome::Applied,
+        code: None,
+        points: None,
+        target: None,
+        expires_at: None,
+        number: None,
+        held_delta: 0,
+        debt_delta: 0,
+        written_off: 0,
+        reason: None,
+        source_ref: None,
+        ..receipt()
+    };
     let required: Vec<_> = schema["required"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     assert_eq!(required, names(&serde_json::to_value(least).expect("a receipt is JSON")));
 }
@@ -66,8 +86,8 @@ fn every_receipt_fits_its_schema() {
     for code in RefusalCode::ALL {
         assert!(fits(Receipt { code: Some(*code), ..receipt() }), "{code}");
     }
-    for command_type in CommandType::ALL {
-        assert!(fits(Receipt { r#type: *command_type, code: None, outcome: Outcome::Applied, ..receipt() }));
+    for entry_type in EntryType::all() {
+        assert!(fits(Receipt { r#type: entry_type, code: None, outcome: Outcome::Applied, ..receipt() }));
     }
     assert!(!fits(Receipt { code: None, ..receipt() }), "a refused one says why");
     assert!(!fits(Receipt { outcome: Outcome::Applied, ..receipt() }), "an applied one has no reason to");

@@ -7,12 +7,16 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::EntryType;
 use crate::command::CommandType;
 use crate::email_syntax::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
 use crate::ids::{CommandId, MEMBER_ID_MAX_BYTES, MemberId};
 use crate::receipt::{Outcome, RefusalCode};
 use crate::rfc3339::Moment;
-use crate::text::{EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, TEXT_MAX_BYTES, Text};
+use crate::text::{
+    EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, REWARD_NUMBER_MAX, RewardNumber, SignedPoints, TEXT_MAX_BYTES,
+    Text,
+};
 
 /// Says what a type is to JSON Schema.
 macro_rules! described {
@@ -43,12 +47,25 @@ described! {
         "type": "string",
         "format": "uuid",
         "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-        "description": "A UUID that the sender makes, version 7 preferred.",
+        "description": "A UUID.",
     });
     Points => json_schema!({
         "type": "integer",
         "minimum": 1,
         "maximum": POINTS_MAX,
+        "description": "Written without fraction and exponent.",
+    });
+    SignedPoints => json_schema!({
+        "type": "integer",
+        "minimum": -POINTS_MAX,
+        "maximum": POINTS_MAX,
+        "not": {"const": 0},
+        "description": "Written without fraction and exponent.",
+    });
+    RewardNumber => json_schema!({
+        "type": "integer",
+        "minimum": 1,
+        "maximum": REWARD_NUMBER_MAX,
         "description": "Written without fraction and exponent.",
     });
     Text => json_schema!({
@@ -65,6 +82,7 @@ described! {
         "description": "RFC 3339, of the years 1900 to 9998 in UTC. Kept to the microsecond.",
     });
     CommandType => json_schema!({ "enum": CommandType::ALL });
+    EntryType => json_schema!({ "enum": EntryType::all().map(EntryType::as_str).collect::<Vec<_>>() });
     Outcome => json_schema!({ "enum": Outcome::ALL });
     RefusalCode => json_schema!({ "enum": RefusalCode::ALL });
 }

@@ -2,52 +2,49 @@
 
 use std::ops::Range;
 
-use loyalty_common::{Earn, Points, RefusalCode};
+use loyalty_common::{Earn, RefusalCode};
 
-use super::{Applied, Decision, Rule};
-use crate::member::{MemberState, MemberStatus};
-use crate::programme::{Programme, REWARDS_PER_COMMAND_MAX, SUM_MAX};
+use super::{Applied, Context, Decision, Rule};
+use crate::account::{Account, Part};
+use crate::effects::Sheet;
+use crate::member::MemberState;
+use crate::programme::REWARDS_PER_COMMAND_MAX;
 
 impl Rule for Earn {
-    fn decide<'a>(&'a self, state: &MemberState, _: &Programme) -> Decision<'a> {
-        match state.status {
-            MemberStatus::Unenrolled => Decision::Parked,
-            MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
-            MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
-            MemberStatus::Active => credit(state, self.points),
-        }
+    fn decide<'a>(&'a self, before: &Account, context: &Context<'_>) -> Decision<'a> {
+        credit(before, self.points.get(), true, context)
     }
 }
 
-fn credit(state: &MemberState, points: Points) -> Decision<'static> {
-    // The lifetime sum is never below the balance, so its bound holds for both; neither addition can wrap.
-    let lifetime = state.lifetime + points.get();
-    if lifetime > SUM_MAX {
-        return Decision::Refused(RefusalCode::BalanceLimit);
+/// Points come in, as earned ones or not.
+pub(super) fn credit(before: &Account, points: i64, counts: bool, context: &Context<'_>) -> Decision<'static> {
+    let mut after = before.clone();
+    let day = context.programme.lot_day(context.effective_at);
+    after.credit(Part { day, points }, context.effective_at);
+    if counts {
+        after.state.lifetime += points;
+        after.state.peak = after.state.peak.max(after.state.lifetime);
     }
-    let milestones = crossed(state, lifetime);
+    let milestones = crossed(&before.state, &after.state);
     if milestones.end - milestones.start > REWARDS_PER_COMMAND_MAX {
         return Decision::Refused(RefusalCode::TooManyRewards);
     }
-    let member = MemberState { balance: state.balance + points.get(), lifetime, ..*state };
-    Applied::new(state, member).crossing(milestones).into()
+    Applied::new(before, after, Sheet { issued: points, ..Sheet::NONE }).crossing(milestones).into()
 }
 
-/// The numbers of the milestones between the lifetime sum and the one after it.
-fn crossed(state: &MemberState, lifetime: i64) -> Range<i64> {
-    match state.milestone {
-        Some(milestone) => state.lifetime / milestone + 1..lifetime / milestone + 1,
-        None => 0..0,
-    }
+/// The numbers of the milestones between the one peak and the other: earning again what was reversed crosses none.
+fn crossed(before: &MemberState, after: &MemberState) -> Range<i64> {
+    before.rewards() + 1..after.rewards() + 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{active, applied, decided, earn};
     use super::*;
+    use crate::programme::SUM_MAX;
 
-    fn rewards(state: &MemberState, earned: i64) -> Range<i64> {
-        applied(state, &earn(earned)).2
+    fn rewards(account: &Account, earned: i64) -> Range<i64> {
+        applied(account, &earn(earned)).milestones
     }
 
     #[test]
@@ -57,16 +54,23 @@ mod tests {
         assert_eq!(rewards(&active(990, 990), 10), 1..2, "exactly 1000");
         assert_eq!(rewards(&active(0, 1_000), 1_000), 2..3, "spending does not lower what was earned");
         assert_eq!(rewards(&active(0, 0), 3_500), 1..4, "three at once");
-        assert!(rewards(&MemberState { milestone: None, ..active(0, 0) }, 3_500).is_empty());
+        let without = Account::of(MemberState { milestone: None, ..active(0, 0).state });
+        assert!(rewards(&without, 3_500).is_empty());
+        let reversed = Account::of(MemberState { peak: 2_500, ..active(0, 0).state });
+        assert!(rewards(&reversed, 2_900).is_empty(), "what was reversed is earned again");
+        assert_eq!(rewards(&reversed, 3_000), 3..4);
     }
 
     #[test]
     fn sums_never_wrap() {
         let refused = Decision::Refused(RefusalCode::BalanceLimit);
-        let full = MemberState { milestone: None, ..active(SUM_MAX, SUM_MAX) };
-        assert_eq!(decided(&full, &earn(1)), refused);
-        let spent = MemberState { balance: 0, ..full };
-        assert_eq!(decided(&spent, &earn(1)), refused, "the lifetime sum is bounded too");
+        let check = |balance, held, lifetime| {
+            let state = MemberState { milestone: None, held, ..active(balance, lifetime).state };
+            assert_eq!(decided(&Account::of(state), &earn(1)), refused);
+        };
+        check(SUM_MAX, 0, SUM_MAX);
+        check(0, 0, SUM_MAX);
+        check(SUM_MAX - 1, 1, 0);
     }
 
     #[test]

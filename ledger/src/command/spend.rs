@@ -2,36 +2,39 @@
 
 use loyalty_common::{RefusalCode, Spend};
 
-use super::{Applied, Decision, Rule};
-use crate::member::{MemberState, MemberStatus};
-use crate::programme::Programme;
+use super::{Applied, Context, Decision, Rule};
+use crate::account::Account;
+use crate::effects::Sheet;
 
 impl Rule for Spend {
-    fn decide<'a>(&'a self, state: &MemberState, _: &Programme) -> Decision<'a> {
-        match state.status {
-            MemberStatus::Unenrolled => Decision::Parked,
-            MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
-            MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
-            MemberStatus::Active if state.balance < self.points.get() => {
-                Decision::Refused(RefusalCode::InsufficientPoints)
-            }
-            MemberStatus::Active => {
-                Applied::new(state, MemberState { balance: state.balance - self.points.get(), ..*state }).into()
-            }
-        }
+    fn decide<'a>(&'a self, before: &Account, _: &Context<'_>) -> Decision<'a> {
+        debit(before, self.points.get())
     }
+}
+
+/// Points go out, all or nothing.
+pub(super) fn debit(before: &Account, points: i64) -> Decision<'static> {
+    if before.state.balance < points {
+        return Decision::Refused(RefusalCode::InsufficientPoints);
+    }
+    let mut after = before.clone();
+    after.debit(points);
+    Applied::new(before, after, Sheet { spent: points, ..Sheet::NONE }).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{active, applied, decided, spend};
     use super::*;
-    use crate::entry::Effects;
+    use crate::effects::Effects;
 
     #[test]
     fn spending_down_to_a_milestone_rewards_nothing() {
-        let effects = Effects { delta: -2_000, ..Effects::NONE };
-        assert_eq!(applied(&active(3_000, 3_000), &spend(2_000)), (active(1_000, 3_000), effects, 0..0));
+        let spend = spend(2_000);
+        let applied = applied(&active(3_000, 3_000), &spend);
+        assert_eq!(applied.account.state.balance, 1_000);
+        assert_eq!(applied.effects, Effects { delta: -2_000, sheet: Sheet::of_plain(-2_000), ..Effects::NONE });
+        assert!(applied.milestones.is_empty() && applied.effects.is_plain());
     }
 
     #[test]

@@ -3,46 +3,45 @@
 
 use loyalty_common::{RefusalCode, Terminate};
 
-use super::{Applied, Decision, Rule};
-use crate::member::{MemberState, MemberStatus};
-use crate::programme::Programme;
+use super::{Applied, Context, Decision, Rule};
+use crate::account::Account;
+use crate::member::MemberStatus;
 
 impl Rule for Terminate {
-    fn decide<'a>(&'a self, state: &MemberState, _: &Programme) -> Decision<'a> {
-        match state.status {
-            MemberStatus::Unenrolled => Decision::Refused(RefusalCode::NotAMember),
-            MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
-            MemberStatus::Active | MemberStatus::Exited => {
-                let member = MemberState { status: MemberStatus::Terminated, balance: 0, ..*state };
-                Applied::new(state, member).ending_membership().into()
-            }
+    fn gate(&self, status: MemberStatus, _: bool) -> Option<Decision<'static>> {
+        match status {
+            MemberStatus::Unenrolled => Some(Decision::Refused(RefusalCode::NotAMember)),
+            MemberStatus::Terminated => Some(Decision::Refused(RefusalCode::Terminated)),
+            MemberStatus::Active | MemberStatus::Exited => None,
         }
+    }
+
+    fn decide<'a>(&'a self, before: &Account, _: &Context<'_>) -> Decision<'a> {
+        Applied::ending(before, MemberStatus::Terminated).into()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use loyalty_common::{Action, Exit};
+    use loyalty_common::Action;
 
-    use super::super::tests::{active, applied, decided, earn, enroll, spend, update};
+    use super::super::tests::{active, applied, decided, one_of_each};
     use super::*;
-
-    fn terminate() -> Action {
-        Action::Terminate(Terminate)
-    }
+    use crate::member::MemberState;
 
     #[test]
     fn a_terminated_member_is_refused_everything_for_good() {
-        let left = MemberState { status: MemberStatus::Exited, ..active(0, 2_500) };
+        let left = Account::of(MemberState { status: MemberStatus::Exited, ..active(0, 2_500).state });
         for (before, delta) in [(active(500, 2_500), -500), (left, 0)] {
-            let (state, effects, milestones) = applied(&before, &terminate());
-            let terminated = MemberState { status: MemberStatus::Terminated, ..active(0, 2_500) };
-            assert_eq!((state, effects.delta), (terminated, delta), "what is left is forfeited");
+            let Applied { account, effects, milestones, .. } = applied(&before, &Action::Terminate(Terminate));
+            let terminated = MemberState { status: MemberStatus::Terminated, ..active(0, 2_500).state };
+            assert_eq!((account.state, effects.delta), (terminated, delta), "what is left is forfeited");
             assert!(milestones.is_empty());
-            for action in [enroll(), update(), earn(5), spend(5), Action::Exit(Exit), terminate()] {
-                assert_eq!(decided(&terminated, &action), Decision::Refused(RefusalCode::Terminated));
+            for action in one_of_each() {
+                assert_eq!(decided(&account, &action), Decision::Refused(RefusalCode::Terminated));
             }
         }
-        assert_eq!(decided(&MemberState::UNENROLLED, &terminate()), Decision::Refused(RefusalCode::NotAMember));
+        let nobody = Account::of(MemberState::UNENROLLED);
+        assert_eq!(decided(&nobody, &Action::Terminate(Terminate)), Decision::Refused(RefusalCode::NotAMember));
     }
 }

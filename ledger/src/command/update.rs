@@ -1,22 +1,15 @@
 //! `update`: a member's address or name changes. They are no numbers: the state stays.
 
-use loyalty_common::{RefusalCode, Update};
+use loyalty_common::Update;
 
-use super::{Applied, Decision, Rule};
+use super::{Applied, Context, Decision, Rule};
+use crate::account::Account;
 use crate::contact::ContactChange;
-use crate::member::{MemberState, MemberStatus};
-use crate::programme::Programme;
+use crate::effects::Sheet;
 
 impl Rule for Update {
-    fn decide<'a>(&'a self, state: &MemberState, _: &Programme) -> Decision<'a> {
-        match state.status {
-            MemberStatus::Unenrolled => Decision::Refused(RefusalCode::NotAMember),
-            MemberStatus::Exited => Decision::Refused(RefusalCode::Exited),
-            MemberStatus::Terminated => Decision::Refused(RefusalCode::Terminated),
-            MemberStatus::Active => {
-                let contact = ContactChange { email: self.email().as_ref(), name: self.name().as_ref() };
-                Applied::new(state, *state).with_contact(contact).into()
-            }
-        }
+    fn decide<'a>(&'a self, before: &Account, _: &Context<'_>) -> Decision<'a> {
+        let contact = ContactChange { email: self.email().as_ref(), name: self.name().as_ref() };
+        Applied::new(before, before.clone(), Sheet::NONE).with_contact(contact).into()
     }
 }

@@ -1,28 +1,37 @@
-//! A member while a batch is folded: the row as it has become, what waits for them, and how much of the row is new.
+//! A member while a batch is folded: what they have become, what waits for them, and how much of it is new.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use jiff::Timestamp;
-use loyalty_common::{Command, TraceContext};
+use loyalty_common::{Command, MemberId, TraceContext};
 
-use crate::batch::{Changes, WaitingCommand};
-use crate::command::Applied;
-use crate::contact::ContactSeed;
+use crate::account::{Account, Hold, Lot};
+use crate::batch::{Changes, HoldRow, LotRow, WaitingCommand};
+use crate::contact::{Contact, ContactChange, ContactSeed};
+use crate::effects::Effects;
 use crate::entry::{Grant, ParkedCommand};
 use crate::member::{Member, MemberState};
 
 pub(super) struct FoldedMember {
-    pub(super) row: Member,
+    pub(super) member_id: MemberId,
+    pub(super) account: Account,
+    pub(super) last_seq: i64,
+    pub(super) contact: Contact,
     pub(super) waiting: Vec<Waiting>,
-    changed: Changed,
+    enrolled_at: Option<Timestamp>,
+    before: Before,
+    contact_is_new: bool,
+    /// Lots that have changed, as they are now, by their membership and day.
+    changed_lots: BTreeMap<(i32, Timestamp), Lot>,
 }
 
-/// How much of a member's row a batch changes. Most only move points, which is the less to write.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Changed {
-    Nothing,
-    Points,
-    Everything,
+/// What tells how much of a member is new.
+struct Before {
+    state: MemberState,
+    last_seq: i64,
+    due_at: Option<Timestamp>,
+    holds: Vec<Hold>,
 }
 
 /// A command that waits for the member's enrolment.
@@ -33,7 +42,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) const fn stored(command: WaitingCommand) -> Self {
+    const fn stored(command: WaitingCommand) -> Self {
         Self { command, stored: true }
     }
 
@@ -44,30 +53,46 @@ impl Waiting {
 }
 
 impl FoldedMember {
-    pub(super) const fn new(row: Member) -> Self {
-        Self { row, waiting: Vec::new(), changed: Changed::Nothing }
-    }
-
-    /// Becomes what a decision says.
-    pub(super) fn take_on(&mut self, applied: &Applied<'_>, now: Timestamp, seed: &ContactSeed) {
-        let before = std::mem::replace(&mut self.row.state, applied.state);
-        if before.epoch != applied.state.epoch {
-            self.row.enrolled_at = Some(now);
-        }
-        if !applied.contact.is_keep() {
-            let (member_id, seq) = (&self.row.member_id, self.row.last_seq + 1);
-            self.row.contact.change(&applied.contact, || seed.key(member_id, seq));
-        }
-        if !(applied.contact.is_keep() && only_points_differ(&before, &applied.state)) {
-            self.changed = Changed::Everything;
+    pub(super) fn new(row: Member, lots: Vec<Lot>, holds: Vec<Hold>, waiting: Vec<WaitingCommand>) -> Self {
+        let Member { member_id, state, last_seq, contact, enrolled_at, due_at } = row;
+        Self {
+            member_id,
+            before: Before { state, last_seq, due_at, holds: holds.clone() },
+            account: Account { state, lots, holds },
+            last_seq,
+            contact,
+            waiting: waiting.into_iter().map(Waiting::stored).collect(),
+            enrolled_at,
+            contact_is_new: false,
+            changed_lots: BTreeMap::new(),
         }
     }
 
-    /// The row, for one more entry in the ledger, whose seq is now the last.
-    pub(super) fn next_entry(&mut self) -> &Member {
-        self.changed = self.changed.max(Changed::Points);
-        self.row.last_seq += 1;
-        &self.row
+    /// Somebody of whom nothing is known.
+    pub(super) fn unknown(member_id: MemberId) -> Self {
+        Self::new(Member::unenrolled(member_id), Vec::new(), Vec::new(), Vec::new())
+    }
+
+    /// Has from now on what a row of the ledger comes to.
+    pub(super) fn take_on(&mut self, account: Account, effects: &Effects, now: Timestamp) {
+        if self.account.state.epoch != account.state.epoch {
+            self.enrolled_at = Some(now);
+        }
+        self.account = account;
+        let epoch = self.account.state.epoch;
+        for change in &effects.lots {
+            let lot = self.account.lots.iter().find(|lot| lot.expires_at == change.expires_at);
+            self.changed_lots.extend(lot.map(|lot| ((epoch, lot.expires_at), lot.clone())));
+        }
+    }
+
+    /// Changes address and name; a new key is that of the row which does it.
+    pub(super) fn change_contact(&mut self, change: &ContactChange<'_>, seed: &ContactSeed) {
+        if !change.is_keep() {
+            let (member_id, seq) = (&self.member_id, self.last_seq + 1);
+            self.contact.change(change, || seed.key(member_id, seq));
+            self.contact_is_new = true;
+        }
     }
 
     /// The rewards of these milestones.
@@ -78,36 +103,68 @@ impl FoldedMember {
         title: &str,
         trace: Option<&TraceContext>,
     ) -> impl Iterator<Item = Grant> {
-        let points_each = self.row.state.milestone.unwrap_or(0);
+        let points_each = self.account.state.milestone.unwrap_or(0);
         milestones.map(move |number| Grant {
-            member_id: self.row.member_id.clone(),
-            epoch: self.row.state.epoch,
+            member_id: self.member_id.clone(),
+            epoch: self.account.state.epoch,
             number,
             seq,
             points: number * points_each,
             title: title.to_owned(),
-            has_address: self.row.contact.email.is_there(),
+            has_address: self.contact.email.is_there(),
             trace: trace.cloned(),
         })
     }
 
     /// Adds what is new of the member to the changes.
-    pub(super) fn write_to(self, changes: &mut Changes) {
-        let new = self.waiting.into_iter().filter(|waiting| !waiting.stored);
+    pub(super) fn write_to(mut self, changes: &mut Changes) {
+        self.write_parked(changes);
+        self.write_lots_and_holds(changes);
+        let due_at = self.account.due_at();
+        let Self { member_id, account: Account { state, .. }, last_seq, contact, enrolled_at, before, .. } = self;
+        let row = Member { member_id, state, last_seq, contact, enrolled_at, due_at };
+        if last_seq == before.last_seq {
+            return;
+        }
+        if !self.contact_is_new && due_at == before.due_at && only_points_differ(&before.state, &state) {
+            changes.moved.push(row);
+        } else {
+            changes.members.push(row);
+        }
+    }
+
+    fn write_parked(&mut self, changes: &mut Changes) {
+        let new = self.waiting.drain(..).filter(|waiting| !waiting.stored);
         let with_body = |waiting: Waiting| {
             let WaitingCommand { key, body } = waiting.command;
             Some(ParkedCommand { key, body: body? })
         };
         changes.parked.extend(new.filter_map(with_body));
-        match self.changed {
-            Changed::Nothing => {}
-            Changed::Points => changes.moved.push(self.row),
-            Changed::Everything => changes.members.push(self.row),
-        }
+    }
+
+    /// Holds that a batch opens and closes leave nothing but their rows.
+    fn write_lots_and_holds(&mut self, changes: &mut Changes) {
+        let lots = std::mem::take(&mut self.changed_lots).into_iter();
+        changes.lots.extend(lots.map(|((epoch, _), lot)| LotRow { member_id: self.member_id.clone(), epoch, lot }));
+        let (before, after) = (&self.before.holds, &self.account.holds);
+        let opened = after.iter().filter(|hold| !contains(before, hold)).map(|hold| HoldRow {
+            member_id: self.member_id.clone(),
+            epoch: self.account.state.epoch,
+            hold: hold.clone(),
+        });
+        changes.holds_opened.extend(opened);
+        let closed = before.iter().filter(|hold| !contains(after, hold));
+        changes.holds_closed.extend(closed.map(|hold| (self.member_id.clone(), hold.command_id)));
     }
 }
 
+fn contains(holds: &[Hold], hold: &Hold) -> bool {
+    holds.iter().any(|other| other.command_id == hold.command_id)
+}
+
+/// Whether nothing but what most commands change is new, which is the less to write.
 fn only_points_differ(before: &MemberState, after: &MemberState) -> bool {
-    let MemberState { status, epoch, milestone, balance: _, lifetime: _ } = *after;
-    (before.status, before.epoch, before.milestone) == (status, epoch, milestone)
+    let MemberState { status, epoch, milestone, balance: _, held, debt, lifetime: _, peak: _, as_of: _ } = *after;
+    (before.status, before.epoch, before.milestone, before.held, before.debt) == (status, epoch, milestone, held, debt)
+        && before.lowered_peak() == after.lowered_peak()
 }

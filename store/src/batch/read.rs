@@ -1,8 +1,10 @@
-//! The first flight of a batch, and the rarer second one: locks, and what is known under them. The statements of a
+//! The first flight of a batch, and the rarer ones after it: locks, and what is known under them. The statements of a
 //! flight are sent together, each kind in the order of the partitions, so that every worker locks members in the order
 //! of partition and id.
 
-use std::collections::HashMap;
+mod accounts;
+
+use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
@@ -10,12 +12,13 @@ use futures_util::try_join;
 use loyalty_common::{CommandId, MemberId};
 use loyalty_ledger::contact::{Contact, ContactKey, ContactPart, ContactSeed};
 use loyalty_ledger::{
-    BatchRequest, CommandContent, CommandKey, Member, MemberState, MemberStatus, PartitionRequest, View, WaitingCommand,
+    BatchRequest, CommandContent, CommandKey, Member, MemberStatus, PartitionRequest, View, WaitingCommand,
 };
 use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
 use crate::ledger_row;
+use crate::member_row::member_state;
 use crate::partition::{number, partition};
 use crate::pool::StoreError;
 
@@ -42,8 +45,8 @@ const NOW: &str = "select now()";
 macro_rules! lock {
     ($when_held:literal) => {
         concat!(
-            "select member_id, status, epoch, milestone, balance, lifetime, last_seq, email is not null as has_email,
-                    name is not null as has_name, contact_key, enrolled_at
+            "select member_id, status, epoch, milestone, balance, held, debt, lifetime, peak, as_of, due_at, last_seq,
+                    email is not null as has_email, name is not null as has_name, contact_key, enrolled_at
              from member where partition = $1 and member_id = any($2) order by member_id for update ",
             $when_held
         )
@@ -54,7 +57,8 @@ const LOCK: &str = lock!("");
 const LOCK_FREE: &str = lock!("skip locked");
 
 const KNOWN: &str = "
-    select k.member_id, k.command_id, l.type, l.points, l.reason, l.source_ref, l.email_hmac, l.name_hmac
+    select k.member_id, k.command_id, l.type, l.points, l.target_id, l.expires_at, l.counts, l.number, l.reason,
+           l.source_ref, l.email_hmac, l.name_hmac
     from (select unnest($2::text[]) as member_id, unnest($3::uuid[]) as command_id) as k
     cross join lateral (
         select * from ledger where ledger.partition = $1 and ledger.member_id = k.member_id
@@ -83,7 +87,7 @@ pub(super) async fn view(client: &Object, lock: Lock, request: &BatchRequest<'_>
         client.batch_execute("begin"),
         client.query_one(&now, &[]),
         try_join_all(partitions.iter().map(|(partition, it)| locked(client, &locking, *partition, &it.members))),
-        try_join_all(partitions.iter().map(|(partition, it)| {
+        try_join_all(partitions.iter().filter(|(_, it)| !it.key_members.is_empty()).map(|(partition, it)| {
             let commands = it.key_commands.iter().map(|command| command.uuid()).collect();
             known_commands(client, &known, *partition, &it.key_members, commands)
         })),
@@ -94,10 +98,15 @@ pub(super) async fn view(client: &Object, lock: Lock, request: &BatchRequest<'_>
         members: HashMap::new(),
         known: HashMap::new(),
         parked: HashMap::new(),
+        lots: HashMap::new(),
+        holds: HashMap::new(),
+        targets: HashMap::new(),
+        redeemed: HashSet::new(),
     };
     add_members(&mut view, &locked)?;
     add_known(&mut view, &known)?;
     introduce(client, lock, &partitions, &mut view).await?;
+    accounts::read(client, &partitions, &mut view).await?;
     Ok(view)
 }
 
@@ -239,20 +248,13 @@ fn draw_seed() -> Result<ContactSeed, StoreError> {
 }
 
 fn member_row(row: &Row) -> Result<Member, StoreError> {
-    let state = MemberState {
-        status: MemberStatus::parse(row.get("status"))
-            .ok_or(StoreError::UnexpectedValue { column: "member.status" })?,
-        epoch: row.get("epoch"),
-        milestone: row.get("milestone"),
-        balance: row.get("balance"),
-        lifetime: row.get("lifetime"),
-    };
     Ok(Member {
         member_id: member_id(row)?,
-        state,
+        state: member_state(row)?,
         last_seq: row.get("last_seq"),
         contact: contact(row),
         enrolled_at: row.get("enrolled_at"),
+        due_at: row.get("due_at"),
     })
 }
 

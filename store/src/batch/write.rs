@@ -1,12 +1,14 @@
 //! The last flight of a batch: every change and the commit, sent together. One statement a table and partition, its
-//! rows as arrays.
+//! rows as arrays; none for a table of which nothing is new.
+
+mod holdings;
+mod points;
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use futures_util::try_join;
-use loyalty_common::{Event, MemberId, RefusalCode, TraceContext, topology};
-use loyalty_ledger::contact::ContactKey;
-use loyalty_ledger::{Changes, CommandKey, Entry, Grant, Member, MemberStatus, ParkedCommand};
+use loyalty_common::{Event, MemberId, TraceContext, topology};
+use loyalty_ledger::{Changes, CommandKey, Entry, Grant, ParkedCommand};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 use uuid::Uuid;
@@ -15,38 +17,6 @@ use crate::dead_letters::{self, NewDeadLetter};
 use crate::emails::{EmailId, request};
 use crate::partition::{grouped, partition};
 use crate::pool::StoreError;
-
-// The statements that every batch sends take their arrays apart in the list of a `select`: as a table, `from
-// unnest(...)`, each array would first be copied into a store of its own, which costs a tenth of the ledger's statement
-// (measured).
-
-/// Most commands move points and nothing else: four columns instead of ten.
-const UPDATE_POINTS: &str = "
-    update member as m
-    set balance = u.balance, lifetime = u.lifetime, last_seq = u.last_seq, updated_at = now()
-    from (select unnest($2::text[]) as member_id, unnest($3::bigint[]) as balance, unnest($4::bigint[]) as lifetime,
-                 unnest($5::bigint[]) as last_seq) as u
-    where m.partition = $1 and m.member_id = u.member_id";
-
-const UPDATE_MEMBERS: &str = "
-    update member as m
-    set status = u.status, epoch = u.epoch, milestone = u.milestone, balance = u.balance, lifetime = u.lifetime,
-        last_seq = u.last_seq, email = case when u.keeps_email then m.email else u.email end,
-        name = case when u.keeps_name then m.name else u.name end, contact_key = u.contact_key,
-        enrolled_at = u.enrolled_at, updated_at = now()
-    from unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-                $9::text[], $10::text[], $11::timestamptz[], $12::bool[], $13::bool[], $14::bytea[])
-        as u (member_id, status, epoch, milestone, balance, lifetime, last_seq, email, name, enrolled_at, keeps_email,
-              keeps_name, contact_key)
-    where m.partition = $1 and m.member_id = u.member_id";
-
-const INSERT_LEDGER: &str = "
-    insert into ledger (partition, member_id, seq, command_id, epoch, type, outcome, code, points, delta, lifetime_delta,
-                        status_after, balance_after, occurred_at, reason, source_ref, email_hmac, name_hmac, recorded_at)
-    select $1::smallint, unnest($2::text[]), unnest($3::bigint[]), unnest($4::uuid[]), unnest($5::int[]),
-           unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::bigint[]), unnest($10::bigint[]),
-           unnest($11::bigint[]), unnest($12::text[]), unnest($13::bigint[]), unnest($14::timestamptz[]),
-           unnest($15::text[]), unnest($16::text[]), unnest($17::bytea[]), unnest($18::bytea[]), now()";
 
 const INSERT_REWARDS: &str = "
     with granted as (
@@ -57,8 +27,8 @@ const INSERT_REWARDS: &str = "
         insert into reward (partition, member_id, epoch, number, seq, points, title, granted_at)
         select $1::smallint, member_id, epoch, number, seq, points, title, now() from granted),
     emails as (
-        insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at)
-        select $1::smallint, email_id, member_id, epoch, number,
+        insert into email (partition, email_id, member_id, epoch, kind, number, state, created_at, updated_at)
+        select $1::smallint, email_id, member_id, epoch, 'reward', number,
                case when has_address then 'queued' else 'no_address' end, now(), now()
         from granted)
     insert into outbox (partition, exchange, routing_key, message_id, type, body, traceparent, tracestate, created_at)
@@ -118,12 +88,17 @@ async fn write_and(
     dead_letters::record(client, dead_letters).await?;
     // The plans first: a statement that had to be prepared in between would be sent after the commit.
     let plans = &Plans::prepare(client).await?;
+    let (plain, full): (Vec<&Entry>, Vec<&Entry>) = changes.entries.iter().partition(|entry| entry.is_plain());
     // Each future sends when it is first polled, and `try_join!` polls in this order.
     try_join!(
-        each(&changes.moved, |it| &it.member_id, |of, rows| update_points(client, plans, of, rows)),
-        each(&changes.members, |it| &it.member_id, |of, rows| update_members(client, plans, of, rows)),
-        each(&changes.entries, |it| &it.member_id, |of, rows| insert_ledger(client, plans, of, rows)),
+        points::write_plain(client, plans, &changes.moved, &plain),
+        each(&changes.members, |it| &it.member_id, |of, rows| points::update_members(client, plans, of, rows)),
+        each(full, |it| &it.member_id, |of, rows| points::insert_full(client, plans, of, rows)),
+        each(&changes.lots, |it| &it.member_id, |of, rows| holdings::write_lots(client, plans, of, rows)),
+        each(&changes.holds_opened, |it| &it.member_id, |of, rows| holdings::open_holds(client, plans, of, rows)),
+        each(&changes.holds_closed, |it| &it.0, |of, rows| holdings::close_holds(client, plans, of, rows)),
         each(&changes.grants, |it| &it.member_id, |of, rows| insert_rewards(client, plans, of, rows)),
+        each(&changes.redeemed, |it| &it.member_id, |of, rows| holdings::redeem(client, plans, of, rows)),
         each(&changes.ended, |it| &it.0, |of, rows| end_mails(client, plans, of, rows)),
         each(&changes.parked, |it| &it.key.0, |of, rows| insert_parked(client, plans, of, rows)),
         each(&changes.released, |it| &it.0, |of, rows| delete_parked(client, plans, of, rows)),
@@ -136,11 +111,12 @@ async fn write_and(
 /// One statement for each partition that the rows are about, sent in the order of the partitions; none, if there are no
 /// rows. They are never more than sixteen, which is what makes the join poll, and so send, in order and at once.
 async fn each<'a, R, F>(
-    rows: &'a [R],
+    rows: impl IntoIterator<Item = &'a R>,
     member_id: impl Fn(&R) -> &MemberId,
     write: impl Fn(i16, Vec<&'a R>) -> F,
 ) -> Result<(), Error>
 where
+    R: 'a,
     F: Future<Output = Result<u64, Error>>,
 {
     let groups = grouped(rows, |row| partition(member_id(row)));
@@ -149,10 +125,14 @@ where
 
 /// Prepared once a connection, then found in its cache.
 struct Plans {
-    update_points: Statement,
+    write_plain: Statement,
     update_members: Statement,
-    insert_ledger: Statement,
+    insert_full: Statement,
+    write_lots: Statement,
+    open_holds: Statement,
+    close_holds: Statement,
     insert_rewards: Statement,
+    redeem: Statement,
     end_mails: Statement,
     insert_parked: Statement,
     delete_parked: Statement,
@@ -162,10 +142,14 @@ struct Plans {
 impl Plans {
     async fn prepare(client: &Object) -> Result<Self, Error> {
         Ok(Self {
-            update_points: client.prepare_cached(UPDATE_POINTS).await?,
-            update_members: client.prepare_cached(UPDATE_MEMBERS).await?,
-            insert_ledger: client.prepare_cached(INSERT_LEDGER).await?,
+            write_plain: client.prepare_cached(points::WRITE_PLAIN).await?,
+            update_members: client.prepare_cached(points::UPDATE_MEMBERS).await?,
+            insert_full: client.prepare_cached(points::INSERT_FULL).await?,
+            write_lots: client.prepare_cached(holdings::WRITE_LOTS).await?,
+            open_holds: client.prepare_cached(holdings::OPEN_HOLDS).await?,
+            close_holds: client.prepare_cached(holdings::CLOSE_HOLDS).await?,
             insert_rewards: client.prepare_cached(INSERT_REWARDS).await?,
+            redeem: client.prepare_cached(holdings::REDEEM).await?,
             end_mails: client.prepare_cached(END_MAILS).await?,
             insert_parked: client.prepare_cached(INSERT_PARKED).await?,
             delete_parked: client.prepare_cached(DELETE_PARKED).await?,
@@ -177,61 +161,6 @@ impl Plans {
 /// One column of the rows, as an array.
 fn column<'a, R, T>(rows: &[&'a R], field: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(|row| field(row)).collect()
-}
-
-async fn update_points(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Member>) -> Result<u64, Error> {
-    let parameters: &[&(dyn ToSql + Sync)] = &[
-        &partition,
-        &column(&rows, |row| row.member_id.as_str()),
-        &column(&rows, |row| row.state.balance),
-        &column(&rows, |row| row.state.lifetime),
-        &column(&rows, |row| row.last_seq),
-    ];
-    client.execute(&plans.update_points, parameters).await
-}
-
-async fn update_members(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Member>) -> Result<u64, Error> {
-    let parameters: &[&(dyn ToSql + Sync)] = &[
-        &partition,
-        &column(&rows, |row| row.member_id.as_str()),
-        &column(&rows, |row| row.state.status.as_str()),
-        &column(&rows, |row| row.state.epoch),
-        &column(&rows, |row| row.state.milestone),
-        &column(&rows, |row| row.state.balance),
-        &column(&rows, |row| row.state.lifetime),
-        &column(&rows, |row| row.last_seq),
-        &column(&rows, |row| row.contact.email.new_value()),
-        &column(&rows, |row| row.contact.name.new_value()),
-        &column(&rows, |row| row.enrolled_at),
-        &column(&rows, |row| row.contact.email.is_stored()),
-        &column(&rows, |row| row.contact.name.is_stored()),
-        &column(&rows, |row| row.contact.key.as_ref().map(ContactKey::as_bytes)),
-    ];
-    client.execute(&plans.update_members, parameters).await
-}
-
-async fn insert_ledger(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Entry>) -> Result<u64, Error> {
-    let parameters: &[&(dyn ToSql + Sync)] = &[
-        &partition,
-        &column(&rows, |row| row.member_id.as_str()),
-        &column(&rows, |row| row.seq),
-        &column(&rows, |row| row.command_id.uuid()),
-        &column(&rows, |row| row.epoch),
-        &column(&rows, |row| row.content.command_type.as_str()),
-        &column(&rows, |row| row.outcome().as_str()),
-        &column(&rows, |row| row.code.map(RefusalCode::as_str)),
-        &column(&rows, |row| row.content.points),
-        &column(&rows, |row| row.effects.delta),
-        &column(&rows, |row| row.effects.lifetime_delta),
-        &column(&rows, |row| row.effects.status_after.map(MemberStatus::as_str)),
-        &column(&rows, |row| row.balance_after),
-        &column(&rows, |row| row.occurred_at),
-        &column(&rows, |row| row.content.reason.as_deref()),
-        &column(&rows, |row| row.content.source_ref.as_deref()),
-        &column(&rows, |row| row.content.email.to_row()),
-        &column(&rows, |row| row.content.name.to_row()),
-    ];
-    client.execute(&plans.insert_ledger, parameters).await
 }
 
 async fn insert_rewards(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Grant>) -> Result<u64, Error> {

@@ -6,7 +6,7 @@
 use deadpool_postgres::Client;
 use jiff::Timestamp;
 use loyalty_common::decode::decode;
-use loyalty_common::{Command, Outcome, RefusalCode, envelope, string_enum};
+use loyalty_common::{Command, RefusalCode, envelope, string_enum};
 use loyalty_ledger::CommandContent;
 use loyalty_ledger::contact::ContactKey;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use super::claim::Replay;
 use super::replayable::{columns, read_replayable};
 use super::{DeadLetterId, known};
 use crate::dead_letters::Reason;
-use crate::ledger_row::{self, CONTACT_KEY};
+use crate::ledger_row::{self, CONTACT_KEY, CONTENT};
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 
@@ -176,9 +176,7 @@ fn query() -> String {
              select claimed_at from dead_letter
              where dead_letter_id = k.id and state = 'replaying' and replay_id = $4 limit 1) as own on true
          left join lateral (
-             select type, outcome, code, points, reason, source_ref, email_hmac, name_hmac, balance_after, recorded_at,
-                    {CONTACT_KEY}
-             from ledger
+             select {CONTENT}, code, balance_after, recorded_at, {CONTACT_KEY} from ledger
              where partition = k.partition and member_id = k.member and command_id = k.command limit 1) as l on true
          left join lateral (
              select body as parked_body, parked_at from parked
@@ -247,11 +245,9 @@ fn ledger_content(row: &Row) -> Result<Option<CommandContent>, StoreError> {
 
 fn decided(row: &Row) -> Result<Concluded, StoreError> {
     let balance = row.get("balance_after");
-    Ok(match known(row, "outcome", Outcome::parse, "ledger.outcome")? {
-        Outcome::Applied => Concluded::Applied { balance },
-        Outcome::Refused => {
-            Concluded::Refused { code: known(row, "code", RefusalCode::parse, "ledger.code")?, balance }
-        }
+    Ok(match row.get::<_, Option<&str>>("code") {
+        None => Concluded::Applied { balance },
+        Some(_) => Concluded::Refused { code: known(row, "code", RefusalCode::parse, "ledger.code")?, balance },
     })
 }
 

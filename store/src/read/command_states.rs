@@ -99,7 +99,7 @@ fn key(row: &Row, keys: &[&CommandKey]) -> Result<CommandKey, StoreError> {
 }
 
 fn read_state(row: &Row) -> Result<Option<CommandState>, StoreError> {
-    if row.get::<_, Option<&str>>("outcome").is_some() {
+    if row.get::<_, Option<&str>>("type").is_some() {
         return read_decided(row).map(Some);
     }
     if let Some(body) = row.get::<_, Option<&[u8]>>("parked_body") {

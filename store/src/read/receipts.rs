@@ -1,6 +1,6 @@
 //! Ledger rows as receipts.
 
-use loyalty_common::{CommandId, CommandType, MemberId, Outcome, Receipt, RefusalCode};
+use loyalty_common::{CommandId, EntryType, MemberId, Outcome, Receipt, RefusalCode};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -10,8 +10,10 @@ use crate::pool::{Pool, StoreError};
 
 /// The columns that [`read_receipt`] reads.
 pub(super) const COLUMNS: &str = "
-    member_id, command_id, type, outcome, code, points, delta, balance_after, seq, epoch, occurred_at, recorded_at,
-    reason, source_ref";
+    member_id, command_id, type, code, points, target_id, expires_at, counts, number, delta,
+    coalesce(held_delta, 0) as held_delta, coalesce(debt_delta, 0) as debt_delta, coalesce(written_off, 0) as written_off,
+    balance_after, seq, epoch, occurred_at, coalesce(effective_at, occurred_at) as effective_at, recorded_at, reason,
+    source_ref";
 
 /// What was decided about a command.
 pub async fn receipt(pool: &Pool, member: &MemberId, command: CommandId) -> Result<Option<Receipt>, StoreError> {
@@ -42,15 +44,22 @@ pub(super) fn read_receipt(row: &Row) -> Result<Receipt, StoreError> {
     Ok(Receipt {
         member_id: member_id(row)?,
         command_id: CommandId::from(row.get::<_, Uuid>("command_id")),
-        r#type: CommandType::parse(row.get("type")).ok_or(foreign("ledger.type"))?,
-        outcome: Outcome::parse(row.get("outcome")).ok_or(foreign("ledger.outcome"))?,
+        r#type: EntryType::parse(row.get("type")).ok_or(foreign("ledger.type"))?,
+        outcome: if code.is_none() { Outcome::Applied } else { Outcome::Refused },
         code,
         points: row.get("points"),
+        target: row.get::<_, Option<Uuid>>("target_id").map(CommandId::from),
+        expires_at: row.get("expires_at"),
+        number: row.get("number"),
         delta: row.get("delta"),
+        held_delta: row.get("held_delta"),
+        debt_delta: row.get("debt_delta"),
+        written_off: row.get("written_off"),
         balance_after: row.get("balance_after"),
         seq: row.get("seq"),
         epoch: row.get("epoch"),
         occurred_at: row.get("occurred_at"),
+        effective_at: row.get("effective_at"),
         recorded_at: row.get("recorded_at"),
         reason: row.get("reason"),
         source_ref: row.get("source_ref"),

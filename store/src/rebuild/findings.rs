@@ -11,6 +11,7 @@ use loyalty_ledger::{MemberState, MemberStatus};
 use tokio_postgres::Row;
 
 use super::{Difference, Field, Resolution, Value};
+use crate::member_row::member_state;
 use crate::partition::partition;
 use crate::pool::StoreError;
 
@@ -54,9 +55,10 @@ pub(super) struct Grants {
 /// The row, and what the ledger sums to, as `verify` sums it.
 const POSITIONS: &str = "
     select a.member_id, coalesce(m.status, 'unenrolled') as status, coalesce(m.epoch, 0) as epoch, m.milestone,
-           coalesce(m.balance, 0) as balance, coalesce(m.lifetime, 0) as lifetime,
-           coalesce(m.last_seq, 0) as last_seq, m.enrolled_at,
-           l.due_status, l.enrolments, l.total, l.rows, l.begun_at, e.earned, r.points as first_reward
+           coalesce(m.balance, 0) as balance, coalesce(m.held, 0) as held, coalesce(m.debt, 0) as debt,
+           coalesce(m.lifetime, 0) as lifetime, m.peak, m.as_of, coalesce(m.last_seq, 0) as last_seq, m.enrolled_at,
+           l.due_status, l.enrolments, l.total, l.total_held, l.total_debt, l.rows, l.begun_at, e.earned, e.highest,
+           r.points as first_reward
     from unnest($1::smallint[], $2::text[]) as a (partition, member_id)
     left join member as m on m.partition = a.partition and m.member_id = a.member_id
     cross join lateral (
@@ -64,11 +66,14 @@ const POSITIONS: &str = "
                         'unenrolled') as due_status,
                count(*) filter (where status_after = 'active')::int as enrolments,
                max(recorded_at) filter (where status_after = 'active') as begun_at,
-               coalesce(sum(delta), 0)::bigint as total, coalesce(max(seq), 0) as rows
+               coalesce(sum(delta), 0)::bigint as total, coalesce(sum(held_delta), 0)::bigint as total_held,
+               coalesce(sum(debt_delta), 0)::bigint as total_debt, coalesce(max(seq), 0) as rows
         from ledger where partition = a.partition and member_id = a.member_id) as l
     cross join lateral (
-        select coalesce(sum(lifetime_delta), 0)::bigint as earned from ledger
-        where partition = a.partition and member_id = a.member_id and epoch = l.enrolments) as e
+        select coalesce(sum(lifetime_delta), 0)::bigint as earned, greatest(max(lifetime), 0)::bigint as highest
+        from (
+            select lifetime_delta, sum(lifetime_delta) over (order by seq) as lifetime from ledger
+            where partition = a.partition and member_id = a.member_id and epoch = l.enrolments) as running) as e
     left join reward as r
         on r.partition = a.partition and r.member_id = a.member_id and r.epoch = l.enrolments and r.number = 1
     order by a.member_id collate \"C\"";
@@ -121,14 +126,7 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
 
 fn findings(row: &Row) -> Result<Findings, StoreError> {
     let stored = Position {
-        state: MemberState {
-            status: MemberStatus::parse(row.get("status"))
-                .ok_or(StoreError::UnexpectedValue { column: "member.status" })?,
-            epoch: row.get("epoch"),
-            milestone: row.get("milestone"),
-            balance: row.get("balance"),
-            lifetime: row.get("lifetime"),
-        },
+        state: member_state(row)?,
         last_seq: row.get("last_seq"),
         enrolled_at: row.get("enrolled_at"),
     };
@@ -142,7 +140,11 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
             epoch: enrolments,
             milestone,
             balance: row.get("total"),
+            held: row.get("total_held"),
+            debt: row.get("total_debt"),
             lifetime: row.get("earned"),
+            peak: row.get("highest"),
+            as_of: stored.state.as_of,
         },
         last_seq: row.get("rows"),
         enrolled_at: row.get("begun_at"),
@@ -171,11 +173,15 @@ impl Findings {
             (Field::Status, (Value::Status(stored.status), Value::Status(due.status))),
             (Field::Epoch, number(|state| state.epoch.into())),
             (Field::Balance, number(|state| state.balance)),
+            (Field::Held, number(|state| state.held)),
+            (Field::Debt, number(|state| state.debt)),
             (Field::Lifetime, number(|state| state.lifetime)),
             (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
         ];
         let resolution = if self.is_possible() { Resolution::Repair } else { Resolution::LedgerInDoubt };
-        let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due);
+        // That of a member whose lifetime sum was never lowered is that sum.
+        let peak = (stored.lowered_peak() != due.lowered_peak()).then_some((Field::Peak, number(|state| state.peak)));
+        let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due).chain(peak);
         let mut differences: Vec<_> = differing
             .map(|(what, (stored, computed))| self.difference(what, None, stored, computed, resolution))
             .collect();
@@ -209,10 +215,10 @@ impl Findings {
 
     /// Whether a member can stand as the ledger says: what the table of members checks too.
     fn is_possible(&self) -> bool {
-        let MemberState { status, epoch, balance, lifetime, .. } = self.due.state;
-        balance >= 0
-            && lifetime >= 0
-            && (status == MemberStatus::Active || balance == 0)
+        let MemberState { status, epoch, balance, held, debt, lifetime, .. } = self.due.state;
+        [balance, held, debt, lifetime].iter().all(|number| *number >= 0)
+            && (balance == 0 || debt == 0)
+            && (status == MemberStatus::Active || (balance, held, debt) == (0, 0, 0))
             && (status == MemberStatus::Unenrolled) == (epoch == 0)
     }
 

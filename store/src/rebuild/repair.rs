@@ -57,6 +57,8 @@ fn repaired_member(member: &Member, findings: &Findings) -> Member {
         last_seq: due.last_seq,
         contact: if is_member { member.contact.clone() } else { Contact::default() },
         enrolled_at: member.enrolled_at.or(due.enrolled_at),
+        // Who is no member has nothing that is due.
+        due_at: member.due_at.filter(|_| is_member),
         member_id: member.member_id.clone(),
     }
 }

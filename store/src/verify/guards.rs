@@ -23,7 +23,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "constraints",
         promise: "the keys and checks that keep wrong rows out are in place and valid",
-        examined: "select 40::bigint",
+        examined: "select 57::bigint",
         // Keys by what they say, checks by name: PostgreSQL writes a check's text differently from release to
         // release.
         broken: "
@@ -31,6 +31,9 @@ pub(super) const CHECKS: &[Check] = &[
                    case when c.oid is null then 'is missing' else 'is not valid' end
             from (values
                 ('member', null, 'PRIMARY KEY (partition, member_id)'),
+                ('lot', null, 'PRIMARY KEY (partition, member_id, epoch, expires_at)'),
+                ('hold', null, 'PRIMARY KEY (partition, member_id, command_id)'),
+                ('programme', null, 'UNIQUE (digest)'),
                 ('ledger', null, 'PRIMARY KEY (partition, member_id, seq)'),
                 ('ledger', null, 'UNIQUE (partition, command_id, member_id)'),
                 ('parked', null, 'PRIMARY KEY (partition, parked_id)'),
@@ -43,6 +46,12 @@ pub(super) const CHECKS: &[Check] = &[
                 ('dead_letter', null, 'PRIMARY KEY (partition, dead_letter_id)'),
                 ('operator_event', null, 'PRIMARY KEY (partition, operator_event_id)'),
                 ('member', 'member_partition_check', null),
+                ('lot', 'lot_partition_check', null),
+                ('lot', 'lot_remaining_check', null),
+                ('lot', 'lot_expired_check', null),
+                ('hold', 'hold_partition_check', null),
+                ('hold', 'hold_points_check', null),
+                ('hold', 'hold_lots_are_whole', null),
                 ('ledger', 'ledger_partition_check', null),
                 ('parked', 'parked_partition_check', null),
                 ('reward', 'reward_partition_check', null),
@@ -52,7 +61,11 @@ pub(super) const CHECKS: &[Check] = &[
                 ('dead_letter', 'dead_letter_partition_check', null),
                 ('operator_event', 'operator_event_partition_check', null),
                 ('member', 'member_balance_check', null),
-                ('member', 'member_balance_needs_membership', null),
+                ('member', 'member_debt_check', null),
+                ('member', 'member_has_points_or_debt', null),
+                ('member', 'member_held_check', null),
+                ('member', 'member_peak_is_passed', null),
+                ('member', 'member_points_need_membership', null),
                 ('member', 'member_contact_check', null),
                 ('member', 'member_epoch_check', null),
                 ('member', 'member_epoch_fits_status', null),
@@ -61,14 +74,18 @@ pub(super) const CHECKS: &[Check] = &[
                 ('member', 'member_milestone_check', null),
                 ('member', 'member_status_check', null),
                 ('ledger', 'ledger_balance_after_check', null),
-                ('ledger', 'ledger_code_fits_outcome', null),
-                ('ledger', 'ledger_outcome_check', null),
+                ('ledger', 'ledger_conserves_points', null),
+                ('ledger', 'ledger_effects_are_whole', null),
+                ('ledger', 'ledger_lots_are_whole', null),
                 ('ledger', 'ledger_points_check', null),
                 ('ledger', 'ledger_refusal_has_no_effect', null),
+                ('ledger', 'ledger_reversal_has_target', null),
                 ('ledger', 'ledger_seq_check', null),
                 ('ledger', 'ledger_status_after_check', null),
                 ('reward', 'reward_number_check', null),
                 ('email', 'email_id_names_partition', null),
+                ('email', 'email_is_of_its_kind', null),
+                ('email', 'email_kind_check', null),
                 ('email', 'email_state_check', null)) as wanted (source, name, definition)
             left join pg_constraint as c on c.conrelid = to_regclass(wanted.source)
                 and (c.conname = wanted.name or pg_get_constraintdef(c.oid) = wanted.definition)

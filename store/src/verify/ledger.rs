@@ -49,8 +49,8 @@ pub(super) const CHECKS: &[Check] = &[
                     earlier as (member rows between unbounded preceding and 1 preceding)),
             judged as (
                 select *,
-                    case when outcome = 'refused' and (delta, lifetime_delta) <> (0, 0)
-                           or outcome = 'refused' and status_after is not null
+                    case when code is not null and (delta, lifetime_delta) <> (0, 0)
+                           or code is not null and status_after is not null
                              then 'a refusal changes nothing'
                          when epoch <> enrolments
                              then format('belongs to membership %s, not %s', enrolments, epoch)

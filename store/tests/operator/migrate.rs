@@ -47,5 +47,5 @@ async fn the_partition_leads_every_key_of_every_table_that_has_one() {
         where c.contype in ('p', 'u') and c.conkey[1] <> p.attnum";
     assert_eq!(world.number(without).await, 0);
     let with = "select count(*) from information_schema.columns where column_name = 'partition'";
-    assert_eq!(world.number(with).await, 9);
+    assert_eq!(world.number(with).await, 11);
 }

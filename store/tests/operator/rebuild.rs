@@ -1,7 +1,7 @@
 //! Members recomputed: what differs is found and repaired, beside workers, and nothing else is touched.
 
 use loyalty_common::MemberId;
-use loyalty_ledger::{BatchRequest, Changes, CommandContent, Effects, Entry, MemberStatus};
+use loyalty_ledger::{BatchRequest, Changes, CommandContent, Effects, Entry, MemberStatus, Sheet};
 use loyalty_store::batch::Batch;
 use loyalty_store::rebuild::{self, Comparison, Condition, Difference, Selection};
 use loyalty_store::verify::verify;
@@ -106,9 +106,9 @@ async fn a_missing_grant_is_granted_with_its_email_and_one_too_many_is_left() {
              delete from email where member_id = 'bob' and state <> 'dead'; delete from reward where member_id = 'bob'
                  and (epoch, number) in ((1, 2), (2, 1));
              insert into reward values (3, 'ann', 1, 2, 3, 2000, 'free coffee', now());
-             insert into email (partition, email_id, member_id, epoch, number, state, created_at, updated_at) values
-                 (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 2, 'no_address', now(), now()),
-                 (0, '00000000-0000-0000-0000-000000000009', 'bob', 1, 1, 'no_address', now(), now())",
+             insert into email (partition, email_id, member_id, epoch, kind, number, state, created_at, updated_at) values
+                 (3, '30000000-0000-0000-0000-000000000009', 'ann', 1, 'reward', 2, 'no_address', now(), now()),
+                 (0, '00000000-0000-0000-0000-000000000009', 'bob', 1, 'reward', 1, 'no_address', now(), now())",
         )
         .await;
 
@@ -189,17 +189,21 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     let mut member = view.members[&key.0].clone();
     member.state.balance += 40;
     member.state.lifetime += 40;
+    member.state.peak += 40;
     member.last_seq += 1;
     let row = Entry {
         member_id: key.0.clone(),
         seq: member.last_seq,
         command_id: key.1,
         epoch: 1,
+        programme: 0,
         content: CommandContent::of(&command),
         code: None,
-        effects: Effects { delta: 40, lifetime_delta: 40, ..Effects::NONE },
+        effects: Effects { delta: 40, lifetime_delta: 40, sheet: Sheet::of_plain(40), ..Effects::NONE },
         balance_after: 550,
         occurred_at: command.occurred_at,
+        effective_at: command.occurred_at,
+        reversed_after: None,
     };
     let worker = async {
         world.waiting_for_locks(1).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use loyalty_common::{Action, Command, Exit, RefusalCode};
-use loyalty_ledger::{Changes, CommandContent, Effects, Entry, Member};
+use loyalty_ledger::{Changes, CommandContent, Effects, Entry, Member, Sheet};
 use loyalty_store::dead_letters::{self, Claimed, Concluded, DeadLetterId, DeadLetterState, Pending, Reason};
 
 use crate::world::{World, again, dead_letter, earn, garbage, operator};
@@ -97,20 +97,23 @@ async fn what_is_done_or_missing_is_told() {
 
 /// What the worker writes for a command.
 fn decided(command: &Command, seq: i64, code: Option<RefusalCode>) -> Entry {
-    let points = command.action.points().map_or(0, loyalty_common::Points::get);
+    let points = command.action.points().unwrap_or(0);
     Entry {
         member_id: command.member_id.clone(),
         seq,
         command_id: command.command_id,
         epoch: 1,
+        programme: 0,
         content: CommandContent::of(command),
         code,
         effects: match code {
             Some(_) => Effects::NONE,
-            None => Effects { delta: points, lifetime_delta: points, ..Effects::NONE },
+            None => Effects { delta: points, lifetime_delta: points, sheet: Sheet::of_plain(points), ..Effects::NONE },
         },
         balance_after: points,
         occurred_at: command.occurred_at,
+        effective_at: command.occurred_at,
+        reversed_after: None,
     }
 }
 

@@ -10,34 +10,34 @@ insert into member (partition, member_id, status, epoch, milestone, balance, lif
     (2, 'gus', 'terminated', 1, 1000, 0, 300, 4, null, now()),
     (15, 'hal', 'terminated', 1, 1000, 0, 0, 3, null, now());
 
-insert into ledger (partition, member_id, seq, command_id, epoch, type, outcome, code, points, delta, balance_after,
+insert into ledger (partition, programme, member_id, seq, command_id, epoch, type, code, points, delta, balance_after,
                     lifetime_delta, status_after, occurred_at, recorded_at) values
-    (3, 'ann', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
-    (3, 'ann', 2, gen_random_uuid(), 1, 'earn', 'applied', null, 990, 990, 990, 990, null, now(), now()),
-    (3, 'ann', 3, gen_random_uuid(), 1, 'earn', 'applied', null, 20, 20, 1010, 20, null, now(), now()),
-    (3, 'ann', 4, gen_random_uuid(), 1, 'spend', 'applied', null, 500, -500, 510, 0, null, now(), now()),
-    (3, 'ann', 5, gen_random_uuid(), 1, 'spend', 'refused', 'insufficient_points', 9000, 0, 510, 0, null, now(), now()),
+    (3, 0, 'ann', 1, gen_random_uuid(), 1, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
+    (3, 0, 'ann', 2, gen_random_uuid(), 1, 'earn', null, 990, 990, 990, 990, null, now(), now()),
+    (3, 0, 'ann', 3, gen_random_uuid(), 1, 'earn', null, 20, 20, 1010, 20, null, now(), now()),
+    (3, 0, 'ann', 4, gen_random_uuid(), 1, 'spend', null, 500, -500, 510, 0, null, now(), now()),
+    (3, 0, 'ann', 5, gen_random_uuid(), 1, 'spend', 'insufficient_points', 9000, 0, 510, 0, null, now(), now()),
     -- Two rewards of one credit, then a second membership under another milestone.
-    (0, 'bob', 1, gen_random_uuid(), 0, 'exit', 'refused', 'not_a_member', null, 0, 0, 0, null, now(), now()),
-    (0, 'bob', 2, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
-    (0, 'bob', 3, gen_random_uuid(), 1, 'earn', 'applied', null, 2500, 2500, 2500, 2500, null, now(), now()),
-    (0, 'bob', 4, gen_random_uuid(), 1, 'exit', 'applied', null, null, -2500, 0, 0, 'exited', now(), now()),
-    (0, 'bob', 5, gen_random_uuid(), 2, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
-    (0, 'bob', 6, gen_random_uuid(), 2, 'earn', 'applied', null, 700, 700, 700, 700, null, now(), now()),
-    (7, 'dan', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
-    (7, 'dan', 2, gen_random_uuid(), 1, 'exit', 'applied', null, null, 0, 0, 0, 'exited', now(), now()),
+    (0, 0, 'bob', 1, gen_random_uuid(), 0, 'exit', 'not_a_member', null, 0, 0, 0, null, now(), now()),
+    (0, 0, 'bob', 2, gen_random_uuid(), 1, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
+    (0, 0, 'bob', 3, gen_random_uuid(), 1, 'earn', null, 2500, 2500, 2500, 2500, null, now(), now()),
+    (0, 0, 'bob', 4, gen_random_uuid(), 1, 'exit', null, null, -2500, 0, 0, 'exited', now(), now()),
+    (0, 0, 'bob', 5, gen_random_uuid(), 2, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
+    (0, 0, 'bob', 6, gen_random_uuid(), 2, 'earn', null, 700, 700, 700, 700, null, now(), now()),
+    (7, 0, 'dan', 1, gen_random_uuid(), 1, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
+    (7, 0, 'dan', 2, gen_random_uuid(), 1, 'exit', null, null, 0, 0, 0, 'exited', now(), now()),
     -- No milestone, no rewards.
-    (14, 'eve', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
-    (14, 'eve', 2, gen_random_uuid(), 1, 'earn', 'applied', null, 5000, 5000, 5000, 5000, null, now(), now()),
-    (14, 'fay', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
+    (14, 0, 'eve', 1, gen_random_uuid(), 1, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
+    (14, 0, 'eve', 2, gen_random_uuid(), 1, 'earn', null, 5000, 5000, 5000, 5000, null, now(), now()),
+    (14, 0, 'fay', 1, gen_random_uuid(), 1, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
     -- Ended by an operator: while a member, and after having left.
-    (2, 'gus', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
-    (2, 'gus', 2, gen_random_uuid(), 1, 'earn', 'applied', null, 300, 300, 300, 300, null, now(), now()),
-    (2, 'gus', 3, gen_random_uuid(), 1, 'terminate', 'applied', null, null, -300, 0, 0, 'terminated', now(), now()),
-    (2, 'gus', 4, gen_random_uuid(), 1, 'enroll', 'refused', 'terminated', null, 0, 0, 0, null, now(), now()),
-    (15, 'hal', 1, gen_random_uuid(), 1, 'enroll', 'applied', null, null, 0, 0, 0, 'active', now(), now()),
-    (15, 'hal', 2, gen_random_uuid(), 1, 'exit', 'applied', null, null, 0, 0, 0, 'exited', now(), now()),
-    (15, 'hal', 3, gen_random_uuid(), 1, 'terminate', 'applied', null, null, 0, 0, 0, 'terminated', now(), now());
+    (2, 0, 'gus', 1, gen_random_uuid(), 1, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
+    (2, 0, 'gus', 2, gen_random_uuid(), 1, 'earn', null, 300, 300, 300, 300, null, now(), now()),
+    (2, 0, 'gus', 3, gen_random_uuid(), 1, 'terminate', null, null, -300, 0, 0, 'terminated', now(), now()),
+    (2, 0, 'gus', 4, gen_random_uuid(), 1, 'enroll', 'terminated', null, 0, 0, 0, null, now(), now()),
+    (15, 0, 'hal', 1, gen_random_uuid(), 1, 'enroll', null, null, 0, 0, 0, 'active', now(), now()),
+    (15, 0, 'hal', 2, gen_random_uuid(), 1, 'exit', null, null, 0, 0, 0, 'exited', now(), now()),
+    (15, 0, 'hal', 3, gen_random_uuid(), 1, 'terminate', null, null, 0, 0, 0, 'terminated', now(), now());
 
 insert into parked (partition, member_id, command_id, body, parked_at) values (1, 'carl', gen_random_uuid(), '{}', now());
 
@@ -47,11 +47,11 @@ insert into reward (partition, member_id, epoch, number, seq, points, title, gra
     (0, 'bob', 1, 2, 3, 2000, 'free coffee', now()),
     (0, 'bob', 2, 1, 6, 500, 'free coffee', now());
 
-insert into email (partition, email_id, member_id, epoch, number, state, attempts, created_at, updated_at) values
-    (3, '30000000-0000-0000-0000-000000000001', 'ann', 1, 1, 'queued', 0, now(), now()),
-    (0, '00000000-0000-0000-0000-000000000002', 'bob', 1, 1, 'sent', 1, now(), now()),
-    (0, '00000000-0000-0000-0000-000000000003', 'bob', 1, 2, 'dead', 2, now(), now()),
-    (0, '00000000-0000-0000-0000-000000000004', 'bob', 2, 1, 'no_address', 0, now(), now());
+insert into email (partition, email_id, member_id, epoch, kind, number, state, attempts, created_at, updated_at) values
+    (3, '30000000-0000-0000-0000-000000000001', 'ann', 1, 'reward', 1, 'queued', 0, now(), now()),
+    (0, '00000000-0000-0000-0000-000000000002', 'bob', 1, 'reward', 1, 'sent', 1, now(), now()),
+    (0, '00000000-0000-0000-0000-000000000003', 'bob', 1, 'reward', 2, 'dead', 2, now(), now()),
+    (0, '00000000-0000-0000-0000-000000000004', 'bob', 2, 'reward', 1, 'no_address', 0, now(), now());
 
 insert into outbox (partition, exchange, routing_key, message_id, type, body, created_at) values
     (3, 'loyalty.emails', 'send', '30000000-0000-0000-0000-000000000001', 'loyalty.email.v1', '{}', now());

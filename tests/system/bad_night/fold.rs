@@ -43,7 +43,7 @@ impl Fold {
     /// The ledger is this, row for row, and every balance follows from it.
     pub(super) async fn is_the_ledger(&self, world: &World) {
         const ROWS: &str = "
-            select member_id, command_id, outcome, balance_after
+            select member_id, command_id, case when code is null then 'applied' else 'refused' end, balance_after
             from ledger where member_id like 'member-%' order by member_id, seq";
         let mut rows: BTreeMap<String, Vec<(Uuid, String, i64)>> = BTreeMap::new();
         for row in world.query(ROWS, &[]).await {

@@ -19,8 +19,23 @@ enum Change {
     Remove(&'static str),
 }
 
-const FIELDS: [&str; 11] =
-    ["v", "command_id", "member_id", "type", "points", "email", "name", "occurred_at", "reason", "source_ref", "bonus"];
+const FIELDS: [&str; 15] = [
+    "v",
+    "command_id",
+    "member_id",
+    "type",
+    "points",
+    "email",
+    "name",
+    "target",
+    "expires_at",
+    "counts",
+    "number",
+    "occurred_at",
+    "reason",
+    "source_ref",
+    "bonus",
+];
 
 fn good(command_type: CommandType) -> Map<String, Value> {
     let mut fields = json!({"v": 1, "command_id": "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11", "member_id": "123",
@@ -38,6 +53,10 @@ fn example(field: &str) -> Value {
         "points" => json!(50),
         "email" => json!("ann@example.com"),
         "name" => json!("Ann"),
+        "target" => json!("019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e10"),
+        "expires_at" => json!("2026-11-30T10:00:00Z"),
+        "counts" => json!(true),
+        "number" => json!(1),
         other => panic!("{other} needs an example here, and values near its bounds below"),
     }
 }
@@ -63,6 +82,11 @@ fn numbers_and_ids() -> Vec<Value> {
         json!(1_000_000_000_000_i64),
         json!(1_000_000_000_001_i64),
         json!(u64::MAX),
+        json!(-1_000_000_000_000_i64),
+        json!(-1_000_000_000_001_i64),
+        json!(1_000_000),
+        json!(1_000_001),
+        json!(false),
         json!(1e12),
         json!(1e300),
         json!(id),
@@ -73,6 +97,7 @@ fn numbers_and_ids() -> Vec<Value> {
         json!(format!("{{{}}}", id.replace('-', ""))),
         json!(id.replacen('-', "", 1)),
         json!(id.to_lowercase()),
+        json!(id.replace("-7C3A-", "-8C3A-")),
     ]
 }
 
@@ -116,6 +141,9 @@ fn texts() -> Vec<Value> {
         json!("1899-12-31T23:59:59Z"),
         json!("2026-02-30T10:00:00Z"),
         json!("9999-12-31T23:59:59Z"),
+        json!("2026-11-22T10:00:00Z"),
+        json!("2026-12-23T10:00:00Z"),
+        json!("2026-12-23T10:00:00.000001Z"),
         json!("2026-11-22T10:00:00"),
         json!("2026-11-22T10:00Z"),
         json!("2026-11-22T10:00:60Z"),
@@ -153,11 +181,12 @@ fn is_beyond_a_schema(error: &DecodeError, fields: &Map<String, Value>) -> bool 
     let text = value.as_str().unwrap_or_default();
     match field {
         // To JSON Schema 1.0 is an integer.
-        "v" | "points" => value.as_f64().is_some_and(|number| value.is_f64() && number.fract() == 0.0),
+        "v" | "points" | "number" => value.as_f64().is_some_and(|number| value.is_f64() && number.fract() == 0.0),
         // It counts characters.
         "email" | "name" | "reason" | "source_ref" => !text.is_ascii(),
-        // It knows no calendar.
-        "occurred_at" => is_rfc_3339(text),
+        // It knows no calendar, and compares no two fields.
+        "occurred_at" | "expires_at" => is_rfc_3339(text),
+        "counts" => value == &json!(true) && fields["points"].as_i64() < Some(0),
         _ => false,
     }
 }
