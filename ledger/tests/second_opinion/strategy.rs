@@ -4,7 +4,7 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::select;
 
 use crate::model::{After, Expiry, Programme, RoundUp, Said, What, WhenShort};
 
@@ -26,13 +26,15 @@ pub(crate) enum Step {
 /// A history: now and then one in which somebody says far too much before they enrol.
 pub(crate) fn histories() -> impl Strategy<Value = History> {
     let steps = prop_oneof![
-        30 => prop::collection::vec(drawn(), 1..60),
+        30 => prop::collection::vec(scenes(), 1..40).prop_map(|scenes| scenes.concat()),
         1 => prop::collection::vec(drawn_points(), 101..110),
     ];
-    (prop::collection::vec(programmes(), 1..=2), any::<bool>(), steps).prop_map(|(programmes, enrol, drawn)| {
-        let steps = written(&drawn, programmes.len(), enrol && drawn.len() < 100);
-        History { programmes, steps }
-    })
+    (prop::collection::vec(programmes(), 1..=2), prop::bool::weighted(0.8), steps).prop_map(
+        |(programmes, enrol, drawn)| {
+            let steps = written(&drawn, programmes.len(), enrol && drawn.len() < 100);
+            History { programmes, steps }
+        },
+    )
 }
 
 /// As a rule points expire, and soon.
@@ -74,7 +76,8 @@ struct Drawn {
     points: i64,
     /// Whether the command names as many as that, where it need not.
     names_points: bool,
-    pick: Index,
+    /// Which of the earlier commands that fit: 0 for the last.
+    pick: usize,
     /// From 0 to 99, each deciding one thing that is rare.
     rare: [u8; 4],
     hold_hours: i64,
@@ -88,7 +91,7 @@ enum Kind {
     Spend,
     Credit { counts: bool },
     Debit,
-    Reverse,
+    Reverse(Side),
     Hold,
     Capture,
     Release,
@@ -98,22 +101,66 @@ enum Kind {
     Sweep,
 }
 
+/// What a reversal is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Credit,
+    Debit,
+}
+
+/// A step, or several that lead somewhere.
+fn scenes() -> impl Strategy<Value = Vec<Drawn>> {
+    let side = || prop_oneof![Just(Kind::Reverse(Side::Credit)), Just(Kind::Reverse(Side::Debit))];
+    let hold_ends = || prop_oneof![2 => Just(Kind::Release), 2 => Just(Kind::Capture), 1 => Just(Kind::Sweep)];
+    // Points are used, and what gave them is taken back: a debt, and a way for points to come back to it.
+    let debt_ends = prop_oneof![3 => hold_ends(), 2 => Just(Kind::Reverse(Side::Debit)), 1 => Just(Kind::Exit)];
+    let used = prop_oneof![Just(Kind::Spend), Just(Kind::Hold)];
+    let debt = (used, debt_ends).prop_map(|(used, end)| vec![Kind::Earn, used, Kind::Reverse(Side::Credit), end]);
+    // Some are used and some expire, before one of the two is undone.
+    let late = side().prop_map(|reversal| vec![Kind::Earn, Kind::Spend, Kind::Sweep, Kind::Earn, reversal]);
+    let hold = hold_ends().prop_map(|end| vec![Kind::Earn, Kind::Hold, end, Kind::Reverse(Side::Debit)]);
+    prop_oneof![
+        12 => drawn().prop_map(|drawn| vec![drawn]),
+        1 => played(debt),
+        1 => played(late),
+        1 => played(hold),
+    ]
+}
+
+/// The kinds one after the other, about the same points. A sweep comes when much has become due.
+fn played(kinds: impl Strategy<Value = Vec<Kind>>) -> impl Strategy<Value = Vec<Drawn>> {
+    (kinds, prop::collection::vec(drawn(), 5)).prop_map(|(kinds, drawn)| {
+        let points = drawn[0].points;
+        let is_late = kinds[2] == Kind::Sweep;
+        let step = |(kind, drawn): (Kind, Drawn)| Drawn {
+            member: "ann",
+            kind,
+            gap: if kind == Kind::Sweep { SignedDuration::from_hours(25 * 24) } else { drawn.gap },
+            points: if kind == Kind::Spend && is_late { (points + 1) / 2 } else { points },
+            // The credit before the sweep, not the one after it.
+            pick: usize::from(is_late && kind == Kind::Reverse(Side::Credit)),
+            ..drawn
+        };
+        kinds.into_iter().zip(drawn).map(step).collect()
+    })
+}
+
 fn drawn() -> impl Strategy<Value = Drawn> {
     drawn_of(prop_oneof![
-        4 => Just(Kind::Enroll),
-        1 => Just(Kind::Update),
-        14 => Just(Kind::Earn),
-        9 => Just(Kind::Spend),
-        3 => any::<bool>().prop_map(|counts| Kind::Credit { counts }),
-        2 => Just(Kind::Debit),
-        13 => Just(Kind::Reverse),
-        8 => Just(Kind::Hold),
-        5 => Just(Kind::Capture),
-        3 => Just(Kind::Release),
-        3 => Just(Kind::Redeem),
-        2 => Just(Kind::Exit),
-        1 => prop_oneof![3 => Just(Kind::Exit), 1 => Just(Kind::Terminate)],
-        3 => Just(Kind::Sweep),
+        8 => Just(Kind::Enroll),
+        2 => Just(Kind::Update),
+        28 => Just(Kind::Earn),
+        18 => Just(Kind::Spend),
+        6 => any::<bool>().prop_map(|counts| Kind::Credit { counts }),
+        4 => Just(Kind::Debit),
+        22 => prop_oneof![Just(Side::Credit), Just(Side::Debit)].prop_map(Kind::Reverse),
+        14 => Just(Kind::Hold),
+        10 => Just(Kind::Capture),
+        6 => Just(Kind::Release),
+        7 => Just(Kind::Redeem),
+        3 => Just(Kind::Exit),
+        1 => Just(Kind::Terminate),
+        4 => Just(Kind::Sweep),
     ])
 }
 
@@ -127,9 +174,10 @@ fn drawn_of(kinds: impl Strategy<Value = Kind>) -> impl Strategy<Value = Drawn> 
     let members = prop_oneof![6 => Just("ann"), 1 => Just("bob")];
     // Sums of these often meet: a spend of all that is there, a part that is exactly what is left.
     let points = prop_oneof![4 => select(vec![5_i64, 10, 10, 20, 50, 100]), 2 => 1..=12_i64, 1 => Just(1_200)];
-    let hold_hours = prop_oneof![2 => 1..=48_i64, 3 => 49..=31 * 24_i64];
+    let hold_hours = prop_oneof![1 => 1..=48_i64, 3 => 49..=31 * 24_i64];
+    let picks = prop_oneof![2 => Just(0_usize), 1 => 0..6_usize];
     let rare = [0..100_u8, 0..100, 0..100, 0..100];
-    (members, kinds, gaps(), any::<bool>(), points, any::<bool>(), any::<Index>(), rare, hold_hours).prop_map(
+    (members, kinds, gaps(), any::<bool>(), points, any::<bool>(), picks, rare, hold_hours).prop_map(
         |(member, kind, gap, at_midnight, points, names_points, pick, rare, hold_hours)| Drawn {
             member,
             kind,
@@ -146,11 +194,11 @@ fn drawn_of(kinds: impl Strategy<Value = Kind>) -> impl Strategy<Value = Drawn> 
 
 fn gaps() -> impl Strategy<Value = SignedDuration> {
     let hours = prop_oneof![
-        4 => Just(0),
-        4 => 1..=20_i64,
+        8 => Just(0),
+        6 => 1..=20_i64,
         4 => 24..=12 * 24_i64,
         1 => 20 * 24..=45 * 24_i64,
-        2 => -30..=-1_i64,
+        1 => -30..=-1_i64,
         1 => -20 * 24..=-24_i64,
     ];
     hours.prop_map(SignedDuration::from_hours)
@@ -232,7 +280,8 @@ impl Writer {
             Kind::Spend => What::Spend { points },
             Kind::Credit { counts } => What::Adjust { points, counts },
             Kind::Debit => What::Adjust { points: -points, counts: false },
-            Kind::Reverse => What::Reverse { target: self.target(drawn, is_reversible), points: part },
+            Kind::Reverse(Side::Credit) => What::Reverse { target: self.target(drawn, is_credit), points: part },
+            Kind::Reverse(Side::Debit) => What::Reverse { target: self.target(drawn, is_debit), points: part },
             Kind::Hold => What::Hold { points, expires_at: self.hold_end(drawn) },
             Kind::Capture => What::Capture { target: self.target(drawn, is_hold), points: part },
             Kind::Release => What::Release { target: self.target(drawn, is_hold) },
@@ -264,13 +313,16 @@ impl Writer {
     fn earlier(&self, drawn: &Drawn, fit: impl Fn(&Said) -> bool) -> Option<Said> {
         let fits = |said: &&Said| said.member == drawn.member && fit(said);
         let last: Vec<&Said> = self.said.iter().rev().filter(fits).take(6).collect();
-        if last.is_empty() { None } else { Some((*drawn.pick.get(&last)).clone()) }
+        last.get(drawn.pick % last.len().max(1)).map(|said| (*said).clone())
     }
 }
 
-fn is_reversible(said: &Said) -> bool {
-    use What::{Adjust, Capture, Earn, Spend};
-    matches!(said.what, Earn { .. } | Spend { .. } | Adjust { .. } | Capture { .. })
+fn is_credit(said: &Said) -> bool {
+    matches!(said.what, What::Earn { .. } | What::Adjust { points: 1.., .. })
+}
+
+fn is_debit(said: &Said) -> bool {
+    matches!(said.what, What::Spend { .. } | What::Adjust { points: ..0, .. } | What::Capture { .. })
 }
 
 fn is_hold(said: &Said) -> bool {
