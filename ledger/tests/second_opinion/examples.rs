@@ -58,11 +58,11 @@ fn noon(day: &str) -> Timestamp {
 }
 
 fn plain() -> Programme {
-    Programme { milestone: 1_000, expiry: None, zone: TimeZone::UTC, grace_days: 30, when_short: WhenShort::Debt }
+    Programme { milestone: 1_000, expiry: None, grace_days: 30, when_short: WhenShort::Debt }
 }
 
 fn expiring(after: After, round_up: RoundUp) -> Programme {
-    Programme { expiry: Some(Expiry { after, round_up }), ..plain() }
+    Programme { expiry: Some(Expiry { after, round_up, zone: TimeZone::UTC }), ..plain() }
 }
 
 fn thirty_days() -> Programme {

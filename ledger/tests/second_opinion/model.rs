@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use programme::{After, Expiry, Programme, RoundUp, WhenShort};
+pub(crate) use purse::{Expires, Purse};
+pub(crate) use reversal::kept;
 pub(crate) use row::{Row, Said, Verdict, What};
 pub(crate) use state::{State, Status};
 

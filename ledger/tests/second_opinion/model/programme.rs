@@ -11,15 +11,15 @@ pub(crate) struct Programme {
     /// 0: no rewards.
     pub(crate) milestone: i64,
     pub(crate) expiry: Option<Expiry>,
-    pub(crate) zone: TimeZone,
     pub(crate) grace_days: i64,
     pub(crate) when_short: WhenShort,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Expiry {
     pub(crate) after: After,
     pub(crate) round_up: RoundUp,
+    pub(crate) zone: TimeZone,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub(crate) enum WhenShort {
 impl Programme {
     /// When points expire that are credited now (5).
     pub(crate) fn expiry_of_credit(&self, effective: Timestamp) -> Expires {
-        let Some(expiry) = self.expiry else { return Expires::Never };
+        let Some(expiry) = &self.expiry else { return Expires::Never };
         let day = match expiry.after {
             After::Days(days) => days_later(self.day(effective), days),
             After::Months(months) => months_later(self.day(effective), months),
@@ -60,12 +60,17 @@ impl Programme {
     }
 
     fn day(&self, at: Timestamp) -> Date {
-        at.to_zoned(self.zone.clone()).date()
+        at.to_zoned(self.zone()).date()
+    }
+
+    /// Without expiry no zone is set: days that an earlier programme has given get theirs of grace in UTC.
+    fn zone(&self) -> TimeZone {
+        self.expiry.as_ref().map_or(TimeZone::UTC, |expiry| expiry.zone.clone())
     }
 
     /// The first instant after the day, in the zone (2).
     fn end_of(&self, day: Date) -> Expires {
-        let next = days_later(day, 1).to_zoned(self.zone.clone()).expect("a time of a few years");
+        let next = days_later(day, 1).to_zoned(self.zone()).expect("a time of a few years");
         Expires::At(next.timestamp())
     }
 }

@@ -43,7 +43,7 @@ fn kind(case: Case, target: &Row) -> Result<Kind, Code> {
 }
 
 /// What a capture kept of its hold.
-fn kept(rows: &[Row], capture: &Row) -> Purse {
+pub(crate) fn kept(rows: &[Row], capture: &Row) -> Purse {
     let hold = rows.iter().find(|row| capture.effects.closes == Some(row.seq)).expect("it closed a hold");
     soonest(&hold.effects.took, capture.effects.spent)
 }
@@ -71,14 +71,17 @@ fn earlier(rows: &[Row], target: &Row) -> Vec<i64> {
 
 fn reverse_credit(case: Case, target: &Row, points: i64) -> Decision {
     let Case { rows, state, programme, .. } = case;
-    // All of a credit that has not paid a debt went to one place; if all of it paid, there is none.
-    let place = target.effects.put.keys().next().copied();
-    let expired = place.map_or(0, |lot| state.expired_of(rows, lot)).min(points);
-    let from_place = place.and_then(|lot| state.purse.get(&lot).copied()).unwrap_or(0).min(points - expired);
-    let first: Purse = place.filter(|_| from_place > 0).map(|lot| (lot, from_place)).into_iter().collect();
+    // All of a credit that has not paid a debt went to one lot. If all of it paid, or it never expires, there is none.
+    let put = target.effects.put.iter().next().filter(|(expires, _)| **expires != Expires::Never);
+    let lot = put.map(|(lot, _)| *lot);
+    // Others may have put points into that lot, and theirs that expired are none of this credit.
+    let unused = put.map_or(0, |(_, put)| put - earlier(rows, target).iter().sum::<i64>()).max(0);
+    let expired = lot.map_or(0, |lot| state.expired_of(rows, lot)).min(unused).min(points);
+    let from_lot = lot.and_then(|lot| state.purse.get(&lot).copied()).unwrap_or(0).min(points - expired);
+    let first: Purse = lot.filter(|_| from_lot > 0).map(|lot| (lot, from_lot)).into_iter().collect();
     let others = minus(&state.purse, &first);
-    let from_others = sum(&others).min(points - expired - from_place);
-    let short = points - expired - from_place - from_others;
+    let from_others = sum(&others).min(points - expired - from_lot);
+    let short = points - expired - from_lot - from_others;
     if short > 0 && programme.when_short == WhenShort::Refuse {
         return Err("insufficient_points");
     }
@@ -89,7 +92,7 @@ fn reverse_credit(case: Case, target: &Row, points: i64) -> Decision {
         lifetime_delta: if counted { -points } else { 0 },
         reversed: points,
         expired: -expired,
-        expired_lot: place,
+        expired_lot: lot,
         ..Effects::default()
     })
 }

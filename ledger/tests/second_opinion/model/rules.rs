@@ -84,10 +84,11 @@ fn taken(state: &State, points: i64) -> Result<Purse, Code> {
 }
 
 fn hold(case: Case, points: i64, expires_at: Timestamp) -> Decision {
+    let took = taken(case.state, points)?;
     if expires_at <= case.effective {
         return Err("hold_expired");
     }
-    Ok(Effects { took: taken(case.state, points)?, held_delta: points, ..Effects::default() })
+    Ok(Effects { took, held_delta: points, ..Effects::default() })
 }
 
 /// It keeps the soonest-expiring part of what its hold took; the rest comes back.
