@@ -26,10 +26,10 @@ pub(crate) enum Step {
     Sweep { member: String, until: Timestamp },
 }
 
-/// A history: now and then one in which somebody says far too much before they enrol.
-pub(crate) fn histories() -> impl Strategy<Value = History> {
+/// A history of fewer scenes than that: now and then one in which somebody says far too much before they enrol.
+pub(crate) fn histories(scenes_below: usize) -> impl Strategy<Value = History> {
     let steps = prop_oneof![
-        30 => prop::collection::vec(scenes(), 1..40).prop_map(|scenes| scenes.concat()),
+        30 => prop::collection::vec(scenes(), 1..scenes_below).prop_map(|scenes| scenes.concat()),
         1 => prop::collection::vec(drawn_points(), 101..110),
     ];
     (prop::collection::vec(programmes(), 1..=2), prop::bool::weighted(0.8), steps).prop_map(

@@ -39,7 +39,7 @@ pub(super) struct Line {
 }
 
 /// What a row changed one lot by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct LotLine {
     pub(super) expires_at: Timestamp,
     pub(super) delta: i64,

@@ -1,6 +1,6 @@
 //! What the model knows of a member.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -71,20 +71,18 @@ fn reversed_after(rows: &[Row]) -> Option<i64> {
 }
 
 fn lots(rows: &[Row], row: &Row) -> Vec<LotLine> {
-    let mut lots: BTreeMap<Timestamp, LotLine> = BTreeMap::new();
-    let mut change = |expires: &Expires, change: fn(&mut LotLine, i64), points: i64| {
-        if let Expires::At(expires_at) = *expires {
-            change(lots.entry(expires_at).or_insert(LotLine { expires_at, ..LotLine::default() }), points);
-        }
-    };
     let effects = &row.effects;
-    effects.put.iter().for_each(|(lot, points)| change(lot, |lot, points| lot.delta += points, *points));
-    effects.took.iter().for_each(|(lot, points)| change(lot, |lot, points| lot.delta -= points, *points));
-    effects.expired_lot.iter().for_each(|lot| change(lot, |lot, points| lot.expired += points, effects.expired));
-    if row.is_applied("capture") {
-        kept(rows, row).iter().for_each(|(lot, points)| change(lot, |lot, points| lot.kept += points, *points));
-    }
-    lots.into_values().filter(|lot| (lot.delta, lot.expired, lot.kept) != (0, 0, 0)).collect()
+    let kept = if row.is_applied("capture") { kept(rows, row) } else { Purse::new() };
+    let of = |purse: &Purse, lot: Expires| purse.get(&lot).copied().unwrap_or(0);
+    let line = |lot: Expires| {
+        let Expires::At(expires_at) = lot else { return None };
+        let expired = if effects.expired_lot == Some(lot) { effects.expired } else { 0 };
+        let delta = of(&effects.put, lot) - of(&effects.took, lot);
+        let is_changed = (delta, expired, of(&kept, lot)) != (0, 0, 0);
+        is_changed.then_some(LotLine { expires_at, delta, expired, kept: of(&kept, lot) })
+    };
+    let lots = effects.put.keys().chain(effects.took.keys()).chain(kept.keys()).chain(&effects.expired_lot);
+    lots.copied().collect::<BTreeSet<_>>().into_iter().filter_map(line).collect()
 }
 
 fn standing(rows: &[Row], state: &State) -> Standing {
@@ -114,10 +112,8 @@ fn standing(rows: &[Row], state: &State) -> Standing {
 }
 
 fn lots_left(rows: &[Row], state: &State) -> Vec<(Timestamp, i64, i64)> {
-    let ever = rows.iter().filter(|row| row.epoch == state.epoch).flat_map(|row| row.effects.put.keys());
-    let mut ever: Vec<Expires> = ever.copied().collect();
-    ever.sort_unstable();
-    ever.dedup();
+    let of_membership = rows.iter().filter(|row| row.epoch == state.epoch);
+    let ever: BTreeSet<_> = of_membership.flat_map(|row| row.effects.put.keys()).copied().collect();
     let left = |expires: Expires| match expires {
         Expires::At(at) => Some((at, state.purse.get(&expires).copied().unwrap_or(0), state.expired_of(rows, expires))),
         Expires::Never => None,

@@ -1,5 +1,6 @@
 //! What the product knows of a member.
 
+use loyalty_common::RefusalCode;
 use loyalty_ledger::{Account, Effects, Entry, Hold, LotChange, Sheet};
 
 use super::book::{Book, HoldLine, Line, LotLine, Standing};
@@ -52,7 +53,7 @@ fn line(entry: &Entry) -> Line {
         seq: entry.seq,
         command_id: (!entry.command_id.is_of_system_row()).then(|| wire::number(entry.command_id)),
         type_name: entry.content.entry_type.as_str(),
-        refused: entry.code.map(|code| code.as_str()),
+        refused: entry.code.map(RefusalCode::as_str),
         effective_at: entry.effective_at,
         epoch: entry.epoch.into(),
         balance_after: entry.balance_after,

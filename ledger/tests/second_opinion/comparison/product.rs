@@ -1,7 +1,7 @@
 //! The product's fold, over what its tables would hold, kept in maps. Read and written as the store does it: a view has
 //! what the batch asks for and no more.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use loyalty_common::{Command, CommandId, MemberId};
@@ -20,8 +20,8 @@ pub(super) struct Product {
     members: HashMap<MemberId, Member>,
     ledger: Vec<Entry>,
     parked: Vec<ParkedCommand>,
-    rewards: BTreeSet<RewardKey>,
-    redeemed: BTreeSet<RewardKey>,
+    rewards: Vec<RewardKey>,
+    redeemed: Vec<RewardKey>,
     lots: BTreeMap<(MemberId, i32, Timestamp), Lot>,
     holds: BTreeMap<CommandKey, Hold>,
 }
@@ -53,7 +53,7 @@ impl Product {
     }
 
     pub(super) fn account(&self, member: &MemberId) -> Account {
-        let state = self.members.get(member).map_or(MemberState::UNENROLLED, |row| row.state);
+        let state = self.state(member);
         Account { state, lots: self.lots_of(member, state.epoch), holds: self.holds_of(member) }
     }
 
@@ -123,9 +123,13 @@ impl Product {
 
     fn read_redeemed(&self, view: &mut View, of_partition: &PartitionRequest<'_>) {
         for (member, number) in of_partition.reward_members.iter().zip(&of_partition.reward_numbers) {
-            let epoch = self.account(&wire::member(member)).state.epoch;
-            view.redeemed.extend(self.redeemed.get(&(wire::member(member), epoch, *number)).cloned());
+            let key = (wire::member(member), self.state(&wire::member(member)).epoch, *number);
+            view.redeemed.extend(self.redeemed.contains(&key).then_some(key));
         }
+    }
+
+    fn state(&self, member: &MemberId) -> MemberState {
+        self.members.get(member).map_or(MemberState::UNENROLLED, |row| row.state)
     }
 
     fn row(&self, (member, command_id): &CommandKey) -> Option<&Entry> {
@@ -152,7 +156,7 @@ impl Product {
     }
 
     fn write(&mut self, changes: Changes) {
-        changes.moved.into_iter().for_each(|member| self.write_moved(member));
+        changes.moved.iter().for_each(|member| self.write_moved(member));
         self.members.extend(changes.members.into_iter().map(|member| (member.member_id.clone(), member)));
         for row in changes.lots {
             let lot = self.lots.entry((row.member_id, row.epoch, row.lot.expires_at)).or_insert(row.lot.clone());
@@ -164,17 +168,13 @@ impl Product {
         self.ledger.extend(changes.entries);
         self.parked.retain(|parked| !changes.released.contains(&parked.key));
         self.parked.extend(changes.parked);
-        for grant in changes.grants {
-            assert!(self.rewards.insert((grant.member_id, grant.epoch, grant.number)), "a reward is granted once");
-        }
-        for used in changes.redeemed {
-            assert!(self.redeemed.insert((used.member_id, used.epoch, used.number)), "a reward is used once");
-        }
+        self.rewards.extend(changes.grants.into_iter().map(|grant| (grant.member_id, grant.epoch, grant.number)));
+        self.redeemed.extend(changes.redeemed.into_iter().map(|used| (used.member_id, used.epoch, used.number)));
     }
 
     /// As the statement does it: what else may be new in the row is not written. A batch that names somebody for the
     /// first time has made their row before it is decided.
-    fn write_moved(&mut self, moved: Member) {
+    fn write_moved(&mut self, moved: &Member) {
         let id = moved.member_id.clone();
         let row = self.members.entry(id.clone()).or_insert_with(|| Member::unenrolled(id));
         let lowered_peak = row.state.lowered_peak();
@@ -204,10 +204,12 @@ fn keys(members: &[&str], commands: &[CommandId]) -> impl Iterator<Item = Comman
     members.iter().zip(commands).map(|(member, command_id)| (wire::member(member), *command_id))
 }
 
-/// Of the member's rewards, the membership and the number.
-fn numbers(rewards: &BTreeSet<RewardKey>, member: &MemberId) -> Vec<(i64, i64)> {
+/// Of the member's rewards, the membership and the number, in their order.
+fn numbers(rewards: &[RewardKey], member: &MemberId) -> Vec<(i64, i64)> {
     let of_member = rewards.iter().filter(|(id, ..)| id == member);
-    of_member.map(|(_, epoch, number)| (i64::from(*epoch), *number)).collect()
+    let mut numbers: Vec<_> = of_member.map(|(_, epoch, number)| (i64::from(*epoch), *number)).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 fn heard(outcome: &CommandOutcome) -> Verdict {
