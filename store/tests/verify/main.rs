@@ -1,5 +1,6 @@
 //! `verify` against a real server: a sound database is clean, and each check finds the damage it is for.
 
+mod deep;
 mod money;
 
 use std::collections::BTreeSet;
