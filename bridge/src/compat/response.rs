@@ -127,7 +127,7 @@ mod tests {
             reason: None,
             source_ref: None,
         };
-        CommandState::Decided { receipt, content: CommandContent::of(command) }
+        CommandState::Decided { receipt: Box::new(receipt), content: CommandContent::of(command) }
     }
 
     async fn written(response: Response) -> String {
