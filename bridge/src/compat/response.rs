@@ -38,8 +38,8 @@ fn of_state(command: &Command, state: CommandState) -> Response {
                 return conflict.into_response();
             }
             match receipt.outcome {
-                Outcome::Applied => applied(command, receipt),
-                Outcome::Refused => refused(command, receipt).into_response(),
+                Outcome::Applied => applied(command, *receipt),
+                Outcome::Refused => refused(command, *receipt).into_response(),
             }
         }
         CommandState::Parked { content } => match content.and_then(|content| conflict(command, &content, None)) {
