@@ -20,7 +20,7 @@ async fn what_waited_too_long_is_a_dead_letter_and_can_be_replayed() {
 
     let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let hour = Duration::from_secs(60 * 60);
-    let sweep = Maintenance { pool: world.pool.clone(), parked_keep: hour, sends_emails: true };
+    let sweep = Maintenance { pool: world.pool.clone(), parked_keep: hour, sends_emails: true, sweep: world.sweep() };
     let sweep = tokio::spawn(sweep.run(Arc::clone(&wake), stop.clone()));
     world.execute("update parked set parked_at = now() - interval '59 minutes'").await;
     wake.notify_one();

@@ -18,6 +18,8 @@ use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{Pool, rebuild, verify};
 use loyalty_testkit::{PATIENCE, eventually};
 use loyalty_worker::mail::{MailSettings, RetrySchedule, SmtpUrl};
+use loyalty_worker::registered_programme::RegisteredProgramme;
+use loyalty_worker::sweep::Sweep;
 use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -106,6 +108,12 @@ impl World {
         let task = tokio::spawn(run(settings, metrics, consuming, stop.clone()));
         consumes.wait_for(|consumes| *consumes).await.expect("the worker lives");
         Worker { stop, task }
+    }
+
+    /// A sweep that is as late as usual.
+    pub(crate) fn sweep(&self) -> Sweep {
+        let programme = Arc::new(RegisteredProgramme::new(Programme::default()));
+        Sweep { programme, late: Limits::default().sweep_late, events: Events::On, event_relay: Arc::default() }
     }
 
     /// Publishes whatever as a command.
