@@ -27,8 +27,8 @@ pub(super) const CHECKS: &[Check] = &[Check {
                      when h.seq is not null and not o.goes_on then 'is open, and its membership has ended'
                      when h.seq is null and c.seq is null and o.goes_on then 'is not open, and nothing closed it'
                      when c.points <> o.points or c.seq <= o.seq
-                         then format('seq %s opened it with %s points, seq %s closed it with %s', o.seq, o.points, c.seq,
-                                     c.points)
+                         then format('seq %s opened it with %s points, seq %s closed it with %s',
+                                     o.seq, o.points, c.seq, c.points)
                      when (h.seq, h.epoch, h.points, h.expires_at, h.lot_expires_at, h.lot_points)
                          <> (o.seq, o.epoch, o.points, o.expires_at, o.lots, o.lot_points)
                          then format('is not as seq %s opened it', o.seq)

@@ -19,7 +19,8 @@ pub(super) const CHECKS: &[Check] = &[Check {
                 select l.seq, l.epoch, coalesce(l.issued, greatest(l.delta, 0)) as of_credit,
                        coalesce(l.spent, greatest(-l.delta, 0)) as of_debit
                 from ledger as l
-                where l.partition = r.partition and l.member_id = r.member_id and l.command_id = r.target_id) as t on true
+                where l.partition = r.partition and l.member_id = r.member_id
+                  and l.command_id = r.target_id) as t on true
             where r.reversed_after is not null or r.reversed > 0 or r.spent < 0),
         summed as (
             select *, sum(points) over (partition by partition, member_id, target_id order by seq) as total
@@ -33,8 +34,8 @@ pub(super) const CHECKS: &[Check] = &[Check {
                      when total > done
                          then format('seq %s can be undone by %s, and %s are', target_seq, done, total)
                      when reversed_after is distinct from total
-                         then format('says that %s of seq %s are undone; it is %s', coalesce(reversed_after::text, 'none'),
-                                     target_seq, total)
+                         then format('says that %s of seq %s are undone; it is %s',
+                                     coalesce(reversed_after::text, 'none'), target_seq, total)
                 end as problem
             from summed)
         select format('member %s seq %s', member_id, seq), problem from judged where problem is not null",
