@@ -82,15 +82,22 @@ mod tests {
         let applied = Receipt {
             member_id: "ann".parse().expect("a member id"),
             command_id: "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID"),
-            r#type: CommandType::Earn,
+            r#type: CommandType::Earn.into(),
             outcome: Outcome::Applied,
             code: None,
             points: Some(1_200),
+            target: None,
+            expires_at: None,
+            number: None,
             delta: 1_200,
+            held_delta: 0,
+            debt_delta: 0,
+            written_off: 0,
             balance_after: 1_450,
             seq: 7,
             epoch: 1,
             occurred_at: at,
+            effective_at: at,
             recorded_at: at,
             reason: Some("order 991".to_owned()),
             source_ref: None,
@@ -102,7 +109,7 @@ mod tests {
         command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         ");
         let refused = Receipt {
-            r#type: CommandType::Spend,
+            r#type: CommandType::Spend.into(),
             outcome: Outcome::Refused,
             code: Some(RefusalCode::InsufficientPoints),
             delta: 0,

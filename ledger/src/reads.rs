@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use loyalty_common::decode::decode;
-use loyalty_common::{Command, CommandId, Partition};
+use loyalty_common::{Command, CommandId, MemberId, Partition};
 
 use crate::batch::WaitingCommand;
 use crate::command::reads;
@@ -62,11 +62,24 @@ impl<'a> BatchRequest<'a> {
             let of_partition = request.partitions.entry(Partition::of(&command.member_id)).or_default();
             of_partition.add(command, reads(&command.action));
         }
-        for of_partition in request.partitions.values_mut() {
+        request.sorted()
+    }
+
+    /// These members, without a command.
+    pub fn of_members(members: &'a [MemberId]) -> Self {
+        let mut request = Self::default();
+        for member in members {
+            request.partitions.entry(Partition::of(member)).or_default().members.push(member.as_str());
+        }
+        request.sorted()
+    }
+
+    fn sorted(mut self) -> Self {
+        for of_partition in self.partitions.values_mut() {
             of_partition.members.sort_unstable();
             of_partition.members.dedup();
         }
-        request
+        self
     }
 }
 
@@ -102,7 +115,7 @@ pub fn targets_of_parked<'a>(waiting: impl IntoIterator<Item = &'a WaitingComman
 
 #[cfg(test)]
 mod tests {
-    use loyalty_common::{Action, Earn, Enroll, MemberId, Points};
+    use loyalty_common::{Action, Earn, Enroll, Points};
 
     use super::*;
 

@@ -96,7 +96,7 @@ async fn many_fates_come_in_one_answer() {
     let states = read::command_states(&pool, &keys).await.expect("states");
 
     assert_eq!(states.len(), 3, "{states:?}");
-    assert!(matches!(&states[&keys[0]], CommandState::Decided { receipt, .. } if *receipt == decided));
+    assert!(matches!(&states[&keys[0]], CommandState::Decided { receipt, .. } if **receipt == decided));
     assert_eq!(states[&keys[1]], CommandState::Parked { content: Some(CommandContent::of(&waiting)) });
     let newest =
         |state: &CommandState| matches!(state, CommandState::DeadLetter { reason: dead_letters::Reason::Crashed, .. });

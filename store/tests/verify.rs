@@ -177,8 +177,7 @@ async fn each_damage_is_found_by_the_check_that_is_for_it_and_a_sound_database_i
 #[tokio::test(flavor = "multi_thread")]
 async fn examples_are_bounded_and_all_damage_is_counted() {
     let world = World::start().await;
-    let strangers =
-        entered!("0, 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'not_a_member', null, 0, 0, 0, null");
+    let strangers = entered!("0, 'x' || n, 1, gen_random_uuid(), 0, 'exit', 'not_a_member', null, 0, 0, 0, null");
     let strangers = format!("{strangers} from generate_series(1, 1000) as n");
     let report = verify(&world.damaged(&strangers).await.pool, |_| ()).await.expect("the checks run");
     let finding = report.checks.iter().find(|finding| finding.name == "known_members").expect("the check is there");

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use loyalty_common::publisher::chain;
 use loyalty_common::{MemberId, backoff};
-use loyalty_ledger::{Events, Programme};
+use loyalty_ledger::Events;
 use loyalty_store::batch::Batch;
 use loyalty_store::dead_letters::{Reason, Unusable};
 use loyalty_store::{Pool, StoreError, crash_suspects};
@@ -32,6 +32,7 @@ use crate::batching;
 use crate::message::{Content, Message, request};
 use crate::metrics::{Metrics, ProcessorInFlight};
 use crate::outcome::{Decided, MessageDecision, decide};
+use crate::registered_programme::RegisteredProgramme;
 
 use acks::acks;
 use deferred::{Deferred, DeferredChanges};
@@ -40,7 +41,7 @@ use deferred::{Deferred, DeferredChanges};
 #[derive(Clone, Debug)]
 pub(crate) struct BatchProcessor {
     pub(crate) pool: Pool,
-    pub(crate) programme: Arc<Programme>,
+    pub(crate) programme: Arc<RegisteredProgramme>,
     pub(crate) batch_commands: usize,
     pub(crate) metrics: Metrics,
     /// Which process this is, to tell its end from a pause in its work.
@@ -199,9 +200,10 @@ impl BatchProcessor {
         deferred: &mut Deferred,
     ) -> Result<Vec<MessageDecision>, StoreError> {
         let began = Instant::now();
+        let programme = self.programme.get(&self.pool).await?;
         let (batch, view) = Batch::open_free(&self.pool, &request(part)).await?;
         deferred.defer(part, began, |member| !view.members.contains_key(member));
-        let Decided { changes, dead_letters, decisions } = decide(view, part, &self.programme, self.events);
+        let Decided { changes, dead_letters, decisions } = decide(view, part, programme, self.events);
         batch.commit(&changes, &dead_letters).await?;
         if changes.grants.iter().any(|grant| grant.has_address) {
             self.email_relay.notify_one();

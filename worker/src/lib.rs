@@ -5,7 +5,7 @@
 //! `consumer` feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
 //! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The emails leave
 //! by `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
-//! nobody could use, and `maintenance` what has waited too long; `backlog_metrics` reads what waits, for the
+//! nobody could use, and `maintenance` what has waited too long and, by [`sweep`], what is due of members; `backlog_metrics` reads what waits, for the
 //! [`metrics`].
 
 mod backlog_metrics;
@@ -27,7 +27,9 @@ mod outbox;
 pub mod outcome;
 mod queue_consumer;
 pub mod queue_states;
+pub mod registered_programme;
 mod supervise;
+pub mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +54,9 @@ use consumer::CommandConsumer;
 use mail::{MailSettings, Mailer, MailerError};
 use maintenance::Maintenance;
 use metrics::Part;
+use registered_programme::RegisteredProgramme;
 use supervise::supervise;
+use sweep::Sweep;
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
@@ -97,9 +101,10 @@ pub async fn run(
     let (database, limits) = (settings.database.clone(), settings.limits);
     let sessions = look_for_shared_sessions(&database).await?;
     let (email_wake, event_wake) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let programme = Arc::new(RegisteredProgramme::new(settings.programme));
     let processor = BatchProcessor {
         pool: Pool::new(&settings.database, PlannerProfile::Keys, limits.processors)?,
-        programme: Arc::new(settings.programme),
+        programme: Arc::clone(&programme),
         batch_commands: limits.batch_commands,
         metrics: metrics.clone(),
         worker: Uuid::now_v7(),
@@ -114,7 +119,9 @@ pub async fn run(
     metrics.publishers.watch("outbox", publisher.stats());
     let backlog_pool = backlog_metrics::pool(&settings.database)?;
     let topology = Topology::new(settings.mail.retry_delays.delays());
-    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_emails };
+    let sweep =
+        Sweep { programme, late: limits.sweep_late, events: settings.events, event_relay: Arc::clone(&event_wake) };
+    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_emails, sweep };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
     let consumer = CommandConsumer { amqp: settings.amqp.clone(), processor, limits, states, consuming };

@@ -23,6 +23,9 @@ pub struct Limits {
     /// How long a command may wait for its member's enrolment. Then it is a dead letter: a sender whose members never
     /// come is noticed by somebody, and the table does not grow for ever.
     pub parked_keep: Duration,
+    /// How long after it was due something happens to a member whom no command touches. Until then a late command finds
+    /// things as they were.
+    pub sweep_late: Duration,
 }
 
 impl Default for Limits {
@@ -35,6 +38,7 @@ impl Default for Limits {
             mail_connections: 8,
             drain: Duration::from_secs(20),
             parked_keep: DAY * 30,
+            sweep_late: DAY * 2,
         }
     }
 }

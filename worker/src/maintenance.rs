@@ -1,6 +1,6 @@
-//! Maintenance: once an hour, moves commands that have waited too long for their member's enrolment to the dead
-//! letters, re-queues emails whose send request was lost, and writes down what became of replayed dead letters that
-//! nobody waited for.
+//! Maintenance: once an hour, brings members up to date of whom something is due, moves commands that have waited too
+//! long for their member's enrolment to the dead letters, re-queues emails whose send request was lost, and writes down
+//! what became of replayed dead letters that nobody waited for.
 //!
 //! It never decides about a command that may still be applied: it takes the same locks as an enrolment.
 
@@ -13,6 +13,8 @@ use loyalty_store::{Pool, StoreError, dead_letters, emails, parked};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::sweep::Sweep;
 
 /// Between two runs. What is moved has waited for hours or days, so an hour more or less is nothing to it.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -36,6 +38,7 @@ pub struct Maintenance {
     pub parked_keep: Duration,
     /// Whether emails are sent at all. While they are not, they wait in their queue, and more requests would fill it.
     pub sends_emails: bool,
+    pub sweep: Sweep,
 }
 
 impl Maintenance {
@@ -70,7 +73,19 @@ impl Maintenance {
                 warn!(emails = requeued, "Re-queued overdue emails whose send request was lost");
             }
         }
-        self.set_parked_aside(shutdown).await
+        self.set_parked_aside(shutdown).await?;
+        self.bring_up_to_date(shutdown).await
+    }
+
+    async fn bring_up_to_date(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while !shutdown.is_cancelled() {
+            let rows = self.sweep.step(&self.pool).await?;
+            if rows == 0 {
+                return Ok(());
+            }
+            info!(rows, "Brought members up to date: points expired, holds ran out");
+        }
+        Ok(())
     }
 
     async fn set_parked_aside(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {

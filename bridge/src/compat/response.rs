@@ -38,8 +38,8 @@ fn of_state(command: &Command, state: CommandState) -> Response {
                 return conflict.into_response();
             }
             match receipt.outcome {
-                Outcome::Applied => applied(command, receipt),
-                Outcome::Refused => refused(command, receipt).into_response(),
+                Outcome::Applied => applied(command, *receipt),
+                Outcome::Refused => refused(command, *receipt).into_response(),
             }
         }
         CommandState::Parked { content } => match content.and_then(|content| conflict(command, &content, None)) {
@@ -107,20 +107,27 @@ mod tests {
         let receipt = Receipt {
             member_id: command.member_id.clone(),
             command_id: command.command_id,
-            r#type: command.command_type(),
+            r#type: command.command_type().into(),
             outcome: if code.is_some() { Outcome::Refused } else { Outcome::Applied },
             code,
-            points: command.action.points().map(Points::get),
+            points: command.action.points(),
+            target: None,
+            expires_at: None,
+            number: None,
             delta: 0,
+            held_delta: 0,
+            debt_delta: 0,
+            written_off: 0,
             balance_after: 990,
             seq: 3,
             epoch: 1,
             occurred_at: at,
+            effective_at: at,
             recorded_at: at,
             reason: None,
             source_ref: None,
         };
-        CommandState::Decided { receipt, content: CommandContent::of(command) }
+        CommandState::Decided { receipt: Box::new(receipt), content: CommandContent::of(command) }
     }
 
     async fn written(response: Response) -> String {
@@ -143,25 +150,25 @@ mod tests {
         insta::assert_snapshot!(written(of_state(&enroll, decided(&enroll, None))).await, @r#"
         201
         content-type: application/json
-        {"message":"Resource created successfully for user ID: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"enroll","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        {"message":"Resource created successfully for user ID: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"enroll","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
         let earn = command(Action::Earn(Earn { points }));
         insta::assert_snapshot!(written(of_state(&earn, decided(&earn, None))).await, @r#"
         200
         content-type: application/json
-        {"message":"1000 added to user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        {"message":"1000 added to user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
         insta::assert_snapshot!(written(of_state(&spend(), decided(&spend(), None))).await, @r#"
         200
         content-type: application/json
-        {"message":"10 spent from user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"applied","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        {"message":"10 spent from user id: 123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"applied","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
         let exit = command(Action::Exit(Exit));
         insta::assert_snapshot!(written(replayed(of_state(&exit, decided(&exit, None)))).await, @r#"
         200
         content-type: application/json
         idempotent-replayed: true
-        {"message":"User id: 123 exited the program.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"exit","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
+        {"message":"User id: 123 exited the program.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"exit","outcome":"applied","delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"},"status":"applied"}
         "#);
     }
 
@@ -171,7 +178,7 @@ mod tests {
         insta::assert_snapshot!(written(of_state(&spend(), state)).await, @r#"
         409
         content-type: application/problem+json
-        {"type":"about:blank","title":"Conflict","status":409,"code":"insufficient_points","detail":"Refused for user id: 123: the balance is smaller than the points to spend","message":"Refused for user id: 123: the balance is smaller than the points to spend","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"refused","code":"insufficient_points","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
+        {"type":"about:blank","title":"Conflict","status":409,"code":"insufficient_points","detail":"Refused for user id: 123: the balance is smaller than the points to spend","message":"Refused for user id: 123: the balance is smaller than the points to spend","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"refused","code":"insufficient_points","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
         "#);
     }
 
@@ -212,7 +219,7 @@ mod tests {
         insta::assert_snapshot!(written(replayed(of_state(&spend(), decided(&earn, None)))).await, @r#"
         422
         content-type: application/problem+json
-        {"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"idempotency_key_reused","detail":"The key was used before with another type, points; the first request stands.","message":"The key was used before with another type, points; the first request stands.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
+        {"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"idempotency_key_reused","detail":"The key was used before with another type, points; the first request stands.","message":"The key was used before with another type, points; the first request stands.","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"earn","outcome":"applied","points":1000,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
         "#);
         let parked = CommandState::Parked { content: Some(CommandContent::of(&earn)) };
         let answer = written(of_state(&spend(), parked)).await;

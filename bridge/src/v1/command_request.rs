@@ -63,7 +63,7 @@ impl CommandRequest {
         principal.require(command_type.scope())?;
         let repeatable = draft.command_id.is_some() || named.is_some();
         let command = draft.completed(named.unwrap_or_else(CommandId::fresh), now);
-        Ok(Self { command, repeatable })
+        command.map(|command| Self { command, repeatable }).map_err(|error| wrong(&error, principal))
     }
 }
 

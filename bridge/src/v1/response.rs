@@ -79,8 +79,8 @@ impl Body {
                     return Self::Problem(conflict);
                 }
                 match receipt.outcome {
-                    Outcome::Applied => Self::Receipt(Box::new(receipt)),
-                    Outcome::Refused => Self::Problem(command_problem::refused(command, receipt)),
+                    Outcome::Applied => Self::Receipt(receipt),
+                    Outcome::Refused => Self::Problem(command_problem::refused(command, *receipt)),
                 }
             }
             CommandState::Parked { content } => {

@@ -230,15 +230,22 @@ mod tests {
         Receipt {
             member_id: item.command.member_id.clone(),
             command_id: item.command.command_id,
-            r#type: item.command.command_type(),
+            r#type: item.command.command_type().into(),
             outcome,
             code: None,
-            points: item.command.action.points().map(Points::get),
+            points: item.command.action.points(),
+            target: None,
+            expires_at: None,
+            number: None,
             delta: 0,
+            held_delta: 0,
+            debt_delta: 0,
+            written_off: 0,
             balance_after: 0,
             seq: 1,
             epoch: 1,
             occurred_at: at,
+            effective_at: at,
             recorded_at: at,
             reason: None,
             source_ref: None,
@@ -253,8 +260,10 @@ mod tests {
             assert_eq!(verdict(state.as_ref(), &ours, began), expected, "{state:?}");
         };
         let content = |item: &Item| CommandContent::of(&item.command);
-        let decided =
-            |item: &Item, outcome| CommandState::Decided { receipt: receipt(item, outcome), content: content(item) };
+        let decided = |item: &Item, outcome| CommandState::Decided {
+            receipt: Box::new(receipt(item, outcome)),
+            content: content(item),
+        };
         let dead_letter = |at: Timestamp| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
         check(None, Verdict::Waiting);
         check(Some(decided(&ours, Outcome::Applied)), Verdict::Applied);

@@ -201,7 +201,7 @@ impl Asked {
         let command_type = item.command.command_type();
         self.enrolments += u64::from(command_type == CommandType::Enroll);
         if command_type == CommandType::Earn {
-            let points = item.command.action.points().map_or(0, |points| points.get().unsigned_abs());
+            let points = item.command.action.points().map_or(0, i64::unsigned_abs);
             self.points = self.points.saturating_add(points);
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Parser;
-use loyalty_common::{Action, CommandId, Earn, Enroll, Points};
+use loyalty_common::{Action, CommandId, Earn, Enroll};
 
 use super::Import;
 use super::addresses::Addresses;
@@ -59,7 +59,7 @@ fn skipped(chunk: &Chunk) -> String {
 /// What is earned, with lines: `2: ann 50 at 2026-06-01T00:00:00Z`.
 fn earned(chunk: &Chunk) -> String {
     let told = |item: &Item| {
-        let points = item.command.action.points().map_or(0, Points::get);
+        let points = item.command.action.points().unwrap_or(0);
         format!("{}: {} {points} at {}", item.line, item.command.member_id, item.command.occurred_at)
     };
     chunk.items.iter().filter(|item| !item.enrols).map(told).collect::<Vec<_>>().join("\n")
@@ -233,7 +233,7 @@ fn daily_exports_of_the_same_orders_count_them_once() {
         for day in days {
             let chunk =
                 read("orders.csv", [header, day].concat().as_bytes(), &[&columns, more].concat()).expect("usable");
-            let earned = |item: &Item| item.command.action.points().map_or(0, Points::get);
+            let earned = |item: &Item| item.command.action.points().unwrap_or(0);
             points.extend(chunk.items.iter().map(|item| (item.command.command_id, earned(item))));
         }
         assert_eq!(points.values().sum::<i64>(), 39, "{more:?}");
@@ -390,7 +390,7 @@ fn the_sample_is_read_as_it_is_documented() {
         rows += chunk.rows;
         skipped += chunk.skipped.len();
         enrolments += chunk.items.iter().filter(|item| item.enrols).count();
-        points += chunk.items.iter().filter_map(|item| item.command.action.points()).map(Points::get).sum::<i64>();
+        points += chunk.items.iter().filter_map(|item| item.command.action.points()).sum::<i64>();
         ids.extend(chunk.items.iter().map(|item| item.command.command_id));
     }
     assert_eq!((rows, skipped, enrolments, points), (6_919, 8, 2_357, 2_436_740));

@@ -2,6 +2,7 @@
 //! them.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::BasicProperties;
@@ -18,6 +19,8 @@ use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{Pool, rebuild, verify};
 use loyalty_testkit::{PATIENCE, eventually};
 use loyalty_worker::mail::{MailSettings, RetrySchedule, SmtpUrl};
+use loyalty_worker::registered_programme::RegisteredProgramme;
+use loyalty_worker::sweep::Sweep;
 use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -231,4 +234,10 @@ pub(crate) fn dead_letter(command: &Command) -> NewDeadLetter {
 /// Retry delays as short as they can be.
 fn retry_delays() -> RetrySchedule {
     serde_json::from_value(json!(["1s"])).expect("retry delays")
+}
+
+/// A sweep that is as late as usual.
+pub(crate) fn sweep() -> Sweep {
+    let programme = Arc::new(RegisteredProgramme::new(Programme::default()));
+    Sweep { programme, late: Limits::default().sweep_late, events: Events::On, event_relay: Arc::default() }
 }

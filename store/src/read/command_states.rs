@@ -23,7 +23,7 @@ pub enum CommandState {
     /// It is in the ledger, for good.
     Decided {
         /// The answer.
-        receipt: Receipt,
+        receipt: Box<Receipt>,
         /// What it asked: the same id may have been used for something else.
         content: CommandContent,
     },
@@ -118,7 +118,7 @@ fn read_dead_letter(row: &Row, reason: &str) -> Result<CommandState, StoreError>
 }
 
 fn read_decided(row: &Row) -> Result<CommandState, StoreError> {
-    let receipt = read_receipt(row)?;
+    let receipt = Box::new(read_receipt(row)?);
     let key = ContactKey::from_row(row.get("contact_key"));
     let content = ledger_row::content(row, key.as_ref())?;
     Ok(CommandState::Decided { receipt, content })

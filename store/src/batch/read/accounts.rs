@@ -167,7 +167,8 @@ impl<'a> Wanted<'a> {
     }
 
     fn lots(&self) -> Option<Parameters<'_>> {
-        (!self.lot_members.is_empty()).then(|| vec![&self.lot_members as _, &self.lot_epochs as _, &self.with_expired as _])
+        (!self.lot_members.is_empty())
+            .then(|| vec![&self.lot_members as _, &self.lot_epochs as _, &self.with_expired as _])
     }
 
     fn holds(&self) -> Option<Parameters<'_>> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
-use loyalty_common::RefusalCode;
+use loyalty_common::{CommandId, RefusalCode};
 use loyalty_ledger::contact::ContactKey;
 use loyalty_ledger::{Effects, Entry, LotChange, Member, MemberStatus};
 use tokio_postgres::Error;
@@ -183,7 +183,7 @@ fn other_columns<'a>(rows: &[&'a Entry]) -> Columns<'a> {
     // All of them, or none where they would say nothing.
     let effect = |of: fn(&Effects) -> i64| column(rows, |row| (!row.effects.is_plain()).then(|| of(&row.effects)));
     vec![
-        Box::new(column(rows, |row| row.content.target.map(|target| target.uuid()))),
+        Box::new(column(rows, |row| row.content.target.map(CommandId::uuid))),
         Box::new(column(rows, |row| row.content.expires_at)),
         Box::new(column(rows, |row| row.content.counts)),
         Box::new(column(rows, |row| row.content.number)),
