@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use loyalty_common::{MemberId, Receipt};
-use loyalty_store::read::{self, Filter, Member};
+use loyalty_store::read::{self, CurrentMember, Filter, Member, MembershipReward};
 use loyalty_store::{Pool, StoreError};
 use tokio::time::timeout;
 use tracing::debug;
@@ -26,8 +26,8 @@ impl Reader {
         Self { pool, read_timeout: limits.read_timeout, searches, search_timeout: limits.search_timeout }
     }
 
-    /// The member of that id, past members included; a problem, if there is none.
-    pub(crate) async fn member(&self, member_id: &MemberId) -> Result<Member, Problem> {
+    /// The member of that id as of now, past members included; a problem, if there is none.
+    pub(crate) async fn member(&self, member_id: &MemberId) -> Result<CurrentMember, Problem> {
         let member = within(self.read_timeout, read::member(&self.pool, member_id)).await?;
         member.ok_or_else(Problem::no_such_member)
     }
@@ -50,6 +50,16 @@ impl Reader {
         limit: u32,
     ) -> Result<Vec<Receipt>, Problem> {
         within(self.read_timeout, read::ledger(&self.pool, member_id, after_seq, limit)).await
+    }
+
+    /// A page of the rewards of the last membership, beginning after that number.
+    pub(crate) async fn rewards(
+        &self,
+        member_id: &MemberId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<MembershipReward>, Problem> {
+        within(self.read_timeout, read::membership_rewards(&self.pool, member_id, after, limit)).await
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn routes(limits: &Limits) -> Vec<Route> {
         Route::bounded(one_member(limits), get(members::show)),
         Route::bounded(many_members(), get(members::list)),
         Route::bounded(a_ledger(limits), get(members::ledger)),
+        Route::bounded(rewards(limits), get(members::rewards)),
         Route::bounded(a_receipt(limits), get(members::receipt)),
     ]
 }
@@ -85,7 +86,8 @@ fn one_member(limits: &Limits) -> Endpoint {
         .takes(member_id())
         .takes(after_command())
         .takes(wait(limits))
-        .answers(Answer::of(200, "The member, past members included.").json("Member"))
+        .says("Points, lots and holds are those of now: what was due has happened. Lists and receipts have what is stored.")
+        .answers(Answer::of(200, "The member, past members included.").json("CurrentMember"))
         .problems(&READING)
         .problems(&[Code::NoSuchMember, Code::NotAppliedYet])
 }
@@ -110,6 +112,20 @@ fn a_ledger(limits: &Limits) -> Endpoint {
         .takes(after_command())
         .takes(wait(limits))
         .answers(Answer::of(200, "A page of receipts.").json("Ledger"))
+        .problems(&READING)
+        .problems(&[Code::NoSuchMember, Code::NotAppliedYet])
+}
+
+fn rewards(limits: &Limits) -> Endpoint {
+    Endpoint::get("/v1/members/{member_id}/rewards", "The rewards of a membership in the order of their numbers")
+        .tag("Reading")
+        .says("Of the membership that the member is in, or was in last. A reward is open until it is redeemed.")
+        .takes(member_id())
+        .takes(query("after", integer(0, i64::MAX), "Begin after the reward of this number."))
+        .takes(limit())
+        .takes(after_command())
+        .takes(wait(limits))
+        .answers(Answer::of(200, "A page of rewards.").json("Rewards"))
         .problems(&READING)
         .problems(&[Code::NoSuchMember, Code::NotAppliedYet])
 }

@@ -1,11 +1,12 @@
 //! `loyalty member`: one member with what happened last, or many in a list. No address is ever shown.
 
+use jiff::civil::Date;
 use loyalty_common::{MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
 use loyalty_operator::members::{self, Details, Found};
 use loyalty_store::Pool;
 use loyalty_store::pool::PlannerProfile;
-use loyalty_store::read::{self, Filter, Member, PAGE_MAX, Reward};
+use loyalty_store::read::{self, CurrentMember, ExpiringPoints, Filter, Member, OpenHold, PAGE_MAX, Reward};
 use loyalty_store::rebuild::Rebuilt;
 
 use crate::Context;
@@ -13,12 +14,16 @@ use crate::dead_letters;
 use crate::exit::{ExitStatus, Usage};
 use crate::output::{Column, grouped, table};
 
+/// The length of `YYYY-MM-DD`.
+const DAY_BYTES: usize = 10;
+
 /// Show members
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   loyalty member show ann
   loyalty member list --top --limit 10
+  loyalty member list --expiring-before 2027-01-01
   loyalty member list --points-min 1000 --json | jq -r '.[].member_id'")]
 pub(crate) struct Members {
     #[command(subcommand)]
@@ -27,9 +32,10 @@ pub(crate) struct Members {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// One member: the balance, the latest rewards with their emails, and the end of the ledger
+    /// One member: points as of now, by the day they expire, holds, the latest rewards, and the end of the ledger
     ///
-    /// Exit code 1 if there is no such member; what waits for their enrolment is shown all the same. Whoever has left
+    /// What was due by now has happened in what is shown of points, lots and holds, also where no row of the ledger says
+    /// so yet. Exit code 1 if there is no such member; what waits for their enrolment is shown all the same. Whoever has left
     /// is still shown.
     Show {
         member: MemberId,
@@ -49,12 +55,21 @@ struct List {
     /// Only active, exited or terminated members
     #[arg(long, value_parser = ["active", "exited", "terminated"])]
     status: Option<String>,
+    /// Only members with points that can be spent until some day before this one: 2027-01-01
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    expiring_before: Option<Date>,
     /// The members with the most points first
     #[arg(long)]
     top: bool,
     /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
+}
+
+/// By length first: as a date, jiff also takes times, and drops the hours.
+fn day(text: &str) -> Result<Date, String> {
+    let day = if text.len() == DAY_BYTES { text.parse().ok() } else { None };
+    day.ok_or_else(|| "must be a day such as 2027-01-01".to_owned())
 }
 
 impl Members {
@@ -80,16 +95,14 @@ async fn show(pool: &Pool, member_id: &MemberId, limit: u32, context: &Context) 
 }
 
 fn text(details: &Details) -> String {
-    let Member { member_id, status, balance, lifetime, epoch, enrolled_at, has_email, .. } = &details.member;
-    let began = if *status == MemberStatus::Active { " since" } else { "; enrolled" };
-    let since = enrolled_at.map(|at| format!("{began} {at:.0}")).unwrap_or_default();
-    let email = if *has_email { "emails go to the known address" } else { "no address is known" };
-    let head = format!(
-        "{member_id}: {} points, {} earned in membership {epoch}; {status}{since}; {email}",
-        grouped(*balance),
-        grouped(*lifetime)
-    );
-    let mut parts = vec![head];
+    let CurrentMember { member, lots, holds } = &details.current;
+    let mut parts = vec![head(member)];
+    if !lots.is_empty() {
+        parts.push(expiring(lots));
+    }
+    if !holds.is_empty() {
+        parts.push(open_holds(holds));
+    }
     if !details.rewards.is_empty() {
         parts.push(rewards(&details.rewards));
     }
@@ -100,11 +113,42 @@ fn text(details: &Details) -> String {
     parts.join("\n\n")
 }
 
+fn head(member: &Member) -> String {
+    let Member { member_id, status, balance, held, debt, lifetime, epoch, enrolled_at, has_email, .. } = member;
+    let some =
+        |points: i64, what: &str| if points == 0 { String::new() } else { format!(", {} {what}", grouped(points)) };
+    let (held, debt) = (some(*held, "held"), some(*debt, "owed"));
+    let began = if *status == MemberStatus::Active { " since" } else { "; enrolled" };
+    let since = enrolled_at.map(|at| format!("{began} {at:.0}")).unwrap_or_default();
+    let email = if *has_email { "emails go to the known address" } else { "no address is known" };
+    let (points, earned) = (grouped(*balance), grouped(*lifetime));
+    format!("{member_id}: {points} points{held}{debt}, {earned} earned in membership {epoch}; {status}{since}; {email}")
+}
+
+fn expiring(lots: &[ExpiringPoints]) -> String {
+    let rows = lots.iter().map(|lot| [grouped(lot.points), lot.expires_on.to_string()]);
+    table([Column::Number("points"), Column::Text("until")], rows)
+}
+
+fn open_holds(holds: &[OpenHold]) -> String {
+    let rows =
+        holds.iter().map(|hold| [grouped(hold.points), format!("{:.0}", hold.expires_at), hold.command_id.to_string()]);
+    table([Column::Number("held"), Column::Text("until"), Column::Text("by command")], rows)
+}
+
 fn rewards(rewards: &[Reward]) -> String {
-    let columns = [Column::Text("reward"), Column::Number("at points"), Column::Text("granted"), Column::Text("email")];
+    let columns = [
+        Column::Text("reward"),
+        Column::Number("at points"),
+        Column::Text("granted"),
+        Column::Text("redeemed"),
+        Column::Text("email"),
+    ];
     let rows = rewards.iter().map(|reward| {
         let title = format!("{}, number {}", reward.title, reward.number);
-        [title, grouped(reward.points), format!("{:.0}", reward.granted_at), reward.email.state.to_string()]
+        let granted = format!("{:.0}", reward.granted_at);
+        let redeemed = reward.redeemed_at.map_or("open".to_owned(), |at| format!("{at:.0}"));
+        [title, grouped(reward.points), granted, redeemed, reward.email.state.to_string()]
     });
     table(columns, rows)
 }
@@ -143,7 +187,7 @@ fn ledger(receipts: &[Receipt]) -> String {
 impl List {
     async fn run(self, pool: &Pool, context: &Context) -> anyhow::Result<ExitStatus> {
         let status = self.status.as_deref().and_then(MemberStatus::parse);
-        let filter = Filter { points_min: self.points_min, status };
+        let filter = Filter { points_min: self.points_min, status, expiring_before: self.expiring_before };
         let members = match (self.top, self.limit) {
             (true, ..=PAGE_MAX) => read::top_members(pool, &filter, self.limit).await?,
             (true, _) => return Err(Usage(format!("--top shows at most {PAGE_MAX}")).into()),
@@ -171,4 +215,53 @@ fn list(members: &[Member]) -> String {
         [member.member_id.to_string(), points, earned, member.status.to_string(), enrolled]
     });
     table(columns, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use loyalty_store::emails::EmailState;
+    use loyalty_store::read::RewardEmail;
+
+    use super::*;
+
+    #[test]
+    fn a_member_is_shown_with_what_expires_is_held_and_can_be_redeemed() {
+        let at = "2026-11-22T10:00:00Z".parse().expect("a time");
+        let member = Member {
+            member_id: "ann".parse().expect("a member id"),
+            status: MemberStatus::Active,
+            balance: 1_030,
+            held: 70,
+            debt: 0,
+            lifetime: 2_500,
+            as_of: Some(at),
+            epoch: 1,
+            milestone: Some(1_000),
+            has_email: false,
+            last_seq: 5,
+            enrolled_at: Some(at),
+            updated_at: at,
+        };
+        let command_id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID");
+        let expires_on = day("2027-01-31").expect("a day");
+        let reward = |number, redeemed_at| Reward {
+            epoch: 1,
+            number,
+            seq: 2,
+            points: 1_000 * number,
+            title: "free coffee".to_owned(),
+            granted_at: at,
+            redeemed_at,
+            email: RewardEmail { state: EmailState::NoAddress, attempts: 0, due_at: None, reply: None },
+        };
+        let shown = [
+            head(&member),
+            head(&Member { balance: 0, held: 0, debt: 400, ..member }),
+            expiring(&[ExpiringPoints { expires_on, points: 1_030 }]),
+            open_holds(&[OpenHold { command_id, points: 70, expires_at: at }]),
+            rewards(&[reward(2, None), reward(1, Some(at))]),
+        ];
+        insta::assert_snapshot!(shown.join("\n"), @"");
+        assert!(day("2027-01-01T10:00:00").is_err() && day("tomorrow").is_err());
+    }
 }

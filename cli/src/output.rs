@@ -87,7 +87,8 @@ pub(crate) fn table<const N: usize>(columns: [Column<'_>; N], rows: impl IntoIte
 }
 
 /// A count with its thousands apart: 1,234,567.
-pub(crate) fn grouped(count: i64) -> String {
+pub(crate) fn grouped(count: impl Into<i128>) -> String {
+    let count = count.into();
     let digits = count.unsigned_abs().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

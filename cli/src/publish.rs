@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::Context;
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, Usage};
 use crate::receipt;
 use subcommands::Typed;
 
@@ -34,6 +34,11 @@ Examples:
   loyalty publish update ann --email ann@example.org --clear-name
   loyalty publish earn ann 1200 --reason 'order 991' --wait 5s
   loyalty publish spend ann 500 --wait 5s --json
+  loyalty publish hold ann 300 2026-12-01T18:00:00Z
+  loyalty publish capture ann 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11 --points 250
+  loyalty publish reverse ann 019a8f30-21b4-7d05-8c7f-5a0e3b9c4d22 --reason 'return 17'
+  loyalty publish adjust ann -50 --reason 'booked twice' --wait 5s
+  loyalty publish redeem ann 1
   loyalty publish exit ann
   loyalty publish terminate ann --reason 'sold her points' --wait 5s")]
 pub(crate) struct Publish {
@@ -95,6 +100,7 @@ impl Publish {
 }
 
 async fn publish(command: &Command, context: &Context) -> anyhow::Result<()> {
+    command.check().map_err(|error| Usage(error.to_string()))?;
     let producer = Producer::connect(context.settings.amqp()?, "publish", Limits::default()).await?;
     let what = || format!("command {} is not known to be published; repeat it under this id", command.command_id);
     producer.publish(command).await.with_context(what)?;

@@ -67,8 +67,30 @@ pub(crate) fn sentence(receipt: &Receipt) -> String {
     };
     let balance = grouped(*balance_after);
     let decided = format!("{outcome}: {type} {member_id}{points}{what}\n");
-    let reason = receipt.reason.as_ref().map(|reason| format!("reason {reason}\n")).unwrap_or_default();
-    format!("{decided}balance {balance}, at place {seq} of the ledger, {recorded_at:.0}\n{reason}command {command_id}")
+    let details: String = details(receipt).into_iter().map(|line| format!("{line}\n")).collect();
+    format!("{decided}balance {balance}, at place {seq} of the ledger, {recorded_at:.0}\n{details}command {command_id}")
+}
+
+/// What only some receipts say, a line each.
+fn details(receipt: &Receipt) -> Vec<String> {
+    let changes = [
+        ("held", receipt.held_delta, "+"),
+        ("debt", receipt.debt_delta, "+"),
+        ("debt written off", receipt.written_off, ""),
+    ];
+    let changes = changes.into_iter().filter(|(_, change, _)| *change != 0).map(|(what, change, plus)| {
+        let plus = if change > 0 { plus } else { "" };
+        format!("{what} {plus}{}", grouped(change))
+    });
+    let is_late = receipt.effective_at != receipt.occurred_at;
+    let others = [
+        receipt.target.map(|target| format!("target {target}")),
+        receipt.number.map(|number| format!("reward number {number}")),
+        receipt.expires_at.map(|at| format!("until {at:.0}")),
+        is_late.then(|| format!("happened {:.0}, effective {:.0}", receipt.occurred_at, receipt.effective_at)),
+        receipt.reason.as_ref().map(|reason| format!("reason {reason}")),
+    ];
+    changes.chain(others.into_iter().flatten()).collect()
 }
 
 #[cfg(test)]
@@ -121,5 +143,18 @@ mod tests {
         balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
         command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         ");
+        let target = Some(refused.command_id);
+        let captured = Receipt {
+            r#type: CommandType::Capture.into(),
+            outcome: Outcome::Applied,
+            code: None,
+            points: Some(50),
+            target,
+            held_delta: -1_070,
+            debt_delta: 5,
+            effective_at: "2026-11-23T10:00:00Z".parse().expect("a time"),
+            ..refused
+        };
+        insta::assert_snapshot!(sentence(&captured), @"");
     }
 }

@@ -4,6 +4,10 @@
 //! Every command ends here in exactly one [`CommandOutcome`]. No type of command is named here: what one does, its
 //! decision says. What is due happens before each command, as far as its effective time.
 
+#[cfg(test)]
+mod beyond_examples;
+#[cfg(test)]
+mod example;
 mod journal;
 mod member;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use loyalty_common::{MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
 use loyalty_store::parked::{self, Parked};
-use loyalty_store::read::{self, Filter, Member, Reward};
+use loyalty_store::read::{self, CurrentMember, Filter, Member, Reward};
 use loyalty_store::rebuild::{self, Rebuilt};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
@@ -13,9 +13,9 @@ use crate::paging::pages;
 /// A member with what happened last.
 #[derive(Clone, Debug, Serialize)]
 pub struct Details {
-    /// How they stand.
+    /// How they stand now.
     #[serde(flatten)]
-    pub member: Member,
+    pub current: CurrentMember,
     /// The latest first.
     pub rewards: Vec<Reward>,
     /// The end of the ledger, the latest last.
@@ -45,14 +45,14 @@ pub enum Found {
 
 /// Looks a member up, with at most `limit` rewards and rows of the ledger. None, if nothing is known of them.
 pub async fn find(pool: &Pool, member_id: &MemberId, limit: u32) -> Result<Option<Found>, StoreError> {
-    let Some(member) = read::member(pool, member_id).await? else {
+    let Some(current) = read::member(pool, member_id).await? else {
         return Ok(unenrolled(pool, member_id, limit).await?.map(Found::Unenrolled));
     };
     Ok(Some(Found::Member(Box::new(Details {
         rewards: read::rewards(pool, member_id, limit).await?,
         rebuilt: rebuild::history(pool, member_id).await?,
-        ledger: read::ledger(pool, member_id, member.last_seq.saturating_sub(limit.into()), limit).await?,
-        member,
+        ledger: read::ledger(pool, member_id, current.member.last_seq.saturating_sub(limit.into()), limit).await?,
+        current,
     }))))
 }
 

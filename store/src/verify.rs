@@ -10,12 +10,22 @@ use tokio_postgres::{IsolationLevel, Transaction};
 
 use crate::pool::{Pool, StoreError};
 
+mod balance_sheet;
+mod deep;
 mod emails;
 mod guards;
+mod holds;
 mod ledger;
+mod lots;
 mod members;
 mod partitions;
+mod programmes;
+mod reversals;
 mod rewards;
+mod time;
+
+pub use balance_sheet::BalanceSheet;
+pub use deep::refold_members;
 
 /// Broken rows shown of each check: enough to see what they have in common. All are counted.
 pub const EXAMPLES_MAX: i64 = 20;
@@ -31,15 +41,18 @@ pub async fn verify(pool: &Pool, mut progress: impl FnMut(&'static str)) -> Resu
     let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let transaction = snapshot.start().await?;
     transaction.batch_execute(STATEMENT_TIMEOUT).await?;
-    let mut report = Report { checks: Vec::new() };
+    let mut findings = Vec::new();
     for check in checks() {
         progress(check.name);
-        report.checks.push(check.run(&transaction).await?);
+        findings.push(check.run(&transaction).await?);
     }
     progress(partitions::NAME);
-    report.checks.push(partitions::check(&transaction).await?);
+    findings.push(partitions::check(&transaction).await?);
+    progress("balance_sheet");
+    let balance_sheet = balance_sheet::read(&transaction).await?;
+    let warnings = programmes::warning(&transaction).await?.into_iter().collect();
     transaction.rollback().await?;
-    Ok(report)
+    Ok(Report { checks: findings, warnings, balance_sheet })
 }
 
 /// What was found.
@@ -47,12 +60,16 @@ pub async fn verify(pool: &Pool, mut progress: impl FnMut(&'static str)) -> Resu
 pub struct Report {
     /// Each check in the order in which it ran.
     pub checks: Vec<Finding>,
+    /// What breaks no promise and is worth a look.
+    pub warnings: Vec<Warning>,
+    /// All points, by where they came from and went.
+    pub balance_sheet: BalanceSheet,
 }
 
 impl Report {
     /// Whether every promise is kept.
     pub fn is_clean(&self) -> bool {
-        self.checks.iter().all(|finding| finding.broken == 0)
+        self.balance_sheet.balances && self.checks.iter().all(|finding| finding.broken == 0)
     }
 }
 
@@ -80,6 +97,15 @@ pub struct Broken {
     pub problem: String,
 }
 
+/// Something that breaks no promise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// What kind of thing, for machines.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub text: String,
+}
+
 /// One promise and the queries that test it.
 #[derive(Debug)]
 pub(crate) struct Check {
@@ -95,7 +121,9 @@ pub(crate) struct Check {
 
 /// Every check, from what guards the rows to what follows from them.
 fn checks() -> impl Iterator<Item = &'static Check> {
-    [guards::CHECKS, members::CHECKS, ledger::CHECKS, rewards::CHECKS, emails::CHECKS].into_iter().flatten()
+    let of_members = [members::CHECKS, ledger::CHECKS, time::CHECKS, programmes::CHECKS];
+    let of_points = [lots::CHECKS, holds::CHECKS, reversals::CHECKS, rewards::CHECKS, emails::CHECKS];
+    [guards::CHECKS].into_iter().chain(of_members).chain(of_points).flatten()
 }
 
 impl Check {

@@ -22,6 +22,10 @@ pub struct Member {
     pub epoch: i32,
     /// Points to spend.
     pub balance: i64,
+    /// Points that holds set aside.
+    pub held: i64,
+    /// Points that are owed.
+    pub debt: i64,
     /// Points earned in this membership.
     pub lifetime: i64,
 }
@@ -48,10 +52,17 @@ type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl World {
     /// How a member stands. The member must be known.
     pub async fn member(&self, member: &str) -> Member {
-        const MEMBER: &str = "select status, epoch, balance, lifetime from member where member_id = $1";
+        const MEMBER: &str = "select status, epoch, balance, held, debt, lifetime from member where member_id = $1";
         let rows = self.query(MEMBER, &[&member]).await;
         let row = rows.first().unwrap_or_else(|| panic!("nobody has heard of {member}"));
-        Member { status: row.get(0), epoch: row.get(1), balance: row.get(2), lifetime: row.get(3) }
+        Member {
+            status: row.get("status"),
+            epoch: row.get("epoch"),
+            balance: row.get("balance"),
+            held: row.get("held"),
+            debt: row.get("debt"),
+            lifetime: row.get("lifetime"),
+        }
     }
 
     /// A member's ledger in words, oldest first: `earn 50 applied = 50`, `spend 60 insufficient_points = 50`.

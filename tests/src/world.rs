@@ -42,6 +42,7 @@ pub struct Setup {
     own_broker: bool,
     events: bool,
     mail: String,
+    tables: String,
 }
 
 impl Setup {
@@ -69,6 +70,12 @@ impl Setup {
         Self { mail: lines.to_owned(), ..self }
     }
 
+    /// More tables for `loyalty.toml`.
+    #[must_use]
+    pub fn tables(self, lines: &str) -> Self {
+        Self { tables: lines.to_owned(), ..self }
+    }
+
     /// Starts the world.
     pub async fn start(self) -> World {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
@@ -82,6 +89,13 @@ impl Setup {
             async { if self.own_broker { Broker::own(&own).await } else { Broker::common().await } },
         );
         World::prepare(name, dir, database, broker, &self).await
+    }
+
+    /// What `loyalty.toml` says.
+    fn config(&self) -> String {
+        let Self { events, mail, tables, .. } = self;
+        let quoted = RETRY_DELAYS.map(|delay| format!("{delay:?}")).join(", ");
+        format!("[mail]\nretry_delays = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n{tables}\n")
     }
 }
 
@@ -147,16 +161,13 @@ impl World {
         let pool = Pool::new(&database.endpoint().url(&name), PlannerProfile::Queries, CONNECTIONS)
             .expect("the database's URL");
         let mailbox = Mailbox::start(None).await.expect("a mailbox");
-        let quoted = RETRY_DELAYS.map(|delay| format!("{delay:?}")).join(", ");
-        let Setup { events, mail, .. } = setup;
-        let config = format!("[mail]\nretry_delays = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n");
-        std::fs::write(dir.join("loyalty.toml"), config).expect("a config file");
+        std::fs::write(dir.join("loyalty.toml"), setup.config()).expect("a config file");
         let world = Self {
             name,
             dir,
             database,
             broker,
-            topology: topology().with_events(*events),
+            topology: topology().with_events(setup.events),
             pool,
             mailbox,
             producer: OnceCell::new(),
@@ -174,6 +185,11 @@ impl World {
         let channel = connection.create_channel().await.expect("a channel");
         self.topology.declare(&channel).await.expect("the topology");
         amqp::close(&connection).await;
+    }
+
+    /// Has programs that start from now on be set up in this way.
+    pub fn reconfigure(&self, setup: &Setup) {
+        std::fs::write(self.dir.join("loyalty.toml"), setup.config()).expect("a config file");
     }
 
     /// Makes a queue of ours again, with room for so many messages only.

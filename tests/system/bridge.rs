@@ -4,7 +4,7 @@ use loyalty_tests::{Bridge, Route, World, eventually};
 use serde_json::json;
 
 /// A bridge that reaches its servers; before that it answers 503.
-async fn ready(bridge: Bridge) -> Bridge {
+pub(super) async fn ready(bridge: Bridge) -> Bridge {
     eventually("the bridge is ready", async || (bridge.get("/readyz").await.status == 200).then_some(())).await;
     bridge
 }

@@ -92,3 +92,4 @@ mod tokens;
 mod topology;
 mod traces;
 mod verify;
+mod worked_examples;

@@ -161,7 +161,7 @@ async fn while_the_database_is_away_the_age_grows_and_its_figures_are_absent() {
 }
 
 #[tokio::test]
-async fn commands_that_wait_for_a_held_row_are_counted_and_grow_old() {
+async fn commands_that_wait_for_a_locked_row_are_counted_and_grow_old() {
     let world = World::start().await;
     let worker = watched(&world, Route::default()).await;
     world.enroll("123").await;
@@ -169,7 +169,7 @@ async fn commands_that_wait_for_a_held_row_are_counted_and_grow_old() {
     let lock = world.lock("select from member where member_id = '123' for update").await;
     world.earn("123", 5).await;
     world.earn("123", 6).await;
-    let [count, age] = ["held_commands", "oldest_command_age_seconds"]
+    let [count, age] = ["deferred_commands", "oldest_command_age_seconds"]
         .map(|name| format!("loyalty_worker_{name}{{partition=\"02\"}}"));
     worker.shows(&[(&count, 2.0)]).await;
     let old = async || worker.metrics().await.value(&age).is_some_and(|age| age > 3.0).then_some(());

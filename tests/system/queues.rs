@@ -108,6 +108,7 @@ async fn a_worker_that_starts_while_queues_are_missing_takes_the_others() {
     // No email is taken while it could not wait for its next attempt.
     worker.has_out(&[&three.queue(), topology::DEAD_COMMANDS, topology::EMAILS, delay]).await;
     applied_in(&world, &rest, "meanwhile-").await;
+    assert!(!worker.program.log().contains("part=commands"), "no session is lost: {}", worker.program.log());
     // What no key leads to is kept although another queue of dead letters is missing.
     let stray = loyalty_tests::Raw::of(&loyalty_tests::publish::command("ann", loyalty_common::Action::Exit(Exit)));
     world.send(&stray.with_key("ninety")).await;

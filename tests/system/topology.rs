@@ -86,9 +86,9 @@ async fn a_binding_that_is_missing_or_leads_elsewhere_is_found() {
     assert_eq!(
         found,
         [
-            "binding loyalty.commands -> audit (key \"05\"): is there, which is not expected; \
+            "binding loyalty.commands -> audit (key \"05\"): exists, but is not expected; \
              a copy of each message goes there too, and publishers are refused while it takes none",
-            "binding loyalty.commands -> loyalty.commands.02 (key \"01\"): is there, which is not expected; \
+            "binding loyalty.commands -> loyalty.commands.02 (key \"01\"): exists, but is not expected; \
              messages come in that were not published as the contract says",
             "binding loyalty.commands -> loyalty.commands.07 (key \"07\"): is missing; \
              what is published with that key is refused, or ends among the unrouted",

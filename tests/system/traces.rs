@@ -51,11 +51,11 @@ async fn what_is_set_aside_is_told_in_json_with_its_trace_and_without_an_address
     world.send(&traced(Raw::of(&command("eve", enroll)).with("example.com", "example@com"))).await;
     let aside = async || {
         let lines = lines(&worker);
-        let aside = lines.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.ends_with("aside")));
+        let aside = lines.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with("Dead-lettered a ")));
         let aside: Vec<Value> = aside.cloned().collect();
         (aside.len() == 3).then_some(aside)
     };
-    for line in eventually("three are set aside", aside).await {
+    for line in eventually("three are dead letters", aside).await {
         assert_eq!((&line["trace.id"], &line["level"]), (&Value::from(TRACE_ID), &Value::from("INFO")), "{line}");
         assert!(line["queue"].as_str().is_some_and(|queue| queue.starts_with("loyalty.commands.")), "{line}");
         match line["outcome"].as_str() {

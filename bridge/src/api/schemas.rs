@@ -19,8 +19,11 @@ pub(super) fn all() -> Map<String, Value> {
         ("Open", open()),
         ("Line", line()),
         ("Member", member()),
+        ("CurrentMember", current_member()),
         ("Members", page("Member")),
         ("Ledger", page("Receipt")),
+        ("Reward", reward()),
+        ("Rewards", page("Reward")),
         ("Problem", problem()),
     ];
     commands.chain(others.map(|(name, schema)| (name.to_owned(), schema))).collect()
@@ -122,18 +125,60 @@ fn line() -> Value {
 fn member() -> Value {
     json!({
         "type": "object",
-        "required": ["member_id", "status", "points", "lifetime_points", "epoch", "version", "has_email", "updated_at"],
+        "required": ["member_id", "status", "points", "held", "debt", "lifetime_points", "epoch", "version",
+                     "has_email", "updated_at"],
         "properties": {
             "member_id": member_id(),
             "status": member_status(),
             "points": whole(0, "Points to spend."),
+            "held": whole(0, "Points that open holds set aside."),
+            "debt": whole(0, "Points taken back that were spent already; whatever comes in pays it first."),
             "lifetime_points": whole(0, "Points earned in this membership; spending does not lower it."),
+            "as_of": time("The member's time: what was due by then has happened."),
             "epoch": whole(1, "Which membership this is."),
-            "version": whole(1, "Counts the commands that were decided: of two answers the larger one is newer."),
+            "version": whole(1, "Counts what happened to the member: of two answers the larger one is newer."),
             "milestone": whole(1, "Lifetime points for each reward."),
             "has_email": {"type": "boolean", "description": "Whether rewards can be mailed."},
-            "enrolled_at": {"type": "string", "format": "date-time"},
-            "updated_at": {"type": "string", "format": "date-time"},
+            "enrolled_at": time("When this membership began."),
+            "updated_at": time("When anything changed last."),
+        },
+    })
+}
+
+fn current_member() -> Value {
+    let list = |description: &str, properties: Value| {
+        let fields: Vec<&String> = properties.as_object().into_iter().flat_map(Map::keys).collect();
+        let items = json!({"type": "object", "required": fields, "properties": properties});
+        json!({"type": "array", "description": description, "items": items})
+    };
+    let day = json!({"type": "string", "format": "date", "description": "The last day on which they can be spent."});
+    let lots = json!({"expires_on": day, "points": whole(1, "So many.")});
+    let holds = json!({
+        "command_id": command_id(),
+        "points": whole(1, "So many."),
+        "expires_at": time("When they come back by themselves."),
+    });
+    let fields = json!({
+        "type": "object",
+        "required": ["lots", "holds"],
+        "properties": {
+            "lots": list("Points that expire, the soonest first. The others never do.", lots),
+            "holds": list("Open holds, in the order in which they run out.", holds),
+        },
+    });
+    json!({"allOf": [reference("Member"), fields]})
+}
+
+fn reward() -> Value {
+    json!({
+        "type": "object",
+        "required": ["number", "title", "points", "granted_at"],
+        "properties": {
+            "number": whole(1, "Which of the membership's rewards: what `redeem` names."),
+            "title": text("What the member gets."),
+            "points": whole(1, "The lifetime points that earned it."),
+            "granted_at": time("When it was granted."),
+            "redeemed_at": time("When it was used; it is missing while the reward is open."),
         },
     })
 }
@@ -171,6 +216,10 @@ fn problem() -> Value {
 /// The codes of problems and of refusals.
 fn code() -> Value {
     one_of(Code::ALL.iter().map(|code| code.as_str()).chain(RefusalCode::ALL.iter().map(|code| code.as_str())))
+}
+
+fn time(description: &str) -> Value {
+    json!({"type": "string", "format": "date-time", "description": description})
 }
 
 fn text(description: &str) -> Value {

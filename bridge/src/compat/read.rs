@@ -34,7 +34,7 @@ struct MemberResponse {
 
 /// `GET /{member_id}`
 pub(super) async fn member(State(reader): State<Arc<Reader>>, path: PathParams) -> Result<Response, Problem> {
-    let member = reader.member(&path.member_id).await?;
+    let member = reader.member(&path.member_id).await?.member;
     let response = MemberResponse {
         user_id: user_id(&member.member_id),
         points: member.balance,

@@ -1,4 +1,4 @@
-//! What can be read below `/v1/members`: a member, many, a ledger, a receipt. Nothing is published here.
+//! What can be read below `/v1/members`: a member, many, a ledger, rewards, a receipt. Nothing is published here.
 //!
 //! Whoever has just published may say so (`after_command`): the answer then holds that command, or says that it does
 //! not yet.
@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use loyalty_common::text::Invalid;
 use loyalty_common::{CommandId, MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
-use loyalty_store::read::{self, CommandState, Filter, PAGE_MAX};
+use loyalty_store::read::{
+    self, CommandState, CurrentMember, ExpiringPoints, Filter, MembershipReward, OpenHold, PAGE_MAX,
+};
 use serde::Serialize;
 
 use super::page::{LIMIT, Page, Path};
@@ -35,7 +37,12 @@ struct MemberResponse {
     member_id: MemberId,
     status: MemberStatus,
     points: i64,
+    held: i64,
+    debt: i64,
     lifetime_points: i64,
+    /// The member's time: what was due by then has happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Timestamp>,
     epoch: i32,
     /// Counts the commands that were decided about the member: of two answers the one with the larger is newer.
     version: i64,
@@ -53,7 +60,10 @@ impl From<read::Member> for MemberResponse {
             member_id: member.member_id,
             status: member.status,
             points: member.balance,
+            held: member.held,
+            debt: member.debt,
             lifetime_points: member.lifetime,
+            as_of: member.as_of,
             epoch: member.epoch,
             version: member.last_seq,
             milestone: member.milestone,
@@ -62,6 +72,15 @@ impl From<read::Member> for MemberResponse {
             updated_at: member.updated_at,
         }
     }
+}
+
+/// A member as of now.
+#[derive(Debug, Serialize)]
+struct CurrentMemberResponse {
+    #[serde(flatten)]
+    member: MemberResponse,
+    lots: Vec<ExpiringPoints>,
+    holds: Vec<OpenHold>,
 }
 
 /// `GET /v1/members/{member_id}?after_command=&wait=`
@@ -75,8 +94,8 @@ pub(super) async fn show(
     let after = AfterCommand::take(&mut query, &limits)?;
     query.nothing_left()?;
     wait_for(&receipts, &path.member_id, after).await?;
-    let member = reader.member(&path.member_id).await?;
-    Ok(Json(MemberResponse::from(member)).into_response())
+    let CurrentMember { member, lots, holds } = reader.member(&path.member_id).await?;
+    Ok(Json(CurrentMemberResponse { member: member.into(), lots, holds }).into_response())
 }
 
 /// `GET /v1/members?points_gte=&status=&after=&limit=`
@@ -86,7 +105,8 @@ pub(super) async fn list(State(reader): State<Arc<Reader>>, mut query: QueryPara
     let after = query.take("after", MemberId::parse)?;
     let limit = limit(&mut query)?;
     query.nothing_left()?;
-    let members = reader.members(&Filter { points_min, status }, after.as_ref(), limit).await?;
+    let filter = Filter { points_min, status, ..Filter::default() };
+    let members = reader.members(&filter, after.as_ref(), limit).await?;
     let mut path = Path::new("/v1/members".to_owned());
     path = points_min.map_or(path.clone(), |points| path.with("points_gte", &points.to_string()));
     path = status.map_or(path.clone(), |status| path.with("status", status.as_str()));
@@ -114,6 +134,29 @@ pub(super) async fn ledger(
     }
     let path = Path::new(format!("/v1/members/{}/ledger", percent_encoded(member_id.as_str())));
     Ok(Json(Page::new(rows, limit, &path, |last: &Receipt| last.seq.to_string())).into_response())
+}
+
+/// `GET /v1/members/{member_id}/rewards?after=&limit=&after_command=&wait=`
+pub(super) async fn rewards(
+    State(reader): State<Arc<Reader>>,
+    State(receipts): State<Arc<Receipts>>,
+    State(limits): State<Limits>,
+    path: PathParams,
+    mut query: QueryParams,
+) -> Result<Response, Problem> {
+    let after_number = query.integer("after", 0, i64::MAX)?.unwrap_or(0);
+    let limit = limit(&mut query)?;
+    let after = AfterCommand::take(&mut query, &limits)?;
+    query.nothing_left()?;
+    let member_id = &path.member_id;
+    wait_for(&receipts, member_id, after).await?;
+    let rewards = reader.rewards(member_id, after_number, limit).await?;
+    if rewards.is_empty() {
+        reader.member(member_id).await?;
+    }
+    let path = Path::new(format!("/v1/members/{}/rewards", percent_encoded(member_id.as_str())));
+    let after = |last: &MembershipReward| last.number.to_string();
+    Ok(Json(Page::new(rewards, limit, &path, after)).into_response())
 }
 
 /// `GET /v1/members/{member_id}/commands/{command_id}?wait=`

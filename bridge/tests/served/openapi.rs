@@ -21,8 +21,12 @@ const EXAMPLES: &str = "60";
 
 /// Routes whose requests mostly wait, for commands that nobody sent. Processes of their own try them, beside all
 /// others; the tool's own threads meet a bug of Python 3.11 (its issue 106905).
-const WAITING: [&str; 3] =
-    ["/v1/members/{member_id}", "/v1/members/{member_id}/ledger", "/v1/members/{member_id}/commands/{command_id}"];
+const WAITING: [&str; 4] = [
+    "/v1/members/{member_id}",
+    "/v1/members/{member_id}/ledger",
+    "/v1/members/{member_id}/rewards",
+    "/v1/members/{member_id}/commands/{command_id}",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_than_it_says() {
@@ -57,8 +61,8 @@ async fn no_request_that_can_be_made_up_from_the_document_is_answered_otherwise_
         assert!(ran.status.success(), "{selection:?}: {said}");
     };
     let all_others = run(WAITING.iter().flat_map(|path| ["--exclude-path", path]).collect());
-    let [member, ledger, receipt] = WAITING.map(|path| ["--include-path", path]);
-    tokio::join!(all_others, run(member.to_vec()), run([ledger, receipt].concat()));
+    let [member, ledger, rewards, receipt] = WAITING.map(|path| ["--include-path", path]);
+    tokio::join!(all_others, run([member, rewards].concat()), run([ledger, receipt].concat()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

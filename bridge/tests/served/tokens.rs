@@ -42,6 +42,7 @@ const ROUTES: &[(&str, &str, &[Scope])] = &[
     ("GET", "/v1/members", &[Scope::Read]),
     ("GET", "/v1/members/ann", &[Scope::Read]),
     ("GET", "/v1/members/ann/ledger", &[Scope::Read]),
+    ("GET", "/v1/members/ann/rewards", &[Scope::Read]),
     ("GET", "/v1/members/ann/commands/019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11", &[Scope::Read]),
     ("GET", "/metrics", &[Scope::Operate]),
 ];
@@ -187,18 +188,24 @@ async fn readiness_tells_operators_where_and_why_and_strangers_no_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_ends_a_membership_for_good_is_an_operator() {
-    let world = World::start("terminate").await;
+async fn who_changes_points_by_hand_or_ends_a_membership_for_good_is_an_operator_and_says_why() {
+    let world = World::start("operate").await;
     let [publish, operate] = [make(&world, &[Scope::Publish]).await, make(&world, &[Scope::Operate]).await];
     let (bridge, _worker) = (world.guarded_bridge(AuthMode::Tokens, patient()).await, world.worker().await);
     let [publish, operate] = [publish, operate].map(|token| format!("Bearer {}", token.expose()));
     let enroll = command("ann", r#""type":"enroll""#);
+    let adjust = command("ann", r#""type":"adjust","points":50,"reason":"goodwill""#);
     let end = command("ann", r#""type":"terminate","reason":"fraud""#);
     let wait = ("Prefer", "wait=30");
     let tell = async |token: &str, body: &str| {
         send(bridge.addr, "POST", "/v1/commands", &[v1::JSON, wait, ("Authorization", token)], body).await
     };
     assert_eq!(tell(&publish, &enroll).await.status, 200);
+    assert_eq!(tell(&publish, &adjust).await.text("code"), "insufficient_scope");
+    let unexplained = tell(&operate, &command("ann", r#""type":"adjust","points":50"#)).await;
+    assert_eq!((unexplained.status, unexplained.text("field")), (400, "reason"), "{unexplained:?}");
+    let adjusted = tell(&operate, &adjust).await;
+    assert_eq!((adjusted.status, &adjusted.json()["balance_after"]), (200, &json!(50)), "{adjusted:?}");
     assert_eq!(tell(&publish, &end).await.text("code"), "insufficient_scope");
     let ended = tell(&operate, &end).await;
     assert_eq!((ended.status, ended.text("outcome")), (200, "applied"), "{ended:?}");

@@ -180,3 +180,68 @@ async fn an_address_is_set_changed_and_cleared_and_another_under_the_same_id_is_
     let nobody = post(&command("nobody", r#""type":"update","name":"Ann""#)).await;
     assert_eq!((nobody.status, nobody.text("code")), (409, "not_a_member"), "{}", nobody.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_are_held_captured_released_and_given_back() {
+    let world = World::start("v1_holds").await;
+    let (bridge, _worker) = (world.bridge(Limits::default()).await, world.worker().await);
+    let post = async |rest: &str| {
+        let answer = send(bridge.addr, "POST", "/v1/commands", &[JSON, WAIT], &command("ann", rest)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    };
+    let ann = async || {
+        let ann = send(bridge.addr, "GET", "/v1/members/ann", NO_HEADERS, "").await.json();
+        ["points", "held", "debt", "lifetime_points"].map(|field| ann[field].as_i64().unwrap())
+    };
+    let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let hold = format!(r#""type":"hold","points":30,"expires_at":"{tomorrow}""#);
+    post(r#""type":"enroll""#).await;
+    let earned = post(r#""type":"earn","points":100"#).await;
+    let (first, second) = (post(&hold).await, post(&hold).await);
+    assert_eq!(ann().await, [40, 60, 0, 100]);
+    let about =
+        |kind: &str, target: &serde_json::Value| format!(r#""type":"{kind}","target":{}"#, target["command_id"]);
+    let holds = send(bridge.addr, "GET", "/v1/members/ann", NO_HEADERS, "").await.json()["holds"].clone();
+    assert_eq!((&holds[0]["command_id"], &holds[0]["points"]), (&first["command_id"], &json!(30)));
+    post(&about("release", &first)).await;
+    let captured = post(&format!(r#"{},"points":20"#, about("capture", &second))).await;
+    assert_eq!((&captured["target"], &captured["held_delta"]), (&second["command_id"], &json!(-30)));
+    assert_eq!(ann().await, [80, 0, 0, 100]);
+    post(&about("reverse", &captured)).await;
+    assert_eq!(ann().await, [100, 0, 0, 100]);
+    post(r#""type":"spend","points":60"#).await;
+    let reversed = post(&about("reverse", &earned)).await;
+    assert_eq!((&reversed["delta"], &reversed["debt_delta"]), (&json!(-40), &json!(60)));
+    assert_eq!(ann().await, [0, 0, 60, 0]);
+
+    let closed = command("ann", &about("capture", &first));
+    let closed = send(bridge.addr, "POST", "/v1/commands", &[JSON, WAIT], &closed).await;
+    assert_eq!((closed.status, closed.text("code")), (409, "hold_closed"));
+    let late = command("ann", r#""type":"hold","points":30,"expires_at":"2026-01-01T00:00:00Z""#);
+    let late = send(bridge.addr, "POST", "/v1/commands", &[JSON], &late).await;
+    assert_eq!((late.status, late.text("field")), (400, "expires_at"), "its time is now, which the bridge says");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rewards_are_read_page_by_page_and_are_open_until_they_are_redeemed() {
+    let world = World::start("v1_rewards").await;
+    let (bridge, _worker) = (world.bridge(Limits::default()).await, world.worker().await);
+    let get = async |path: &str| send(bridge.addr, "GET", path, NO_HEADERS, "").await;
+    for rest in [r#""type":"enroll""#, r#""type":"earn","points":2500"#, r#""type":"redeem","number":2"#] {
+        let done = send(bridge.addr, "POST", "/v1/commands", &[JSON, WAIT], &command("ann", rest)).await;
+        assert_eq!(done.status, 200, "{}", done.body);
+    }
+    let first = get("/v1/members/ann/rewards?limit=1").await.json();
+    let reward = &first["items"][0];
+    assert_eq!(
+        (&reward["number"], &reward["title"], &reward["points"]),
+        (&json!(1), &json!("free coffee"), &json!(1000))
+    );
+    assert_eq!(reward.get("redeemed_at"), None, "it is open");
+    assert_eq!(first["next"], json!("/v1/members/ann/rewards?limit=1&after=1"));
+    let rest = get(first["next"].as_str().unwrap()).await.json();
+    assert_eq!(rest["items"][0]["number"], json!(2));
+    assert!(rest["items"][0]["redeemed_at"].is_string(), "{rest}");
+    assert_eq!(get("/v1/members/nobody/rewards").await.text("code"), "no_such_member");
+}

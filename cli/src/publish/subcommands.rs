@@ -5,7 +5,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args as _, FromArgMatches, Subcommand};
-use loyalty_common::command::{About, Doc, FieldInfo, Presence};
+use loyalty_common::command::{About, Doc, EnvelopeField, FieldInfo, Presence};
 use loyalty_common::{Action, CommandType, MemberId, Scope};
 use serde_json::Value;
 
@@ -44,8 +44,8 @@ fn subcommand(command_type: CommandType) -> clap::Command {
         command =
             command.group(ArgGroup::new("fields").args(args.iter().map(Arg::get_id)).required(true).multiple(true));
     }
-    // Who does what only operators may, says why.
-    let is_reason_needed = command_type.scope() == Scope::Operate;
+    // Who does what only operators may, says why, also where the contract does not ask for it.
+    let is_reason_needed = command_type.scope() == Scope::Operate || about.requires.contains(&EnvelopeField::Reason);
     let command = Details::augment_args(command.args(args)).mut_arg("reason", |arg| arg.required(is_reason_needed));
     // Last: the details bring a comment of their own.
     let command = command.about(without_stop(&about.doc.summary()));
@@ -59,7 +59,8 @@ fn args(field: &FieldInfo) -> Vec<Arg> {
     let value = value.value_parser(move |text: &str| parse(text));
     let flag = field.name.replace('_', "-");
     match field.presence {
-        Presence::Required => vec![value.required(true)],
+        // -50 is points, and no flag.
+        Presence::Required => vec![value.required(true).allow_negative_numbers(true)],
         Presence::Optional => vec![value.long(flag)],
         Presence::Clearable => {
             let clear = Arg::new(clear_id(field)).long(format!("clear-{flag}")).action(ArgAction::SetTrue);
@@ -138,6 +139,16 @@ mod tests {
         assert_eq!(wire(&["earn", "ann", "50"]), r#"{"points":50}"#);
         assert_eq!(wire(&["enroll", "ann", "--name", "Ann"]), r#"{"name":"Ann"}"#);
         assert_eq!(wire(&["update", "ann", "--clear-email", "--name", "A"]), r#"{"email":null,"name":"A"}"#);
+        let (id, at) = ("019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11", "2026-11-22T10:00:00Z");
+        assert_eq!(wire(&["hold", "ann", "50", at]), format!(r#"{{"points":50,"expires_at":"{at}"}}"#));
+        assert_eq!(wire(&["reverse", "ann", id]), format!(r#"{{"target":"{id}"}}"#));
+        assert_eq!(wire(&["capture", "ann", id, "--points", "5"]), format!(r#"{{"target":"{id}","points":5}}"#));
+        assert_eq!(wire(&["release", "ann", id]), format!(r#"{{"target":"{id}"}}"#));
+        assert_eq!(wire(&["redeem", "ann", "2"]), r#"{"number":2}"#);
+        let adjust = ["adjust", "ann", "-50", "--reason", "goodwill"];
+        assert_eq!(wire(&adjust), r#"{"points":-50}"#);
+        let counts = ["adjust", "ann", "50", "--counts", "true", "--reason", "opening balance"];
+        assert_eq!(wire(&counts), r#"{"points":50,"counts":true}"#);
     }
 
     #[test]
@@ -153,5 +164,10 @@ mod tests {
         check(&["update", "ann"], "--clear-name");
         check(&["update", "ann", "--email", "a@b.de", "--clear-email"], "cannot be used with");
         check(&["terminate", "ann"], "--reason");
+        check(&["adjust", "ann", "50"], "--reason");
+        check(&["adjust", "ann", "-50", "--counts", "true", "--reason", "x"], "`counts` must not be true");
+        check(&["earn", "ann", "-50"], "must be an integer from 1 to 1000000000000");
+        check(&["hold", "ann", "50", "tomorrow"], "RFC 3339");
+        check(&["redeem", "ann", "0"], "must be an integer from 1 to 1000000");
     }
 }

@@ -6,8 +6,8 @@ use super::Check;
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "one_email",
-        promise: "each reward has exactly one email, and each email a reward",
-        examined: "select (select count(*) from reward) + (select count(*) from email)",
+        promise: "each reward has exactly one email, and each email about one a reward",
+        examined: "select (select count(*) from reward) + (select count(*) from email where kind = 'reward')",
         broken: "
             select format('member %s membership %s reward %s', member_id, epoch, number),
                    case when granted = 0 then 'has an email but was never granted'
@@ -15,7 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
             from (select partition, member_id, epoch, number, count(*) as rewards from reward
                   group by partition, member_id, epoch, number) as r
             full join (select partition, member_id, epoch, number, count(*) as emails from email
-                       group by partition, member_id, epoch, number) as e
+                       where kind = 'reward' group by partition, member_id, epoch, number) as e
                 using (partition, member_id, epoch, number)
             cross join lateral (select coalesce(r.rewards, 0), coalesce(e.emails, 0)) as n (granted, mailed)
             where (granted, mailed) <> (1, 1)",

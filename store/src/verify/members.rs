@@ -29,6 +29,53 @@ pub(super) const CHECKS: &[Check] = &[
             where lifetime <> coalesce(earned, 0) or lifetime < 0",
     },
     Check {
+        name: "peaks",
+        promise: "each peak is the highest that the lifetime sum of the membership was",
+        examined: "select count(*) from member",
+        // Against the ledger alone: a lifetime sum that is wrong is a finding of its own.
+        broken: "
+            with running as (
+                select partition, member_id, epoch,
+                       sum(lifetime_delta) over (partition by partition, member_id, epoch order by seq) as lifetime,
+                       sum(lifetime_delta) over (partition by partition, member_id, epoch) as earned
+                from ledger),
+            highest as (
+                select partition, member_id, epoch, max(earned) as earned, greatest(max(lifetime), 0) as peak
+                from running group by partition, member_id, epoch)
+            select format('member %s', member_id),
+                   format('the peak is %s, membership %s reached %s', coalesce(m.peak, l.earned, 0), epoch,
+                          coalesce(l.peak, 0))
+            from member as m left join highest as l using (partition, member_id, epoch)
+            where coalesce(m.peak, l.earned, 0) <> coalesce(l.peak, 0)",
+    },
+    Check {
+        name: "held",
+        promise: "the points that each member has set aside are the sum of the ledger rows, and of the open holds",
+        examined: "select count(*) from member",
+        broken: "
+            select format('member %s', member_id),
+                   format('%s points are held, the ledger sums to %s and the open holds to %s', held,
+                          coalesce(total, 0), coalesce(open, 0))
+            from member
+            left join (select partition, member_id, sum(held_delta) as total from ledger
+                       group by partition, member_id) as l using (partition, member_id)
+            left join (select partition, member_id, sum(points) as open from hold
+                       group by partition, member_id) as h using (partition, member_id)
+            where (held, held) is distinct from (coalesce(total, 0), coalesce(open, 0)) or held < 0",
+    },
+    Check {
+        name: "debts",
+        promise: "each debt is the sum of the member's ledger rows, and nobody has points and a debt",
+        examined: "select count(*) from member",
+        broken: "
+            select format('member %s', member_id),
+                   format('the debt is %s beside %s points, the ledger sums to %s', debt, balance, coalesce(total, 0))
+            from member
+            left join (select partition, member_id, sum(debt_delta) as total from ledger
+                       group by partition, member_id) as l using (partition, member_id)
+            where debt <> coalesce(total, 0) or debt < 0 or debt > 0 and balance > 0",
+    },
+    Check {
         name: "standings",
         promise: "each status, membership and last place follow from the member's rows",
         examined: "select count(*) from member",
@@ -51,13 +98,16 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "known_members",
-        promise: "every ledger row, reward and waiting command is of a member who has a row",
+        promise: "every ledger row, lot, hold, reward and waiting command is of a member who has a row",
         examined: "
-            select (select count(*) from ledger) + (select count(*) from reward) + (select count(*) from parked)",
+            select (select count(*) from ledger) + (select count(*) from lot) + (select count(*) from hold)
+                 + (select count(*) from reward) + (select count(*) from parked)",
         broken: "
             select format('member %s', member_id), format('has %s rows in %s but none in member', count(*), source)
             from (
                 select partition, member_id, 'ledger' as source from ledger
+                union all select partition, member_id, 'lot' from lot
+                union all select partition, member_id, 'hold' from hold
                 union all select partition, member_id, 'reward' from reward
                 union all select partition, member_id, 'parked' from parked) as mentioned
             where not exists (select from member where member.partition = mentioned.partition
@@ -68,8 +118,9 @@ pub(super) const CHECKS: &[Check] = &[
         name: "partitions",
         promise: "every row about a member stands in the partition of the member's row",
         examined: "
-            select (select count(*) from ledger) + (select count(*) from reward) + (select count(*) from email)
-                 + (select count(*) from parked) + (select count(*) from event_outbox)
+            select (select count(*) from ledger) + (select count(*) from lot) + (select count(*) from hold)
+                 + (select count(*) from reward) + (select count(*) from email) + (select count(*) from parked)
+                 + (select count(*) from event_outbox)
                  + (select count(*) from dead_letter where member_id is not null)
                  + (select count(*) from operator_event where member_id is not null)",
         // A dead letter of which only an operator found out whose it is stays where it was kept.
@@ -78,6 +129,8 @@ pub(super) const CHECKS: &[Check] = &[
                    format('has rows in partition %s of %s and stands in %s', about.partition, source, m.partition)
             from (
                 select partition, member_id, 'ledger' as source from ledger
+                union select partition, member_id, 'lot' from lot
+                union select partition, member_id, 'hold' from hold
                 union select partition, member_id, 'reward' from reward
                 union select partition, member_id, 'email' from email
                 union select partition, member_id, 'parked' from parked

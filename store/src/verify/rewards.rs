@@ -79,4 +79,20 @@ pub(super) const CHECKS: &[Check] = &[
             from reward as r left join peak as p using (partition, member_id, epoch, seq)
             where p.seq is null or r.points <= before or r.points > lifetime",
     },
+    Check {
+        name: "redemptions",
+        promise: "each reward that was used names the one applied row that used it",
+        examined: "
+            select (select count(*) from reward where redeemed_seq is not null)
+                 + (select count(*) from ledger where number is not null and code is null)",
+        broken: "
+            with used as (select * from ledger where number is not null and code is null)
+            select format('member %s membership %s reward %s', member_id, epoch, number),
+                   case when r.redeemed_seq is null then format('seq %s used it, and it is open', u.seq)
+                        when u.seq is null then format('was used by seq %s, which did not use it', r.redeemed_seq)
+                        else format('was used by seq %s, and by seq %s', r.redeemed_seq, u.seq) end
+            from (select * from reward where redeemed_seq is not null) as r
+            full join used as u using (partition, member_id, epoch, number)
+            where r.redeemed_seq is distinct from u.seq",
+    },
 ];

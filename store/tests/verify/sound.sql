@@ -1,14 +1,14 @@
 -- What the worker would have written for a handful of members. The partitions are those of their ids.
 
-insert into member (partition, member_id, status, epoch, milestone, balance, lifetime, last_seq, email, updated_at) values
-    (3, 'ann', 'active', 1, 1000, 510, 1010, 5, 'ann@example.com', now()),
-    (0, 'bob', 'active', 2, 500, 700, 700, 6, null, now()),
-    (1, 'carl', 'unenrolled', 0, null, 0, 0, 0, null, now()),
-    (7, 'dan', 'exited', 1, 1000, 0, 0, 2, null, now()),
-    (14, 'eve', 'active', 1, null, 5000, 5000, 2, null, now()),
-    (14, 'fay', 'active', 1, 1000, 0, 0, 1, null, now()),
-    (2, 'gus', 'terminated', 1, 1000, 0, 300, 4, null, now()),
-    (15, 'hal', 'terminated', 1, 1000, 0, 0, 3, null, now());
+insert into member (partition, member_id, status, epoch, milestone, balance, lifetime, last_seq, as_of, email, updated_at) values
+    (3, 'ann', 'active', 1, 1000, 510, 1010, 5, now(), 'ann@example.com', now()),
+    (0, 'bob', 'active', 2, 500, 700, 700, 6, now(), null, now()),
+    (1, 'carl', 'unenrolled', 0, null, 0, 0, 0, null, null, now()),
+    (7, 'dan', 'exited', 1, 1000, 0, 0, 2, now(), null, now()),
+    (14, 'eve', 'active', 1, null, 5000, 5000, 2, now(), null, now()),
+    (14, 'fay', 'active', 1, 1000, 0, 0, 1, now(), null, now()),
+    (2, 'gus', 'terminated', 1, 1000, 0, 300, 4, now(), null, now()),
+    (15, 'hal', 'terminated', 1, 1000, 0, 0, 3, now(), null, now());
 
 insert into ledger (partition, programme, member_id, seq, command_id, epoch, type, code, points, delta, balance_after,
                     lifetime_delta, status_after, occurred_at, recorded_at) values
@@ -52,6 +52,10 @@ insert into email (partition, email_id, member_id, epoch, kind, number, state, a
     (0, '00000000-0000-0000-0000-000000000002', 'bob', 1, 'reward', 1, 'sent', 1, now(), now()),
     (0, '00000000-0000-0000-0000-000000000003', 'bob', 1, 'reward', 2, 'dead', 2, now(), now()),
     (0, '00000000-0000-0000-0000-000000000004', 'bob', 2, 'reward', 1, 'no_address', 0, now(), now());
+
+-- A warning has an email too, and is no reward.
+insert into email (partition, email_id, member_id, epoch, kind, expires_on, points, state, created_at, updated_at) values
+    (14, 'e0000000-0000-0000-0000-000000000005', 'eve', 1, 'expiring', '2026-12-31', 5000, 'no_address', now(), now());
 
 insert into outbox (partition, exchange, routing_key, message_id, type, body, created_at) values
     (3, 'loyalty.emails', 'send', '30000000-0000-0000-0000-000000000001', 'loyalty.email.v1', '{}', now());

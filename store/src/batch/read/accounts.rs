@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use futures_util::try_join;
-use jiff::Timestamp;
 use loyalty_common::CommandId;
-use loyalty_ledger::{LotChange, MemberStatus, PartitionRequest, Target, View, targets_of_parked};
+use loyalty_ledger::{MemberStatus, PartitionRequest, Target, View, targets_of_parked};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{key, member_id};
+use crate::ledger_row::lot_changes;
 use crate::member_row::{hold, lot};
 use crate::partition::partition;
 use crate::pool::StoreError;
@@ -195,14 +195,4 @@ fn target(row: &Row) -> Target {
         lots: lot_changes(row),
         reversed: row.get("reversed"),
     }
-}
-
-/// Of most rows there are none.
-fn lot_changes(row: &Row) -> Vec<LotChange> {
-    let days: Option<Vec<Timestamp>> = row.get("lot_expires_at");
-    let points = |column| row.get::<_, Option<Vec<i64>>>(column).unwrap_or_default();
-    let (deltas, expired, spent) = (points("lot_deltas"), points("lot_expired"), points("lot_spent"));
-    let effects = deltas.into_iter().zip(expired).zip(spent);
-    let change = |(expires_at, ((delta, expired), spent))| LotChange { expires_at, delta, expired, spent };
-    days.unwrap_or_default().into_iter().zip(effects).map(change).collect()
 }

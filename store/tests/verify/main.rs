@@ -1,5 +1,8 @@
 //! `verify` against a real server: a sound database is clean, and each check finds the damage it is for.
 
+mod deep;
+mod money;
+
 use std::collections::BTreeSet;
 
 use loyalty_store::pool::PlannerProfile;
@@ -8,9 +11,9 @@ use loyalty_testkit::Database;
 
 /// Members whose rows show every rule: rewards, a second membership, a member without address, one who left, two
 /// who were terminated, one whose points wait, emails in every state.
-const SOUND: &str = include_str!("verify/sound.sql");
+const SOUND: &str = include_str!("sound.sql");
 
-/// One more row of the ledger, with these values.
+/// One more row of the ledger, with these values, as of the time that its member is at.
 macro_rules! entered {
     ($values:literal) => {
         concat!(
@@ -18,7 +21,7 @@ macro_rules! entered {
                  lifetime_delta, status_after, programme, occurred_at, recorded_at)
              select ",
             $values,
-            ", 0, now(), now()"
+            ", 0, (select max(occurred_at) from ledger), now()"
         )
     };
 }
@@ -44,7 +47,7 @@ const DAMAGES: &[(&str, &[&str])] = &[
     ("update member set status = 'exited' where member_id = 'gus'", &["standings"]),
     ("update ledger set status_after = 'terminated' where member_id = 'dan' and seq = 2", &["standings"]),
     // Rows of two partitions are two members'.
-    ("update ledger set partition = 4 where member_id = 'fay'", &["partitions", "known_members", "standings"]),
+    ("update ledger set partition = 4 where member_id = 'fay'", &["partitions", "known_members", "standings", "as_of"]),
     ("update parked set partition = 5", &["partitions", "known_members"]),
     ("update dead_letter set member_id = 'ann', email_id = null where reason = 'failed'", &["partitions"]),
     (
@@ -164,7 +167,7 @@ async fn each_damage_is_found_by_the_check_that_is_for_it_and_a_sound_database_i
     assert!(report.checks.iter().all(|finding| finding.examined > 0), "the example leaves nothing out: {report:#?}");
 
     let mut tried = BTreeSet::new();
-    for (damage, expected) in DAMAGES {
+    for (damage, expected) in DAMAGES.iter().chain(money::DAMAGES) {
         let damaged = world.damaged(damage).await;
         let report = verify(&damaged.pool, |_| ()).await.expect("the checks run");
         assert_eq!(found(&report), expected.iter().copied().collect(), "after {damage}: {report:#?}");
@@ -189,7 +192,7 @@ fn found(report: &Report) -> BTreeSet<&'static str> {
     report.checks.iter().filter(|finding| finding.broken > 0).map(|finding| finding.name).collect()
 }
 
-/// A database that holds [`SOUND`], of which each test takes copies.
+/// A database that holds [`SOUND`] and the members of [`money`], of which each test takes copies.
 struct World(Database);
 
 impl World {
@@ -204,6 +207,7 @@ impl World {
             .batch_execute(SOUND)
             .await
             .expect("it fits");
+        money::write(&sound).await;
         Self(sound)
     }
 
