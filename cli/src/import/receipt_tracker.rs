@@ -260,8 +260,10 @@ mod tests {
             assert_eq!(verdict(state.as_ref(), &ours, began), expected, "{state:?}");
         };
         let content = |item: &Item| CommandContent::of(&item.command);
-        let decided =
-            |item: &Item, outcome| CommandState::Decided { receipt: Box::new(receipt(item, outcome)), content: content(item) };
+        let decided = |item: &Item, outcome| CommandState::Decided {
+            receipt: Box::new(receipt(item, outcome)),
+            content: content(item),
+        };
         let dead_letter = |at: Timestamp| CommandState::DeadLetter { reason: Reason::Failed, error: String::new(), at };
         check(None, Verdict::Waiting);
         check(Some(decided(&ours, Outcome::Applied)), Verdict::Applied);

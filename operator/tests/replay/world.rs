@@ -241,3 +241,9 @@ pub(crate) fn dead_letter(command: &Command) -> NewDeadLetter {
 fn retry_delays() -> RetrySchedule {
     serde_json::from_value(json!(["1s"])).expect("retry delays")
 }
+
+/// A sweep that is as late as usual.
+pub(crate) fn sweep() -> Sweep {
+    let programme = Arc::new(RegisteredProgramme::new(Programme::default()));
+    Sweep { programme, late: Limits::default().sweep_late, events: Events::On, event_relay: Arc::default() }
+}

@@ -125,11 +125,8 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
 }
 
 fn findings(row: &Row) -> Result<Findings, StoreError> {
-    let stored = Position {
-        state: member_state(row)?,
-        last_seq: row.get("last_seq"),
-        enrolled_at: row.get("enrolled_at"),
-    };
+    let stored =
+        Position { state: member_state(row)?, last_seq: row.get("last_seq"), enrolled_at: row.get("enrolled_at") };
     let enrolments: i32 = row.get("enrolments");
     // The milestone is no command's and so not in the ledger. A row that knows of no membership cannot know it either.
     let milestone = if stored.state.epoch > 0 { stored.state.milestone } else { row.get("first_reward") };

@@ -28,7 +28,9 @@ pub(super) fn helps(part: &[Message], error: &StoreError, attempt: u32) -> bool 
 pub(super) fn bisect(mut part: Vec<Message>, refusal: &StoreError, parts: &mut VecDeque<Vec<Message>>) {
     let second = part.split_off(part.len().div_ceil(2));
     if second.is_empty() {
-        part.iter_mut().for_each(|message| dead_letter(message, refusal));
+        for message in &mut part {
+            dead_letter(message, refusal);
+        }
     } else {
         parts.push_front(second);
     }
