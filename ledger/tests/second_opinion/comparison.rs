@@ -30,7 +30,7 @@ use product::Product;
 const HISTORIES: u32 = 10_000;
 
 /// In scenes. Many short histories find more in the same time than few long ones.
-const LENGTH: usize = 24;
+const LENGTH: usize = 16;
 
 proptest! {
     #![proptest_config(config())]

@@ -112,40 +112,86 @@ enum Side {
 
 /// A step, or several that lead somewhere.
 fn scenes() -> impl Strategy<Value = Vec<Drawn>> {
-    let side = || prop_oneof![Just(Kind::Reverse(Side::Credit)), Just(Kind::Reverse(Side::Debit))];
+    let side = || prop_oneof![Just(Side::Credit), Just(Side::Debit)];
     let hold_ends = || prop_oneof![2 => Just(Kind::Release), 2 => Just(Kind::Capture), 1 => Just(Kind::Sweep)];
     // Points are used, and what gave them is taken back: a debt, and a way for points to come back to it.
     let debt_ends = prop_oneof![3 => hold_ends(), 2 => Just(Kind::Reverse(Side::Debit)), 1 => Just(Kind::Exit)];
     let used = prop_oneof![Just(Kind::Spend), Just(Kind::Hold)];
-    let debt = (used, debt_ends).prop_map(|(used, end)| vec![Kind::Earn, used, Kind::Reverse(Side::Credit), end]);
-    // Some are used and some expire, before one of the two is undone.
-    let late = side().prop_map(|reversal| vec![Kind::Earn, Kind::Spend, Kind::Sweep, Kind::Earn, reversal]);
-    let hold = hold_ends().prop_map(|end| vec![Kind::Earn, Kind::Hold, end, Kind::Reverse(Side::Debit)]);
+    let debt = (used, debt_ends)
+        .prop_map(|(used, end)| [Kind::Earn, used, Kind::Reverse(Side::Credit), end].map(Beat::from).to_vec());
+    let hold =
+        hold_ends().prop_map(|end| [Kind::Earn, Kind::Hold, end, Kind::Reverse(Side::Debit)].map(Beat::from).to_vec());
     prop_oneof![
         12 => drawn().prop_map(|drawn| vec![drawn]),
         1 => played(debt),
-        1 => played(late),
+        1 => played(side().prop_map(late)),
         1 => played(hold),
+        1 => played(Just(shared())),
+        1 => played(Just(stranger())),
     ]
 }
 
-/// The kinds one after the other, about the same points. A sweep comes when much has become due.
-fn played(kinds: impl Strategy<Value = Vec<Kind>>) -> impl Strategy<Value = Vec<Drawn>> {
-    (kinds, prop::collection::vec(drawn(), 5)).prop_map(|(kinds, drawn)| {
+/// Some points are used and some expire, before one of the two is undone.
+fn late(side: Side) -> Vec<Beat> {
+    let spend = Beat { half: true, ..Kind::Spend.into() };
+    // The credit before the sweep, not the one after it.
+    let reversal = Beat { pick: usize::from(side == Side::Credit), ..Kind::Reverse(side).into() };
+    vec![Kind::Earn.into(), spend, Kind::Sweep.into(), Kind::Earn.into(), reversal]
+}
+
+/// A credit pays a debt with one half, and the other expires with what somebody else put into its lot, before the
+/// credit is undone.
+fn shared() -> Vec<Beat> {
+    let spend = Beat { half: true, ..Kind::Spend.into() };
+    let reversal = || Beat::from(Kind::Reverse(Side::Credit));
+    let paying = Beat { pick: 1, ..reversal() };
+    vec![Kind::Earn.into(), spend, reversal(), Kind::Earn.into(), Kind::Earn.into(), Kind::Sweep.into(), paying]
+}
+
+/// Somebody who may not be a member yet undoes what was refused, and then enrols.
+fn stranger() -> Vec<Beat> {
+    let of_stranger = |kind: Kind| Beat { member: "bob", ..kind.into() };
+    let reversal = Beat { any_target: true, ..of_stranger(Kind::Reverse(Side::Debit)) };
+    vec![of_stranger(Kind::Update), reversal, of_stranger(Kind::Enroll)]
+}
+
+/// A step of a scene.
+#[derive(Clone, Copy, Debug)]
+struct Beat {
+    member: &'static str,
+    kind: Kind,
+    /// Whether it is about half of the scene's points.
+    half: bool,
+    pick: usize,
+    /// Whether its target is what was said last, whatever that was.
+    any_target: bool,
+}
+
+impl From<Kind> for Beat {
+    fn from(kind: Kind) -> Self {
+        Self { member: "ann", kind, half: false, pick: 0, any_target: false }
+    }
+}
+
+/// The steps one after the other, about the same points. A sweep comes when much has become due.
+fn played(beats: impl Strategy<Value = Vec<Beat>>) -> impl Strategy<Value = Vec<Drawn>> {
+    (beats, prop::collection::vec(drawn(), 7)).prop_map(|(beats, drawn)| {
         let points = drawn[0].points;
-        let is_late = kinds[2] == Kind::Sweep;
-        let step = |(kind, drawn): (Kind, Drawn)| Drawn {
-            member: "ann",
-            kind,
-            gap: if kind == Kind::Sweep { SignedDuration::from_hours(25 * 24) } else { drawn.gap },
-            points: if kind == Kind::Spend && is_late { (points + 1) / 2 } else { points },
-            // The credit before the sweep, not the one after it.
-            pick: usize::from(is_late && kind == Kind::Reverse(Side::Credit)),
+        let step = |(beat, drawn): (Beat, Drawn)| Drawn {
+            member: beat.member,
+            kind: beat.kind,
+            gap: if beat.kind == Kind::Sweep { SignedDuration::from_hours(25 * 24) } else { drawn.gap },
+            points: if beat.half { (points + 1) / 2 } else { points },
+            pick: beat.pick,
+            rare: if beat.any_target { ANY_TARGET } else { drawn.rare },
             ..drawn
         };
-        kinds.into_iter().zip(drawn).map(step).collect()
+        beats.into_iter().zip(drawn).map(step).collect()
     })
 }
+
+/// Nothing rare but what is undone.
+const ANY_TARGET: [u8; 4] = [99, 4, 99, 99];
 
 fn drawn() -> impl Strategy<Value = Drawn> {
     drawn_of(prop_oneof![
