@@ -261,7 +261,17 @@ mod tests {
             open_holds(&[OpenHold { command_id, points: 70, expires_at: at }]),
             rewards(&[reward(2, None), reward(1, Some(at))]),
         ];
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        ann: 1,030 points, 70 held, 2,500 earned in membership 1; active since 2026-11-22T10:00:00Z; no address is known
+        ann: 0 points, 400 owed, 2,500 earned in membership 1; active since 2026-11-22T10:00:00Z; no address is known
+        points  until
+         1,030  2027-01-31
+        held  until                 by command
+          70  2026-11-22T10:00:00Z  019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        reward                 at points  granted               redeemed              email
+        free coffee, number 2      2,000  2026-11-22T10:00:00Z  open                  no_address
+        free coffee, number 1      1,000  2026-11-22T10:00:00Z  2026-11-22T10:00:00Z  no_address
+        ");
         assert!(day("2027-01-01T10:00:00").is_err() && day("tomorrow").is_err());
     }
 }

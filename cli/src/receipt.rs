@@ -139,7 +139,7 @@ mod tests {
             ..applied
         };
         insta::assert_snapshot!(sentence(&refused), @r"
-        refused: spend ann 1,200, insufficient_points: the balance is smaller than the points to spend
+        refused: spend ann 1,200, insufficient_points: the balance is smaller than the points to take
         balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
         command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         ");
@@ -150,11 +150,19 @@ mod tests {
             code: None,
             points: Some(50),
             target,
-            held_delta: -1_070,
-            debt_delta: 5,
+            held_delta: -70,
+            debt_delta: -20,
             effective_at: "2026-11-23T10:00:00Z".parse().expect("a time"),
             ..refused
         };
-        insta::assert_snapshot!(sentence(&captured), @"");
+        insta::assert_snapshot!(sentence(&captured), @r"
+        applied: capture ann 50
+        balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
+        held -70
+        debt -20
+        target 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        happened 2026-11-22T10:00:00Z, effective 2026-11-23T10:00:00Z
+        command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
+        ");
     }
 }
