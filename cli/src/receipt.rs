@@ -67,8 +67,9 @@ pub(crate) fn sentence(receipt: &Receipt) -> String {
     };
     let balance = grouped(*balance_after);
     let decided = format!("{outcome}: {type} {member_id}{points}{what}\n");
-    let details: String = details(receipt).into_iter().map(|line| format!("{line}\n")).collect();
-    format!("{decided}balance {balance}, at place {seq} of the ledger, {recorded_at:.0}\n{details}command {command_id}")
+    let placed = format!("{decided}balance {balance}, at place {seq} of the ledger, {recorded_at:.0}");
+    let command = format!("command {command_id}");
+    [vec![placed], details(receipt), vec![command]].concat().join("\n")
 }
 
 /// What only some receipts say, a line each.
@@ -139,7 +140,7 @@ mod tests {
             ..applied
         };
         insta::assert_snapshot!(sentence(&refused), @r"
-        refused: spend ann 1,200, insufficient_points: the balance is smaller than the points to take
+        refused: spend ann 1,200, insufficient_points: the balance is smaller than the points to spend
         balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
         command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         ");

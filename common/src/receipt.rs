@@ -83,7 +83,7 @@ impl RefusalCode {
     /// The reason in words, for people.
     pub const fn message(self) -> &'static str {
         match self {
-            Self::InsufficientPoints => "the balance is smaller than the points to take",
+            Self::InsufficientPoints => "the balance is smaller than the points to spend",
             Self::AlreadyMember => "the member is enrolled already",
             Self::NotAMember => "there is no such member",
             Self::Exited => "the member has left the programme",

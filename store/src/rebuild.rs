@@ -4,6 +4,7 @@
 //! them, and looks again under it: what a worker wrote in between counts. A row of the ledger is never touched, and
 //! nothing is taken from a member that an email may have promised already.
 
+use jiff::Timestamp;
 use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
 use serde::Serialize;
@@ -56,6 +57,8 @@ string_enum! {
         Peak = "peak",
         /// The place of the last row in the ledger.
         LastSeq = "last_seq",
+        /// The member's time: when the last row that moved it took effect.
+        AsOf = "as_of",
         /// Rewards that were earned and are not there.
         Grants = "grants",
         /// Rewards that are there and were not earned.
@@ -77,12 +80,14 @@ string_enum! {
     }
 }
 
-/// A status or a number.
+/// A status, a time or a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
     /// Of [`Field::Status`].
     Status(MemberStatus),
+    /// Of [`Field::AsOf`]. None: nobody was ever enrolled.
+    Time(Option<Timestamp>),
     /// Of everything else.
     Number(i64),
 }
@@ -91,6 +96,8 @@ impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(status) => status.fmt(f),
+            Self::Time(Some(time)) => time.fmt(f),
+            Self::Time(None) => f.write_str("no time"),
             Self::Number(number) => number.fmt(f),
         }
     }

@@ -103,7 +103,7 @@ impl World {
     /// A member's rewards in words, oldest first: `1 at 1000: sent`.
     pub async fn rewards(&self, member: &str) -> Vec<String> {
         const REWARDS: &str = "
-            select format('%s at %s: %s', number, points, coalesce(state, 'no email at all'))
+            select format('%s at %s: %s', number, reward.points, coalesce(state, 'no email at all'))
             from reward left join email using (member_id, epoch, number)
             where member_id = $1 order by epoch, number";
         self.query(REWARDS, &[&member]).await.iter().map(|row| row.get(0)).collect()

@@ -50,7 +50,7 @@ fn bad_messages() -> Vec<(Raw, &'static str, &'static str)> {
         (good().with_body(padded), "too_large", "at most 65536"),
         (good().with(r#""v":1"#, r#""v":2"#), "unknown_version", "`v` must be 1"),
         (good().with_properties(|it| it.with_type("loyalty.command.v2".into())), "unknown_version", "`type`"),
-        (good().with(r#""earn""#, r#""earm""#), "unknown_type", "enroll, update, earn, spend, exit"),
+        (good().with(r#""earn""#, r#""earm""#), "unknown_type", "enroll, update, earn, spend, adjust"),
         (good().with(r#""points":50"#, &format!(r#""points":50,"email":{ADDRESS:?}"#)), "invalid_field", "`email`"),
         (good().with(r#""points":50"#, &format!(r#""points":50,{ADDRESS:?}:1"#)), "invalid_field", "is not a field"),
         (Raw::of(&enroll).with(ADDRESS, &format!("{ADDRESS} ")), "invalid_field", "`email` must be"),

@@ -51,7 +51,9 @@ async fn what_is_set_aside_is_told_in_json_with_its_trace_and_without_an_address
     world.send(&traced(Raw::of(&command("eve", enroll)).with("example.com", "example@com"))).await;
     let aside = async || {
         let lines = lines(&worker);
-        let aside = lines.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with("Dead-lettered a ")));
+        let aside = lines
+            .iter()
+            .filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with("Dead-lettered a ")));
         let aside: Vec<Value> = aside.cloned().collect();
         (aside.len() == 3).then_some(aside)
     };

@@ -88,7 +88,7 @@ impl Example {
     }
 
     /// Waits until a sweep has brought ann up to date. It begins when a worker starts.
-    async fn is_swept(mut self) -> Self {
+    async fn swept(mut self) -> Self {
         self.world.settled().await;
         self.worker.terminate().await;
         self.world.reconfigure(&setup(self.programme, 0));
@@ -104,7 +104,7 @@ impl Example {
 }
 
 fn setup(programme: &str, late_hours: u16) -> Setup {
-    Setup::default().tables(&format!("{programme}[maintenance]\nlate_hours = {late_hours}\n"))
+    Setup::default().tables(&format!("{programme}[sweep]\nlate_hours = {late_hours}\n"))
 }
 
 fn noon(day: &str) -> Timestamp {
@@ -193,7 +193,7 @@ async fn example_5_the_soonest_expiring_is_spent_first_and_the_rest_expires() {
     let (example, _) = spent_from_two_lots().await;
     assert_eq!(example.lots().await, ["30 until 2025-02-19"]);
     assert_eq!(example.changes_of_lots("spend").await, ["-100 until 2025-01-31", "-20 until 2025-02-19"]);
-    let example = example.is_swept().await;
+    let example = example.swept().await;
     let rows = example.rows().await;
     assert_eq!(rows[2..], ["2025-01-25 spend -120 = 30", "2025-02-20 expire -30 = 0"]);
     assert_eq!(example.ends().await, [0, 0, 0, 150]);
@@ -222,7 +222,7 @@ async fn example_8_a_till_that_was_offline_over_midnight_is_judged_by_its_own_ti
     example.asks("2025-01-01", earn(100)).await;
     example.asks("2025-01-30", spend(80)).await;
     assert_eq!(example.rows().await[1], "2025-01-30 spend -80 = 20");
-    let example = example.is_swept().await;
+    let example = example.swept().await;
     assert_eq!(example.rows().await[2..], ["2025-02-01 expire -20 = 0"]);
     assert_eq!(example.ends().await, [0, 0, 0, 100]);
 }
@@ -252,7 +252,7 @@ async fn example_10_what_is_held_does_not_expire_before_it_comes_back() {
     let example = Example::of(EXPIRY_30D).await;
     example.asks("2025-01-01", earn(100)).await;
     example.asks("2025-01-20", hold(60, "2025-02-10")).await;
-    let example = example.is_swept().await;
+    let example = example.swept().await;
     assert_eq!(
         example.rows().await[1..],
         [

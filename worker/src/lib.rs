@@ -5,8 +5,8 @@
 //! `consumer` feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
 //! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The emails leave
 //! by `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
-//! nobody could use, and `maintenance` what has waited too long and, by [`sweep`], what is due of members; `backlog_metrics` reads what waits, for the
-//! [`metrics`].
+//! nobody could use, and `maintenance` what has waited too long and, by [`sweep`], what is due of members;
+//! `backlog_metrics` reads what waits, for the [`metrics`].
 
 mod backlog_metrics;
 mod batch_processor;
@@ -115,19 +115,16 @@ pub async fn run(
     // Of their own: a mailer that waits for the database must not take a connection from the points.
     let pool = Pool::new(&settings.database, PlannerProfile::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
-    let sends_emails = settings.mail.smtp.is_some();
     metrics.publishers.watch("outbox", publisher.stats());
     let backlog_pool = backlog_metrics::pool(&settings.database)?;
-    let topology = Topology::new(settings.mail.retry_delays.delays());
-    let sweep =
-        Sweep { programme, late: limits.sweep_late, events: settings.events, event_relay: Arc::clone(&event_wake) };
-    let maintenance = Maintenance { pool: pool.clone(), parked_keep: limits.parked_keep, sends_emails, sweep };
+    let sweep = Sweep { programme, late: limits.sweep_late, events: settings.events, event_relay: event_wake.clone() };
+    let (parked_keep, sends_emails) = (limits.parked_keep, settings.mail.smtp.is_some());
+    let maintenance = Maintenance { pool: pool.clone(), parked_keep, sends_emails, sweep };
     let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
     let consumer = CommandConsumer { amqp: settings.amqp.clone(), processor, limits, states, consuming };
 
-    let mut parts = JoinSet::new();
-    let (stop, reconnects) = (shutdown.clone(), metrics.reconnects.clone());
+    let (mut parts, stop, reconnects) = (JoinSet::new(), shutdown.clone(), metrics.reconnects.clone());
     parts.spawn(async move {
         supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await;
     });
@@ -142,6 +139,7 @@ pub async fn run(
     let (amqp, reconnects) = (settings.amqp.clone(), metrics.reconnects.clone());
     parts.spawn(dead_letter_consumer::run(amqp, pool, reconnects, states, shutdown.clone()));
     parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
+    let topology = Topology::new(settings.mail.retry_delays.delays());
     parts.spawn(backlog_metrics::queues(settings.amqp, topology, metrics, shutdown.clone()));
     let joined = join(parts, &shutdown, limits.drain + OVERDUE);
     tokio::pin!(joined);

@@ -178,7 +178,7 @@ mod tests {
         insta::assert_snapshot!(written(of_state(&spend(), state)).await, @r#"
         409
         content-type: application/problem+json
-        {"type":"about:blank","title":"Conflict","status":409,"code":"insufficient_points","detail":"Refused for user id: 123: the balance is smaller than the points to take","message":"Refused for user id: 123: the balance is smaller than the points to spend","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"refused","code":"insufficient_points","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
+        {"type":"about:blank","title":"Conflict","status":409,"code":"insufficient_points","detail":"Refused for user id: 123: the balance is smaller than the points to spend","message":"Refused for user id: 123: the balance is smaller than the points to spend","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","points":990,"receipt":{"member_id":"123","command_id":"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11","type":"spend","outcome":"refused","code":"insufficient_points","points":10,"delta":0,"balance_after":990,"seq":3,"epoch":1,"occurred_at":"2026-11-22T10:00:00Z","effective_at":"2026-11-22T10:00:00Z","recorded_at":"2026-11-22T10:00:00Z"}}
         "#);
     }
 

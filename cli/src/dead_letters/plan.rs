@@ -93,7 +93,7 @@ mod tests {
         insta::assert_snapshot!(each(&predicted), @"
         id  member  a replay
          1  ann     would be applied: balance 1,000 -> 1,050
-         2  ann     would be refused for good: insufficient_points, the balance is smaller than the points to take (balance 5)
+         2  ann     would be refused for good: insufficient_points, the balance is smaller than the points to spend (balance 5)
          3  ann     would be applied: balance 0 -> 5
          4  ann     still broken: invalid_field: `points` is missing
         ");

@@ -96,7 +96,7 @@ fn what(difference: &Difference) -> String {
 fn value(value: Value) -> String {
     match value {
         Value::Number(number) => grouped(number),
-        Value::Status(status) => status.to_string(),
+        Value::Status(_) | Value::Time(_) => value.to_string(),
     }
 }
 

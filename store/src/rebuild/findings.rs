@@ -58,7 +58,7 @@ const POSITIONS: &str = "
            coalesce(m.balance, 0) as balance, coalesce(m.held, 0) as held, coalesce(m.debt, 0) as debt,
            coalesce(m.lifetime, 0) as lifetime, m.peak, m.as_of, coalesce(m.last_seq, 0) as last_seq, m.enrolled_at,
            l.due_status, l.enrolments, l.total, l.total_held, l.total_debt, l.rows, l.begun_at, e.earned, e.highest,
-           r.points as first_reward
+           t.due_as_of, r.points as first_reward
     from unnest($1::smallint[], $2::text[]) as a (partition, member_id)
     left join member as m on m.partition = a.partition and m.member_id = a.member_id
     cross join lateral (
@@ -74,6 +74,15 @@ const POSITIONS: &str = "
         from (
             select lifetime_delta, sum(lifetime_delta) over (order by seq) as lifetime from ledger
             where partition = a.partition and member_id = a.member_id and epoch = l.enrolments) as running) as e
+    cross join lateral (
+        -- Only what is about somebody who is a member before or after it moves the member's time. The status before a row
+        -- is that of the highest seq that has one, here whether it is 'active'.
+        select max(effective) filter (where status_after = 'active' or was_active) as due_as_of
+        from (
+            select status_after, coalesce(effective_at, occurred_at) as effective,
+                   max(seq * 2 + (status_after = 'active')::int) over (
+                       order by seq rows between unbounded preceding and 1 preceding) % 2 = 1 as was_active
+            from ledger where partition = a.partition and member_id = a.member_id) as step) as t
     left join reward as r
         on r.partition = a.partition and r.member_id = a.member_id and r.epoch = l.enrolments and r.number = 1
     order by a.member_id collate \"C\"";
@@ -141,7 +150,7 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
             debt: row.get("total_debt"),
             lifetime: row.get("earned"),
             peak: row.get("highest"),
-            as_of: stored.state.as_of,
+            as_of: row.get("due_as_of"),
         },
         last_seq: row.get("rows"),
         enrolled_at: row.get("begun_at"),
@@ -174,6 +183,7 @@ impl Findings {
             (Field::Debt, number(|state| state.debt)),
             (Field::Lifetime, number(|state| state.lifetime)),
             (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
+            (Field::AsOf, (Value::Time(stored.as_of), Value::Time(due.as_of))),
         ];
         let resolution = if self.is_possible() { Resolution::Repair } else { Resolution::LedgerInDoubt };
         // That of a member whose lifetime sum was never lowered is that sum.

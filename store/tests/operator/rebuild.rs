@@ -190,6 +190,7 @@ async fn what_a_worker_writes_in_the_very_moment_is_not_lost() {
     member.state.balance += 40;
     member.state.lifetime += 40;
     member.state.peak += 40;
+    member.state.as_of = Some(command.occurred_at);
     member.last_seq += 1;
     let row = Entry {
         member_id: key.0.clone(),

@@ -87,8 +87,8 @@ async fn example_9_what_is_held_cannot_be_spent_and_what_is_not_captured_comes_b
     let counter = Counter::of(DEFAULT).await;
     counter.receipt(days_ago(1), json!({"type": "earn", "points": 100})).await;
     let until = days_ago(-5);
-    let hold = json!({"type": "hold", "points": 70, "expires_at": until});
-    let held = counter.receipt(days_ago(1), hold).await;
+    let command = json!({"type": "hold", "points": 70, "expires_at": until});
+    let held = counter.receipt(days_ago(1), command).await;
     assert_eq!((&held["delta"], &held["held_delta"]), (&json!(-70), &json!(70)));
     let [points, held_points, holds] = counter.ann(["points", "held", "holds"]).await;
     assert_eq!((points, held_points), (json!(30), json!(70)));
