@@ -99,10 +99,9 @@ mod tests {
     use super::*;
     use loyalty_common::{CommandType, RefusalCode};
 
-    #[test]
-    fn a_receipt_reads_as_a_sentence() {
+    fn earned() -> Receipt {
         let at = "2026-11-22T10:00:00.123456Z".parse().expect("a time");
-        let applied = Receipt {
+        Receipt {
             member_id: "ann".parse().expect("a member id"),
             command_id: "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11".parse().expect("a UUID"),
             r#type: CommandType::Earn.into(),
@@ -124,8 +123,12 @@ mod tests {
             recorded_at: at,
             reason: Some("order 991".to_owned()),
             source_ref: None,
-        };
-        insta::assert_snapshot!(sentence(&applied), @r"
+        }
+    }
+
+    #[test]
+    fn a_receipt_reads_as_a_sentence() {
+        insta::assert_snapshot!(sentence(&earned()), @r"
         applied: earn ann 1,200
         balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
         reason order 991
@@ -137,24 +140,26 @@ mod tests {
             code: Some(RefusalCode::InsufficientPoints),
             delta: 0,
             reason: None,
-            ..applied
+            ..earned()
         };
         insta::assert_snapshot!(sentence(&refused), @r"
         refused: spend ann 1,200, insufficient_points: the balance is smaller than the points to spend
         balance 1,450, at place 7 of the ledger, 2026-11-22T10:00:00Z
         command 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11
         ");
-        let target = Some(refused.command_id);
+    }
+
+    #[test]
+    fn a_receipt_says_what_became_of_a_hold_and_when() {
         let captured = Receipt {
             r#type: CommandType::Capture.into(),
-            outcome: Outcome::Applied,
-            code: None,
             points: Some(50),
-            target,
+            target: Some(earned().command_id),
             held_delta: -70,
             debt_delta: -20,
             effective_at: "2026-11-23T10:00:00Z".parse().expect("a time"),
-            ..refused
+            reason: None,
+            ..earned()
         };
         insta::assert_snapshot!(sentence(&captured), @r"
         applied: capture ann 50

@@ -130,5 +130,5 @@ async fn example_16_a_reward_is_open_until_it_is_used() {
         let reward = &rewards["items"][place];
         (reward["number"].clone(), reward["redeemed_at"].is_string())
     };
-    assert_eq!((used(0), used(1)), ((json!(2), false), (json!(1), true)), "{rewards}");
+    assert_eq!((used(0), used(1)), ((json!(1), true), (json!(2), false)), "{rewards}");
 }
