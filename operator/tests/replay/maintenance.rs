@@ -47,12 +47,12 @@ async fn a_hold_that_nobody_closes_runs_out_in_the_sweep_and_not_before() {
     let worker = world.worker().await;
     for (member, hours) in [("ann", 49), ("bob", 47)] {
         world.apply(&enroll(member)).await;
-        let expired_at = Timestamp::now() - SignedDuration::from_hours(hours);
-        let occurred_at = expired_at - SignedDuration::from_hours(1);
+        let over_at = Timestamp::now() - SignedDuration::from_hours(hours);
+        let occurred_at = over_at - SignedDuration::from_hours(1);
         world.apply(&Command { occurred_at, ..earn(member, 100) }).await;
         // What was applied has moved the members' time; take it back, as if it had come in time.
         world.execute(&format!("update member set as_of = '{occurred_at}' where member_id = '{member}'")).await;
-        let expires_at = Moment::try_new(expired_at).expect("a moment");
+        let expires_at = Moment::try_new(over_at).expect("a moment");
         let hold = Hold { points: Points::try_new(70).expect("points"), expires_at };
         world.apply(&Command { occurred_at, ..Command::new(member.parse().expect("a member id"), hold) }).await;
     }

@@ -111,12 +111,6 @@ impl World {
         Worker { stop, task }
     }
 
-    /// A sweep that is as late as usual.
-    pub(crate) fn sweep(&self) -> Sweep {
-        let programme = Arc::new(RegisteredProgramme::new(Programme::default()));
-        Sweep { programme, late: Limits::default().sweep_late, events: Events::On, event_relay: Arc::default() }
-    }
-
     /// Publishes whatever as a command.
     pub(crate) async fn publish(&self, key: &str, properties: BasicProperties, body: &[u8]) {
         self.vhost.publish(topology::COMMANDS, key, properties, body).await;
