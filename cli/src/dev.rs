@@ -6,8 +6,11 @@ mod environment;
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use http_body_util::Full;
+use hyper::Request;
 use loyalty_bridge::{AuthMode, BridgeSettings, Hosts};
 use loyalty_store::clock::Clock;
 use loyalty_worker::mail::MailSettings;
@@ -20,12 +23,19 @@ use crate::Context;
 use crate::auth_flags::AuthFlags;
 use crate::bridge::{DEFAULT_ADDRESS, Names};
 use crate::exit::{ExitStatus, Usage};
+use crate::http_client::HttpClient;
 use crate::output;
 use crate::service::stop_on_signal;
 use crate::settings::Settings;
 use crate::settings::config::Config;
 use crate::settings::running::{Lock, Running};
 use environment::Environment;
+
+/// Between two questions whether the bridge is ready. It connects within milliseconds.
+const READYZ_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What is read of its answer, which lists what is missing in some hundred bytes.
+const READYZ_BYTES: usize = 16 * 1024;
 
 /// Start everything on this machine: servers, worker, bridge and a mailbox
 ///
@@ -183,8 +193,8 @@ fn running(environment: &Environment, address: SocketAddr) -> Running {
     }
 }
 
-/// Once commands are being applied, says where everything is: to people, and to the other commands. Returns only with
-/// an error.
+/// Once commands are being applied and the bridge can take them, says where everything is: to people, and to the other
+/// commands. Returns only with an error.
 async fn announce(
     environment: &Environment,
     lock: &Lock,
@@ -194,6 +204,7 @@ async fn announce(
     if consumes.wait_for(|consumes| *consumes).await.is_err() {
         return pending().await; // The worker has ended, which is told where it ran.
     }
+    Box::pin(bridge_is_ready(&running.http)).await?;
     lock.announce(running).context("could not write where the servers are")?;
     for (what, place) in &environment.places {
         say(&format!("{what:<12}{place}"));
@@ -202,6 +213,20 @@ async fn announce(
     say(&format!("{:<12}open: anyone who can reach it may publish and read, without a token", "bridge"));
     say(&format!("ready {}", running.http));
     pending().await
+}
+
+/// Waits until the bridge says that it is connected to both servers: the first request must not be the one that finds
+/// it on its way there.
+async fn bridge_is_ready(address: &str) -> anyhow::Result<()> {
+    let client = HttpClient::plain();
+    let request = Request::get(format!("{address}/readyz")).body(Full::default()).context("no request")?;
+    loop {
+        let answer = client.exchange(request.clone(), READYZ_BYTES).await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            return Ok(());
+        }
+        tokio::time::sleep(READYZ_INTERVAL).await;
+    }
 }
 
 /// Standard output may be a closed pipe; that is no reason to stop.

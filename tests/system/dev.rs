@@ -13,7 +13,8 @@ async fn dev_serves_stops_and_goes_on_where_it_was() {
     let dir = scratch("dev");
     let (dev, bridge) = start(&dir).await;
     let post = async |path: &str, body: Option<&str>| send(bridge, "POST", path, body).await;
-    assert_eq!(post("/123", Some(r#"{"email":"ann@example.com"}"#)).await.status, 201);
+    let enrolled = post("/123", Some(r#"{"email":"ann@example.com"}"#)).await;
+    assert_eq!(enrolled.status, 201, "{enrolled:?}");
     assert_eq!(post("/123/add_points/1200", None).await.status, 200);
     let emails = dir.join(".loyalty/mail");
     eventually("an email is written", async || email_in(&emails)).await;
