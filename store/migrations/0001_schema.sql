@@ -142,8 +142,8 @@ create table ledger (
            and (cardinality(lot_deltas), cardinality(lot_expired), cardinality(lot_spent))
                = (cardinality(lot_expires_at), cardinality(lot_expires_at), cardinality(lot_expires_at)))
 );
--- What was done to a row: of a reversed one, the last row has the sum.
-create index ledger_target on ledger (partition, member_id, target_id, seq) where target_id is not null;
+-- What the reversals of a row come to: the last one has the sum.
+create index ledger_reversal on ledger (partition, member_id, target_id, seq) where reversed_after is not null;
 
 -- Privileges keep everybody but the owner from changing the ledger (deploy/postgres/roles.sql); this stops the owner too.
 create function ledger_is_final() returns trigger language plpgsql as $$

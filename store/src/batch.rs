@@ -2,8 +2,9 @@
 //! and writes what the rules decided.
 //!
 //! Two round trips in the usual case: everything before the decision is sent in one flight, everything after it, the
-//! commit included, in another. Every statement names the one partition that it is about, and is sent once for each
-//! partition of the batch. A batch that is dropped without [`Batch::commit`] changes nothing.
+//! commit included, in another. A batch about one partition names it in every statement. The three that every batch
+//! sends name each row's if it is about several; the others are sent once for each. A batch that is dropped without
+//! [`Batch::commit`] changes nothing.
 
 mod read;
 mod write;

@@ -1,6 +1,6 @@
 //! The first flight of a batch, and the rarer ones after it: locks, and what is known under them. The statements of a
 //! flight are sent together, each kind in the order of the partitions, so that every worker locks members in the order
-//! of partition and id.
+//! of partition and id. The first flight, which every batch makes, is one statement of a kind.
 
 mod accounts;
 
@@ -14,12 +14,13 @@ use loyalty_ledger::contact::{Contact, ContactKey, ContactPart, ContactSeed};
 use loyalty_ledger::{
     BatchRequest, CommandContent, CommandKey, Member, MemberStatus, PartitionRequest, View, WaitingCommand,
 };
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
 use crate::ledger_row;
 use crate::member_row::member_state;
-use crate::partition::{number, partition};
+use crate::partition::{Named, number, partition};
 use crate::pool::StoreError;
 
 /// What to do about a member whose row another session holds.
@@ -32,10 +33,17 @@ pub(super) enum Lock {
 }
 
 impl Lock {
-    const fn statement(self) -> &'static str {
+    const fn of_one(self) -> &'static str {
         match self {
             Self::Wait => LOCK,
             Self::SkipLocked => LOCK_FREE,
+        }
+    }
+
+    const fn of_each(self) -> &'static str {
+        match self {
+            Self::Wait => LOCK_EACH,
+            Self::SkipLocked => LOCK_FREE_EACH,
         }
     }
 }
@@ -43,26 +51,54 @@ impl Lock {
 const NOW: &str = "select now()";
 
 macro_rules! lock {
-    ($when_held:literal) => {
+    ($members:literal, $when_held:literal) => {
         concat!(
-            "select member_id, status, epoch, milestone, balance, held, debt, lifetime, peak, as_of, due_at, last_seq,
+            "select m.member_id, status, epoch, milestone, balance, held, debt, lifetime, peak, as_of, due_at, last_seq,
                     email is not null as has_email, name is not null as has_name, contact_key, enrolled_at
-             from member where partition = $1 and member_id = any($2) order by member_id for update ",
+             from ",
+            $members,
+            " order by m.partition, m.member_id for update of m ",
             $when_held
         )
     };
 }
 
-const LOCK: &str = lock!("");
-const LOCK_FREE: &str = lock!("skip locked");
+macro_rules! of_one {
+    ($when_held:literal) => {
+        lock!("member as m where m.partition = $1 and m.member_id = any($2)", $when_held)
+    };
+}
 
-const KNOWN: &str = "
-    select k.member_id, k.command_id, l.type, l.points, l.target_id, l.expires_at, l.counts, l.number, l.reason,
-           l.source_ref, l.email_hmac, l.name_hmac
-    from (select unnest($2::text[]) as member_id, unnest($3::uuid[]) as command_id) as k
-    cross join lateral (
-        select * from ledger where ledger.partition = $1 and ledger.member_id = k.member_id
-          and ledger.command_id = k.command_id limit 1) as l";
+macro_rules! of_each {
+    ($when_held:literal) => {
+        lock!(
+            "(select unnest($1::smallint[]) as partition, unnest($2::text[]) as member_id) as k
+             join member as m on m.partition = k.partition and m.member_id = k.member_id",
+            $when_held
+        )
+    };
+}
+
+const LOCK: &str = of_one!("");
+const LOCK_FREE: &str = of_one!("skip locked");
+const LOCK_EACH: &str = of_each!("");
+const LOCK_FREE_EACH: &str = of_each!("skip locked");
+
+macro_rules! known {
+    ($partition:literal, $keys:literal) => {
+        concat!(
+            "select k.member_id, k.command_id, l.type, l.points, l.target_id, l.expires_at, l.counts, l.number, l.reason,
+                    l.source_ref, l.email_hmac, l.name_hmac
+             from (select ", $keys, "unnest($2::text[]) as member_id, unnest($3::uuid[]) as command_id) as k
+             cross join lateral (
+                 select * from ledger where ledger.partition = ", $partition, " and ledger.member_id = k.member_id
+                   and ledger.command_id = k.command_id limit 1) as l"
+        )
+    };
+}
+
+const KNOWN: &str = known!("$1", "");
+const KNOWN_EACH: &str = known!("k.partition", "unnest($1::smallint[]) as partition, ");
 
 /// Somebody whose row is there is not even tried: where another transaction is changing that row, the conflict would
 /// have to wait for its end.
@@ -78,19 +114,19 @@ const PARKED: &str = "
 
 /// Begins the transaction, locks the members and reads what the request needs.
 pub(super) async fn view(client: &Object, lock: Lock, request: &BatchRequest<'_>) -> Result<View, StoreError> {
-    let (now, locking, known) =
-        try_join!(client.prepare_cached(NOW), client.prepare_cached(lock.statement()), client.prepare_cached(KNOWN))?;
     let partitions: Vec<_> = request.partitions.iter().map(|(partition, it)| (number(*partition), it)).collect();
-    // One flight: each future sends when it is first polled, and both joins poll in order, as there are never more than
-    // sixteen of a kind.
+    let (members, commands) = (Keys::of_members(&partitions), Keys::of_commands(&partitions));
+    let (now, locking, known) = try_join!(
+        client.prepare_cached(NOW),
+        client.prepare_cached(members.partitions.form(lock.of_one(), lock.of_each())),
+        client.prepare_cached(commands.partitions.form(KNOWN, KNOWN_EACH)),
+    )?;
+    // One flight: each future sends when it is first polled, in this order.
     let ((), now, locked, known) = try_join!(
         client.batch_execute("begin"),
         client.query_one(&now, &[]),
-        try_join_all(partitions.iter().map(|(partition, it)| locked(client, &locking, *partition, &it.members))),
-        try_join_all(partitions.iter().filter(|(_, it)| !it.key_members.is_empty()).map(|(partition, it)| {
-            let commands = it.key_commands.iter().map(|command| command.uuid()).collect();
-            known_commands(client, &known, *partition, &it.key_members, commands)
-        })),
+        locked(client, &locking, members.partitions.parameter(), &members.members),
+        known_commands(client, &known, commands.partitions.parameter(), &commands.members, &commands.ids),
     )?;
     let mut view = View {
         now: now.get(0),
@@ -103,8 +139,8 @@ pub(super) async fn view(client: &Object, lock: Lock, request: &BatchRequest<'_>
         targets: HashMap::new(),
         redeemed: HashSet::new(),
     };
-    add_members(&mut view, &locked)?;
-    add_known(&mut view, &known)?;
+    add_members(&mut view, &[locked])?;
+    add_known(&mut view, &[known])?;
     introduce(client, lock, &partitions, &mut view).await?;
     accounts::read(client, &partitions, &mut view).await?;
     Ok(view)
@@ -117,7 +153,7 @@ pub(super) async fn member(client: &Object, member_id: &MemberId) -> Result<Memb
     let ((), _, locked) = try_join!(
         client.batch_execute("begin"),
         introduced(client, &introduce, partition, &members),
-        locked(client, &locking, partition, &members),
+        locked(client, &locking, &partition, &members),
     )?;
     let row = locked.first().ok_or(StoreError::UnexpectedValue { column: "member.member_id" })?;
     member_row(row)
@@ -178,20 +214,23 @@ async fn introduce(
     }
     let (introduce, locking, known, parked) = try_join!(
         client.prepare_cached(INTRODUCE),
-        client.prepare_cached(lock.statement()),
+        client.prepare_cached(lock.of_one()),
         client.prepare_cached(KNOWN),
         client.prepare_cached(PARKED),
     )?;
     let missing = || unenrolled.iter().filter(|it| !it.missing.is_empty());
     let (_, locked, known, parked) = try_join!(
         try_join_all(missing().map(|it| introduced(client, &introduce, it.partition, &it.missing))),
-        try_join_all(missing().map(|it| locked(client, &locking, it.partition, &it.missing))),
+        try_join_all(missing().map(|it| locked(client, &locking, &it.partition, &it.missing))),
         // Another transaction may have introduced them first, and we waited for it here: what it wrote of their
         // commands was not to be seen in the first flight.
-        try_join_all(
-            missing()
-                .map(|it| { known_commands(client, &known, it.partition, &it.key_members, it.key_commands.clone()) })
-        ),
+        try_join_all(missing().map(|it| known_commands(
+            client,
+            &known,
+            &it.partition,
+            &it.key_members,
+            &it.key_commands
+        )),),
         try_join_all(unenrolled.iter().map(|it| waiting(client, &parked, it))),
     )?;
     add_members(view, &locked)?;
@@ -203,8 +242,40 @@ async fn introduce(
     Ok(())
 }
 
-async fn locked(client: &Object, lock: &Statement, partition: i16, members: &[&str]) -> Result<Vec<Row>, Error> {
-    client.query(lock, &[&partition, &members]).await
+/// What the statements of the first flight are about.
+struct Keys<'a> {
+    partitions: Named,
+    members: Vec<&'a str>,
+    ids: Vec<Uuid>,
+}
+
+impl<'a> Keys<'a> {
+    fn of_members(partitions: &[(i16, &'a PartitionRequest<'a>)]) -> Self {
+        let members =
+            partitions.iter().flat_map(|(partition, it)| it.members.iter().map(|member| (*partition, *member)));
+        let (partitions, members): (Vec<i16>, Vec<&str>) = members.unzip();
+        Self { partitions: Named::of(partitions), members, ids: Vec::new() }
+    }
+
+    fn of_commands(partitions: &[(i16, &'a PartitionRequest<'a>)]) -> Self {
+        let members =
+            partitions.iter().flat_map(|(partition, it)| it.key_members.iter().map(|member| (*partition, *member)));
+        let (named, members): (Vec<i16>, Vec<&str>) = members.unzip();
+        let ids = partitions.iter().flat_map(|(_, it)| it.key_commands.iter().map(|id| id.uuid())).collect();
+        Self { partitions: Named::of(named), members, ids }
+    }
+}
+
+/// How a statement is told of its partition, or of that of each row.
+type Partitions<'a> = &'a (dyn ToSql + Sync);
+
+async fn locked(
+    client: &Object,
+    lock: &Statement,
+    partitions: Partitions<'_>,
+    members: &[&str],
+) -> Result<Vec<Row>, Error> {
+    client.query(lock, &[partitions, &members]).await
 }
 
 async fn introduced(client: &Object, introduce: &Statement, partition: i16, members: &[&str]) -> Result<u64, Error> {
@@ -214,11 +285,14 @@ async fn introduced(client: &Object, introduce: &Statement, partition: i16, memb
 async fn known_commands(
     client: &Object,
     known: &Statement,
-    partition: i16,
+    partitions: Partitions<'_>,
     members: &[&str],
-    commands: Vec<Uuid>,
+    ids: &[Uuid],
 ) -> Result<Vec<Row>, Error> {
-    client.query(known, &[&partition, &members, &commands]).await
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    client.query(known, &[partitions, &members, &ids]).await
 }
 
 async fn waiting(client: &Object, parked: &Statement, of: &Unenrolled<'_>) -> Result<Vec<Row>, Error> {

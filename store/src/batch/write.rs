@@ -1,5 +1,5 @@
 //! The last flight of a batch: every change and the commit, sent together. One statement a table and partition, its
-//! rows as arrays; none for a table of which nothing is new.
+//! rows as arrays; one for all that only moves points; none for a table of which nothing is new.
 
 mod holdings;
 mod points;
@@ -126,6 +126,7 @@ where
 /// Prepared once a connection, then found in its cache.
 struct Plans {
     write_plain: Statement,
+    write_plain_each: Statement,
     update_members: Statement,
     insert_full: Statement,
     write_lots: Statement,
@@ -143,6 +144,7 @@ impl Plans {
     async fn prepare(client: &Object) -> Result<Self, Error> {
         Ok(Self {
             write_plain: client.prepare_cached(points::WRITE_PLAIN).await?,
+            write_plain_each: client.prepare_cached(points::WRITE_PLAIN_EACH).await?,
             update_members: client.prepare_cached(points::UPDATE_MEMBERS).await?,
             insert_full: client.prepare_cached(points::INSERT_FULL).await?,
             write_lots: client.prepare_cached(holdings::WRITE_LOTS).await?,

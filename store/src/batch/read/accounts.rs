@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use futures_util::try_join;
+use jiff::Timestamp;
 use loyalty_common::CommandId;
 use loyalty_ledger::{MemberStatus, PartitionRequest, Target, View, targets_of_parked};
 use tokio_postgres::Row;
@@ -18,12 +19,14 @@ use crate::member_row::{hold, lot};
 use crate::partition::partition;
 use crate::pool::StoreError;
 
-/// Lots of which anything is left; of some members also those of which anything has expired.
+/// Lots of which anything is left, none of which the member's time has passed; of members without that bound, also those
+/// of which anything has expired. The bound is what keeps the lots of years from being read.
 const LOTS: &str = "
     select l.member_id, l.expires_at, l.expires_on, l.opened_at, l.remaining, l.expired
-    from (select unnest($2::text[]) as member_id, unnest($3::int[]) as epoch, unnest($4::bool[]) as with_expired) as k
+    from (select unnest($2::text[]) as member_id, unnest($3::int[]) as epoch, unnest($4::timestamptz[]) as after) as k
     join lot as l on l.partition = $1 and l.member_id = k.member_id and l.epoch = k.epoch
-    where l.remaining > 0 or k.with_expired and l.expired > 0
+         and l.expires_at > coalesce(k.after, '-infinity')
+    where l.remaining > 0 or k.after is null and l.expired > 0
     order by l.expires_at";
 
 const HOLDS: &str = "
@@ -116,9 +119,9 @@ async fn rows(client: &Object, statement: &str, asked: Vec<(i16, Parameters<'_>)
 struct Wanted<'a> {
     lot_members: Vec<&'a str>,
     lot_epochs: Vec<i32>,
-    /// Whether lots of which only something has expired are asked for too: a reversal may take that back, and what a
-    /// hold gives back to a day that has passed expires there.
-    with_expired: Vec<bool>,
+    /// The member's time. None, where lots of which only something has expired are asked for too: a reversal may take
+    /// that back, and what a hold gives back to a day that has passed expires there.
+    lots_after: Vec<Option<Timestamp>>,
     hold_members: Vec<&'a str>,
     target_members: Vec<&'a str>,
     target_commands: Vec<Uuid>,
@@ -152,7 +155,7 @@ impl<'a> Wanted<'a> {
             if row.due_at.is_some() || is_active && is_named {
                 self.lot_members.push(member);
                 self.lot_epochs.push(row.state.epoch);
-                self.with_expired.push(is_named || has_holds);
+                self.lots_after.push(row.state.as_of.filter(|_| !is_named && !has_holds));
             }
             if has_holds {
                 self.hold_members.push(member);
@@ -168,7 +171,7 @@ impl<'a> Wanted<'a> {
 
     fn lots(&self) -> Option<Parameters<'_>> {
         (!self.lot_members.is_empty())
-            .then(|| vec![&self.lot_members as _, &self.lot_epochs as _, &self.with_expired as _])
+            .then(|| vec![&self.lot_members as _, &self.lot_epochs as _, &self.lots_after as _])
     }
 
     fn holds(&self) -> Option<Parameters<'_>> {

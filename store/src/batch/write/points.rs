@@ -2,10 +2,7 @@
 //!
 //! Most commands move points and nothing else: what they write is one short statement for each partition.
 
-use std::collections::BTreeMap;
-
 use deadpool_postgres::Object;
-use futures_util::future::try_join_all;
 use loyalty_common::{CommandId, RefusalCode};
 use loyalty_ledger::contact::ContactKey;
 use loyalty_ledger::{Effects, Entry, LotChange, Member, MemberStatus};
@@ -13,30 +10,48 @@ use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
 use super::{Plans, column};
-use crate::partition::partition;
+use crate::partition::{Named, partition};
 
 // The statements that every batch sends take their arrays apart in the list of a `select`: as a table, `from
 // unnest(...)`, each array would first be copied into a store of its own, which costs a tenth of the ledger's statement
 // (measured).
 
-/// The members of whom only points are new, and the rows of the ledger without effects of their own. In one statement:
-/// small batches pay for the statements, of which each partition needs its own.
-pub(super) const WRITE_PLAIN: &str = "
-    with moved as (
-        update member as m
-        set balance = u.balance, lifetime = u.lifetime, last_seq = u.last_seq, as_of = u.as_of, updated_at = now()
-        from (select unnest($2::text[]) as member_id, unnest($3::bigint[]) as balance,
-                     unnest($4::bigint[]) as lifetime, unnest($5::bigint[]) as last_seq,
-                     unnest($6::timestamptz[]) as as_of) as u
-        where m.partition = $1 and m.member_id = u.member_id)
-    insert into ledger (partition, member_id, seq, command_id, programme, epoch, type, code, points, delta,
-                        lifetime_delta, status_after, balance_after, occurred_at, effective_at, reason, source_ref,
-                        email_hmac, name_hmac, recorded_at)
-    select $1::smallint, unnest($7::text[]), unnest($8::bigint[]), unnest($9::uuid[]), unnest($10::smallint[]),
-           unnest($11::int[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bigint[]), unnest($15::bigint[]),
-           unnest($16::bigint[]), unnest($17::text[]), unnest($18::bigint[]), unnest($19::timestamptz[]),
-           unnest($20::timestamptz[]), unnest($21::text[]), unnest($22::text[]), unnest($23::bytea[]),
-           unnest($24::bytea[]), now()";
+// The members of whom only points are new, and the rows of the ledger without effects of their own. In one statement:
+// small batches pay for the statements. Of the form for several partitions, the first parameter says that of each
+// member, and the last that of each row.
+macro_rules! write_plain {
+    (member: $member:literal, $of_member:literal, entry: $entry:literal) => {
+        concat!(
+            "with moved as (
+                update member as m
+                set balance = u.balance, lifetime = u.lifetime, last_seq = u.last_seq, as_of = u.as_of,
+                    updated_at = now()
+                from (select ",
+            $member,
+            " unnest($2::text[]) as member_id, unnest($3::bigint[]) as balance,
+                             unnest($4::bigint[]) as lifetime, unnest($5::bigint[]) as last_seq,
+                             unnest($6::timestamptz[]) as as_of) as u
+                where m.partition = ",
+            $of_member,
+            " and m.member_id = u.member_id)
+            insert into ledger (partition, member_id, seq, command_id, programme, epoch, type, code, points, delta,
+                                lifetime_delta, status_after, balance_after, occurred_at, effective_at, reason,
+                                source_ref, email_hmac, name_hmac, recorded_at)
+            select ",
+            $entry,
+            ", unnest($7::text[]), unnest($8::bigint[]), unnest($9::uuid[]),
+                   unnest($10::smallint[]), unnest($11::int[]), unnest($12::text[]), unnest($13::text[]),
+                   unnest($14::bigint[]), unnest($15::bigint[]), unnest($16::bigint[]), unnest($17::text[]),
+                   unnest($18::bigint[]), unnest($19::timestamptz[]), unnest($20::timestamptz[]),
+                   unnest($21::text[]), unnest($22::text[]), unnest($23::bytea[]), unnest($24::bytea[]), now()"
+        )
+    };
+}
+
+pub(super) const WRITE_PLAIN: &str = write_plain!(member: "", "$1", entry: "$1::smallint");
+pub(super) const WRITE_PLAIN_EACH: &str = write_plain!(
+    member: "unnest($1::smallint[]) as partition,", "u.partition", entry: "unnest($25::smallint[])"
+);
 
 /// Arrays of a row come as PostgreSQL writes them: one of arrays would have to be a rectangle.
 pub(super) const INSERT_FULL: &str = "
@@ -73,25 +88,25 @@ pub(super) const UPDATE_MEMBERS: &str = "
 /// The columns of rows, as arrays.
 type Columns<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
 
-/// One statement for each partition of which there is either.
+/// One statement; none, if there is nothing of either.
 pub(super) async fn write_plain(
     client: &Object,
     plans: &Plans,
     moved: &[Member],
     entries: &[&Entry],
 ) -> Result<(), Error> {
-    let mut groups: BTreeMap<i16, (Vec<&Member>, Vec<&Entry>)> = BTreeMap::new();
-    for member in moved {
-        groups.entry(partition(&member.member_id)).or_default().0.push(member);
+    let moved: Vec<&Member> = moved.iter().collect();
+    let of_members = column(&moved, |row| partition(&row.member_id));
+    let of_entries = column(entries, |row| partition(&row.member_id));
+    let columns = moved_columns(&moved).into_iter().chain(plain_columns(entries));
+    match Named::of([of_members.as_slice(), of_entries.as_slice()].concat()) {
+        Named::Each(all) if all.is_empty() => Ok(()),
+        Named::One(partition) => execute(client, &plans.write_plain, &partition, columns.collect()).await.map(drop),
+        Named::Each(_) => {
+            let columns = columns.chain([Box::new(of_entries) as _]).collect();
+            execute(client, &plans.write_plain_each, &of_members, columns).await.map(drop)
+        }
     }
-    for entry in entries {
-        groups.entry(partition(&entry.member_id)).or_default().1.push(entry);
-    }
-    let statements = groups.into_iter().map(async |(partition, (moved, entries))| {
-        let columns = moved_columns(&moved).into_iter().chain(plain_columns(&entries)).collect();
-        execute(client, &plans.write_plain, partition, columns).await
-    });
-    try_join_all(statements).await.map(drop)
 }
 
 pub(super) async fn insert_full(
@@ -101,7 +116,7 @@ pub(super) async fn insert_full(
     rows: Vec<&Entry>,
 ) -> Result<u64, Error> {
     let columns = plain_columns(&rows).into_iter().chain(other_columns(&rows)).collect();
-    execute(client, &plans.insert_full, partition, columns).await
+    execute(client, &plans.insert_full, &partition, columns).await
 }
 
 pub(super) async fn update_members(
@@ -130,17 +145,17 @@ pub(super) async fn update_members(
         Box::new(column(&rows, |row| row.state.as_of)),
         Box::new(column(&rows, |row| row.due_at)),
     ];
-    execute(client, &plans.update_members, partition, columns).await
+    execute(client, &plans.update_members, &partition, columns).await
 }
 
 async fn execute(
     client: &Object,
     statement: &tokio_postgres::Statement,
-    partition: i16,
+    partitions: &(dyn ToSql + Sync),
     columns: Columns<'_>,
 ) -> Result<u64, Error> {
     let columns = columns.iter().map(|column| &**column as &(dyn ToSql + Sync));
-    let parameters: Vec<_> = std::iter::once(&partition as &(dyn ToSql + Sync)).chain(columns).collect();
+    let parameters: Vec<_> = std::iter::once(partitions).chain(columns).collect();
     client.execute(statement, &parameters).await
 }
 
