@@ -10,7 +10,7 @@
 
 mod document;
 pub(crate) mod endpoint;
-mod page;
+mod html;
 pub(crate) mod schemas;
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Published {
     /// The interface of these endpoints.
     pub(crate) fn of(endpoints: &[Endpoint]) -> Self {
         let openapi = serde_json::to_string(&document::of(endpoints)).expect("strings and numbers always serialize");
-        Self { openapi, page: page::of(endpoints) }
+        Self { openapi, page: html::of(endpoints) }
     }
 }
 

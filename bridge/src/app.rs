@@ -20,10 +20,10 @@ use crate::health::Health;
 use crate::host_guard::HostGuard;
 use crate::in_flight::InFlight;
 use crate::limits::{BatchSlots, Limits};
+use crate::member_reader::MemberReader;
 use crate::metrics::Metrics;
 use crate::middleware::Middleware;
 use crate::partition_probe::PartitionProbe;
-use crate::reader::Reader;
 use crate::receipts::Receipts;
 use crate::settings::BridgeSettings;
 use crate::submit::Submitter;
@@ -38,7 +38,7 @@ struct Parts {
     middleware: Arc<Middleware>,
     submitter: Arc<Submitter>,
     receipts: Arc<Receipts>,
-    reader: Arc<Reader>,
+    reader: Arc<MemberReader>,
     batch_slots: Arc<BatchSlots>,
     health: Arc<Health>,
     exporter: Arc<Exporter>,
@@ -60,7 +60,7 @@ parts! {
     middleware: Middleware,
     submitter: Submitter,
     receipts: Receipts,
-    reader: Reader,
+    reader: MemberReader,
     batch_slots: BatchSlots,
     health: Health,
     exporter: Exporter,
@@ -106,7 +106,7 @@ impl App {
             middleware: Arc::new(Middleware::new(Arc::clone(&auth), host_guard, &limits, metrics.clone())),
             submitter: Arc::new(submitter),
             receipts,
-            reader: Arc::new(Reader::new(pool.clone(), searches, &limits)),
+            reader: Arc::new(MemberReader::new(pool.clone(), searches, &limits)),
             batch_slots: Arc::new(BatchSlots::new(&limits)),
             exporter: Arc::new(Exporter {
                 metrics,

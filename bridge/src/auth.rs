@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method, header};
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_store::Pool;
 use loyalty_store::token::{self, Bearer, Scope, Valid};
 use tokio::sync::watch;

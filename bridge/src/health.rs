@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_producer::{ConnectionState, Producer, Refusal};
 use loyalty_store::Pool;
 use loyalty_store::clock::DatabaseClock;

@@ -155,7 +155,6 @@ impl Metrics {
     }
 }
 
-/// One who is counted.
 pub(crate) struct Counted(Gauge);
 
 impl Drop for Counted {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use loyalty_common::backoff::{Backoff, SessionProgress};
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::{Partition, string_enum};
 use loyalty_producer::{Confirmed, ConnectionState, PublishError, SecretUrl};
@@ -56,7 +56,6 @@ impl OutReason {
     }
 }
 
-/// A partition that is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutPartition {
     pub(crate) partition: Partition,
@@ -114,7 +113,6 @@ impl PartitionProbe {
     }
 }
 
-/// What is known of the partitions.
 #[derive(Clone, Debug, Default)]
 struct Known(Arc<Mutex<BTreeMap<Partition, State>>>);
 

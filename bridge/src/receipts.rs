@@ -1,5 +1,8 @@
 //! The receipts of commands, as requests need them: found now, or waited for.
 
+mod lookup;
+mod waiters;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,8 +14,10 @@ use loyalty_store::read::CommandState;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use crate::receipt_lookup::{Found, ReceiptLookup};
-use crate::receipt_waiters::ReceiptWaiters;
+
+pub(crate) use lookup::Found;
+use lookup::ReceiptLookup;
+use waiters::ReceiptWaiters;
 
 /// Looks receipts up and waits for them, each for all requests together.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ use crate::limits::Limits;
 /// What a bridge needs to know.
 #[derive(Clone, Debug)]
 pub struct BridgeSettings {
-    /// The broker.
     pub amqp: SecretUrl,
     pub database: DatabaseUrl,
     /// Whom it serves.

@@ -14,8 +14,7 @@ use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
 use crate::partition_probe::PartitionProbe;
 use crate::problem::{Code, Problem};
-use crate::receipt_lookup::Found;
-use crate::receipts::Receipts;
+use crate::receipts::{Found, Receipts};
 
 /// A command to submit.
 #[derive(Debug)]

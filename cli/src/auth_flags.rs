@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use loyalty_bridge::AuthMode;
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::{Pool, StoreError, token};
 use tracing::warn;

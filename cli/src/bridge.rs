@@ -21,8 +21,8 @@ pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 /// Take commands over HTTP: a service for production
 ///
 /// It puts each request on the queue as a command, waits up to two seconds for its receipt, and answers applied,
-/// refused, or still on its way. From the first token on (`loyalty token create`) it serves nobody without one; before,
-/// it listens on this machine only, unless --open says otherwise. Also serves /docs, which describes all that it takes,
+/// refused, or still on its way. Once a token exists (`loyalty token create`) every request needs one; until then it
+/// listens on this machine only, unless --open says otherwise. It also serves /docs, which describes every request,
 /// /metrics, /healthz and /readyz. SIGTERM answers what is under way and closes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -40,12 +40,11 @@ pub(crate) struct Bridge {
     names: Names,
 }
 
-/// By which names a bridge is asked for.
+/// The host names of a bridge.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Names {
-    /// Host names and addresses by which the bridge is asked for, with commas between them, beside localhost and the
-    /// address where it listens. A bridge without tokens takes no others; one with tokens takes any unless this is
-    /// given
+    /// Host names and addresses that clients use for the bridge, separated by commas, besides localhost and the address
+    /// where it listens. Without tokens it accepts no others; with tokens it accepts any unless this is given
     #[arg(long, value_name = "HOSTS", env = "LOYALTY_HOSTS")]
     hosts: Option<Hosts>,
 }

@@ -28,7 +28,7 @@ use crate::output;
 use crate::service::stop_on_signal;
 use crate::settings::Settings;
 use crate::settings::config::Config;
-use crate::settings::running::{Lock, Running};
+use crate::settings::running_dev::{Lock, RunningDev};
 use environment::Environment;
 
 /// Between two questions whether the bridge is ready. It connects within milliseconds.
@@ -47,7 +47,7 @@ const READYZ_BYTES: usize = 16 * 1024;
 /// With LOYALTY_AMQP_URL and LOYALTY_DATABASE_URL set it uses those servers instead, and with LOYALTY_SMTP_URL that
 /// mail server instead of the mailbox.
 ///
-/// The bridge asks nobody for a token here, so it listens for this machine only, unless --open says otherwise.
+/// The bridge needs no token here, so it listens on this machine only, unless --open says otherwise.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -182,8 +182,8 @@ fn bridge_settings(environment: &Environment, hosts: Hosts) -> BridgeSettings {
     }
 }
 
-fn running(environment: &Environment, address: SocketAddr) -> Running {
-    Running {
+fn running(environment: &Environment, address: SocketAddr) -> RunningDev {
+    RunningDev {
         pid: std::process::id(),
         http: format!("http://{address}"),
         amqp_url: environment.amqp.expose().to_owned(),
@@ -198,7 +198,7 @@ fn running(environment: &Environment, address: SocketAddr) -> Running {
 async fn announce(
     environment: &Environment,
     lock: &Lock,
-    running: &Running,
+    running: &RunningDev,
     mut consumes: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     if consumes.wait_for(|consumes| *consumes).await.is_err() {

@@ -34,9 +34,8 @@ pub(crate) struct Members {
 enum What {
     /// One member: points as of now, by the day they expire, holds, the latest rewards, and the end of the ledger
     ///
-    /// What was due by now has happened in what is shown of points, lots and holds, also where no row of the ledger says
-    /// so yet. Exit code 1 if there is no such member; what waits for their enrolment is shown all the same. Whoever has left
-    /// is still shown.
+    /// Points, lots and holds are as of now: what is due counts, even if no row of the ledger says so yet. Exit code 1 if
+    /// there is no such member; commands parked for their enrolment are shown all the same. Former members are shown too.
     Show {
         member: MemberId,
         /// How many rows of the ledger, and rewards, to show at most

@@ -9,7 +9,7 @@ use crate::exit::ExitStatus;
 
 /// Create or update the database's tables
 ///
-/// Runs what has not run yet, all in one transaction, and names it. Running it again changes nothing. Two at once wait
+/// Runs the pending migrations in one transaction, and lists them. Running it again changes nothing. Two at once wait
 /// for each other.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loyalty migrate --database-url postgres://loyalty:password@localhost/loyalty")]

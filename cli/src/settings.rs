@@ -12,13 +12,13 @@ use loyalty_worker::mail::SmtpUrl;
 pub(crate) mod config;
 #[cfg(test)]
 mod documented;
-mod given;
-pub(crate) mod running;
+pub(crate) mod running_dev;
+mod unparsed_url;
 
 use crate::http_client::HttpUrl;
 use config::Config;
-use given::Given;
-use running::Running;
+use running_dev::RunningDev;
+use unparsed_url::UnparsedUrl;
 
 /// The flags of every command that needs servers or the programme.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -28,19 +28,19 @@ pub(crate) struct Settings {
     /// show it
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_AMQP_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    amqp_url: Option<Given>,
+    amqp_url: Option<UnparsedUrl>,
     /// RabbitMQ's management API, such as http://user:password@host:15672; `topology` looks at more with it
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_MANAGEMENT_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    management_url: Option<Given>,
+    management_url: Option<UnparsedUrl>,
     /// PostgreSQL, such as postgres://user:password@host/database
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_DATABASE_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    database_url: Option<Given>,
+    database_url: Option<UnparsedUrl>,
     /// The mail server, such as smtps://user:password@host or smtp://host:25
     #[arg(long, global = true, value_name = "URL", env = "LOYALTY_SMTP_URL", hide_env_values = true)]
     #[arg(hide_short_help = true)]
-    smtp_url: Option<Given>,
+    smtp_url: Option<UnparsedUrl>,
     /// Additional trusted CA certificates (PEM), for amqps, sslmode, smtps and https
     #[arg(long, global = true, value_name = "FILE", env = "LOYALTY_CA_FILE", hide_short_help = true)]
     #[arg(value_parser = path())]
@@ -68,7 +68,7 @@ impl Settings {
 
     /// Where RabbitMQ is.
     pub(crate) fn amqp(&self) -> Result<SecretUrl, SettingsError> {
-        let left = |running: Running| Some(running.amqp_url);
+        let left = |running: RunningDev| Some(running.amqp_url);
         self.given_or_left(self.given_amqp()?, left, &AMQP)?.ok_or(AMQP.not_given())
     }
 
@@ -83,7 +83,7 @@ impl Settings {
 
     /// Where PostgreSQL is.
     pub(crate) fn database(&self) -> Result<DatabaseUrl, SettingsError> {
-        let left = |running: Running| Some(running.database_url);
+        let left = |running: RunningDev| Some(running.database_url);
         self.given_or_left(self.given_database()?, left, &DATABASE)?.ok_or(DATABASE.not_given())
     }
 
@@ -116,10 +116,9 @@ impl Settings {
 
     /// The directory of `loyalty dev`, as given or by default.
     pub(crate) fn data(&self) -> &Path {
-        set(self.data.as_ref()).unwrap_or(Path::new(running::DIRECTORY))
+        set(self.data.as_ref()).unwrap_or(Path::new(running_dev::DIRECTORY))
     }
 
-    /// The programme.
     pub(crate) fn config(&self) -> Result<Config, SettingsError> {
         Config::read(set(self.config.as_ref()))
     }
@@ -133,10 +132,10 @@ impl Settings {
     /// A variable that is set to nothing, as in an `.env` file that was not filled in, gives nothing.
     fn given<S: Endpoint>(
         &self,
-        url: Option<&Given>,
+        url: Option<&UnparsedUrl>,
         setting: &UrlSetting,
     ) -> Result<Option<SecretUrl<S>>, SettingsError> {
-        let Some(text) = url.map(Given::text).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let Some(text) = url.map(UnparsedUrl::text).filter(|text| !text.is_empty()) else { return Ok(None) };
         let place = format!("--{} or {}", setting.flag, setting.env);
         self.read(text, &place).map(Some)
     }
@@ -157,7 +156,7 @@ impl Settings {
     fn given_or_left<S: Endpoint>(
         &self,
         given: Option<SecretUrl<S>>,
-        left: impl FnOnce(Running) -> Option<String>,
+        left: impl FnOnce(RunningDev) -> Option<String>,
         setting: &UrlSetting,
     ) -> Result<Option<SecretUrl<S>>, SettingsError> {
         if given.is_some() {
@@ -168,13 +167,13 @@ impl Settings {
     }
 
     /// What a running `loyalty dev` left: in the directory given, or in the nearest one upwards.
-    fn running(&self) -> Result<Option<Running>, SettingsError> {
+    fn running(&self) -> Result<Option<RunningDev>, SettingsError> {
         if let Some(data) = set(self.data.as_ref()) {
-            return Running::read(data);
+            return RunningDev::read(data);
         }
         let here = std::env::current_dir().map_err(|source| SettingsError::Read { path: ".".into(), source })?;
         for directory in here.ancestors() {
-            if let Some(running) = Running::read(&directory.join(running::DIRECTORY))? {
+            if let Some(running) = RunningDev::read(&directory.join(running_dev::DIRECTORY))? {
                 return Ok(Some(running));
             }
         }
@@ -217,7 +216,6 @@ pub(crate) enum SettingsError {
     /// Nobody said where a server is.
     #[error("where is {server}? Run `loyalty dev` in this directory or one above it, or give --{flag} or {env}")]
     NotGiven {
-        /// Which server.
         server: &'static str,
         /// The flag that would say.
         flag: &'static str,
@@ -234,26 +232,17 @@ pub(crate) enum SettingsError {
     },
     /// A file could not be read.
     #[error("could not read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// A file is not what it should be. Its text is not quoted, since it may hold a password.
     #[error("{}: {problem}", path.display())]
     Config {
-        /// Which.
         path: PathBuf,
         /// What is wrong, and in which line.
         problem: String,
     },
     /// Somebody else could have written the file and sent us to servers of theirs.
     #[error("{} belongs to another user or is open to others, so it is not trusted", path.display())]
-    Foreign {
-        /// Which.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
 }
 
 #[cfg(test)]
@@ -264,8 +253,8 @@ mod tests {
         Settings { data: Some(data.to_path_buf()), ..Settings::default() }
     }
 
-    fn running() -> Running {
-        Running {
+    fn running() -> RunningDev {
+        RunningDev {
             pid: std::process::id(),
             http: "http://127.0.0.1:5000".into(),
             amqp_url: "amqp://left".into(),
@@ -278,35 +267,35 @@ mod tests {
     #[test]
     fn what_is_given_wins_over_what_a_running_dev_left() {
         let dir = tempfile::tempdir().expect("a directory");
-        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
+        let lock = running_dev::Lock::take(dir.path()).expect("nobody else is here");
         lock.announce(&running()).expect("the file is written");
         let mut settings = settings(dir.path());
         assert_eq!(settings.amqp().expect("left").expose(), "amqp://left");
-        settings.amqp_url = Some(Given::from("amqp://given"));
+        settings.amqp_url = Some(UnparsedUrl::from("amqp://given"));
         assert_eq!(settings.amqp().expect("given").expose(), "amqp://given");
-        settings.amqp_url = Some(Given::from(""));
+        settings.amqp_url = Some(UnparsedUrl::from(""));
         assert_eq!(settings.amqp().expect("an empty variable is none").expose(), "amqp://left");
     }
 
     #[test]
     fn the_management_api_of_a_dev_is_not_asked_about_another_broker() {
         let dir = tempfile::tempdir().expect("a directory");
-        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
+        let lock = running_dev::Lock::take(dir.path()).expect("nobody else is here");
         lock.announce(&running()).expect("the file is written");
         let mut settings = settings(dir.path());
         let management =
             |settings: &Settings| settings.management().expect("readable").map(|url| url.expose().to_owned());
         assert_eq!(management(&settings).as_deref(), Some("http://left"));
-        settings.amqp_url = Some(Given::from("amqp://given"));
+        settings.amqp_url = Some(UnparsedUrl::from("amqp://given"));
         assert_eq!(management(&settings), None);
-        settings.management_url = Some(Given::from("http://given"));
+        settings.management_url = Some(UnparsedUrl::from("http://given"));
         assert_eq!(management(&settings).as_deref(), Some("http://given"));
     }
 
     #[test]
     fn what_a_dev_left_that_ended_is_not_believed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
+        let lock = running_dev::Lock::take(dir.path()).expect("nobody else is here");
         lock.announce(&running()).expect("the file is written");
         drop(lock);
         let error = settings(dir.path()).database().expect_err("nothing runs");
@@ -316,8 +305,8 @@ mod tests {
     #[test]
     fn the_mail_server_of_the_programme_comes_before_the_mailbox_of_dev() {
         let dir = tempfile::tempdir().expect("a directory");
-        let lock = running::Lock::take(dir.path()).expect("nobody else is here");
-        lock.announce(&Running { smtp_url: Some("smtp://left".into()), ..running() }).expect("the file is written");
+        let lock = running_dev::Lock::take(dir.path()).expect("nobody else is here");
+        lock.announce(&RunningDev { smtp_url: Some("smtp://left".into()), ..running() }).expect("the file is written");
         let mut config = Config::default();
         let smtp = |settings: &Settings, config: &Config| {
             settings.smtp(config).expect("readable").map(|url| url.expose().to_owned())
@@ -326,7 +315,7 @@ mod tests {
         assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://left"));
         config.mail.smtp = Some(SmtpUrl::known("smtp://programme"));
         assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://programme"));
-        settings.smtp_url = Some(Given::from("smtp://given"));
+        settings.smtp_url = Some(UnparsedUrl::from("smtp://given"));
         assert_eq!(smtp(&settings, &config).as_deref(), Some("smtp://given"));
     }
 }

@@ -50,7 +50,6 @@ pub(crate) struct CheckOrDeclare {
     check: bool,
 }
 
-/// What was made.
 #[derive(Debug, Serialize)]
 struct Made {
     exchanges: usize,

@@ -8,7 +8,7 @@ mod export;
 #[cfg(not(feature = "otel"))]
 mod missing;
 
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use tracing::{info, warn};
 
 use crate::http_client::HttpUrl;

@@ -11,10 +11,12 @@
 mod adjust;
 mod capture;
 mod change;
+mod decode_error;
 mod earn;
 mod enroll;
 mod exit;
 mod field;
+pub(crate) mod fields;
 mod hold;
 mod payload;
 mod redeem;
@@ -28,11 +30,12 @@ mod update;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::decode::DecodeError;
 use crate::ids::{CommandId, MemberId};
 use crate::text::Text;
 
+pub use crate::rfc3339::to_microseconds;
 pub use change::Change;
+pub use decode_error::DecodeError;
 pub(crate) use field::Field;
 pub use field::{Doc, FieldInfo, Presence};
 pub use hold::HOLD_MAX;
@@ -162,12 +165,6 @@ impl Draft {
         };
         command.check().map(|()| command)
     }
-}
-
-/// What PostgreSQL keeps of a point in time: microseconds, cut off. Comparing what was sent with what was stored
-/// needs both to be this.
-pub fn to_microseconds(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).expect("the microsecond of a timestamp is a timestamp")
 }
 
 /// The fields in the order of the contract.

@@ -3,11 +3,11 @@
 //! The fields are taken out of the object one by one rather than derived, because the error must name the field and
 //! what is allowed, must never quote a value (it may be an address), and a repeated or unknown field must be refused.
 
-mod fields;
-
-use crate::command::{Action, BODY_MAX_BYTES, Command, CommandType, Draft, Field};
+use crate::command::fields::{Fields, REPEATED};
+use crate::command::{Action, BODY_MAX_BYTES, Command, Draft, Field};
 use crate::rfc3339::Moment;
-pub(crate) use fields::Fields;
+
+pub use crate::command::DecodeError;
 
 /// The command of a body.
 pub fn decode(body: &[u8]) -> Result<Command, DecodeError> {
@@ -39,64 +39,13 @@ pub fn decode_draft(body: &[u8]) -> Result<Draft, DecodeError> {
     Ok(draft)
 }
 
-/// Why a body is no command. The texts never contain what was sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// The body is over the contract's bound.
-    #[error("the body has {bytes} bytes; at most 65536 are allowed")]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-    },
-    /// It is not one JSON object.
-    #[error("the body must be one JSON object: {problem}")]
-    Malformed {
-        /// What the parser stumbled over, and where.
-        problem: String,
-    },
-    /// A version that this release does not speak.
-    #[error("`v` must be 1")]
-    UnknownVersion,
-    /// A type that this release does not know.
-    #[error("`type` must be one of {}", CommandType::names())]
-    UnknownType,
-    /// A field is missing, wrong, or unknown.
-    #[error("`{field}` {problem}")]
-    Field {
-        /// Which.
-        field: String,
-        /// What is allowed.
-        problem: String,
-    },
-}
-
-impl DecodeError {
-    /// The field that is wrong, if the error is about one.
-    pub fn field(&self) -> Option<&str> {
-        match self {
-            Self::TooLarge { .. } | Self::Malformed { .. } => None,
-            Self::UnknownVersion => Some("v"),
-            Self::UnknownType => Some("type"),
-            Self::Field { field, .. } => Some(field),
-        }
-    }
-
-    pub(crate) fn field_error(field: &str, problem: impl Into<String>) -> Self {
-        Self::Field { field: field.to_owned(), problem: problem.into() }
-    }
-
-    pub(crate) fn missing(field: &str) -> Self {
-        Self::field_error(field, "is missing")
-    }
-}
-
 /// The parser's own words with its position, without the quoted input that they may carry.
 fn unreadable(error: &serde_json::Error) -> DecodeError {
     let place = format!("line {} column {}", error.line(), error.column());
     let problem = match error.classify() {
         serde_json::error::Category::Eof => format!("it ends too early, {place}"),
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("not JSON, {place}"),
-        serde_json::error::Category::Data => match error.to_string().strip_prefix(fields::REPEATED) {
+        serde_json::error::Category::Data => match error.to_string().strip_prefix(REPEATED) {
             Some(rest) => return DecodeError::field_error(rest.split('`').next().unwrap_or("?"), "is given twice"),
             None => format!("not an object, {place}"),
         },

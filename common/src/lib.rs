@@ -19,10 +19,10 @@ pub mod amqp;
 pub mod backoff;
 pub mod command;
 pub mod decode;
-mod email_syntax;
 pub mod entry_type;
 #[cfg(feature = "amqp")]
 pub mod envelope;
+pub mod error_chain;
 pub mod event;
 pub mod ids;
 pub mod partition;

@@ -7,17 +7,18 @@
 
 mod blocked_probe;
 mod confirms;
+mod connection_state;
+pub(crate) mod message;
+pub(crate) mod publish_error;
 mod publisher_task;
 mod queue_quota;
 mod refusal;
 mod stats;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lapin::BasicProperties;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -26,6 +27,10 @@ use crate::traces::{Span, messaging};
 use publisher_task::PublisherTask;
 use queue_quota::{AdmittedMessage, QueueQuotas};
 
+pub use crate::error_chain::chain;
+pub use connection_state::ConnectionState;
+pub use message::Message;
+pub use publish_error::PublishError;
 pub use refusal::Refusal;
 use stats::Counters;
 pub use stats::PublisherStats;
@@ -215,139 +220,9 @@ impl Deadline {
     }
 }
 
-/// A message on its way out.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// The exchange it goes to.
-    pub exchange: &'static str,
-    /// Where the exchange should lead it.
-    pub routing_key: String,
-    /// Whether it is refused when no queue takes it; otherwise the broker confirms and drops it.
-    pub mandatory: bool,
-    /// Its properties, `message_id` among them.
-    pub properties: BasicProperties,
-    /// Its body.
-    pub body: Vec<u8>,
-}
-
 /// The broker has the message in a queue, on the disks of a majority of its nodes. Only made by a confirm.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Confirmed(());
-
-/// Why a message is not known to be safe. All but [`TimedOut`](Self::TimedOut) and [`Closed`](Self::Closed) say that
-/// it is in no queue and will not be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// No queue is bound to the routing key. Run `loyalty topology`.
-    #[error("no queue takes messages of exchange {exchange} with key {routing_key}; is the topology declared?")]
-    Unroutable {
-        /// The exchange it went to.
-        exchange: &'static str,
-        /// The key that led nowhere.
-        routing_key: String,
-    },
-    /// The queue refused it: it is full.
-    #[error("the queue of exchange {exchange} with key {routing_key} is full")]
-    QueueFull {
-        /// The exchange it went to.
-        exchange: &'static str,
-        /// The key of the queue.
-        routing_key: String,
-    },
-    /// The broker closed the channel over it, or over the question whether it would take it.
-    #[error("RabbitMQ refuses what is published: {refusal}")]
-    Refused {
-        /// What the broker said.
-        refusal: Refusal,
-    },
-    /// The broker took nothing in time, so the message was not sent.
-    #[error("RabbitMQ is short of memory or disk and takes no messages: {reason}")]
-    Blocked {
-        /// What the broker said.
-        reason: String,
-    },
-    /// There was no connection in time, so the message was not sent.
-    #[error("there was no connection to RabbitMQ: {reason}")]
-    Disconnected {
-        /// The last failure to connect.
-        reason: String,
-    },
-    /// The window was full of other messages all the time, so this one was not sent.
-    #[error("RabbitMQ confirms too slowly; the message was not sent")]
-    Overloaded,
-    /// The message was sent and no confirm came in time. It may still arrive: repeat it under the same id.
-    #[error("RabbitMQ did not confirm the message in time ({connection}); it may still arrive")]
-    TimedOut {
-        /// How the publisher stood with the broker then.
-        connection: ConnectionState,
-    },
-    /// The publisher was closed. The message may arrive if it was sent before.
-    #[error("the publisher is closed")]
-    Closed,
-}
-
-impl PublishError {
-    /// Whether the message may be in a queue all the same, or get there later.
-    pub const fn may_arrive(&self) -> bool {
-        match self {
-            Self::TimedOut { .. } | Self::Closed => true,
-            Self::Unroutable { .. }
-            | Self::QueueFull { .. }
-            | Self::Refused { .. }
-            | Self::Blocked { .. }
-            | Self::Disconnected { .. }
-            | Self::Overloaded => false,
-        }
-    }
-
-    /// A word for the kind, among figures and traces.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Unroutable { .. } => "unroutable",
-            Self::QueueFull { .. } => "queue_full",
-            Self::Refused { .. } => "refused",
-            Self::Blocked { .. } => "blocked",
-            Self::Disconnected { .. } => "disconnected",
-            Self::Overloaded => "overloaded",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// What kept a message from being sent until its deadline.
-    fn not_sent(link: ConnectionState) -> Self {
-        match link {
-            ConnectionState::Up => Self::Overloaded,
-            ConnectionState::Blocked(reason) => Self::Blocked { reason },
-            ConnectionState::Refused(refusal) => Self::Refused { refusal },
-            ConnectionState::Down(reason) => Self::Disconnected { reason },
-        }
-    }
-}
-
-/// How the publisher stands with its broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConnectionState {
-    /// Not connected, and why.
-    Down(String),
-    /// Connected and publishing.
-    Up,
-    /// Connected, but the broker takes nothing.
-    Blocked(String),
-    /// The broker can be reached, but refuses what is published. Asked again until it does not.
-    Refused(Refusal),
-}
-
-impl fmt::Display for ConnectionState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Down(reason) => write!(f, "not connected: {reason}"),
-            Self::Up => f.write_str("connected"),
-            Self::Blocked(reason) => write!(f, "short of memory or disk: {reason}"),
-            Self::Refused(refusal) => write!(f, "refuses what is published: {refusal}"),
-        }
-    }
-}
 
 /// A message and where its outcome is told.
 #[derive(Debug)]
@@ -376,20 +251,4 @@ impl Request {
     fn answer(self, result: Result<Confirmed, PublishError>) {
         let _ = self.reply.send(result);
     }
-}
-
-/// An error with its causes in one line. A cause that the error before it has told already is left out: lapin's
-/// errors do that.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }

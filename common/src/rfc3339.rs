@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::command::to_microseconds;
 use crate::text::Invalid;
 
 /// A time in a field of a command, to the microsecond.
@@ -31,6 +30,12 @@ impl Moment {
     pub const fn get(self) -> Timestamp {
         self.0
     }
+}
+
+/// What PostgreSQL keeps of a point in time: microseconds, cut off. Comparing what was sent with what was stored
+/// needs both to be this.
+pub fn to_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).expect("the microsecond of a timestamp is a timestamp")
 }
 
 /// 1900-01-01T00:00:00Z in seconds since 1970. PostgreSQL's calendar begins later than jiff's; nothing was sold before.

@@ -1,12 +1,12 @@
 //! The smaller values of a command: points, free text, addresses. Each can only be made by the check that its
 //! place in the contract asks for.
 
+pub(crate) mod email_syntax;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-use crate::email_syntax;
 
 /// Why a value was refused, in words that say what is allowed. Never contains the value: it may be personal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -32,7 +32,7 @@ mod unrecorded;
 
 use std::fmt::{Arguments, Display};
 
-use crate::envelope::TraceContext;
+use crate::trace_context::TraceContext;
 use recorded::Recorded;
 #[cfg(not(feature = "otel"))]
 use unrecorded as recorded;

@@ -43,7 +43,6 @@ pub type RewardKey = (MemberId, i32, i64);
 /// A command that waits for its member's enrolment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingCommand {
-    /// Which command.
     pub key: CommandKey,
     /// As it came. Only read where it is looked at: where a command declared so, and of commands that the batch names.
     /// The others count, and there can be many of them.

@@ -26,10 +26,10 @@ use loyalty_common::{CommandId, RefusalCode};
 
 use crate::account::{Account, Part};
 use crate::contact::ContactChange;
-use crate::effects::{Effects, Sheet};
+use crate::effects::Effects;
 use crate::member::{MemberState, MemberStatus};
 use crate::programme::{Programme, SUM_MAX};
-use crate::reads::Reads;
+use crate::sheet::Sheet;
 use crate::target::Target;
 
 /// What a type of command reads and decides, for its payload.
@@ -52,6 +52,22 @@ trait Rule {
 
     /// What becomes of it for somebody whom the gate lets through.
     fn decide<'a>(&'a self, before: &Account, context: &Context<'_>) -> Decision<'a>;
+}
+
+/// What one command must see besides its member's row. All of it is read in the flights that a batch makes anyway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// The bodies of what waits for the member's enrolment.
+    pub parked: bool,
+    /// The row of an earlier command of the member.
+    pub target: Option<CommandId>,
+    /// Whether a reward of the member's membership was used, by its number.
+    pub reward: Option<i64>,
+}
+
+impl Reads {
+    /// The member's row is enough.
+    pub const NONE: Self = Self { parked: false, target: None, reward: None };
 }
 
 /// What a rule looks at besides what the member has and what the command says.

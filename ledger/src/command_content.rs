@@ -27,7 +27,6 @@ pub struct CommandContent {
     pub counts: Option<bool>,
     /// The number of the reward that it is about.
     pub number: Option<i64>,
-    /// Why.
     pub reason: Option<String>,
     /// What it came from.
     pub source_ref: Option<String>,

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use loyalty_common::{CommandId, SystemType};
 
 use crate::account::{Account, Hold, Part};
-use crate::effects::{Effects, Sheet};
+use crate::effects::Effects;
 use crate::programme::Programme;
+use crate::sheet::Sheet;
 
 /// The next thing that is due, as a row of the ledger of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

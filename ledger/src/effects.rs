@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::account::{Account, Lot, Part};
 use crate::expiry::LotDay;
 use crate::member::MemberStatus;
+use crate::sheet::Sheet;
 
 /// What a row did to its member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,24 +24,6 @@ pub struct Effects {
     pub sheet: Sheet,
     /// What it changed lots by, the soonest-expiring first.
     pub lots: Vec<LotChange>,
-}
-
-/// Where points came from and where they went: the columns of the balance sheet. In each row, and so in all of them,
-/// `issued - reversed + debt_delta + written_off = delta + held_delta + spent + expired + forfeited`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sheet {
-    /// What a credit named.
-    pub issued: i64,
-    /// What a reversal of a credit took back.
-    pub reversed: i64,
-    /// What was spent for good; negative where a reversal gave it back.
-    pub spent: i64,
-    /// What expired; negative where a reversal took it back.
-    pub expired: i64,
-    /// What ended with the membership.
-    pub forfeited: i64,
-    /// Debt that ended with the membership.
-    pub written_off: i64,
 }
 
 /// What a row changed one lot by.
@@ -105,16 +88,6 @@ impl Effects {
     pub const fn conserves(&self) -> bool {
         let Sheet { issued, reversed, spent, expired, forfeited, written_off } = self.sheet;
         issued - reversed + self.debt_delta + written_off == self.delta + self.held_delta + spent + expired + forfeited
-    }
-}
-
-impl Sheet {
-    /// That of a row that moves no point into or out of the programme.
-    pub const NONE: Self = Self { issued: 0, reversed: 0, spent: 0, expired: 0, forfeited: 0, written_off: 0 };
-
-    /// That of a plain row: what came in was issued, and what went out was spent.
-    pub const fn of_plain(delta: i64) -> Self {
-        if delta > 0 { Self { issued: delta, ..Self::NONE } } else { Self { spent: -delta, ..Self::NONE } }
     }
 }
 

@@ -26,7 +26,6 @@ pub struct Entry {
     pub code: Option<RefusalCode>,
     /// What it did to the member.
     pub effects: Effects,
-    /// The balance after it.
     pub balance_after: i64,
     /// When it happened in the shop; of what happened by itself, when it was due.
     pub occurred_at: Timestamp,
@@ -89,7 +88,6 @@ pub struct Redemption {
 /// A command that waits for its member's enrolment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedCommand {
-    /// Which command.
     pub key: CommandKey,
     /// As it came.
     pub body: Vec<u8>,

@@ -10,6 +10,7 @@
 
 pub mod account;
 pub mod batch;
+pub mod batch_request;
 pub mod command;
 pub mod command_content;
 pub mod contact;
@@ -21,22 +22,23 @@ pub mod expiry;
 pub mod fold;
 pub mod member;
 pub mod programme;
-pub mod reads;
 pub mod refold;
+pub mod sheet;
 pub mod target;
 
 pub use account::{Account, Hold, Lot};
 pub use batch::{Changes, HoldRow, LotRow, RewardKey, View, WaitingCommand};
-pub use command::{Applied, Context, Decision, decide, is_ahead, reads};
+pub use batch_request::{BatchRequest, PartitionRequest, targets_of_parked};
+pub use command::{Applied, Context, Decision, Reads, decide, is_ahead, reads};
 pub use command_content::{CommandContent, CommandKey};
 pub use due::{Due, next_due};
-pub use effects::{Effects, LotChange, Sheet};
+pub use effects::{Effects, LotChange};
 pub use entry::{Entry, Grant, ParkedCommand, Redemption};
 pub use event_builder::Events;
 pub use expiry::{Expiry, LotDay, RoundUp, Validity, Zone};
 pub use fold::{CommandOutcome, Submitted, Verdict, fold, sweep};
 pub use member::{Member, MemberState, MemberStatus};
 pub use programme::{Programme, Reversal, WhenShort};
-pub use reads::{BatchRequest, PartitionRequest, Reads, targets_of_parked};
 pub use refold::{Difference, Refolded, refold};
+pub use sheet::Sheet;
 pub use target::{Target, TargetKind};

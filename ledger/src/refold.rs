@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::command_content::CommandContent;
-    use crate::effects::Sheet;
+    use crate::sheet::Sheet;
 
     /// An enrolment and two credits, as a worker of programme 1 writes them.
     fn rows() -> Vec<Entry> {

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of what the server keeps there.
 
+mod unprivileged;
+
 use std::{
     fs::OpenOptions,
     io::{self, Read, Write},
@@ -14,7 +16,7 @@ use crate::{
     account::{Account, AccountError},
     lock::{Lock, LockError},
     log_file::LogFile,
-    ports, unprivileged_data_dir,
+    ports,
 };
 
 /// Random bytes of a password: 144 bits, written as hexadecimal digits, so that no URL needs to escape it.
@@ -64,7 +66,7 @@ impl DataDir {
     async fn open_as(base: &Path, name: &str, account: Account) -> Result<Self, DataDirError> {
         let asked = base.join(name);
         if !asked.exists() {
-            unprivileged_data_dir::make(&asked, &account).await?;
+            unprivileged::make(&asked, &account).await?;
         }
         let dir = asked.canonicalize().map_err(|source| DataDirError::Io { path: asked, source })?;
         let lock = Lock::take(&dir).await?;

@@ -23,7 +23,6 @@ mod proxy;
 mod rabbitmq;
 mod servers;
 mod toggle_listener;
-mod unprivileged_data_dir;
 pub mod wait;
 
 pub use account::AccountError;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_common::text::mask;
 use loyalty_common::{Command, MemberId, RefusalCode};
 use loyalty_ledger::{

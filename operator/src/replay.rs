@@ -184,7 +184,6 @@ impl<'a> Run<'a> {
         wave
     }
 
-    /// Sends a wave.
     async fn send_wave(&mut self, wave: Vec<Item>) -> Result<Result<(), PublishError>, StoreError> {
         let (mut commands, mut requests) = (Vec::new(), Vec::new());
         for Item { id, content } in wave {

@@ -23,9 +23,9 @@ mod filter;
 mod history;
 mod list;
 mod outcome;
+mod reason;
 mod record;
 mod replayable;
-mod unusable;
 
 pub use change::{EditError, EditedBody, Erased, discard, edit, erase};
 pub use claim::{Claimed, Held, Replay, claim, leave, release, renew};
@@ -35,9 +35,9 @@ pub use history::{Action, Event};
 pub use list::{Count, Grouping, Opened, counts, list, matching, open, page};
 pub(crate) use outcome::conclude;
 pub use outcome::{Concluded, Pending, ReplayResult, settle, settle_abandoned};
-pub use record::{NewDeadLetter, Reason, keep, record};
+pub use reason::{Reason, Unusable};
+pub use record::{NewDeadLetter, keep, record};
 pub use replayable::{Replayable, Subject, replayable};
-pub use unusable::Unusable;
 
 /// A dead letter, without its body and headers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -25,7 +25,6 @@ pub struct EventBatch {
 /// An event as its transaction wanted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingEvent {
-    /// Its row.
     pub event_no: EventNo,
     pub member_id: String,
     /// The AMQP property of that name.

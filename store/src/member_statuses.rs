@@ -11,7 +11,6 @@ use tokio_postgres::Row;
 use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
 
-/// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownMember {
     pub status: MemberStatus,

@@ -24,7 +24,6 @@ pub struct OutboxBatch {
 /// A message as its transaction wanted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxMessage {
-    /// Its row.
     pub outbox_id: OutboxId,
     /// Where it goes.
     pub exchange: String,

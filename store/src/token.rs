@@ -186,7 +186,6 @@ pub enum TokenError {
     /// There are as many as bridges hold.
     #[error("there are {TOKENS_MAX} valid tokens already; revoke unused ones")]
     TooMany,
-    /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -65,7 +65,6 @@ impl Database {
         &self.name
     }
 
-    /// Its server.
     pub fn postgres(&self) -> &Postgres {
         &self.postgres
     }

@@ -37,7 +37,6 @@ impl Vhost {
         &self.name
     }
 
-    /// Its broker.
     pub fn rabbitmq(&self) -> &RabbitMq {
         &self.rabbitmq
     }

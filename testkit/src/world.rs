@@ -56,7 +56,6 @@ impl World {
         self.database.url()
     }
 
-    /// Its broker.
     pub fn rabbitmq(&self) -> &RabbitMq {
         self.vhost.rabbitmq()
     }

@@ -54,7 +54,6 @@ impl Bridge {
         self.program.says(text).await;
     }
 
-    /// The process.
     pub fn into_program(self) -> Program {
         self.program
     }

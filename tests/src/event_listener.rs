@@ -19,7 +19,6 @@ use loyalty_local::wait::eventually;
 /// An event as it came.
 #[derive(Clone, Debug)]
 pub struct ReceivedEvent {
-    /// Its routing key.
     pub key: String,
     pub properties: BasicProperties,
     pub body: Value,
@@ -44,7 +43,6 @@ impl ReceivedEvent {
         self.body[field].as_str().unwrap_or_else(|| panic!("{field} is text in {}", self.body))
     }
 
-    /// Its `message_id`.
     pub fn message_id(&self) -> &str {
         self.properties.message_id().as_ref().map(ShortString::as_str).expect("an event has an id")
     }

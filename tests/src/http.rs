@@ -15,7 +15,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// What the server answered.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
     pub headers: HeaderMap,
     pub body: String,

@@ -24,6 +24,7 @@ pub mod operator;
 pub mod poison;
 pub mod program;
 pub mod publish;
+mod published;
 pub mod queries;
 mod servers;
 pub mod settled;

@@ -8,7 +8,6 @@ use crate::world::World;
 /// What a command answered.
 #[derive(Debug)]
 pub struct CommandOutput {
-    /// The exit code.
     pub code: i32,
     /// What it printed.
     pub json: Value,

@@ -127,7 +127,6 @@ impl Program {
         eventually(what, ask).await
     }
 
-    /// Its number.
     pub fn pid(&self) -> u32 {
         self.child().id().expect("it has not been waited for")
     }

@@ -2,7 +2,6 @@
 //!
 //! Each waits for the broker's confirm, so that the order of two calls is the order in the queue.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, stream};
@@ -11,34 +10,9 @@ use loyalty_common::envelope;
 use loyalty_common::publisher::{Message, Publisher};
 use loyalty_common::{Action, Command, CommandId, Earn, Enroll, Exit, MemberId, Partition, Points, Spend, Terminate};
 use loyalty_producer::{Limits, Summary};
-use uuid::Uuid;
 
+use crate::published::Published;
 use crate::world::World;
-
-/// What was published and must have an outcome.
-#[derive(Debug, Default)]
-pub(crate) struct Published {
-    pub(crate) messages: Messages,
-    /// The queues that they went to.
-    pub(crate) partitions: BTreeSet<Partition>,
-}
-
-/// Published messages, a column each, as a query takes them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Messages {
-    pub(crate) members: Vec<String>,
-    pub(crate) ids: Vec<Uuid>,
-    /// Only of what does not say its command any more.
-    pub(crate) bodies: Vec<Option<Vec<u8>>>,
-}
-
-impl Published {
-    fn add(&mut self, command: &Command, body: Option<Vec<u8>>) {
-        self.messages.members.push(command.member_id.to_string());
-        self.messages.ids.push(command.command_id.uuid());
-        self.messages.bodies.push(body);
-    }
-}
 
 /// A message as no producer of ours would send it.
 #[derive(Clone, Debug)]
@@ -185,7 +159,6 @@ impl World {
     }
 }
 
-/// An amount of points.
 pub fn points(amount: i64) -> Points {
     Points::try_new(amount).expect("points within bounds")
 }

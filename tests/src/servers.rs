@@ -30,7 +30,6 @@ pub(crate) enum Database {
     Given(Endpoint),
 }
 
-/// A broker.
 pub(crate) enum Broker {
     /// Private, of all worlds.
     Shared(Arc<RabbitMq>),

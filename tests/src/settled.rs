@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use loyalty_common::{Action, Exit, Partition};
 
-use crate::publish::{Messages, command, member_in};
+use crate::publish::{command, member_in};
+use crate::published::Messages;
 use crate::world::World;
 use loyalty_local::wait::{PATIENCE, within};
 

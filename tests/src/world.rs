@@ -22,7 +22,7 @@ use crate::bridge::Bridge;
 use crate::endpoint::Endpoint;
 use crate::http;
 use crate::program::{self, Program};
-use crate::publish::Published;
+use crate::published::Published;
 use crate::servers::{Broker, Database};
 use loyalty_local::wait::PATIENCE;
 
@@ -76,7 +76,6 @@ impl Setup {
         Self { tables: lines.to_owned(), ..self }
     }
 
-    /// Starts the world.
     pub async fn start(self) -> World {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);

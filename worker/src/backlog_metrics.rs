@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loyalty_common::backoff::SessionProgress;
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology::{RetryDelay, Topology};

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_common::{MemberId, backoff};
 use loyalty_ledger::Events;
 use loyalty_store::batch::Batch;
@@ -225,7 +225,7 @@ impl BatchProcessor {
         let size = part.len();
         for (message, decision) in part.iter_mut().zip(decisions) {
             log_if_set_aside(message, decision);
-            message.decided(decision, size);
+            decision.trace(&mut message.span, size);
         }
         for ack in acks(&part, deferred) {
             if !ack.message.acknowledge(ack.multiple).await {

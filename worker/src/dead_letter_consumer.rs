@@ -11,7 +11,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use loyalty_common::backoff::SessionProgress;
 use loyalty_common::decode::decode;
 use loyalty_common::envelope::TraceContext;
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_common::secret::SecretUrl;
 use loyalty_common::topology;
 use loyalty_store::dead_letters::{self, NewDeadLetter, Reason};

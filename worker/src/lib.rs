@@ -61,7 +61,6 @@ use sweep::Sweep;
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The broker.
     pub amqp: SecretUrl,
     pub database: DatabaseUrl,
     /// The shop's rules.
@@ -98,50 +97,10 @@ pub async fn run(
 ) -> Result<(), Error> {
     // Before anything connects: what ends at once must not have begun.
     settings.mail.check()?;
-    let (database, limits) = (settings.database.clone(), settings.limits);
+    let (database, drain) = (settings.database.clone(), settings.limits.drain);
     let sessions = look_for_shared_sessions(&database).await?;
-    let (email_wake, event_wake) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let programme = Arc::new(RegisteredProgramme::new(settings.programme));
-    let processor = BatchProcessor {
-        pool: Pool::new(&settings.database, PlannerProfile::Keys, limits.processors)?,
-        programme: Arc::clone(&programme),
-        batch_commands: limits.batch_commands,
-        metrics: metrics.clone(),
-        worker: Uuid::now_v7(),
-        email_relay: Arc::clone(&email_wake),
-        events: settings.events,
-        event_relay: Arc::clone(&event_wake),
-    };
-    // Of their own: a mailer that waits for the database must not take a connection from the points.
-    let pool = Pool::new(&settings.database, PlannerProfile::Keys, limits.mail_connections)?;
-    let publisher = Publisher::start(settings.amqp.clone(), "outbox", publisher::Limits::default());
-    metrics.publishers.watch("outbox", publisher.stats());
-    let backlog_pool = backlog_metrics::pool(&settings.database)?;
-    let sweep = Sweep { programme, late: limits.sweep_late, events: settings.events, event_relay: event_wake.clone() };
-    let (parked_keep, sends_emails) = (limits.parked_keep, settings.mail.smtp.is_some());
-    let maintenance = Maintenance { pool: pool.clone(), parked_keep, sends_emails, sweep };
-    let mailer = Mailer::new(&settings.mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
-    let states = metrics.queue_states();
-    let consumer = CommandConsumer { amqp: settings.amqp.clone(), processor, limits, states, consuming };
-
-    let (mut parts, stop, reconnects) = (JoinSet::new(), shutdown.clone(), metrics.reconnects.clone());
-    parts.spawn(async move {
-        supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await;
-    });
-    if settings.events == Events::On {
-        let (pool, publisher) = of_event_relay(&settings.amqp, &database, &metrics)?;
-        parts.spawn(event_relay::run(pool, publisher, event_wake, shutdown.clone()));
-    }
-    parts.spawn(email_relay::run(pool.clone(), publisher, email_wake, shutdown.clone()));
-    let states = metrics.queue_states();
-    parts.spawn(mailer.run(settings.amqp.clone(), metrics.reconnects.clone(), states.clone(), shutdown.clone()));
-    parts.spawn(maintenance.run(Arc::default(), shutdown.clone()));
-    let (amqp, reconnects) = (settings.amqp.clone(), metrics.reconnects.clone());
-    parts.spawn(dead_letter_consumer::run(amqp, pool, reconnects, states, shutdown.clone()));
-    parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), shutdown.clone()));
-    let topology = Topology::new(settings.mail.retry_delays.delays());
-    parts.spawn(backlog_metrics::queues(settings.amqp, topology, metrics, shutdown.clone()));
-    let joined = join(parts, &shutdown, limits.drain + OVERDUE);
+    let parts = start(settings, metrics, consuming, &shutdown)?;
+    let joined = join(parts, &shutdown, drain + OVERDUE);
     tokio::pin!(joined);
     let refused = tokio::select! {
         ended = &mut joined => return ended,
@@ -149,6 +108,56 @@ pub async fn run(
     };
     shutdown.cancel();
     joined.await.and(Err(refused.into()))
+}
+
+/// Starts all parts, each of which runs until `shutdown`.
+fn start(
+    settings: Settings,
+    metrics: Metrics,
+    consuming: watch::Sender<bool>,
+    shutdown: &CancellationToken,
+) -> Result<JoinSet<()>, Error> {
+    let Settings { amqp, database, programme, events, mail, limits } = settings;
+    let (email_wake, event_wake) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let programme = Arc::new(RegisteredProgramme::new(programme));
+    let processor = BatchProcessor {
+        pool: Pool::new(&database, PlannerProfile::Keys, limits.processors)?,
+        programme: Arc::clone(&programme),
+        batch_commands: limits.batch_commands,
+        metrics: metrics.clone(),
+        worker: Uuid::now_v7(),
+        email_relay: Arc::clone(&email_wake),
+        events,
+        event_relay: Arc::clone(&event_wake),
+    };
+    // Of their own: a mailer that waits for the database must not take a connection from the points.
+    let pool = Pool::new(&database, PlannerProfile::Keys, limits.mail_connections)?;
+    let publisher = Publisher::start(amqp.clone(), "outbox", publisher::Limits::default());
+    metrics.publishers.watch("outbox", publisher.stats());
+    let backlog_pool = backlog_metrics::pool(&database)?;
+    let sweep = Sweep { programme, late: limits.sweep_late, events, event_relay: event_wake.clone() };
+    let (parked_keep, sends_emails) = (limits.parked_keep, mail.smtp.is_some());
+    let maintenance = Maintenance { pool: pool.clone(), parked_keep, sends_emails, sweep };
+    let mailer = Mailer::new(&mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
+    let states = metrics.queue_states();
+    let consumer = CommandConsumer { amqp: amqp.clone(), processor, limits, states: states.clone(), consuming };
+
+    let (mut parts, stop, reconnects) = (JoinSet::new(), shutdown.clone(), metrics.reconnects.clone());
+    if events == Events::On {
+        let (pool, publisher) = of_event_relay(&amqp, &database, &metrics)?;
+        parts.spawn(event_relay::run(pool, publisher, event_wake, stop.clone()));
+    }
+    parts.spawn(email_relay::run(pool.clone(), publisher, email_wake, stop.clone()));
+    parts.spawn(mailer.run(amqp.clone(), reconnects.clone(), states.clone(), stop.clone()));
+    parts.spawn(maintenance.run(Arc::default(), stop.clone()));
+    parts.spawn(dead_letter_consumer::run(amqp.clone(), pool, reconnects.clone(), states, stop.clone()));
+    parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), stop.clone()));
+    let topology = Topology::new(mail.retry_delays.delays());
+    parts.spawn(backlog_metrics::queues(amqp, topology, metrics, stop.clone()));
+    parts.spawn(async move {
+        supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await;
+    });
+    Ok(parts)
 }
 
 /// What the relay of events has of its own: a flood of them must not stand before the emails.

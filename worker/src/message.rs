@@ -14,7 +14,6 @@ use loyalty_store::dead_letters::{NewDeadLetter, Reason, Unusable};
 
 use crate::dead_letter::dead_letter;
 use crate::headers;
-use crate::outcome::MessageDecision;
 use crate::queue_consumer::DeliveryGuard;
 
 /// One delivery on its way through the worker.
@@ -45,7 +44,6 @@ pub enum Content {
 }
 
 impl Message {
-    /// Reads a delivery.
     pub fn read(delivery: Delivery, partition: Partition) -> Self {
         let content = match read(&delivery, partition) {
             Ok(command) => Content::Command(command),
@@ -100,15 +98,6 @@ impl Message {
             self.span.says("loyalty.member.id", &command.member_id.masked());
             self.span.says("loyalty.command.id", &command.command_id);
             self.span.says("loyalty.command.type", &command.command_type());
-        }
-    }
-
-    /// What became of it, in a transaction with so many others.
-    pub(crate) fn decided(&mut self, decision: &MessageDecision, batch: usize) {
-        self.span.says("loyalty.outcome", &decision.outcome);
-        self.span.counts("messaging.batch.message_count", batch);
-        if let Some(Unusable { reason, error }) = &decision.unusable {
-            self.span.fails(reason, error);
         }
     }
 

@@ -2,6 +2,7 @@
 //! rules say is turned into what the broker and an operator are told.
 
 use loyalty_common::string_enum;
+use loyalty_common::traces::Span;
 use loyalty_ledger::fold::{CommandOutcome, Submitted, Verdict, fold};
 use loyalty_ledger::{Changes, Events, Programme, View};
 use loyalty_store::dead_letters::{NewDeadLetter, Unusable};
@@ -45,6 +46,17 @@ pub(crate) struct MessageDecision {
     pub(crate) outcome: MessageOutcome,
     /// Why, of one that is set aside.
     pub(crate) unusable: Option<Unusable>,
+}
+
+impl MessageDecision {
+    /// Says it of the message's span, in a transaction with so many others.
+    pub(crate) fn trace(&self, span: &mut Span, batch: usize) {
+        span.says("loyalty.outcome", &self.outcome);
+        span.counts("messaging.batch.message_count", batch);
+        if let Some(Unusable { reason, error }) = &self.unusable {
+            span.fails(reason, error);
+        }
+    }
 }
 
 /// What becomes of a batch.

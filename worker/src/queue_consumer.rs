@@ -20,7 +20,7 @@ use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Connection, Consumer, ErrorKind};
 use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::backoff::{Backoff, SessionProgress};
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_common::secret::SecretUrl;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;

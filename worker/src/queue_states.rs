@@ -62,10 +62,8 @@ enum State {
     },
 }
 
-/// A queue that is out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutQueue {
-    /// Its name.
     pub queue: String,
     pub why: OutReason,
 }

@@ -2,7 +2,7 @@
 //! again, whole, after a jittered wait. No half of a broken connection is ever repaired.
 
 use loyalty_common::backoff::{Backoff, SessionProgress};
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 

@@ -11,7 +11,6 @@ use crate::problem::Code;
 /// The name of what a request is let in by.
 const TOKEN: &str = "token";
 
-/// The whole document.
 pub(super) fn of(endpoints: &[Endpoint]) -> Value {
     let mut paths = Map::new();
     for endpoint in endpoints {

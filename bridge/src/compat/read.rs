@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::extract::PathParams;
+use crate::member_reader::MemberReader;
 use crate::problem::Problem;
-use crate::reader::Reader;
 use crate::receipts::Receipts;
 use crate::submit::Pending;
 
@@ -33,7 +33,7 @@ struct MemberResponse {
 }
 
 /// `GET /{member_id}`
-pub(super) async fn member(State(reader): State<Arc<Reader>>, path: PathParams) -> Result<Response, Problem> {
+pub(super) async fn member(State(reader): State<Arc<MemberReader>>, path: PathParams) -> Result<Response, Problem> {
     let member = reader.member(&path.member_id).await?.member;
     let response = MemberResponse {
         user_id: user_id(&member.member_id),

@@ -23,8 +23,8 @@ use super::query::QueryParams;
 use super::response::PendingResponse;
 use crate::extract::{PathParams, percent_encoded};
 use crate::limits::Limits;
+use crate::member_reader::MemberReader;
 use crate::problem::{Code, Problem};
-use crate::reader::Reader;
 use crate::receipts::Receipts;
 use crate::submit::Pending;
 
@@ -85,7 +85,7 @@ struct CurrentMemberResponse {
 
 /// `GET /v1/members/{member_id}?after_command=&wait=`
 pub(super) async fn show(
-    State(reader): State<Arc<Reader>>,
+    State(reader): State<Arc<MemberReader>>,
     State(receipts): State<Arc<Receipts>>,
     State(limits): State<Limits>,
     path: PathParams,
@@ -99,7 +99,7 @@ pub(super) async fn show(
 }
 
 /// `GET /v1/members?points_gte=&status=&after=&limit=`
-pub(super) async fn list(State(reader): State<Arc<Reader>>, mut query: QueryParams) -> Result<Response, Problem> {
+pub(super) async fn list(State(reader): State<Arc<MemberReader>>, mut query: QueryParams) -> Result<Response, Problem> {
     let points_min = query.integer("points_gte", 0, i64::MAX)?;
     let status = query.take("status", member_status)?;
     let after = query.take("after", MemberId::parse)?;
@@ -116,7 +116,7 @@ pub(super) async fn list(State(reader): State<Arc<Reader>>, mut query: QueryPara
 
 /// `GET /v1/members/{member_id}/ledger?after=&limit=&after_command=&wait=`
 pub(super) async fn ledger(
-    State(reader): State<Arc<Reader>>,
+    State(reader): State<Arc<MemberReader>>,
     State(receipts): State<Arc<Receipts>>,
     State(limits): State<Limits>,
     path: PathParams,
@@ -138,7 +138,7 @@ pub(super) async fn ledger(
 
 /// `GET /v1/members/{member_id}/rewards?after=&limit=&after_command=&wait=`
 pub(super) async fn rewards(
-    State(reader): State<Arc<Reader>>,
+    State(reader): State<Arc<MemberReader>>,
     State(receipts): State<Arc<Receipts>>,
     State(limits): State<Limits>,
     path: PathParams,

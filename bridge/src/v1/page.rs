@@ -7,7 +7,6 @@ use crate::extract::percent_encoded;
 /// Rows of a page unless the client says otherwise: a screen or two.
 pub(crate) const LIMIT: u32 = 100;
 
-/// A page.
 #[derive(Debug, Serialize)]
 pub(crate) struct Page<T> {
     items: Vec<T>,

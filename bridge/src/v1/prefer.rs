@@ -33,7 +33,6 @@ impl Wait {
         plain.then(|| Self { seconds: wait.parse().unwrap_or(u64::MAX).min(max.as_secs()) })
     }
 
-    /// The time.
     pub(crate) const fn duration(self) -> Duration {
         Duration::from_secs(self.seconds)
     }

@@ -39,7 +39,6 @@ impl FilterArgs {
     }
 }
 
-/// The id of an email.
 pub(super) fn email_id(text: &str) -> Result<EmailId, String> {
     Uuid::try_parse(text).map(EmailId::from).map_err(|_| "must be the id of an email, a UUID".to_owned())
 }

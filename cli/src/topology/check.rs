@@ -11,7 +11,6 @@ use super::management::Management;
 use super::management_model::Shown;
 use super::{broker, compare, known_bugs, policies, retired_retry_queues};
 
-/// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Checked {
     /// What is not as it should be.

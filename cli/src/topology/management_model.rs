@@ -17,7 +17,6 @@ pub(super) struct Shown {
     pub(super) operator_policies: Option<Vec<Policy>>,
 }
 
-/// An exchange.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Exchange {
     pub(super) name: String,
@@ -33,7 +32,6 @@ pub(super) struct Exchange {
     pub(super) arguments: Map<String, Value>,
 }
 
-/// A queue.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Queue {
     pub(super) name: String,
@@ -88,7 +86,6 @@ pub(super) struct Policy {
     pub(super) priority: i64,
 }
 
-/// The server.
 #[derive(Debug, Deserialize)]
 pub(super) struct Overview {
     pub(super) rabbitmq_version: String,

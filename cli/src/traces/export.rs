@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, Response};
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_common::tls::TlsError;
 use loyalty_common::traces;
 use opentelemetry::global::BoxedTracer;

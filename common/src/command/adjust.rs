@@ -1,8 +1,8 @@
 //! `adjust`: a credit or a debit by hand, such as an opening balance.
 
+use crate::command::DecodeError;
 use crate::command::EnvelopeField;
 use crate::command::payload::{Rules, payload};
-use crate::decode::DecodeError;
 use crate::scope::Scope;
 use crate::text::SignedPoints;
 

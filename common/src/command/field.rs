@@ -7,8 +7,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::command::Change;
-use crate::decode::{DecodeError, Fields};
+use crate::command::fields::Fields;
+use crate::command::{Change, DecodeError};
 use crate::ids::{CommandId, MemberId};
 use crate::rfc3339::Moment;
 use crate::text::{EmailAddress, Invalid, Points, RewardNumber, SignedPoints, Text};

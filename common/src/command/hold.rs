@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::command::DecodeError;
 use crate::command::payload::{Rules, payload};
-use crate::decode::DecodeError;
 use crate::rfc3339::Moment;
 use crate::text::Points;
 

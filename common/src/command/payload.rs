@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use crate::command::field::{Doc, FieldInfo};
-use crate::command::{Change, EnvelopeField};
-use crate::decode::{DecodeError, Fields};
+use crate::command::fields::Fields;
+use crate::command::{Change, DecodeError, EnvelopeField};
 use crate::ids::CommandId;
 use crate::scope::Scope;
 use crate::text::{EmailAddress, Text};
@@ -173,7 +173,7 @@ macro_rules! payload {
             ),*];
 
             #[allow(unused_variables, reason = "a payload without fields takes none")]
-            fn take(fields: &mut $crate::decode::Fields) -> Result<Self, $crate::decode::DecodeError> {
+            fn take(fields: &mut $crate::command::fields::Fields) -> Result<Self, $crate::command::DecodeError> {
                 Ok(Self { $($field: $crate::command::field::Field::take(fields, stringify!($field))?),* })
             }
 

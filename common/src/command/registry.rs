@@ -8,10 +8,9 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::command::DecodeError;
+use crate::command::fields::Fields;
 use crate::command::payload::{self, About, ContactFields, Rules};
-use crate::decode::{DecodeError, Fields};
-use crate::entry_type::EntryType;
-use crate::event::EventType;
 use crate::ids::CommandId;
 use crate::scope::Scope;
 #[allow(clippy::wildcard_imports, reason = "the one list is below")]
@@ -130,11 +129,6 @@ impl CommandType {
     /// Whether it waits for the enrolment of somebody who is not a member yet. The others are refused.
     pub const fn parks(self) -> bool {
         self.about().parks
-    }
-
-    /// The event that tells of it when it is applied.
-    pub const fn event_type(self) -> EventType {
-        EventType::Applied(EntryType::Command(self))
     }
 }
 

@@ -1,8 +1,8 @@
 //! `update`: a member's address and name change, each left as it is, cleared, or set.
 
 use crate::command::Change;
+use crate::command::DecodeError;
 use crate::command::payload::{ContactFields, Rules, payload};
-use crate::decode::DecodeError;
 use crate::text::{EmailAddress, Text};
 
 payload! {

@@ -20,9 +20,10 @@ use super::blocked_probe::BlockedProbe;
 use super::confirms::{Answered, PendingConfirms};
 use super::queue_quota::QuotaPermit;
 use super::stats::Counters;
-use super::{Confirmed, ConnectionState, Limits, Message, PublishError, Refusal, Request, chain};
+use super::{Confirmed, ConnectionState, Limits, Message, PublishError, Refusal, Request};
 use crate::amqp;
 use crate::backoff::{Backoff, SessionProgress};
+use crate::error_chain::chain;
 use crate::secret::SecretUrl;
 
 /// How often to look for senders that stopped waiting, while their messages are in the way of others. Far below the
@@ -316,7 +317,7 @@ impl PublisherTask {
             }
         };
         let wait_ms = wait.as_millis();
-        warn!(publisher = name, error = reason, unconfirmed, wait_ms, "{what}, trying again");
+        warn!(publisher = name, error = reason, unconfirmed, wait_ms, "{what}; retrying");
         self.link.send_replace(link);
     }
 }

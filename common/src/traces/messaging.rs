@@ -4,8 +4,9 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 
 use super::{Kind, Span};
-use crate::envelope::TraceContext;
-use crate::publisher::{Message, PublishError};
+use crate::publisher::message::Message;
+use crate::publisher::publish_error::PublishError;
+use crate::trace_context::TraceContext;
 
 /// Begins to publish a message: from here on it says that it comes from this span. Only what is part of a trace is
 /// told of.

@@ -10,8 +10,8 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 
 use super::Kind;
-use crate::envelope::TraceContext;
 use crate::text::mask;
+use crate::trace_context::TraceContext;
 
 /// Who records the spans of this process. Like its log, there is one.
 static TRACER: OnceLock<BoxedTracer> = OnceLock::new();

@@ -3,7 +3,7 @@
 use std::fmt::{Arguments, Display};
 
 use super::Kind;
-use crate::envelope::TraceContext;
+use crate::trace_context::TraceContext;
 
 /// Nothing.
 #[derive(Debug)]

@@ -2,10 +2,9 @@
 
 use loyalty_common::{Capture, Points, RefusalCode};
 
-use super::{Applied, Context, Decision, Rule};
+use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::{Account, Hold, Part};
-use crate::effects::Sheet;
-use crate::reads::Reads;
+use crate::sheet::Sheet;
 
 impl Rule for Capture {
     fn reads(&self) -> Reads {

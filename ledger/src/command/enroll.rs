@@ -2,12 +2,11 @@
 
 use loyalty_common::{Change, Enroll, Points, RefusalCode};
 
-use super::{Applied, Context, Decision, Rule};
+use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::Account;
 use crate::contact::ContactChange;
-use crate::effects::Sheet;
 use crate::member::{MemberState, MemberStatus};
-use crate::reads::Reads;
+use crate::sheet::Sheet;
 
 impl Rule for Enroll {
     /// What waits for the enrolment is applied right after it.

@@ -2,10 +2,9 @@
 
 use loyalty_common::{Redeem, RefusalCode};
 
-use super::{Applied, Context, Decision, Rule};
+use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::Account;
-use crate::effects::Sheet;
-use crate::reads::Reads;
+use crate::sheet::Sheet;
 
 impl Rule for Redeem {
     fn reads(&self) -> Reads {

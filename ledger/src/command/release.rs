@@ -2,10 +2,9 @@
 
 use loyalty_common::Release;
 
-use super::{Applied, Context, Decision, Rule, capture};
+use super::{Applied, Context, Decision, Reads, Rule, capture};
 use crate::account::{Account, Part};
-use crate::effects::Sheet;
-use crate::reads::Reads;
+use crate::sheet::Sheet;
 
 impl Rule for Release {
     fn reads(&self) -> Reads {

@@ -2,11 +2,10 @@
 
 use loyalty_common::{Points, RefusalCode, Reverse};
 
-use super::{Applied, Context, Decision, Rule};
+use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::{Account, Part};
-use crate::effects::Sheet;
 use crate::programme::{Programme, WhenShort};
-use crate::reads::Reads;
+use crate::sheet::Sheet;
 use crate::target::{Target, TargetKind};
 
 impl Rule for Reverse {

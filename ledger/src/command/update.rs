@@ -5,7 +5,7 @@ use loyalty_common::Update;
 use super::{Applied, Context, Decision, Rule};
 use crate::account::Account;
 use crate::contact::ContactChange;
-use crate::effects::Sheet;
+use crate::sheet::Sheet;
 
 impl Rule for Update {
     fn decide<'a>(&'a self, before: &Account, _: &Context<'_>) -> Decision<'a> {

@@ -8,13 +8,13 @@ use loyalty_common::{Command, CommandId, Event, MemberId};
 use super::{CommandOutcome, Submitted, fold};
 use crate::account::{Account, Hold, Lot};
 use crate::batch::{Changes, RewardKey, View, WaitingCommand};
+use crate::batch_request::{BatchRequest, targets_of_parked};
 use crate::command_content::CommandKey;
 use crate::contact::{ContactPart, ContactSeed};
 use crate::entry::{Entry, ParkedCommand};
 use crate::event_builder::Events;
 use crate::member::Member;
 use crate::programme::Programme;
-use crate::reads::{BatchRequest, targets_of_parked};
 use crate::target::Target;
 
 pub(super) struct Tables {

@@ -24,7 +24,6 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
-/// One line.
 #[derive(Serialize)]
 struct Line {
     #[serde(flatten)]

@@ -26,7 +26,6 @@ use crate::pool::StoreError;
 /// What to do about a member whose row another session holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
-    /// Wait for it.
     Wait,
     /// Leave the member out.
     SkipLocked,

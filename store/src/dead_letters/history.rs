@@ -16,7 +16,6 @@ use crate::pool::StoreError;
 pub struct Event {
     pub at: Timestamp,
     pub actor: String,
-    /// What.
     pub action: Action,
     pub note: Option<String>,
     pub replay_id: Option<Uuid>,

@@ -82,7 +82,6 @@ string_enum! {
 }
 
 impl Concluded {
-    /// Its name.
     pub const fn result(&self) -> ReplayResult {
         match self {
             Self::Applied { .. } => ReplayResult::Applied,

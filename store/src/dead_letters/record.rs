@@ -1,60 +1,19 @@
-//! Messages that nobody could use: kept byte for byte, once each, until an operator decides.
+//! Recording dead letters: byte for byte, once each, whoever sets them aside.
 
 use std::collections::BTreeSet;
 
 use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
-use loyalty_common::{MemberId, Partition, envelope, string_enum};
+use loyalty_common::{MemberId, Partition, envelope};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::Reason;
 use crate::emails::{self, EmailId};
 use crate::partition::{number, partition};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
-
-string_enum! {
-    /// Why a message is a dead letter.
-    pub enum Reason {
-        /// The body is not one JSON object.
-        Malformed = "malformed",
-        /// The body is over 64 KiB.
-        TooLarge = "too_large",
-        /// The field `v` or the property `type` names a version that this release does not speak.
-        UnknownVersion = "unknown_version",
-        /// The field `type` is none that this release knows.
-        UnknownType = "unknown_type",
-        /// A field is missing, wrong or unknown.
-        InvalidField = "invalid_field",
-        /// The routing key is not the partition of the member.
-        Misrouted = "misrouted",
-        /// The property `message_id` is not the command's id.
-        IdMismatch = "id_mismatch",
-        /// The command's id was used before with other content.
-        Conflict = "conflict",
-        /// Its time is more than five minutes ahead of the database's clock.
-        ClockAhead = "clock_ahead",
-        /// More commands wait for the member's enrolment than are kept.
-        ParkedTooMany = "parked_too_many",
-        /// It waited for the member's enrolment for longer than commands do.
-        ParkedTooLong = "parked_too_long",
-        /// The database refuses the command, alone as well as in a batch.
-        Failed = "failed",
-        /// It waited longer than its publisher's `expiration`, or a policy, lets it.
-        Expired = "expired",
-        /// It killed its worker again and again.
-        Crashed = "crashed",
-        /// No queue takes its routing key.
-        Unrouted = "unrouted",
-        /// An email message that is none.
-        EmailUnreadable = "email_unreadable",
-        /// The mail server will never take the email.
-        EmailRejected = "email_rejected",
-        /// The mail server did not take the email at any attempt.
-        EmailExhausted = "email_exhausted",
-    }
-}
 
 /// A dead letter to record.
 #[derive(Clone, Debug)]

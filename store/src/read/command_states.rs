@@ -22,7 +22,6 @@ use crate::pool::{Pool, StoreError};
 pub enum CommandState {
     /// It is in the ledger, for good.
     Decided {
-        /// The answer.
         receipt: Box<Receipt>,
         /// What it asked: the same id may have been used for something else.
         content: CommandContent,

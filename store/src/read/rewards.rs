@@ -29,7 +29,6 @@ pub struct Reward {
     pub email: RewardEmail,
 }
 
-/// The one email of a reward.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RewardEmail {
     pub state: EmailState,

@@ -86,7 +86,6 @@ impl TokenId {
         (text.len() == 2 * ID_BYTES && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
     }
 
-    /// Its digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_store::StoreError;
 use loyalty_store::dead_letters::{Reason, Unusable};
 use tracing::warn;

@@ -10,7 +10,7 @@ use crate::topology;
 /// What the exchange is for.
 pub(super) const ABOUT: &str = "Where events are published, if `[events]` is switched on in loyalty.toml. The routing \
     key is the kind of the event. Bind a queue of your own, with a bound on its length and x-overflow drop-head: one \
-    that refuses events holds up those of all listeners. What nobody is bound to is dropped.";
+    that refuses events holds up those of all listeners. The broker drops what no queue is bound to.";
 
 /// One entry for each kind of event.
 pub(super) fn of_each_type(describe: impl Fn(EventType) -> Value) -> impl Iterator<Item = (String, Value)> {

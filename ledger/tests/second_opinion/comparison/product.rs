@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use loyalty_common::{Command, CommandId, MemberId};
+use loyalty_ledger::batch_request::PartitionRequest;
 use loyalty_ledger::contact::ContactSeed;
-use loyalty_ledger::reads::PartitionRequest;
 use loyalty_ledger::{
     Account, BatchRequest, Changes, CommandKey, CommandOutcome, Entry, Events, Hold, Lot, Member, MemberState,
     ParkedCommand, Programme, RewardKey, Submitted, Target, View, WaitingCommand, fold, sweep, targets_of_parked,

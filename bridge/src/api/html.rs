@@ -14,7 +14,6 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
     td,th{border-bottom:1px solid #ddd;padding:.3em .8em .3em 0;text-align:left;vertical-align:top}\
     @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}code,pre{background:#2a2a2a}}";
 
-/// The whole page.
 pub(super) fn of(endpoints: &[Endpoint]) -> String {
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\

@@ -23,8 +23,7 @@ const OWNER_ONLY: u32 = 0o600;
 
 /// Where a running `loyalty dev` has its servers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Running {
-    /// Its process.
+pub(crate) struct RunningDev {
     pub(crate) pid: u32,
     /// The bridge.
     pub(crate) http: String,
@@ -39,7 +38,7 @@ pub(crate) struct Running {
     pub(crate) smtp_url: Option<String>,
 }
 
-impl Running {
+impl RunningDev {
     /// What the `loyalty dev` of this directory left, if it still runs.
     pub(crate) fn read(directory: &Path) -> Result<Option<Self>, SettingsError> {
         let path = directory.join(FILE);
@@ -101,7 +100,7 @@ impl Lock {
             .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { directory: directory.to_path_buf(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(TakeError::Running { path: directory.to_path_buf() }),
+            Err(TryLockError::WouldBlock) => Err(TakeError::RunsAlready { path: directory.to_path_buf() }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
@@ -112,7 +111,7 @@ impl Lock {
     }
 
     /// Tells the commands in the next terminal where the servers are.
-    pub(crate) fn announce(&self, running: &Running) -> io::Result<()> {
+    pub(crate) fn announce(&self, running: &RunningDev) -> io::Result<()> {
         let path = self.file();
         // Written beside and moved into place: a reader never sees half of it, and an old file's mode never stays.
         let unfinished = path.with_extension("json.new");
@@ -136,14 +135,10 @@ impl Drop for Lock {
 pub(crate) enum TakeError {
     /// Another one does.
     #[error("a `loyalty dev` already runs in {}; stop it first, or use another directory (--data)", path.display())]
-    Running { path: PathBuf },
+    RunsAlready { path: PathBuf },
     /// The directory cannot be used.
     #[error("could not use the directory {}", path.display())]
-    Directory {
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Directory { path: PathBuf, source: io::Error },
 }
 
 #[cfg(test)]
@@ -151,8 +146,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn running() -> Running {
-        Running {
+    fn running() -> RunningDev {
+        RunningDev {
             pid: 1,
             http: "http://127.0.0.1:5000".into(),
             amqp_url: "amqp://host".into(),
@@ -166,7 +161,7 @@ mod tests {
     fn a_second_dev_in_the_same_directory_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let first = Lock::take(dir.path()).expect("nobody is here");
-        assert!(matches!(Lock::take(dir.path()), Err(TakeError::Running { .. })));
+        assert!(matches!(Lock::take(dir.path()), Err(TakeError::RunsAlready { .. })));
         drop(first);
         assert!(Lock::take(dir.path()).is_ok());
     }
@@ -175,13 +170,13 @@ mod tests {
     fn only_the_owner_reads_it_and_what_others_may_write_is_not_believed() {
         let dir = tempfile::tempdir().expect("a directory");
         let lock = Lock::take(dir.path()).expect("nobody is here");
-        assert!(Running::read(dir.path()).expect("readable").is_none(), "nothing is announced yet");
+        assert!(RunningDev::read(dir.path()).expect("readable").is_none(), "nothing is announced yet");
         lock.announce(&running()).expect("written");
         let path = dir.path().join(FILE);
         let mode = path.metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, OWNER_ONLY);
-        assert!(Running::read(dir.path()).expect("readable").is_some());
+        assert!(RunningDev::read(dir.path()).expect("readable").is_some());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).expect("ours");
-        assert!(matches!(Running::read(dir.path()), Err(SettingsError::Foreign { .. })));
+        assert!(matches!(RunningDev::read(dir.path()), Err(SettingsError::Foreign { .. })));
     }
 }

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 /// Reads from the database for all requests.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct MemberReader {
     pool: Pool,
     read_timeout: Duration,
     /// For searches among the members, which take longer.
@@ -21,7 +21,7 @@ pub(crate) struct Reader {
     search_timeout: Duration,
 }
 
-impl Reader {
+impl MemberReader {
     pub(crate) const fn new(pool: Pool, searches: Pool, limits: &Limits) -> Self {
         Self { pool, read_timeout: limits.read_timeout, searches, search_timeout: limits.search_timeout }
     }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_ledger::CommandKey;
 use loyalty_store::Pool;
 use loyalty_store::read::CommandState;

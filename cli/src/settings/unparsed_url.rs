@@ -6,22 +6,22 @@ use std::str::FromStr;
 
 /// A text that may hold a password, in the right place or not.
 #[derive(Clone)]
-pub(super) struct Given(String);
+pub(super) struct UnparsedUrl(String);
 
-impl Given {
+impl UnparsedUrl {
     /// To be read, and never shown.
     pub(super) fn text(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Given {
+impl fmt::Debug for UnparsedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(a URL)")
     }
 }
 
-impl FromStr for Given {
+impl FromStr for UnparsedUrl {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
@@ -30,7 +30,7 @@ impl FromStr for Given {
 }
 
 #[cfg(test)]
-impl From<&str> for Given {
+impl From<&str> for UnparsedUrl {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }

@@ -5,11 +5,10 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::DecodeError;
-use crate::command::{CommandType, VERSION};
+use super::{CommandType, DecodeError, VERSION};
 
 /// How the error of a repeated field begins, up to its name.
-pub(super) const REPEATED: &str = "a field stands twice: `";
+pub(crate) const REPEATED: &str = "a field stands twice: `";
 
 /// The fields of one JSON object that have not been taken yet. A handful: a list beats a map.
 pub(crate) struct Fields(Vec<(String, Value)>);
@@ -27,7 +26,7 @@ impl Fields {
     }
 
     /// Checked first: what follows is only meaningful for a version and a type that we know.
-    pub(super) fn version_and_type(&mut self) -> Result<CommandType, DecodeError> {
+    pub(crate) fn version_and_type(&mut self) -> Result<CommandType, DecodeError> {
         if self.take("v").and_then(|v| v.as_u64()) != Some(VERSION) {
             return Err(DecodeError::UnknownVersion);
         }

@@ -11,7 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{account::Account, data_dir::DataDirError, lock::Lock};
+use super::DataDirError;
+use crate::{account::Account, lock::Lock};
 
 /// Not `/var/tmp`: systemd removes files there by their age, which would tear holes into a database.
 const DATA_DIRS: &str = "/var/lib/loyalty-local";

@@ -2,12 +2,12 @@
 //!
 //! While one query is under way the next questions gather, and the next query takes them all: thousands of requests a
 //! second cost the database a few hundred queries. It never waits for an outcome;
-//! [`receipt_waiters`](crate::receipt_waiters) does.
+//! [`waiters`](super::waiters) does.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_ledger::CommandKey;
 use loyalty_store::Pool;
 use loyalty_store::read::{self, CommandState};

@@ -1,5 +1,4 @@
-//! What commands must see beyond their member's row: declared by each command's file, gathered here for a batch, and
-//! read by the store under the members' locks.
+//! What a batch reads from the database under its members' locks: what each command declares, gathered by partition.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +6,8 @@ use loyalty_common::decode::decode;
 use loyalty_common::{Command, CommandId, MemberId, Partition};
 
 use crate::batch::WaitingCommand;
-use crate::command::reads;
+use crate::command::{Reads, reads};
 use crate::command_content::CommandKey;
-
-/// What one command must see besides its member's row. All of it is read in the flights that a batch makes anyway.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reads {
-    /// The bodies of what waits for the member's enrolment.
-    pub parked: bool,
-    /// The row of an earlier command of the member.
-    pub target: Option<CommandId>,
-    /// Whether a reward of the member's membership was used, by its number.
-    pub reward: Option<i64>,
-}
-
-impl Reads {
-    /// The member's row is enough.
-    pub const NONE: Self = Self { parked: false, target: None, reward: None };
-}
 
 /// What a batch needs of the database, by partition: the locks are taken in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
