@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The demonstration: starts everything, imports real purchases, and shows points, emails, and that a second import
-# changes nothing. `./run demo` builds the binary and calls this, with the binary on the path.
+# The demonstration, in two acts. First: starts everything, imports real purchases, and shows points, emails, and that a
+# second import changes nothing. Second: the same purchases where points expire, and whether the books of a year say what
+# a few lines of awk make of the file. `./run demo` builds the binary and calls this, with the binary on the path.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
-# A directory of its own, begun anew each time.
+# A directory for each act, begun anew each time.
 DEMO=$PWD/.loyalty/demo
+EXPIRING=$PWD/.loyalty/demo-expiring
 
 # Starting takes ten seconds on a laptop.
 DEMO_START_SECONDS=120
@@ -30,21 +32,22 @@ show() {
     "$@"
 }
 
-start_demo() {
-    heading "A private PostgreSQL and RabbitMQ, a worker, the HTTP bridge and a mailbox"
-    if [[ -e $DEMO/rabbitmq/lock ]] && ! flock --nonblock "$DEMO/rabbitmq/lock" true; then
+# Starts everything, with its data in this directory. Other commands find it from then on.
+start() {
+    local data=$1
+    if [[ -e $data/rabbitmq/lock ]] && ! flock --nonblock "$data/rabbitmq/lock" true; then
         die "another demonstration is running, or still ending"
     fi
-    rm -rf "$DEMO"
-    mkdir -p "$DEMO"
-    export LOYALTY_DATA=$DEMO
-    trap stop_demo EXIT
+    rm -rf "$data"
+    mkdir -p "$data"
+    export LOYALTY_DATA=$data
+    trap stop EXIT
     trap 'exit 130' INT TERM
-    printf '$ loyalty dev --data %s\n' "${DEMO#"$PWD"/}"
-    # In a group of its own, so that Ctrl-C comes to it once, from `stop_demo`; and it ends with this script.
+    printf '$ loyalty dev --data %s\n' "${data#"$PWD"/}"
+    # In a group of its own, so that Ctrl-C comes to it once, from `stop`; and it ends with this script.
     set -m
-    setpriv --pdeathsig TERM -- loyalty dev --data "$DEMO" >"$DEMO.log" 2>&1 </dev/null &
-    DEV=$!
+    setpriv --pdeathsig TERM -- loyalty dev --data "$data" >"$data.log" 2>&1 </dev/null &
+    DEVS+=($!)
     set +m
     local second
     for ((second = 0; second < DEMO_START_SECONDS * 5; second++)); do
@@ -52,31 +55,32 @@ start_demo() {
             ready_line
             return
         fi
-        kill -0 "$DEV" 2>/dev/null || break
+        kill -0 "${DEVS[-1]}" 2>/dev/null || break
         sleep 0.2
     done
-    tail -n 20 "$DEMO.log" >&2
+    tail -n 20 "$data.log" >&2
     die "it did not start"
 }
 
 ready_line() {
-    grep -m 1 '^ready http' "$DEMO.log" || true
+    grep -m 1 '^ready http' "$LOYALTY_DATA.log" || true
 }
 
-stop_demo() {
-    if [[ -n ${DEV:-} ]] && kill -TERM "$DEV" 2>/dev/null; then
-        wait "$DEV" || true
-    fi
+# Stops all that were started, at the same time.
+DEVS=()
+stop() {
+    [[ ${#DEVS[@]} -eq 0 ]] || kill -TERM "${DEVS[@]}" 2>/dev/null || true
+    wait
 }
 
 import_sample() {
     show loyalty import examples/cdnow-sample.csv --member customer_id --amount amount --at date --rate 10 \
-        --enroll --email '{member}@example.com' --wait
+        --enroll "$@" --wait
 }
 
 show_import() {
     heading "7,000 real purchases become commands: ten points a dollar"
-    import_sample | tee "$DEMO/import.txt"
+    import_sample --email '{member}@example.com' | tee "$DEMO/import.txt"
     awk '{ gsub(",", "", $2) } $1 == "import" { seconds = $2 } $1 == "applied" { commands = $2 }
         END { if (seconds > 0) printf "\n%d commands a second, from the file to the ledger, unoptimised.\n", commands / seconds }' \
         "$DEMO/import.txt"
@@ -129,7 +133,7 @@ show_repeat() {
     heading "The same file again: every command is known, no balance changes"
     local before after
     before=$(loyalty member list --points-min 1 --limit 100000 --json | cksum)
-    import_sample
+    import_sample --email '{member}@example.com'
     after=$(loyalty member list --points-min 1 --limit 100000 --json | cksum)
     if [[ $before = "$after" ]]; then
         echo "All balances are as before."
@@ -143,21 +147,47 @@ show_verify() {
     show loyalty verify
 }
 
+show_expiry() {
+    heading "Act two: the same purchases in a shop whose points expire after 365 days"
+    export LOYALTY_CONFIG=examples/expiry.toml
+    printf '$ export LOYALTY_CONFIG=%s\n' "$LOYALTY_CONFIG"
+    start "$EXPIRING"
+    import_sample
+}
+
+# As of the end of 1998: by now, all of it has expired.
+show_books() {
+    heading "The books of 1998"
+    show loyalty sweep --until 1999-01-01
+    show loyalty verify | sed -n '1p; /^came from/,$p'
+    local books fold=(awk -f examples/expiry.awk examples/cdnow-sample.csv)
+    books=$(loyalty verify --json |
+        sed 's/.*"issued":\([0-9]*\).*"points":\([0-9]*\).*"expired":\([0-9]*\).*/\1 \3 \2/')
+    heading "The same from the file alone, in awk: points issued, expired and left"
+    show "${fold[@]}"
+    [[ $books = "$("${fold[@]}")" ]] || die "the books say $books"
+    echo "They agree to the point."
+}
+
 stay=no
 case ${1:-} in
 --stay) stay=yes ;;
 '') ;;
 *) die "knows only --stay" ;;
 esac
-start_demo
+heading "A private PostgreSQL and RabbitMQ, a worker, the HTTP bridge and a mailbox"
+start "$DEMO"
 show_import
 show_members
 show_emails
 show_repeat
 show_verify
+show_expiry
+show_books
 if [[ $stay = yes ]]; then
+    LOYALTY_DATA=$DEMO
     heading "Still $(ready_line)"
-    echo "In another terminal: export LOYALTY_DATA=$DEMO"
+    echo "In another terminal: export LOYALTY_DATA=$DEMO, or $EXPIRING with LOYALTY_CONFIG=$PWD/$LOYALTY_CONFIG"
     echo "Ctrl-C ends it."
-    wait "$DEV" || true
+    wait "${DEVS[0]}" || true
 fi

@@ -2,12 +2,12 @@
 //!
 //! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and
 //! the delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields,
-//! `csv_rows` and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids` gives them ids that
-//! stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the outcomes.
+//! `csv_rows` with `csv_command` and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids`
+//! gives them ids that stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the outcomes.
 
-mod accidents;
 mod addresses;
 mod amount;
+mod csv_command;
 mod csv_rows;
 mod dialect;
 mod encoding;
@@ -26,9 +26,11 @@ mod run;
 mod sending;
 mod split;
 mod summary;
+mod suspicious_ids;
 mod template;
 #[cfg(test)]
 mod tests;
+mod type_counts;
 
 use std::fs::File;
 use std::io;
@@ -68,10 +70,13 @@ const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Publish a file of purchases or commands
 ///
 /// A CSV file with a header line becomes one `earn` a row: say which columns hold the member and the amount, and how
-/// many points a unit is worth. Delimiter, UTF-16, a title above the header and decimal commas are found; what can be
-/// read two ways is refused until a flag says which. A JSON Lines file holds one command of the contract a line; `v`
-/// and
-/// `command_id` may be left out.
+/// many points a unit is worth. A negative amount takes back points of the row that the column --returns names. With
+/// --as adjust rows are points by hand, such as opening balances. Delimiter, UTF-16, a title above the header and
+/// decimal commas are found; what can be read two ways is refused until a flag says which. A JSON Lines file holds one
+/// command of the contract a line, of any type; `v` and `command_id` may be left out.
+///
+/// Commands about one member are applied in the order of the file: sort a history by time, the oldest row first, and
+/// import it before live traffic of its members.
 ///
 /// Importing the same file again changes nothing, and an import that was stopped goes on where it was. Give --id with
 /// the column of the order's number wherever there is one: then an order counts once, in however many exports it
@@ -101,8 +106,8 @@ pub(crate) struct Import {
     /// Wait until every command has an outcome: applied, refused, parked or dead
     #[arg(long)]
     wait: bool,
-    /// Read and check everything, publish nothing. Says how many commands it would publish, and what is known already,
-    /// if the database can be asked
+    /// Read and check everything, publish nothing. Says how many commands of each type it would publish, and what is known
+    /// already, if the database can be asked
     #[arg(long)]
     dry_run: bool,
     /// Also write every reported row to this file: as CSV with its line and the problem before its own columns
@@ -123,6 +128,10 @@ Example, ten points a dollar:
 An export of a shop, whose orders come again each night:
   loyalty import orders.csv --member customer_id --amount total --rate 10 --at created_at \\
       --id order_number --zone Europe/Berlin --enroll --email '{email}' --errors rejected.csv --wait
+
+Opening balances, which count towards no reward:
+  loyalty import balances.csv --as adjust --reason 'opening balance' --member customer_id \\
+      --amount points --rate 1 --at date --enroll --wait
 
 A spreadsheet from Germany, looked at first:
   loyalty import umsatz.csv --member Kunde --amount Betrag --rate 10 --at Datum \\

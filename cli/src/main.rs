@@ -34,6 +34,7 @@ mod schema;
 mod service;
 mod settings;
 mod stack_size;
+mod sweep;
 mod time_arg;
 mod token;
 mod topology;
@@ -113,6 +114,7 @@ enum Command {
     Emails(emails::Emails),
     Verify(verify::Verify),
     Rebuild(rebuild::Rebuild),
+    Sweep(sweep::Sweep),
     Token(token::Tokens),
     Bench(bench::Bench),
     Schema(schema::Schema),
@@ -168,6 +170,7 @@ impl Command {
             | Self::Emails(_)
             | Self::Verify(_)
             | Self::Rebuild(_)
+            | Self::Sweep(_)
             | Self::Token(_)
             | Self::Bench(_)
             | Self::Schema(_)
@@ -230,6 +233,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStatus> 
         Command::Emails(emails) => emails.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Rebuild(rebuild) => rebuild.run(context).await,
+        Command::Sweep(sweep) => sweep.run(context).await,
         Command::Token(tokens) => tokens.run(context).await,
         Command::Bench(bench) => bench.run(context).await,
         Command::Schema(schema) => schema.run(context),

@@ -73,6 +73,7 @@ fn a_url_that_cannot_be_used_is_one_error_and_exit_code_2() {
             format!("{scheme}s3://ann:{PASSWORD}@127.0.0.1:1"),
             format!("{scheme}://ann:{PASSWORD}@127.0.0.1:port/x"),
             format!("{scheme}://ann:{PASSWORD}@host@127.0.0.1:x/x"),
+            format!("{scheme}://ann:{PASSWORD}@x@127.0.0.1:1/x"),
             format!("{scheme}:/ann:{PASSWORD}@127.0.0.1:65536/x"),
         ] {
             for (said, code) in given(setting, &url, dir.path()) {

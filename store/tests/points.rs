@@ -1,8 +1,6 @@
 //! Lots, holds, reversals and redemptions against a real server: what one batch writes, a later one reads back. In the
 //! end of each test every promise is kept, and each row follows from those before it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use loyalty_common::{
     Action, Capture, Command, CommandId, Earn, Enroll, Exit, Hold, MemberId, Moment, Points, Redeem, RefusalCode,
@@ -66,7 +64,7 @@ impl World {
 
     /// The sweep; how many rows it wrote.
     async fn sweep(&self, until: &str) -> usize {
-        let members = due::members(&self.pool, Duration::ZERO, 10).await.expect("members");
+        let members = due::members(&self.pool, Timestamp::now(), 10).await.expect("members");
         let (batch, view) = Batch::open_free(&self.pool, &BatchRequest::of_members(&members)).await.expect("a batch");
         let changes = sweep(view, noon(until), &self.programme, Events::Off);
         batch.commit(&changes, &[]).await.expect("a commit");
@@ -266,12 +264,14 @@ async fn a_reward_is_used_once_in_one_batch_or_two() {
 async fn the_sweep_brings_up_to_date_what_is_due_and_then_finds_nothing() {
     let world = World::with_expiry().await;
     world.applied(&[&enroll(), &on("01-01", earn(100)), &on("02-20", earn(50)), &on("02-21", hold(20, "03-10"))]).await;
+    let due = async |until: &str| due::members(&world.pool, noon(until), 10).await.expect("members").len();
+    assert_eq!((due("03-09").await, due("03-10").await), (0, 1));
     assert_eq!(world.sweep("03-09").await, 0);
     assert_eq!(world.sweep("03-30").await, 2, "the hold runs out, then what is left of the day expires");
     assert_eq!(world.numbers().await, (0, 0, 0));
     let as_of: Timestamp = world.one("select as_of from member").await;
     assert_eq!(as_of.to_string(), "2025-03-23T00:00:00Z", "the instant that was due, and not that of the sweep");
-    assert!(due::members(&world.pool, Duration::ZERO, 10).await.expect("members").is_empty());
+    assert!(due::members(&world.pool, Timestamp::now(), 10).await.expect("members").is_empty());
     world.is_sound().await;
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 /// Who a program is to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// `loyalty worker`
+    /// `loyalty worker`, `loyalty sweep`
     Worker,
     /// `loyalty bridge`
     Bridge,
@@ -39,7 +39,7 @@ impl Account {
     /// Who a command is.
     pub(crate) fn of(command: Option<&str>) -> Self {
         match command {
-            Some("worker") => Self::Worker,
+            Some("worker" | "sweep") => Self::Worker,
             Some("bridge") => Self::Bridge,
             Some(_) | None => Self::Operator,
         }

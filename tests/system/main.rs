@@ -39,6 +39,8 @@
 //! | an email is queued again only where the operator saw it | `store/emails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_emails_...` |
 //! | a membership that ends ends its emails | `store/batch/write.rs`, `END_MAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
 //! | an email goes to the address of its own membership | `store/emails/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
+//! | nothing is swept that is not due yet | `worker/sweep.rs`, `run` | `history::a_sweep_closes_the_books_...` |
+//! | a return under its order's number has an id of its own | `cli/import/csv_command.rs`, `id` | the unit tests of `cli/import` |
 //! | a repeated request is answered from its receipt | `bridge/submit.rs`, `PriorState` | `bridge::a_repeated_request_...` |
 //! | a retired retry queue is deleted only after a second count | `cli/topology/retired_retry_queues.rs`, `retire` | `topology::a_retired_retry_queue_whose_email_...` |
 //! | ... and only in the broker that was asked | `cli/topology/retired_retry_queues.rs`, `queues_of_both` | `topology::a_retired_retry_queue_is_not_removed_by_...` |
@@ -71,6 +73,7 @@ mod database;
 mod dev;
 mod events;
 mod examples;
+mod history;
 mod hostile_input;
 mod import;
 mod limits;

@@ -78,11 +78,9 @@ impl Maintenance {
     }
 
     async fn bring_up_to_date(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        while !shutdown.is_cancelled() {
-            let rows = self.sweep.step(&self.pool).await?;
-            if rows == 0 {
-                return Ok(());
-            }
+        let until = self.sweep.due_until(&self.pool).await?;
+        let rows = self.sweep.run(&self.pool, until, shutdown).await?;
+        if rows > 0 {
             info!(rows, "Brought members up to date: points expired, holds ran out");
         }
         Ok(())

@@ -29,7 +29,8 @@ use crate::service::stop_on_signal;
 /// asked. What would be a dead letter again is left as it is. Emails are queued again.
 ///
 /// Ctrl-C stops sending: what was not sent is open again, and what was sent gets its result. A broker that is away
-/// does the same, with exit code 3. Exit code 1 if nothing could be sent, or not everything came to its end.
+/// does the same, with exit code 3. Exit code 1 if nothing could be sent, or not everything came to its end; of
+/// --dry-run, if what was named is not there or decided already. A filter that matches nothing leaves nothing to try: 0.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

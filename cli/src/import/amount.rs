@@ -5,6 +5,13 @@
 use loyalty_common::Points;
 use loyalty_common::text::{Invalid, POINTS_MAX};
 
+/// An amount of a file. Below 0 it is money that went back, or points that are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Amount {
+    is_negative: bool,
+    size: Decimal,
+}
+
 /// A number without sign, as it is written: its digits, and how many of them come after the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decimal {
@@ -34,9 +41,6 @@ pub(super) enum AmountError {
     /// There is nothing.
     #[error("the amount is empty")]
     Empty,
-    /// A minus before or after it, or parentheses around it.
-    #[error("the amount is negative; a return is not an earn")]
-    Negative,
     /// It has anything but digits, a mark and separators, or these in wrong places.
     #[error("the amount must be digits with at most one decimal point or comma, such as 29.33 or 1,234.50")]
     NotPlain,
@@ -47,22 +51,42 @@ pub(super) enum AmountError {
     #[error("the amount has more than 18 digits")]
     TooLong,
     /// It is worth less than a point.
-    #[error("the amount is too small to earn a point")]
+    #[error("the amount is too small for a point")]
     NoPoint,
     /// It is worth more than one command may carry.
-    #[error("the amount earns more than 1000000000000 points")]
+    #[error("the amount is worth more than 1000000000000 points")]
     TooManyPoints,
 }
 
-impl Decimal {
-    /// The number of an amount in a file.
+impl Amount {
+    /// Reads an amount.
     pub(super) fn parse(text: &str, mark: Option<DecimalMark>) -> Result<Self, AmountError> {
         if text.is_empty() {
             return Err(AmountError::Empty);
         }
-        if is_negative(text) {
-            return Err(AmountError::Negative);
-        }
+        let (has_minus, size) = without_minus(text);
+        let size = Decimal::parse(size, mark)?;
+        Ok(Self { is_negative: has_minus && !size.is_zero(), size })
+    }
+
+    pub(super) const fn is_negative(self) -> bool {
+        self.is_negative
+    }
+
+    /// The same number in the one form that all its spellings share.
+    pub(super) fn normalized(self) -> String {
+        let sign = if self.is_negative { "-" } else { "" };
+        format!("{sign}{}", self.size.normalized())
+    }
+
+    /// The points of this amount, whatever its sign, at so many points for each unit of it, rounded down.
+    pub(super) fn points(self, rate: Decimal) -> Result<Points, AmountError> {
+        self.size.points(rate)
+    }
+}
+
+impl Decimal {
+    fn parse(text: &str, mark: Option<DecimalMark>) -> Result<Self, AmountError> {
         if let Some(mark) = mark {
             return Self::with_mark(text, mark);
         }
@@ -81,6 +105,7 @@ impl Decimal {
         let (whole, fraction) = match text.split_once(mark) {
             Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
             Some(_) => return Err(AmountError::NotPlain),
+            None if text.is_empty() => return Err(AmountError::NotPlain),
             None => (text, ""),
         };
         let whole = without_separators(whole, other).ok_or(AmountError::NotPlain)?;
@@ -95,8 +120,8 @@ impl Decimal {
         Ok(Self { digits, scale })
     }
 
-    /// The same number in the one form that all its spellings share: 12.5 for 12.50 and 012,50.
-    pub(super) fn normalized(mut self) -> String {
+    /// 12.5 for 12.50 and 012,50.
+    fn normalized(mut self) -> String {
         while self.scale > 0 && self.digits.is_multiple_of(10) {
             self.digits /= 10;
             self.scale -= 1;
@@ -104,13 +129,11 @@ impl Decimal {
         format!("{}e-{}", self.digits, self.scale)
     }
 
-    /// Whether it is 0.
-    pub(super) const fn is_zero(self) -> bool {
+    const fn is_zero(self) -> bool {
         self.digits == 0
     }
 
-    /// The points of this amount at so many points for each unit of it, rounded down.
-    pub(super) fn points(self, rate: Self) -> Result<Points, AmountError> {
+    fn points(self, rate: Self) -> Result<Points, AmountError> {
         let points = self.digits * rate.digits / 10_u128.pow(self.scale + rate.scale);
         match i64::try_from(points) {
             Ok(0) => Err(AmountError::NoPoint),
@@ -148,11 +171,12 @@ fn is_plain(digits: &str) -> bool {
     digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A minus before or behind a number, or the parentheses of book-keepers.
-fn is_negative(text: &str) -> bool {
+/// What is left of a number without its minus, which stands before or behind it, or is the parentheses of book-keepers.
+fn without_minus(text: &str) -> (bool, &str) {
     let minus = ['-', '\u{2212}'];
-    let signed = text.starts_with(minus) || text.ends_with(minus) || (text.starts_with('(') && text.ends_with(')'));
-    signed && text.contains(|char: char| char.is_ascii_digit())
+    let in_parentheses = || text.strip_prefix('(')?.strip_suffix(')');
+    let size = text.strip_prefix(minus).or_else(|| text.strip_suffix(minus)).or_else(in_parentheses);
+    size.map_or((false, text), |size| (true, size.trim()))
 }
 
 /// The digits of a number's whole part, if its thousands are apart by one kind of separator and throughout, or not at
@@ -175,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn points(amount: &str, rate: &str) -> Result<i64, AmountError> {
-        Decimal::parse(amount, None)?.points(rate.parse().expect("a rate")).map(Points::get)
+        Amount::parse(amount, None)?.points(rate.parse().expect("a rate")).map(Points::get)
     }
 
     #[test]
@@ -188,6 +212,7 @@ mod tests {
         check("0.29", "100", 29);
         check("1.15", "100", 115);
         check("19.99", "0.5", 9);
+        check("-19.99", "0.5", 9);
         check(".5", "2", 1);
         check("007", "1", 7);
         check("999999999999.999999", "1", 999_999_999_999);
@@ -198,7 +223,7 @@ mod tests {
     #[test]
     fn what_has_one_reading_needs_no_flag_and_a_flag_decides_the_rest() {
         let check = |amount: &str, mark: Option<DecimalMark>, expected: Option<&str>| {
-            let read = Decimal::parse(amount, mark).map(Decimal::normalized).ok();
+            let read = Amount::parse(amount, mark).map(Amount::normalized).ok();
             assert_eq!(read.as_deref(), expected, "{amount} with {mark:?}");
         };
         let (point, comma) = (Some(DecimalMark::Point), Some(DecimalMark::Comma));
@@ -222,16 +247,20 @@ mod tests {
         check("1,234", point, Some("1234e-0"));
         check("12.50", comma, None);
         check("12,50", point, None);
+        for mark in [None, point] {
+            for negative in ["-20.50", "20.50-", "(20.50)", "\u{2212}20.50", "- 20.5"] {
+                check(negative, mark, Some("-205e-1"));
+            }
+            check("-0.00", mark, Some("0e-0"));
+        }
+        check("-15.000", None, None);
+        check("(1.234,50)", comma, Some("-12345e-1"));
     }
 
     #[test]
     fn what_is_no_amount_says_what_is_allowed() {
         let check = |amount: &str, expected: AmountError| assert_eq!(points(amount, "10"), Err(expected), "{amount}");
         check("", AmountError::Empty);
-        check("-5.00", AmountError::Negative);
-        for negative in ["-20.00", "20.00-", "(20.00)", "\u{2212}20.00", "- 20"] {
-            check(negative, AmountError::Negative);
-        }
         for wrong in [
             "+5",
             "5.",
@@ -246,6 +275,10 @@ mod tests {
             "0x10",
             "-",
             "()",
+            "--5",
+            "-5-",
+            "(-5)",
+            "(5",
             "1,23,456.50",
             ",5,",
             "1.234,",

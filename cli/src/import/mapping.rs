@@ -1,4 +1,6 @@
-//! Which column of a CSV file means what.
+//! What the rows of a CSV file mean, and which column means what.
+
+use clap::ValueEnum;
 
 use super::amount::Decimal;
 use super::template::{Place, Template};
@@ -8,6 +10,9 @@ use crate::exit::Usage;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Columns of a CSV file")]
 pub(super) struct Mapping {
+    /// What a row becomes [default: earn]
+    #[arg(long = "as", value_name = "TYPE")]
+    row_type: Option<RowType>,
     /// The column with the member's id
     #[arg(long, value_name = "COLUMN")]
     member: Option<String>,
@@ -25,9 +30,23 @@ pub(super) struct Mapping {
     /// overlap
     #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
-    /// The reason of each command: text with {COLUMN} and {member} filled in
+    /// The column that says of a negative amount which row it returns: by that row's --id, or without --id by the
+    /// command's id. A return in part takes back its own points, rounded down
+    #[arg(long, value_name = "COLUMN")]
+    returns: Option<String>,
+    /// The reason of each command: text with {COLUMN} and {member} filled in. An `adjust` needs one
     #[arg(long, value_name = "TEMPLATE")]
     reason: Option<String>,
+}
+
+/// What a row of a CSV file becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum RowType {
+    /// A purchase, which counts towards rewards; with a negative amount, its return
+    #[default]
+    Earn,
+    /// Points by hand, which do not count: opening balances, goodwill. With a negative amount, points that are taken
+    Adjust,
 }
 
 /// The columns that were found.
@@ -35,11 +54,13 @@ pub(super) struct Mapping {
 pub(super) struct Columns {
     /// All names of the header.
     pub(super) names: Vec<String>,
+    pub(super) row_type: RowType,
     pub(super) member: usize,
     pub(super) amount: usize,
     pub(super) rate: Decimal,
     pub(super) at: Option<usize>,
     pub(super) key: Option<usize>,
+    pub(super) returns: Option<usize>,
     pub(super) reason: Option<Template>,
     pub(super) address: Option<Template>,
 }
@@ -52,10 +73,10 @@ impl Mapping {
 
     /// Refuses flags that mean nothing for a file without columns.
     pub(super) fn refuse_any(&self) -> Result<(), Usage> {
-        let Self { member, amount, rate, at, id, reason } = self;
-        let given = [member, amount, at, id, reason].iter().any(|flag| flag.is_some()) || rate.is_some();
-        if given {
-            let flags = "--member, --amount, --rate, --at, --id and --reason";
+        let Self { row_type, member, amount, rate, at, id, returns, reason } = self;
+        let named = [member, amount, at, id, returns, reason].iter().any(|flag| flag.is_some());
+        if named || row_type.is_some() || rate.is_some() {
+            let flags = "--as, --member, --amount, --rate, --at, --id, --returns and --reason";
             return Err(Usage(format!("{flags} are for CSV files; a JSON line says all that itself")));
         }
         Ok(())
@@ -63,8 +84,18 @@ impl Mapping {
 
     /// Whether all columns that are named are in a header: how it is told from a title above it.
     pub(super) fn fits(&self, names: &[String]) -> bool {
-        let Self { member, amount, rate: _, at, id, reason: _ } = self;
-        [member, amount, at, id].into_iter().flatten().all(|name| !places(names, name).is_empty())
+        let Self { row_type: _, member, amount, rate: _, at, id, returns, reason: _ } = self;
+        [member, amount, at, id, returns].into_iter().flatten().all(|name| !places(names, name).is_empty())
+    }
+
+    fn row_type(&self) -> Result<RowType, Usage> {
+        let row_type = self.row_type.unwrap_or_default();
+        let problem = match row_type {
+            RowType::Adjust if self.returns.is_some() => "--returns: with --as adjust a negative amount is no return",
+            RowType::Adjust if self.reason.is_none() => "--as adjust needs --reason, such as 'opening balance'",
+            RowType::Adjust | RowType::Earn => return Ok(row_type),
+        };
+        Err(Usage(problem.to_owned()))
     }
 
     /// Finds the columns in a header.
@@ -82,11 +113,13 @@ impl Mapping {
             })
         };
         Ok(Columns {
+            row_type: self.row_type()?,
             member: found("member", &self.member)?,
             amount: found("amount", &self.amount)?,
             rate: self.rate.ok_or_else(|| Usage("a CSV file needs --rate, the points for each unit".to_owned()))?,
             at: found_if_given("at", &self.at)?,
             key: found_if_given("id", &self.id)?,
+            returns: found_if_given("returns", &self.returns)?,
             reason: self.reason.as_deref().map(template).transpose()?,
             address: address.map(template).transpose()?,
             names,

@@ -1,7 +1,7 @@
 //! Reads a file in chunks, on a thread of its own: usable rows become commands, each new member is enrolled first.
 //!
-//! Bounded memory whatever the file's size: a few chunks, eight bytes a row, the ids of the members, and the addresses
-//! of those whose first row has none.
+//! Bounded memory whatever the file's size: a few chunks, some bytes a row, the ids of the members, and the addresses of
+//! those whose first row has none.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -14,10 +14,10 @@ use loyalty_common::command::CLOCK_AHEAD_MAX;
 use loyalty_common::{Action, Command, CommandId, EmailAddress, Enroll, MemberId};
 use tokio::sync::mpsc;
 
-use super::accidents::Accidents;
 use super::addresses::Addresses;
 use super::row_ids::RowIds;
 use super::rows::{MemberRef, Problem, ProblemKind, Row, Rows, Unusable};
+use super::suspicious_ids::SuspiciousIds;
 
 /// Rows read at once: each chunk costs two questions to the database, which a thousand rows share.
 const CHUNK_ROWS: u64 = 1_000;
@@ -34,7 +34,7 @@ pub(super) struct Chunk {
     pub(super) items: Vec<Item>,
     /// Rows that are not used.
     pub(super) skipped: Vec<Problem>,
-    /// Of those, the ones whose amount earns no point: nothing is wrong with them.
+    /// Of those, the ones whose amount is worth no point: nothing is wrong with them.
     pub(super) too_small: u64,
     /// Rows that were used, though not quite as they stand.
     pub(super) remarks: Vec<Problem>,
@@ -90,7 +90,9 @@ pub(super) struct Reader {
     addresses: Addresses,
     /// What the rows said that have an id of their own: a digest of the id, and one of the content.
     keyed: HashMap<u64, u64>,
-    accidents: Accidents,
+    /// What rows are about, such as what they return: a digest of its id, and the first line that names it.
+    named: HashMap<u64, u64>,
+    suspicious: SuspiciousIds,
     sources: bool,
     /// What happened later than this has not happened yet.
     latest: Timestamp,
@@ -107,7 +109,8 @@ impl Reader {
             members: enrol.then(HashSet::new),
             addresses,
             keyed: HashMap::new(),
-            accidents: Accidents::default(),
+            named: HashMap::new(),
+            suspicious: SuspiciousIds::default(),
             sources,
             latest: now.saturating_add(CLOCK_AHEAD_MAX).expect("minutes are no calendar units"),
             ended: false,
@@ -136,7 +139,7 @@ impl Reader {
                 self.take(row, &mut chunk);
             } else {
                 self.ended = true;
-                chunk.warnings = self.accidents.warnings();
+                chunk.warnings = self.suspicious.warnings();
             }
         }
         chunk.bytes = self.rows.bytes();
@@ -151,7 +154,7 @@ impl Reader {
             return chunk.skip(line, Unusable::Fault(text.to_owned()), source);
         }
         if let Some(member) = member {
-            self.accidents.see(line, member.member_id.as_str());
+            self.suspicious.see(line, member.member_id.as_str());
             let enrols_itself = command.as_ref().is_ok_and(|command| matches!(command.action, Action::Enroll(_)));
             self.see(line, member, enrols_itself, chunk);
         }
@@ -161,6 +164,7 @@ impl Reader {
         };
         match if keyed { self.earlier(&command) } else { Earlier::None } {
             Earlier::None => {
+                self.look_at_order(line, &command, chunk);
                 chunk.items.push(Item { line, command, enrols: false, source: self.sources.then_some(source) });
             }
             Earlier::Same => chunk.repeated += 1,
@@ -202,9 +206,21 @@ impl Reader {
         valid
     }
 
+    /// A row that another one is about must come before it, or that one is refused for good: rows are applied in the order
+    /// of the file.
+    fn look_at_order(&mut self, line: u64, command: &Command, chunk: &mut Chunk) {
+        if let Some(above) = self.named.get(&id_digest(command, command.command_id)) {
+            let text = format!("line {above} is about this row and stands above it; sort the file by time");
+            chunk.remarks.push(Problem { line, kind: ProblemKind::Note, text, source: None });
+        }
+        if let Some(target) = command.action.target() {
+            self.named.entry(id_digest(command, target)).or_insert(line);
+        }
+    }
+
     fn earlier(&mut self, command: &Command) -> Earlier {
         let content = digest(&content(command));
-        match self.keyed.entry(digest(&(&command.member_id, command.command_id))) {
+        match self.keyed.entry(id_digest(command, command.command_id)) {
             Entry::Vacant(place) => {
                 place.insert(content);
                 Earlier::None
@@ -234,6 +250,10 @@ enum Earlier {
 /// What two commands of one id must have in common to be the same: everything but the time, as in the ledger.
 fn content(command: &Command) -> Vec<u8> {
     Command { occurred_at: Timestamp::UNIX_EPOCH, ..command.clone() }.encode()
+}
+
+fn id_digest(command: &Command, id: CommandId) -> u64 {
+    digest(&(&command.member_id, id))
 }
 
 fn digest(value: &impl Hash) -> u64 {

@@ -39,7 +39,7 @@ pub(super) struct MemberRef {
 /// Why a row is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// Its amount earns no point: told and counted, and nothing that anybody must fix.
+    /// Its amount is worth no point: told and counted, and nothing that anybody must fix.
     TooSmall(String),
     /// It must be fixed.
     Fault(String),

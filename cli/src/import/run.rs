@@ -46,11 +46,12 @@ impl Run {
             let mut chunk = chunk.context(UNREADABLE)?;
             self.count(&mut chunk);
             let mut sent = Sent::default();
-            let would_publish = match &known {
-                Some(known) => known.fresh(&mut chunk, &mut sent).await?.len(),
-                None => chunk.items.len(),
+            let items = match &known {
+                Some(known) => known.fresh(&mut chunk, &mut sent).await?,
+                None => std::mem::take(&mut chunk.items),
             };
-            self.summary.add_would_publish(would_publish);
+            sent.count_types(&items);
+            self.summary.add_would_publish(items.len());
             self.summary.add_sent(sent);
             self.told().add_all(chunk.remarks);
         }

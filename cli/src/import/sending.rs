@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::reader::{Chunk, Item, key};
 use super::rows::{Problem, ProblemKind};
+use super::type_counts::TypeCounts;
 
 /// Where an import's commands go.
 #[derive(Debug)]
@@ -34,10 +35,12 @@ pub(super) struct Sender {
 pub(super) struct Known(pub(super) Pool);
 
 /// What was done with one chunk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Sent {
     /// Commands that the broker confirmed.
     pub(super) published: u64,
+    /// Those, by type; of a dry run, those that would be published.
+    pub(super) types: TypeCounts,
     /// Commands that were decided before this import began.
     pub(super) duplicates: u64,
     /// Enrolments of members who are enrolled already, or have left.
@@ -52,9 +55,10 @@ impl Sender {
     pub(super) async fn send(&self, chunk: &mut Chunk, sent: &mut Sent) -> anyhow::Result<()> {
         let mut items = self.known.fresh(chunk, sent).await?;
         let (published, failure) = self.publish(&items).await;
+        items.truncate(published);
         sent.published += published as u64;
+        sent.count_types(&items);
         if let Some(follower) = &self.follower {
-            items.truncate(published);
             // It only goes away with an error of its own, which is told when it is waited for.
             let _ = follower.send(items).await;
         }
@@ -74,6 +78,12 @@ impl Sender {
             }
         }
         (confirmed, None)
+    }
+}
+
+impl Sent {
+    pub(super) fn count_types(&mut self, items: &[Item]) {
+        items.iter().for_each(|item| self.types.count(&item.command.action));
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::reader::Chunk;
 use super::receipt_tracker::Outcomes;
 use super::sending::{Asked, Sent};
+use super::type_counts::TypeCounts;
 use crate::output::{Column, grouped, table};
 
 /// The sums of an import. What nobody waited for is unknown: null.
@@ -30,6 +31,8 @@ pub(super) struct Summary {
     commands: u64,
     enrolments: u64,
     points: u64,
+    /// Of what was published, or of a dry run would be.
+    by_type: TypeCounts,
 }
 
 /// What `loyalty import --help` says about them.
@@ -37,7 +40,7 @@ pub(super) const LEGEND: &str = "\
 What the summary counts (one JSON object with --json):
   rows           rows of the file, without its header and empty lines
   skipped        rows that are not used, each with its line on standard error
-  too_small      of those, the ones whose amount earns no point
+  too_small      of those, the ones whose amount is worth no point
   faults         rows that could not be used, were refused or set aside; exit code 1 if there are any
   published      commands that the broker confirmed in this run, enrolments among them
   would_publish  commands that --dry-run found to be published; null without it. At most so many, if the database
@@ -49,7 +52,8 @@ What the summary counts (one JSON object with --json):
                  such a member has stays as it is
   updated        enrolments that became an update, because the member is enrolled already, without an address
   commands, enrolments, points
-                 what the file asks for in all: its commands, how many of them enrol, the points they earn
+                 what the file asks for in all: its commands, how many of them enrol, the points of its earns
+  by_type        of what was published, or would be: for each type how many commands, and the points they name
   seconds        how long it took";
 
 impl Summary {
@@ -76,6 +80,7 @@ impl Summary {
         self.duplicates += sent.duplicates;
         self.known_members += sent.known_members;
         self.updated += sent.updated;
+        self.by_type.add_all(sent.types);
     }
 
     pub(super) fn add_would_publish(&mut self, commands: usize) {
@@ -108,11 +113,13 @@ impl Summary {
             None => ["published", &count(self.published), "commands, enrolments among them"],
             Some(would) => ["would publish", &count(would), "commands, enrolments among them; nothing was published"],
         };
-        let rows = [
+        let before = [
             ["rows", &count(self.rows), "in the file"],
             ["skipped", &count(self.skipped), "rows that are not used"],
-            ["too small", &count(self.too_small), "of those: earn no point"],
+            ["too small", &count(self.too_small), "of those: worth no point"],
             published,
+        ];
+        let after = [
             ["applied", &known(self.applied), ""],
             ["refused", &known(self.refused), ""],
             ["parked", &known(self.parked), "wait for their member's enrolment"],
@@ -125,6 +132,7 @@ impl Summary {
         ];
         let seconds = format!("{:.1} s", self.seconds);
         let columns = [Column::Text("import"), Column::Number(&seconds), Column::Text("")];
-        table(columns, rows.map(|row| row.map(str::to_owned)))
+        let [before, after] = [&before[..], &after[..]].map(|rows| rows.iter().map(|row| row.map(str::to_owned)));
+        table(columns, before.chain(self.by_type.rows()).chain(after))
     }
 }

@@ -1,5 +1,7 @@
 //! Files as people have them, read as an import reads them: no servers are needed up to here.
 
+mod history;
+
 use std::path::Path;
 
 use clap::Parser;
@@ -90,8 +92,8 @@ fn a_row_that_cannot_be_used_is_told_with_its_line_and_stops_nothing() {
     4: the member must be 1 to 64 bytes of printable ASCII without spaces
     5: the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9998
     6: the amount can be read two ways: give --decimal . or --decimal ,
-    7: the amount is negative; a return is not an earn
-    8: the amount is too small to earn a point
+    7: negative amount, and no column names what is returned (--returns)
+    8: the amount is too small for a point
     9: has 2 columns, the header has 3; is a quote or a delimiter missing?
     10: has 4 columns, the header has 3; is a quote or a delimiter missing?
     12: the column `id` is not UTF-8: give --encoding, such as --encoding windows-1252
@@ -213,8 +215,8 @@ fn what_has_another_form_or_two_readings_is_refused_with_what_would_read_it() {
     10: the time must be a date such as 2026-11-22, or a time such as 2026-11-22 10:00:00 or 2026-11-22T10:00:00+01:00, of 1900 to 9998
     11: the time is not in ISO 8601: give --date-format '%Y-%m-%d'
     12: the amount can be read two ways: give --decimal . or --decimal ,
-    13: the amount is negative; a return is not an earn
-    14: the amount is negative; a return is not an earn
+    13: negative amount, and no column names what is returned (--returns)
+    14: negative amount, and no column names what is returned (--returns)
     15: the amount must be digits with at most one decimal point or comma, such as 29.33 or 1,234.50
     ");
 }
@@ -352,19 +354,6 @@ fn who_has_no_address_at_first_gets_that_of_a_later_row() {
 }
 
 #[test]
-fn a_json_line_may_enrol_its_member_itself() {
-    let lines = br#"{"member_id":"ann","type":"enroll","occurred_at":"2026-06-01T10:00:00Z"}
-{"member_id":"ann","type":"earn","points":5,"occurred_at":"2026-06-01T10:00:00Z"}
-{"member_id":"bob","type":"spend","points":5,"occurred_at":"2026-06-01T10:00:00Z"}
-{"member_id":"bob","type":"spend","points":5,"occurred_at":"2026-06-01T10:00:00Z","command_id":"x"}
-"#;
-    let chunk = read("june.jsonl", lines, &["--enroll"]).expect("a usable file");
-    let told: Vec<_> = chunk.items.iter().map(|it| (it.line, it.command.command_type().as_str(), it.enrols)).collect();
-    assert_eq!(told, [(1, "enroll", false), (2, "earn", false), (3, "enroll", true), (3, "spend", false)]);
-    insta::assert_snapshot!(skipped(&chunk), @"4: `command_id` must be a UUID such as 019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11");
-}
-
-#[test]
 fn wrong_usage_is_told_before_anything_is_read() {
     let problem = |name: &str, flags: &[&str]| {
         read(name, b"id,date,amount,cds,cds\n", flags).expect_err("wrong usage").to_string()
@@ -374,7 +363,7 @@ fn wrong_usage_is_told_before_anything_is_read() {
     insta::assert_snapshot!(problem("june.csv", &["--member", "id", "--amount", "cds"]), @"--amount: the header has several columns `cds`");
     insta::assert_snapshot!(problem("june.csv", &["--member", "id", "--amount", "amount"]), @"a CSV file needs --rate, the points for each unit");
     insta::assert_snapshot!(problem("june.csv", &[COLUMNS, &["--reason", "{order}"]].concat()), @"`{order}`: there is no column `order`");
-    insta::assert_snapshot!(problem("june.jsonl", &["--rate", "10"]), @"--member, --amount, --rate, --at, --id and --reason are for CSV files; a JSON line says all that itself");
+    insta::assert_snapshot!(problem("june.jsonl", &["--rate", "10"]), @"--as, --member, --amount, --rate, --at, --id, --returns and --reason are for CSV files; a JSON line says all that itself");
 }
 
 /// Two of its rows equal another in every column, eight earn nothing, and eight members have no other row.

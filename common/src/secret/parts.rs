@@ -12,6 +12,7 @@ pub struct Parts(Url);
 impl Parts {
     /// Reads a URL that begins with one of two schemes. `begins` says which.
     pub fn parse(url: &str, schemes: [&str; 2], begins: Problem) -> Result<Self, Problem> {
+        let login = written_login(url);
         let url = Url::parse(url).map_err(|error| match error {
             // The beginning of a password, if an unencoded slash or the like came behind it.
             ParseError::InvalidPort => Problem("its port is no number, or a character of its password is not encoded"),
@@ -28,6 +29,13 @@ impl Parts {
         if url.fragment().is_some() || url.path().contains('@') || url.query().is_some_and(|query| query.contains('@'))
         {
             return Err(Problem::UNENCODED);
+        }
+        // Read leniently it would be a password, but not the same one to every program.
+        if login.contains('@') {
+            return Err(Problem::UNENCODED);
+        }
+        if !is_encoded(login) {
+            return Err(Problem("a `%` in a user or password must be percent-encoded (%25)"));
         }
         let parts = Self(url);
         parts.user_and_password()?;
@@ -69,6 +77,19 @@ impl Parts {
         let path = if with_path { url.path().trim_end_matches('/') } else { "" };
         shown(url.scheme(), user, &format!("{}{port}{path}", url.host_str().unwrap_or_default()))
     }
+}
+
+/// User and password as they are written. Reading a URL encodes what was not.
+fn written_login(url: &str) -> &str {
+    let authority =
+        url.split_once("//").and_then(|(_, behind)| behind.split(['/', '?', '#']).next()).unwrap_or_default();
+    authority.rsplit_once('@').map_or("", |(login, _)| login)
+}
+
+/// Whether two hexadecimal digits follow each `%`.
+fn is_encoded(text: &str) -> bool {
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    text.split('%').skip(1).all(|after| after.as_bytes().get(..2).is_some_and(is_hex))
 }
 
 /// A URL of these parts with its password hidden. A user without one may be a token, and is hidden too.

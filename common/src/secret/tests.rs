@@ -9,7 +9,7 @@ fn the_password_is_hidden() {
         assert_eq!((url.to_string().as_str(), format!("{url:?}").as_str()), (shown, shown));
     };
     check("amqp://ann:s3cret@host:5672/shop?heartbeat=10", "amqp://ann:***@host:5672/shop");
-    check("amqp://ann:p@ss@host/db", "amqp://ann:***@host/db");
+    check("amqp://ann:p%40s%25s@host/db", "amqp://ann:***@host/db");
     check("amqp://host", "amqp://host");
     check("amqp://t0ken@host/", "amqp://***@host");
     check("amqp://:s3cret@host/", "amqp://:***@host");
@@ -31,6 +31,11 @@ fn a_wrong_url_is_explained_without_a_part_of_it() {
     check("amqp://ann:12/cret@host", unencoded);
     check("amqp://ann:12?cret@host", unencoded);
     check("amqp://ann:12#cret@host", unencoded);
+    check("amqp://ann:p@ss@host/db", unencoded);
+    check("amqp://ann@shop:s3cret@host", unencoded);
+    for stray in ["s3%ZZcret", "s3cret%", "%2", "100%", "%é0"] {
+        check(&format!("amqp://ann:{stray}@host"), "a `%` in a user or password must be percent-encoded (%25)");
+    }
     check("amqp://ann:s3%ffcret@host", "its user or password is not UTF-8");
     check("amqp://host/%ff", "its virtual host or what follows the `?` cannot be read");
     check("amqp://host/shop?heartbeat=s3cret", "its virtual host or what follows the `?` cannot be read");
