@@ -134,7 +134,23 @@ async fn a_history_of_all_types_comes_out_as_it_happened() {
     assert!(ended.log.contains("error: line 10: was refused: hold_closed: "), "{}", ended.log);
     assert!(ended.log.contains("error: line 12: `reason` is missing"), "{}", ended.log);
     assert!(ended.log.contains("error: line 14: was refused: no_such_target: "), "{}", ended.log);
-    insta::assert_snapshot!(world.story("ann").await.join("\n"), @"");
+    insta::assert_snapshot!(world.story("ann").await.join("\n"), @r"
+    enroll applied = 0
+    earn 1100 applied = 1100
+    redeem applied = 1100
+    spend 300 applied = 800
+    reverse 100 applied = 900
+    hold 200 applied = 700
+    capture 150 applied = 750
+    hold 50 applied = 700
+    release applied = 750
+    release hold_closed = 750
+    adjust -10 applied = 740
+    update applied = 740
+    reverse no_such_target = 740
+    exit applied = 0
+    terminate applied = 0
+    ");
     world.verified().await;
 }
 
