@@ -4,7 +4,7 @@
 //! What is tested runs as in production: the built binary `loyalty` as child processes, against real servers. There
 //! is no hook in the product; what goes wrong in a test goes wrong outside of it, by a signal, a lock or a
 //! [`Proxy`]. Read [`world`] first, then [`publish`], [`traffic`], [`settled`],
-//! [`queries`] and [`event_listener`], which are its verbs.
+//! [`queries`], [`second_opinion`] and [`event_listener`], which are its verbs.
 //!
 //! [`Proxy`]: loyalty_local::Proxy
 #![expect(clippy::disallowed_methods, reason = "it plays other systems, and its variables say on which servers")]
@@ -26,6 +26,13 @@ pub mod program;
 pub mod publish;
 mod published;
 pub mod queries;
+/// The rules of points as the tests of `ledger` have them.
+#[path = "../../ledger/tests/second_opinion"]
+#[allow(dead_code, unused_imports, reason = "those tests ask for more of it")]
+mod rules_of_points {
+    pub(crate) mod model;
+}
+pub mod second_opinion;
 mod servers;
 pub mod settled;
 pub mod traffic;
@@ -37,5 +44,6 @@ pub use loyalty_local::wait::{PATIENCE, eventually};
 pub use loyalty_testkit::scratch::dir as scratch;
 pub use program::Program;
 pub use publish::{Raw, member_in, points};
-pub use traffic::{Traffic, traffic};
+pub use second_opinion::SecondOpinion;
+pub use traffic::{Life, Traffic, purchases, traffic};
 pub use world::{Route, Setup, World};

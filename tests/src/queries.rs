@@ -1,8 +1,10 @@
 //! Verbs that look: what stands in the database and in the queues. Plain SQL, independent of the product's own
 //! reading, so that a mistake there cannot hide one here.
 
+use std::collections::BTreeSet;
+
 use loyalty_common::amqp;
-use loyalty_common::{Command, CommandId};
+use loyalty_common::{Command, CommandId, Partition};
 use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{StoreError, rebuild, verify};
 use tokio_postgres::Row;
@@ -77,6 +79,14 @@ impl World {
     pub async fn ledger_ids(&self, member: &str) -> Vec<CommandId> {
         let rows = self.query("select command_id from ledger where member_id = $1 order by seq", &[&member]).await;
         rows.iter().map(|row| CommandId::from(row.get::<_, Uuid>(0))).collect()
+    }
+
+    /// The ids of all commands of a partition that are decided.
+    pub async fn decided_in(&self, partition: Partition) -> BTreeSet<CommandId> {
+        const DECIDED: &str = "select command_id from ledger where partition = $1";
+        let rows = self.query(DECIDED, &[&i16::from(partition.number())]).await;
+        let ids = rows.iter().map(|row| CommandId::from(row.get::<_, Uuid>(0)));
+        ids.filter(|id| !id.is_of_system_row()).collect()
     }
 
     pub async fn ledger_rows(&self) -> i64 {
@@ -176,11 +186,13 @@ impl World {
         }
     }
 
-    /// The promises hold: `loyalty verify` would find nothing, and `loyalty rebuild` nothing to repair.
+    /// The promises hold: `loyalty verify --deep` would find nothing, and `loyalty rebuild` nothing to repair.
     pub async fn verified(&self) {
-        let report = verify::verify(&self.pool, |_| {}).await.expect("the checks run");
+        let mut report = verify::verify(&self.pool, |_| {}).await.expect("the checks run");
+        report.checks.push(verify::refold_members(&self.pool, 1, |_| {}).await.expect("every member is folded"));
         let broken: Vec<_> = report.checks.iter().filter(|finding| finding.broken > 0).collect();
         assert!(broken.is_empty(), "{broken:#?}");
+        assert!(report.is_clean(), "{:#?}", report.balance_sheet);
         let everybody = rebuild::Selection::default();
         let mut after = None;
         loop {

@@ -11,6 +11,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+mod life;
+
+pub use life::Life;
+
 use crate::publish::{command, points};
 use crate::world::World;
 use loyalty_local::wait::PATIENCE;
@@ -19,12 +23,24 @@ use loyalty_local::wait::PATIENCE;
 /// enough that the backlog of a fault is worked off within a second.
 const AT_ONCE: usize = 20;
 
+/// Members of a trade: so many that each says some dozens of things, since what a second opinion takes grows with their
+/// square, and so few that each says enough for points to expire.
+const MEMBERS: usize = 500;
+
 /// See [`AT_ONCE`].
 const PACE: Duration = Duration::from_millis(10);
 
-/// An endless trade of so many members, all mixed: each enrols, then earns and spends in turn, never more than there
-/// is.
-pub fn traffic(members: usize) -> impl Iterator<Item = Command> {
+/// An endless trade of so many members, all mixed: each enrols, and then does everything that members do. What comes of
+/// it, [`SecondOpinion`] knows.
+///
+/// [`SecondOpinion`]: crate::SecondOpinion
+pub fn traffic(members: usize) -> impl Iterator<Item = Command> + Send {
+    let mut lives: Vec<Life> = (0..members).map(|member| Life::new(&format!("member-{member}"), member)).collect();
+    (0..members).cycle().map(move |member| lives[member].next().expect("it has no end"))
+}
+
+/// An endless trade of members who earn and spend in turn, never more than there is.
+pub fn purchases(members: usize) -> impl Iterator<Item = Command> + Send {
     let round = |number: i64| match number {
         0 => Action::Enroll(Enroll { email: None, name: None }),
         number if number % 3 == 0 => Action::Spend(Spend { points: points(number) }),
@@ -44,11 +60,16 @@ pub struct Traffic {
 }
 
 impl World {
-    /// Begins a trade.
-    pub async fn start_traffic(&self, members: usize) -> Traffic {
+    /// Begins a trade in which every type of command is met.
+    pub async fn start_traffic(&self) -> Traffic {
+        self.start_trade(traffic(MEMBERS)).await
+    }
+
+    /// Begins this trade.
+    pub async fn start_trade(&self, trade: impl Iterator<Item = Command> + Send + 'static) -> Traffic {
         let (sent, closing) = (Arc::default(), CancellationToken::new());
         let (count, confirmed) = watch::channel(0);
-        let commands = paced(traffic(members), Arc::clone(&sent), closing.clone());
+        let commands = paced(trade, Arc::clone(&sent), closing.clone());
         let publishing = tokio::spawn(publish(self.producer().await.clone(), commands, count));
         Traffic { sent, confirmed, closing, publishing }
     }

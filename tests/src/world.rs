@@ -23,6 +23,7 @@ use crate::endpoint::Endpoint;
 use crate::http;
 use crate::program::{self, Program};
 use crate::published::Published;
+use crate::second_opinion::EXPIRY_DAYS;
 use crate::servers::{Broker, Database};
 use loyalty_local::wait::PATIENCE;
 
@@ -41,6 +42,8 @@ pub struct Setup {
     own_database: bool,
     own_broker: bool,
     events: bool,
+    points_expire: bool,
+    late_hours: Option<u16>,
     mail: String,
     tables: String,
 }
@@ -62,6 +65,19 @@ impl Setup {
     #[must_use]
     pub fn events(self) -> Self {
         Self { events: true, ..self }
+    }
+
+    /// With points that expire.
+    #[must_use]
+    pub fn points_expire(self) -> Self {
+        Self { points_expire: true, ..self }
+    }
+
+    /// With a sweep that is so late. Without this it is years late, so that what becomes of a command of some day in
+    /// the past does not depend on when a worker starts.
+    #[must_use]
+    pub fn late_hours(self, hours: u16) -> Self {
+        Self { late_hours: Some(hours), ..self }
     }
 
     /// More lines for the table `mail` of `loyalty.toml`.
@@ -92,9 +108,12 @@ impl Setup {
 
     /// What `loyalty.toml` says.
     fn config(&self) -> String {
-        let Self { events, mail, tables, .. } = self;
+        let Self { events, mail, tables, late_hours, .. } = self;
         let quoted = RETRY_DELAYS.map(|delay| format!("{delay:?}")).join(", ");
-        format!("[mail]\nretry_delays = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n{tables}\n")
+        let late_hours = late_hours.unwrap_or(u16::MAX);
+        let expiry = if self.points_expire { format!("[expiry]\nafter = \"{EXPIRY_DAYS}d\"\n") } else { String::new() };
+        let sweep = format!("[sweep]\nlate_hours = {late_hours}\n");
+        format!("[mail]\nretry_delays = [{quoted}]\n{mail}\n[events]\nenabled = {events}\n{sweep}{expiry}{tables}\n")
     }
 }
 
@@ -143,6 +162,7 @@ pub struct World {
     pub(crate) pool: Pool,
     /// Where its emails arrive.
     pub mailbox: Mailbox,
+    pub(crate) points_expire: bool,
     producer: OnceCell<Producer>,
     /// What [`World::settled`] waits for.
     pub(crate) published: Mutex<Published>,
@@ -169,6 +189,7 @@ impl World {
             topology: topology().with_events(setup.events),
             pool,
             mailbox,
+            points_expire: setup.points_expire,
             producer: OnceCell::new(),
             published: Mutex::default(),
             programs: AtomicUsize::new(0),

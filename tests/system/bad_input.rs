@@ -5,6 +5,8 @@ use loyalty_common::{Action, Command, Earn, Enroll, MemberId, Partition};
 use loyalty_tests::publish::{Raw, command};
 use loyalty_tests::{World, eventually, member_in, points};
 
+mod commands;
+
 /// Stands in several of the bodies and must be in no log and no error.
 const ADDRESS: &str = "ann.smith@example.com";
 

@@ -35,6 +35,49 @@ fn no_file_and_no_function_is_too_long_and_no_tool_left_anything() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The tables of invariants and guards, and the first of their columns in which files and tests are named.
+const TABLES: [(&str, usize); 3] = [("ARCHITECTURE.md", 2), ("docs/invariants.md", 2), ("tests/system/main.rs", 1)];
+
+#[test]
+fn whatever_a_table_of_invariants_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut missing = Vec::new();
+    for (table, column) in TABLES {
+        let text = fs::read_to_string(root.join(table)).expect("the table can be read");
+        let lines = text.lines().map(|line| line.trim_start_matches("//! "));
+        let rows =
+            lines.skip_while(|line| !line.starts_with("| invariant |") && !line.starts_with("| guard |")).skip(2);
+        for row in rows.take_while(|line| line.starts_with("| ")) {
+            let mut file = PathBuf::new();
+            for cell in row.trim_matches(['|', ' ']).split(" | ").skip(column) {
+                let names = cell.split('`').skip(1).step_by(2);
+                missing.extend(
+                    names.filter(|name| !is_there(&root, name, &mut file)).map(|name| format!("{table}: {name}")),
+                );
+            }
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+}
+
+/// A file, with or without its `src`; a system test, whose name may be cut short, or all of a module; or something that
+/// stands in the file named before it.
+fn is_there(root: &Path, name: &str, file: &mut PathBuf) -> bool {
+    let name = name.trim_end_matches("...");
+    if name.contains('/') {
+        let possible = [root.join(name), root.join(name.replacen('/', "/src/", 1))];
+        return possible.into_iter().find(|path| path.exists()).map(|path| *file = path).is_some();
+    }
+    let (module, test) = name.split_once("::").unwrap_or((name, ""));
+    let module = root.join(format!("tests/system/{module}.rs"));
+    if module.exists() {
+        *file = module;
+    }
+    let within = if test.is_empty() { name.to_owned() } else { format!("fn {test}") };
+    let is_module = file.file_stem().is_some_and(|stem| stem == name);
+    is_module || fs::read_to_string(file).is_ok_and(|text| text.contains(&within))
+}
+
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).expect("the directory can be read") {

@@ -4,7 +4,7 @@ use loyalty_common::topology::COMMANDS;
 use loyalty_common::{Action, Earn, Enroll, Partition};
 use loyalty_producer::PublishError;
 use loyalty_tests::publish::command;
-use loyalty_tests::{World, eventually, points, traffic};
+use loyalty_tests::{World, eventually, points, purchases};
 
 /// Unacknowledged commands that a worker may hold of one partition.
 const PREFETCH: u32 = 500;
@@ -14,7 +14,7 @@ async fn a_worker_holds_no_more_than_its_prefetch() {
     let world = World::start().await;
     // It applies nothing, so what it takes it holds.
     let lock = world.lock("lock table member in access exclusive mode").await;
-    let commands: Vec<_> = traffic(1).take(1_210).collect();
+    let commands: Vec<_> = purchases(1).take(1_210).collect();
     let (first, later) = commands.split_at(1_200);
     world.publish_all(first).await;
     let queue = Partition::of(&commands[0].member_id).queue();

@@ -4,7 +4,7 @@
 //!
 //! | guard | stands in | without it fails |
 //! |---|---|---|
-//! | a command is looked up before it is decided | `ledger/fold.rs`, `first_content` | `outcomes::a_repeated_command_changes_nothing` |
+//! | a command is looked up before it is decided | `ledger/fold/journal.rs`, `first_content` | `outcomes::a_repeated_command_changes_nothing` |
 //! | ... again, after waiting for who introduced the member | `store/batch/read.rs`, `introduce` | `redelivery::a_worker_cut_off_before_it_enrols_somebody_...` |
 //! | the members of a batch are locked | `store/batch/read.rs`, `LOCK_FREE` | `redelivery::a_worker_cut_off_before_its_commit_...` |
 //! | acknowledged only after the commit | `worker/batch_processor.rs`, `work` | `redelivery::a_worker_killed_before_its_commit_...` |
@@ -16,7 +16,7 @@
 //! | what comes later waits behind what is deferred | `worker/batch_processor/deferred.rs`, `defer` | `worker/src/batch_processor/properties.rs` |
 //! | what is deferred is not noted as tried | `worker/batch_processor.rs`, `attempt` | `locked_members::a_deferred_command_that_sees_many_workers_...` |
 //! | a server that is away blames no command | `store/pool.rs`, `is_content_refused` | `outcomes::while_the_database_is_away_...` |
-//! | a refused batch is split down to the culprit | `worker/batch_processor.rs`, `isolate` | `bad_input::a_command_that_the_database_refuses_...` |
+//! | a refused batch is split down to the culprit | `worker/batch_processor/bisect.rs`, `bisect` | `bad_input::a_command_that_the_database_refuses_...` |
 //! | errors leave out what the server quotes | `store/pool.rs`, `without_details` | the same |
 //! | a message that may kill is noted before it is taken alone | `worker/batch_processor.rs`, `suspect` | `crashes::a_command_that_kills_its_worker_...` |
 //! | who is told to stop takes that note back | `worker/batch_processor.rs`, `leave` | `crashes::a_command_that_sees_many_workers_...` |
@@ -35,7 +35,7 @@
 //! | a claim whose answer was lost is taken back | `worker/mail/handler.rs`, `claim` | `worker/tests/mail/lost_connections.rs`, `an_email_whose_claim_...` |
 //! | ... if it is that claim which stands, and not before it is decided | `store/emails/claim.rs` | `store/tests/operator/emails.rs`, `a_claim_in_doubt_...` |
 //! | an email that was sent cannot be claimed | `store/emails/claim.rs`, `CLAIM` | `rewards::an_email_whose_worker_was_killed_after_...` |
-//! | the ledger's triggers | `0001_schema.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
+//! | the ledger's triggers | `store/migrations/0001_schema.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
 //! | an email is queued again only where the operator saw it | `store/emails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_emails_...` |
 //! | a membership that ends ends its emails | `store/batch/write.rs`, `END_MAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
 //! | an email goes to the address of its own membership | `store/emails/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
@@ -57,9 +57,8 @@
 //! | ... and looked for again, if the database was away | `store/pool/pooler.rs`, `shared_sessions_later` | `pooler::a_pooler_that_shares_sessions_...` |
 //! | a transaction that finds nothing to do is ended | `store/outbox.rs` | `pooler::behind_a_pooler_with_a_session_...`, `operator/tests/replay/idle.rs` |
 //! | tokens that were known long ago let nobody in | `bridge/auth.rs`, `STALE_MAX` | the unit test there |
-//!
-//! Two guards stand behind another one and are tried where that is easier: the ledger's unique keys behind the lock
-//! (`verify::constraints`), the masking of addresses behind the errors that leave them out (`common/text.rs`).
+//! | behind the lock: the ledger's unique keys | `store/verify/guards.rs` | `store/tests/verify/main.rs` |
+//! | behind errors that quote no address: it is masked | `common/text.rs`, `mask` | the unit test there |
 
 mod bad_input;
 mod bad_night;
@@ -94,5 +93,6 @@ mod tls;
 mod tokens;
 mod topology;
 mod traces;
+mod trade;
 mod verify;
 mod worked_examples;

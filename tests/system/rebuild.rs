@@ -1,6 +1,6 @@
 //! `loyalty rebuild`, run by hand as an operator does, with a worker at work beside it.
 
-use loyalty_tests::{World, eventually};
+use loyalty_tests::{World, eventually, purchases};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -38,13 +38,13 @@ async fn a_balance_that_was_changed_by_hand_is_found_and_mended() {
 
 #[tokio::test]
 async fn beside_a_worker_nothing_is_lost() {
-    // So many that nobody earns a reward before the test is over: one granted by a wrong sum would stay.
+    // Who earn and spend only, and so many that nobody earns a reward before the test is over: one granted by a wrong sum would stay.
     const MEMBERS: i64 = 1_000;
     const WRONG: usize = 10;
     const ROUNDS: usize = 3;
     let world = World::start().await;
     let _worker = world.worker().await;
-    let mut traffic = world.start_traffic(usize::try_from(MEMBERS).expect("small")).await;
+    let mut traffic = world.start_trade(purchases(usize::try_from(MEMBERS).expect("small"))).await;
     // Of each, and not only so many rows: partitions do not keep step.
     let enrolled = async || (world.count("member where status = 'active'").await == MEMBERS).then_some(());
     eventually("everybody is enrolled", enrolled).await;

@@ -2,7 +2,7 @@
 
 use loyalty_common::{Action, Earn, Enroll, Exit, Partition};
 use loyalty_tests::publish::{Raw, command};
-use loyalty_tests::{Route, World, eventually, points};
+use loyalty_tests::{Route, World, eventually, points, traffic};
 
 /// Rows can be read but none written: a transaction stands still with its decisions made.
 const NO_COMMITS: &str = "lock table ledger, parked in share row exclusive mode";
@@ -25,6 +25,8 @@ async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
     world.earn("bob", 5).await;
     world.send(&Raw::of(&command("ann", Action::Exit(Exit))).with_body("nonsense")).await;
     world.send(&Raw::of(&command("ann", Action::Exit(Exit))).with_key("nowhere")).await;
+    let of_others: Vec<_> = traffic(16).take(320).collect();
+    world.publish_all(&of_others).await;
     world.settled().await;
     worker.kill().await;
     proxy.cut();
@@ -37,8 +39,9 @@ async fn a_worker_killed_between_commit_and_acknowledgement_doubles_nothing() {
     assert_eq!(world.dead_letters().await.len(), 2, "dead letters do not double");
     let story = ["enroll applied = 0", "earn 1500 applied = 1500", "spend 200 applied = 1300"];
     assert_eq!(world.story("ann").await, story);
-    assert_eq!(world.count("reward").await, 1);
+    assert_eq!(world.count("reward where member_id = 'ann'").await, 1);
     assert_eq!(world.parked("bob").await, 1);
+    world.follows(&of_others).await;
     world.verified().await;
 }
 

@@ -1,24 +1,26 @@
 //! A worker is lost, leaves, or gives a session up, and the next takes over.
 
-use loyalty_common::Partition;
-use loyalty_tests::{Route, World, eventually, member_in};
+use std::collections::BTreeSet;
+
+use loyalty_common::{Command, CommandId, Partition};
+use loyalty_tests::{Route, Setup, World, eventually, member_in};
 
 #[tokio::test]
 async fn when_a_worker_is_killed_in_mid_stream_the_other_takes_over_in_order() {
-    let world = World::start().await;
+    let world = Setup::default().points_expire().start().await;
     let worker = world.worker().await;
     worker.says("Consuming commands").await;
     let successor = world.worker().await;
     successor.says("Consuming commands").await;
 
-    let traffic = world.start_traffic(40).await;
+    let traffic = world.start_traffic().await;
     world.applies(1_000).await;
     worker.kill().await;
     world.applies(1_000).await;
 
     let commands = traffic.close(&world).await;
     world.settled().await;
-    world.holds_in_order(&commands).await;
+    world.follows(&commands).await;
     assert_eq!(world.dead_letters().await, []);
     world.verified().await;
 }
@@ -27,26 +29,29 @@ async fn when_a_worker_is_killed_in_mid_stream_the_other_takes_over_in_order() {
 async fn a_worker_that_is_told_to_stop_acknowledges_what_it_applied() {
     let world = World::start().await;
     let worker = world.worker().await;
-    let traffic = world.start_traffic(40).await;
+    let traffic = world.start_traffic().await;
     world.applies(1_000).await;
     let ended = worker.terminate().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let commands = traffic.close(&world).await;
 
-    // Each command is in one place only: applied, or still in its queue.
-    let applied = world.ledger_rows().await;
+    // Each command is in one place only: decided, or still in its queue.
     let all_in_one_place = async || {
-        let mut ready = 0;
         for partition in Partition::all() {
-            ready += u64::from(world.ready(&partition.queue()).await);
+            let sent: Vec<&Command> = commands.iter().filter(|it| Partition::of(&it.member_id) == partition).collect();
+            let acknowledged = sent.len().checked_sub(world.ready(&partition.queue()).await as usize)?;
+            let decided: BTreeSet<CommandId> = sent[..acknowledged].iter().map(|it| it.command_id).collect();
+            if decided != world.decided_in(partition).await {
+                return None;
+            }
         }
-        (applied.cast_unsigned() + ready == commands.len() as u64).then_some(())
+        Some(())
     };
-    eventually("what was applied has left the queues, and nothing else has", all_in_one_place).await;
+    eventually("what was decided has left the queues, and nothing else has", all_in_one_place).await;
 
     let _successor = world.worker().await;
     world.settled().await;
-    world.holds_in_order(&commands).await;
+    world.follows(&commands).await;
     world.verified().await;
 }
 

@@ -104,7 +104,7 @@ impl Example {
 }
 
 fn setup(programme: &str, late_hours: u16) -> Setup {
-    Setup::default().tables(&format!("{programme}[sweep]\nlate_hours = {late_hours}\n"))
+    Setup::default().tables(programme).late_hours(late_hours)
 }
 
 fn noon(day: &str) -> Timestamp {

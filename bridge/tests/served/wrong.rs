@@ -2,6 +2,7 @@
 //! value of the client's in the answer, and nothing published.
 
 use loyalty_bridge::Limits;
+use loyalty_common::CommandType;
 
 use crate::http::{Answer, send};
 use crate::world::{Running, World, command};
@@ -79,6 +80,57 @@ async fn every_field_of_a_command_is_named_when_it_is_wrong() {
         names(&bridge, "POST", "/v1/commands", &[v1::JSON], &twice, field).await;
     }
     assert_eq!(world.waiting_commands().await, 0, "nothing was published");
+}
+
+/// The fields of each type that has any, as they may be.
+const RIGHT: [(CommandType, &[(&str, &str)]); 10] = [
+    (CommandType::Enroll, &[("email", "\"ann@example.com\""), ("name", "\"Ann\"")]),
+    (CommandType::Update, &[("email", "\"ann@example.com\""), ("name", "\"Ann\"")]),
+    (CommandType::Earn, &[("points", "5")]),
+    (CommandType::Spend, &[("points", "5")]),
+    (CommandType::Adjust, &[("points", "5"), ("counts", "false")]),
+    (CommandType::Reverse, &[("target", ID), ("points", "5")]),
+    (CommandType::Hold, &[("points", "5"), ("expires_at", "\"2026-11-22T10:00:00Z\"")]),
+    (CommandType::Capture, &[("target", ID), ("points", "5")]),
+    (CommandType::Release, &[("target", ID)]),
+    (CommandType::Redeem, &[("number", "1")]),
+];
+
+const ID: &str = "\"019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_of_every_type_is_named_when_it_is_wrong() {
+    let world = World::untouched().await;
+    let bridge = world.bridge(Limits::default()).await;
+    for command_type in CommandType::ALL {
+        let fields = RIGHT.iter().find(|(of, _)| of == command_type).map_or(&[][..], |(_, fields)| *fields);
+        let named: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = command_type.about().fields.iter().map(|field| field.name).collect();
+        assert_eq!(named, known, "the fields of {command_type}");
+        for field in &named {
+            for value in NEVER.into_iter().filter(|value| !is_taken(*command_type, field, value)) {
+                let value_of = |(name, right): &(&str, &'static str)| if name == field { value } else { *right };
+                let fields = fields.iter().map(|it| format!(",\"{}\":{}", it.0, value_of(it))).collect::<String>();
+                let body = command("ann", &format!(r#""type":"{command_type}","reason":"by hand"{fields}"#));
+                let said = if value == "1e400" { "body" } else { *field };
+                names(&bridge, "POST", "/v1/commands", &[v1::JSON], &body, said).await;
+            }
+        }
+        // What belongs to no type.
+        let body = command("ann", &format!(r#""type":"{command_type}","bonus":1"#));
+        wrong(&bridge, "POST", "/v1/commands", &[v1::JSON], &body).await;
+    }
+    assert_eq!(world.waiting_commands().await, 0, "nothing was published");
+}
+
+/// What of [`NEVER`] a field takes all the same.
+fn is_taken(command_type: CommandType, field: &str, value: &str) -> bool {
+    matches!(
+        (command_type, field, value),
+        (CommandType::Update, _, "null")
+            | (CommandType::Adjust, "counts", "true")
+            | (CommandType::Adjust, "points", "-1")
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,7 @@
 //! the end every verdict, every row of the ledger and all that a member has must be the same. The product must also find
 //! that its own rows follow from each other.
 //!
-//! Each run draws other histories, [`HISTORIES`] of them. A long run draws as many as the environment says:
-//!
-//! ```sh
-//! PROPTEST_CASES=1000000 cargo test -p loyalty-ledger --test second_opinion comparison
-//! ```
+//! Each run draws other histories, [`HISTORIES`] of them; `./run compare` a million, and says how fast.
 
 mod book;
 mod of_model;
@@ -15,11 +11,12 @@ mod product;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use loyalty_ledger::{Programme, refold};
 use proptest::prelude::*;
-use proptest::test_runner::{RngAlgorithm, TestCaseError};
+use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRunner};
 
 use crate::model::{Model, Said, Verdict};
 use crate::strategy::{History, MEMBERS, Step, histories};
@@ -32,32 +29,35 @@ const HISTORIES: u32 = 10_000;
 /// In scenes. Many short histories find more in the same time than few long ones.
 const LENGTH: usize = 16;
 
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn the_product_and_the_model_agree(
-        history in histories(LENGTH),
-        sizes in proptest::collection::vec(1_usize..10, 1..6),
-    ) {
-        let mut both = Both::of(&history);
-        let (mut rest, mut sizes) = (history.steps.as_slice(), sizes.iter().cycle());
-        while !rest.is_empty() {
-            let (batch, later) = rest.split_at(batch_length(rest, *sizes.next().expect("a cycle does not end")));
-            both.take(batch)?;
-            rest = later;
-        }
-        for member in MEMBERS {
-            both.agree_on(member)?;
-        }
+#[test]
+fn the_product_and_the_model_agree() {
+    let (config, began) = (config(), Instant::now());
+    let cases = f64::from(config.cases);
+    let drawn = (histories(LENGTH), prop::collection::vec(1_usize..10, 1..6));
+    if let Err(error) = TestRunner::new(config).run(&drawn, |(history, sizes)| agree(&history, &sizes)) {
+        panic!("{error}");
     }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{cases} histories in {seconds:.1} s, {:.0} a second: no difference", cases / seconds);
+}
+
+fn agree(history: &History, sizes: &[usize]) -> Result<(), TestCaseError> {
+    let mut both = Both::of(history);
+    let (mut rest, mut sizes) = (history.steps.as_slice(), sizes.iter().cycle());
+    while !rest.is_empty() {
+        let (batch, later) = rest.split_at(batch_length(rest, *sizes.next().expect("a cycle does not end")));
+        both.take(batch)?;
+        rest = later;
+    }
+    MEMBERS.iter().try_for_each(|member| both.agree_on(member))
 }
 
 fn config() -> ProptestConfig {
     let asked_for = ProptestConfig::default();
     // The default one takes most of the time if it is compiled without optimisation.
     let rng_algorithm = RngAlgorithm::XorShift;
-    ProptestConfig { cases: asked_for.cases.max(HISTORIES), rng_algorithm, ..asked_for }
+    let cases = asked_for.cases.max(HISTORIES);
+    ProptestConfig { cases, rng_algorithm, source_file: Some(file!()), ..asked_for }
 }
 
 /// Commands are folded together that one programme decides. A sweep stands alone.

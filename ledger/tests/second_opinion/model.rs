@@ -20,7 +20,7 @@ pub(crate) use programme::{After, Expiry, Programme, RoundUp, WhenShort};
 pub(crate) use purse::{Expires, Purse};
 pub(crate) use reversal::kept;
 pub(crate) use row::{Row, Said, Verdict, What};
-pub(crate) use state::{State, Status};
+pub(crate) use state::{State, Status, memberships};
 
 /// How far a command may be ahead of the clock (1).
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);

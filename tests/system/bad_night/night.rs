@@ -2,14 +2,15 @@
 //! every twentieth, and one command that kills.
 
 use loyalty_common::{Action, Command, Earn, Enroll, Partition, Points, Spend};
+use loyalty_tests::Life;
 use loyalty_tests::poison::POISON;
 use loyalty_tests::publish::{Raw, command};
 
 /// Members of the shop.
 const MEMBERS: usize = 2_000;
 
-/// Commands of each member.
-pub(super) const ROUNDS: usize = 5;
+/// The member whose command kills.
+const DEADLY: usize = 17;
 
 /// Good commands before each message that nobody can use.
 const GOOD_BETWEEN: usize = 20;
@@ -98,13 +99,26 @@ pub(super) struct Round {
     pub(super) bad: Vec<Bad>,
 }
 
+/// Everything, round after round.
+pub(super) fn rounds() -> [Round; 5] {
+    let mut lives: Vec<Life> = (0..MEMBERS).map(life).collect();
+    std::array::from_fn(|number| round(number, &mut lives))
+}
+
+/// Who is in a bad message, and who kills, begins to live with points that come in, and so is there in the morning.
+fn life(member: usize) -> Life {
+    let is_needed = is_in_bad_message(member) || member == DEADLY;
+    Life::new(&id(member), if is_needed { 0 } else { member })
+}
+
 /// One round of all members: bad messages stand between the good ones.
-pub(super) fn round(number: usize) -> Round {
+fn round(number: usize, lives: &mut [Life]) -> Round {
     let mut round = Round::default();
-    for member in 0..MEMBERS {
-        let good = command(&format!("member-{member}"), action(number, member));
+    for (member, life) in lives.iter_mut().enumerate() {
+        let lived = life.next().expect("it has no end");
+        let good = if gets_emails(&id(member)) { command(&id(member), rewarded(number, member)) } else { lived };
         round.messages.push(Raw::of(&good));
-        if (member + 1).is_multiple_of(GOOD_BETWEEN) {
+        if is_in_bad_message(member) {
             let kind = Kind::ALL[member / GOOD_BETWEEN % Kind::ALL.len()];
             let bad = bad(kind, &good);
             round.messages.push(bad.raw.clone());
@@ -113,6 +127,19 @@ pub(super) fn round(number: usize) -> Round {
         round.good.push(good);
     }
     round
+}
+
+fn id(member: usize) -> String {
+    format!("member-{member}")
+}
+
+const fn is_in_bad_message(member: usize) -> bool {
+    (member + 1).is_multiple_of(GOOD_BETWEEN)
+}
+
+/// Every tenth has an address, and earns a reward.
+pub(super) fn gets_emails(member: &str) -> bool {
+    member.ends_with('0')
 }
 
 /// A bad message about the member of the good one before it; a conflict is about that command itself.
@@ -124,15 +151,13 @@ fn bad(kind: Kind, before: &Command) -> Bad {
     Bad { kind, raw: kind.spoil(&meant), meant }
 }
 
-/// What a member does in a round. Every thirtieth earns a reward in one of three rounds, every tenth tries to spend
-/// what is not there.
-fn action(round: usize, member: usize) -> Action {
+/// What somebody with an address does in a round: a third of them earns a reward in one of three rounds.
+fn rewarded(round: usize, member: usize) -> Action {
     let earn = |points| Action::Earn(Earn { points: amount(points) });
     match (round, member % 30) {
         (0, _) => enroll(member),
         (1, 0) | (2, 10) | (3, 20) => earn(1_000),
         (1, _) => earn(100),
-        (2, 3 | 13 | 23) => Action::Spend(Spend { points: amount(5_000) }),
         (2, _) => Action::Spend(Spend { points: amount(50) }),
         (3, _) => earn(20),
         _ => Action::Spend(Spend { points: amount(10) }),
@@ -142,12 +167,12 @@ fn action(round: usize, member: usize) -> Action {
 /// One in five of those who will be rewarded has an address that no mail server takes.
 fn enroll(member: usize) -> Action {
     let domain = if (member / 10).is_multiple_of(5) { REFUSED_DOMAIN } else { "example.com" };
-    Action::Enroll(Enroll { email: format!("member-{member}@{domain}").parse().ok(), name: None })
+    Action::Enroll(Enroll { email: format!("{}@{domain}", id(member)).parse().ok(), name: None })
 }
 
 /// The command that kills whoever applies it.
 pub(super) fn deadly() -> Command {
-    Command { reason: POISON.parse().ok(), ..command("member-17", Action::Earn(Earn { points: amount(11) })) }
+    Command { reason: POISON.parse().ok(), ..command(&id(DEADLY), Action::Earn(Earn { points: amount(11) })) }
 }
 
 fn amount(points: i64) -> Points {

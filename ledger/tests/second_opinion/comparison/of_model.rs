@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::book::{Book, HoldLine, Line, LotLine, Standing};
-use crate::model::{Expires, Model, Purse, Row, State, Status, What, kept};
+use crate::model::{Expires, Model, Purse, Row, State, Status, What, kept, memberships};
 
 impl Book {
     pub(super) fn of_model(model: &Model, member: &str) -> Self {
@@ -25,12 +25,6 @@ impl Book {
             parked: model.parked(member),
         }
     }
-}
-
-/// What each membership came to in the end.
-fn memberships(rows: &[Row]) -> impl Iterator<Item = State> {
-    let is_last = |place: usize| rows.get(place + 1).is_none_or(|next| next.epoch != rows[place].epoch);
-    (0..rows.len()).filter(move |place| is_last(*place)).map(|place| State::of(&rows[..=place]))
 }
 
 fn line(rows: &[Row], place: usize) -> Line {

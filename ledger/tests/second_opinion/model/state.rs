@@ -110,6 +110,12 @@ impl State {
     }
 }
 
+/// What each membership came to in the end.
+pub(crate) fn memberships(rows: &[Row]) -> impl Iterator<Item = State> {
+    let is_last = |place: usize| rows.get(place + 1).is_none_or(|next| next.epoch != rows[place].epoch);
+    (0..rows.len()).filter(move |place| is_last(*place)).map(|place| State::of(&rows[..=place]))
+}
+
 /// Whether some row has ended the hold of that `seq`.
 pub(crate) fn is_closed(rows: &[Row], hold: u64) -> bool {
     rows.iter().any(|row| row.effects.closes == Some(hold))
