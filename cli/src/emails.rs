@@ -1,4 +1,4 @@
-//! `loyalty emails`: the emails of rewards, to list, show and queue again.
+//! `loyalty emails`: the emails to members, to list, show and queue again.
 //!
 //! No email address is shown unless that is asked for.
 
@@ -10,7 +10,9 @@ mod show;
 use crate::Context;
 use crate::exit::ExitStatus;
 
-/// List reward emails, and send again those that were not sent
+/// List emails to members, and send again those that were not sent
+///
+/// Kinds: reward (one was granted), expiring (points expire soon).
 ///
 /// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
 /// (given to the mail server, whose answer was lost), dead (refused for good, or every retry failed),

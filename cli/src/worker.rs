@@ -1,4 +1,4 @@
-//! `loyalty worker`: the service that applies commands and sends the rewards' emails.
+//! `loyalty worker`: the service that applies commands and sends emails.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use crate::exit::ExitStatus;
 use crate::metrics_server;
 use crate::service::stop_on_signal;
 
-/// Apply commands and send reward emails: a service for production
+/// Apply commands and send emails: a service for production
 ///
 /// Start as many as you like, on as many machines: each member's commands are applied in order by one of them, and
 /// another takes over when it ends. A server that is away is waited for. SIGTERM drains: what is in flight is finished,

@@ -148,7 +148,8 @@ fn a_wrong_programme_is_one_error_that_names_the_key() {
     };
     check("[mail]\nfrom = \"Shop (Berlin) <rewards@shop.example.com>\"", "mail.from must be an address");
     check(&format!("[mail]\nsmtp = \"smtp://ann:S3CR?{PASSWORD}@mail.example.com\""), "mail.smtp");
-    check("[mail]\nsubject = \"{{ nonsense }}\"", "mail.subject");
+    check("[mail.reward]\nsubject = \"{{ nonsense }}\"", "mail.reward.subject");
+    check("[mail.expiring]\nhtml = \"{{ title }}\"", "mail.expiring.html");
     check("[programme]\nmilestone = -1", "programme.milestone must be");
     check("[mail]\nretry_delays = []", "mail.retry_delays");
     check("[mail]\nanswer_seconds = 0", "mail.answer_seconds");

@@ -30,7 +30,7 @@ fn the_help_lists_what_can_be_done() {
 
     Commands:
       dev           Start everything on this machine: servers, worker, bridge and a mailbox
-      worker        Apply commands and send reward emails: a service for production
+      worker        Apply commands and send emails: a service for production
       bridge        Take commands over HTTP: a service for production
       migrate       Create or update the database's tables
       topology      Declare the exchanges and queues, or check them
@@ -39,7 +39,7 @@ fn the_help_lists_what_can_be_done() {
       member        Show members
       receipt       Show what was decided about a command
       dead-letters  List, edit, replay or discard dead letters
-      emails        List reward emails, and send again those that were not sent
+      emails        List emails to members, and send again those that were not sent
       verify        Check the database for broken promises, and list the rows that break one
       rebuild       Recompute members from the ledger, and repair what differs
       token         Create, list and revoke the bridge's access tokens

@@ -18,7 +18,6 @@ use crate::command::{Action, CommandType};
 use crate::entry_type::{EntryType, SystemType};
 use crate::ids::{CommandId, MemberId};
 use crate::receipt::{RefusalCode, is_zero};
-use crate::text::Points;
 
 /// The version of the event contract, the field `v`.
 pub const VERSION: u64 = 1;
@@ -75,7 +74,7 @@ pub enum EventKind {
         /// The last day on which they can be spent.
         expires_on: Date,
         /// How many there are.
-        points: Points,
+        points: i64,
     },
 }
 
@@ -233,7 +232,7 @@ impl EventKind {
         }
     }
 
-    const fn expiring(&self) -> Option<(Date, Points)> {
+    const fn expiring(&self) -> Option<(Date, i64)> {
         match self {
             Self::Expiring { expires_on, points } => Some((*expires_on, *points)),
             Self::Applied(_) | Self::Refused(..) | Self::Granted { .. } => None,
@@ -280,7 +279,7 @@ impl Event {
             command_id: self.command_id,
             command_type: self.kind.entry_type(),
             code: self.kind.code(),
-            points: fields.and_then(|it| it.points).or(expiring.map(|(_, points)| points.get())),
+            points: fields.and_then(|it| it.points).or(expiring.map(|(_, points)| points)),
             target: fields.and_then(|it| it.target),
             expires_at: fields.and_then(|it| it.expires_at),
             expires_on: expiring.map(|(day, _)| day),

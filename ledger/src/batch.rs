@@ -11,6 +11,7 @@ use crate::contact::ContactSeed;
 use crate::entry::{Entry, Grant, ParkedCommand, Redemption};
 use crate::member::Member;
 use crate::target::Target;
+use crate::warning::Warning;
 
 /// What the database knows of a batch's members and commands, frozen by the locks.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub struct Changes {
     pub members: Vec<Member>,
     /// New rows of the ledger.
     pub entries: Vec<Entry>,
-    /// Rewards earned, each with its mail.
+    /// Rewards earned, each with its email.
     pub grants: Vec<Grant>,
     /// Lots that have changed, as they are now. The day and the first credit of one that is there already stay.
     pub lots: Vec<LotRow>,
@@ -68,8 +69,10 @@ pub struct Changes {
     pub holds_closed: Vec<CommandKey>,
     /// Rewards that were used.
     pub redeemed: Vec<Redemption>,
-    /// Memberships that have ended: their mails that are not sent yet go to nobody.
+    /// Memberships that have ended: their emails that are not sent yet go to nobody.
     pub ended: Vec<(MemberId, i32)>,
+    /// Days of points that members are told of, each with its email, unless they were told of it before.
+    pub warnings: Vec<Warning>,
     /// Commands that wait for an enrolment from now on.
     pub parked: Vec<ParkedCommand>,
     /// Commands that waited and do no longer.

@@ -176,7 +176,7 @@ pub struct Applied<'a> {
     /// Of a reversal: what the reversals of its target come to with it.
     pub reversed_after: Option<i64>,
     pub contact: ContactChange<'a>,
-    /// Whether mails of the membership that are not sent yet go to nobody.
+    /// Whether emails of the membership that are not sent yet go to nobody.
     pub ends_membership: bool,
 }
 

@@ -53,7 +53,7 @@ impl Entry {
     }
 }
 
-/// A reward that a credit earned, with its mail.
+/// A reward that a credit earned, with its email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Who earned it.
@@ -68,9 +68,9 @@ pub struct Grant {
     pub points: i64,
     /// What the member gets.
     pub title: String,
-    /// Whether its mail has somewhere to go; if not there is none, and the mail's row says so.
+    /// Whether its email has somewhere to go; if not there is none, and the email's row says so.
     pub has_address: bool,
-    /// The trace of the command that earned it; its mail goes on with it.
+    /// The trace of the command that earned it; its email goes on with it.
     pub trace: Option<TraceContext>,
 }
 

@@ -14,7 +14,7 @@ pub enum Events {
     /// Nobody is told anything.
     #[default]
     Off,
-    /// Each row of the ledger and each reward is an event.
+    /// Each row of the ledger, each reward and each warning is an event.
     On,
 }
 

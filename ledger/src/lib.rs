@@ -2,9 +2,9 @@
 //!
 //! Read in this order: [`member`] and [`account`] are what is known of a member, [`command`] what each command reads and
 //! decides, [`due`] what happens by itself, [`effects`] and [`entry`] what is written of it; [`fold`](fold::fold) takes a
-//! batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each, and
-//! [`refold`](refold::refold) tells whether rows follow from those before them. The same input always gives the same
-//! output.
+//! batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each, [`warning`] says
+//! which members are to be told of points that expire soon, and [`refold`](refold::refold) whether rows follow from
+//! those before them. The same input always gives the same output.
 
 #![allow(missing_docs, reason = "only where a name does not say it all")]
 
@@ -25,6 +25,7 @@ pub mod programme;
 pub mod refold;
 pub mod sheet;
 pub mod target;
+pub mod warning;
 
 pub use account::{Account, Hold, Lot};
 pub use batch::{Changes, HoldRow, LotRow, RewardKey, View, WaitingCommand};
@@ -42,3 +43,4 @@ pub use programme::{Programme, Reversal, WhenShort};
 pub use refold::{Difference, Refolded, refold};
 pub use sheet::Sheet;
 pub use target::{Target, TargetKind};
+pub use warning::{Warning, warnings};

@@ -1,4 +1,4 @@
-//! The emails of rewards, for an operator to look at, and to queue again when they did not go.
+//! The emails to members, for an operator to look at, and to queue again when they did not go.
 
 mod details;
 mod requeue_plan;

@@ -177,6 +177,8 @@ create table lot (
     member_id  text collate "C" not null,
     primary key (partition, member_id, epoch, expires_at)
 ) with (fillfactor = 80); -- room on the page, so that what is spent of it rewrites no index
+-- Of which lots members may have to be warned. What is left of a lot is not in it: what is spent would rewrite it.
+create index lot_unwarned on lot (partition, expires_at, member_id) where warned_at is null;
 
 -- The open holds. One that is captured, released or has run out has no row here; what became of it, the ledger says.
 create table hold (

@@ -1,9 +1,14 @@
-//! Members of whom something is due: points whose day is over, or holds that have run out.
+//! Members of whom something is due: points whose day is over, holds that have run out; and the lots of which members
+//! may have to be warned.
 
 use jiff::Timestamp;
-use loyalty_common::MemberId;
 use loyalty_common::partition::PARTITIONS;
+use loyalty_common::{MemberId, Partition};
+use loyalty_ledger::Lot;
+use tokio_postgres::Row;
 
+use crate::member_row::lot;
+use crate::partition::number;
 use crate::pool::{Pool, StoreError};
 
 /// Those of whom something was due at `until` or before, at most `limit` of each partition: of each the longest due.
@@ -16,8 +21,63 @@ pub async fn members(pool: &Pool, until: Timestamp, limit: u32) -> Result<Vec<Me
         LAST = PARTITIONS - 1
     );
     let rows = pool.get().await?.query(&due, &[&until, &i64::from(limit)]).await?;
-    let member = |row: &tokio_postgres::Row| {
-        MemberId::parse(row.get(0)).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
-    };
-    rows.iter().map(member).collect()
+    rows.iter().map(member_id).collect()
+}
+
+/// The database's clock.
+pub async fn now(pool: &Pool) -> Result<Timestamp, StoreError> {
+    Ok(pool.get().await?.query_one("select now()", &[]).await?.get(0))
+}
+
+/// A lot of which nobody was warned, and whose it is.
+#[derive(Clone, Debug)]
+pub struct UnwarnedLot {
+    pub member_id: MemberId,
+    pub lot: Lot,
+}
+
+/// Where a look at the lots of a partition goes on: after this one.
+#[derive(Clone, Debug)]
+pub struct LotCursor {
+    expires_at: Timestamp,
+    member_id: String,
+}
+
+impl LotCursor {
+    /// Before all that expire then or later.
+    pub const fn before(expires_at: Timestamp) -> Self {
+        Self { expires_at, member_id: String::new() }
+    }
+
+    pub fn after(UnwarnedLot { member_id, lot }: &UnwarnedLot) -> Self {
+        Self { expires_at: lot.expires_at, member_id: member_id.to_string() }
+    }
+}
+
+/// Of an earlier membership nothing is left, so that of each member and instant there is one.
+const UNWARNED: &str = "
+    select member_id, expires_at, expires_on, opened_at, remaining, expired
+    from lot
+    where partition = $1 and warned_at is null and (expires_at, member_id) > ($2, $3) and expires_at <= $4
+      and remaining > 0
+    order by expires_at, member_id limit $5";
+
+/// The next lots of a partition that expire up to a time and have anything left, and of which nobody was warned. At
+/// most `limit`; fewer: they are the last.
+pub async fn unwarned_lots(
+    pool: &Pool,
+    partition: Partition,
+    cursor: &LotCursor,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<UnwarnedLot>, StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(UNWARNED).await?;
+    let LotCursor { expires_at, member_id: after } = cursor;
+    let rows = client.query(&statement, &[&number(partition), expires_at, after, &until, &i64::from(limit)]).await?;
+    rows.iter().map(|row| Ok(UnwarnedLot { member_id: member_id(row)?, lot: lot(row) })).collect()
+}
+
+fn member_id(row: &Row) -> Result<MemberId, StoreError> {
+    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }

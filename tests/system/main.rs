@@ -37,7 +37,8 @@
 //! | an email that was sent cannot be claimed | `store/emails/claim.rs`, `CLAIM` | `rewards::an_email_whose_worker_was_killed_after_...` |
 //! | the ledger's triggers | `store/migrations/0001_schema.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
 //! | an email is queued again only where the operator saw it | `store/emails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_emails_...` |
-//! | a membership that ends ends its emails | `store/batch/write.rs`, `END_MAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
+//! | a membership that ends ends its emails | `store/batch/write.rs`, `END_EMAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
+//! | a day is warned of once | `store/batch/write/warnings.rs`, `on conflict` | `store/tests/points/warnings.rs`, `of_two_who_warn_...` |
 //! | an email goes to the address of its own membership | `store/emails/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
 //! | nothing is swept that is not due yet | `worker/sweep.rs`, `run` | `history::a_sweep_closes_the_books_...` |
 //! | a return under its order's number has an id of its own | `cli/import/csv_command.rs`, `id` | the unit tests of `cli/import` |
@@ -95,4 +96,5 @@ mod topology;
 mod traces;
 mod trade;
 mod verify;
+mod warnings;
 mod worked_examples;

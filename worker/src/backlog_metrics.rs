@@ -188,7 +188,7 @@ const PARKED_AGE: Gauge = Gauge::seconds("loyalty_parked_oldest_age", "Age of th
 const DEAD_LETTERS: Gauge =
     Gauge::of("loyalty_dead_letters_open", "Dead letters that wait for an operator, counted up to 10,000 in all");
 const EMAILS: Gauge =
-    Gauge::of("loyalty_mails_unsettled", "Emails that are not done with, by state, each up to 10,000");
+    Gauge::of("loyalty_emails_unsettled", "Emails that are not done with, by state, each up to 10,000");
 
 impl Figures for TableBacklog {
     const SHOWN: Gauge = Gauge::of(

@@ -1,12 +1,12 @@
-//! The worker: takes commands off the queues, applies each once, acknowledges it, and sees the rewards' emails off.
+//! The worker: takes commands off the queues, applies each once, acknowledges it, and sees emails off.
 //!
 //! Read in this order: `message` reads a delivery; [`outcome`] takes a batch of messages through the rules, which are
 //! the crate `loyalty_ledger`'s, to the changes of one transaction; `batch_processor` applies and acknowledges batches;
 //! `consumer` feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
 //! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The emails leave
 //! by `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
-//! nobody could use, and `maintenance` what has waited too long and, by [`sweep`], what is due of members;
-//! `backlog_metrics` reads what waits, for the [`metrics`].
+//! nobody could use, and `maintenance` what has waited too long; by [`sweep`] it has happen what is due of members, and by
+//! [`warnings`] members are told of points that expire soon. `backlog_metrics` reads what waits, for the [`metrics`].
 
 mod backlog_metrics;
 mod batch_processor;
@@ -30,6 +30,7 @@ pub mod queue_states;
 pub mod registered_programme;
 mod supervise;
 pub mod sweep;
+pub mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,7 @@ use metrics::Part;
 use registered_programme::RegisteredProgramme;
 use supervise::supervise;
 use sweep::Sweep;
+use warnings::Warnings;
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ pub struct Settings {
     pub programme: Programme,
     /// Whether listeners are told what happens.
     pub events: Events,
-    /// How rewards are mailed.
+    /// How emails are sent.
     pub mail: MailSettings,
     /// What it may hold.
     pub limits: Limits,
@@ -119,6 +121,7 @@ fn start(
 ) -> Result<JoinSet<()>, Error> {
     let Settings { amqp, database, programme, events, mail, limits } = settings;
     let (email_wake, event_wake) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let expiry = programme.expiry.clone();
     let programme = Arc::new(RegisteredProgramme::new(programme));
     let processor = BatchProcessor {
         pool: Pool::new(&database, PlannerProfile::Keys, limits.processors)?,
@@ -135,9 +138,13 @@ fn start(
     let publisher = Publisher::start(amqp.clone(), "outbox", publisher::Limits::default());
     metrics.publishers.watch("outbox", publisher.stats());
     let backlog_pool = backlog_metrics::pool(&database)?;
-    let sweep = Sweep { programme, late: limits.sweep_late, events, event_relay: event_wake.clone() };
-    let (parked_keep, sends_emails) = (limits.parked_keep, mail.smtp.is_some());
-    let maintenance = Maintenance { pool: pool.clone(), parked_keep, sends_emails, sweep };
+    let maintenance = Maintenance {
+        pool: pool.clone(),
+        parked_keep: limits.parked_keep,
+        sends_emails: mail.smtp.is_some(),
+        sweep: Sweep { programme, late: limits.sweep_late, events, event_relay: event_wake.clone() },
+        warnings: Warnings { expiry, events, email_relay: email_wake.clone(), event_relay: event_wake.clone() },
+    };
     let mailer = Mailer::new(&mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
     let states = metrics.queue_states();
     let consumer = CommandConsumer { amqp: amqp.clone(), processor, limits, states: states.clone(), consuming };

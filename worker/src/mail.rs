@@ -1,4 +1,4 @@
-//! The mailer: sends the emails of rewards, and sees each to an end that is known or says that it is not.
+//! The mailer: sends emails, and sees each to an end that is known or says that it is not.
 //!
 //! Read in this order: `session` takes deliveries, `handler` brings each to its outcome, `smtp` leads through the
 //! `dialogue` with the mail server and `outcome` judges what it said; `templates` writes the email. A mail server that
@@ -34,7 +34,7 @@ pub use metrics::MailMetrics;
 pub use retry_schedule::RetrySchedule;
 pub use sender::SenderError;
 pub use server::{MailServer, ServerError, SmtpUrl};
-pub use settings::{MailSettings, OnUnknown};
+pub use settings::{MailSettings, OnUnknown, Template};
 pub use templates::TemplatesError;
 
 use crate::metrics::{Part, Reconnects};

@@ -1,6 +1,6 @@
-//! Maintenance: once an hour, brings members up to date of whom something is due, moves commands that have waited too
-//! long for their member's enrolment to the dead letters, re-queues emails whose send request was lost, and writes down
-//! what became of replayed dead letters that nobody waited for.
+//! Maintenance: once an hour, brings members up to date of whom something is due, warns others of points that expire
+//! soon, moves commands that have waited too long for their member's enrolment to the dead letters, re-queues emails
+//! whose send request was lost, and writes down what became of replayed dead letters that nobody waited for.
 //!
 //! It never decides about a command that may still be applied: it takes the same locks as an enrolment.
 
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::sweep::Sweep;
+use crate::warnings::Warnings;
 
 /// Between two runs. What is moved has waited for hours or days, so an hour more or less is nothing to it.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -39,6 +40,7 @@ pub struct Maintenance {
     /// Whether emails are sent at all. While they are not, they wait in their queue, and more requests would fill it.
     pub sends_emails: bool,
     pub sweep: Sweep,
+    pub warnings: Warnings,
 }
 
 impl Maintenance {
@@ -74,7 +76,12 @@ impl Maintenance {
             }
         }
         self.set_parked_aside(shutdown).await?;
-        self.bring_up_to_date(shutdown).await
+        self.bring_up_to_date(shutdown).await?;
+        let warned = self.warnings.run(&self.pool, shutdown).await?;
+        if warned > 0 {
+            info!(warnings = warned, "Warned members of points that expire soon");
+        }
+        Ok(())
     }
 
     async fn bring_up_to_date(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use loyalty_common::MemberId;
-use loyalty_store::emails::{EmailId, EmailState, Filter};
+use loyalty_store::emails::{EmailId, EmailKind, EmailState, Filter};
 use uuid::Uuid;
 
 use crate::time_arg::time_arg;
@@ -14,13 +14,16 @@ pub(super) struct FilterArgs {
     /// Their state: no_address, queued, sending, retrying, sent, unknown, dead; several with commas
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<EmailState>,
+    /// Their kind: reward, expiring; several with commas
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<EmailKind>,
     /// Emails of this member
     #[arg(long)]
     member: Option<MemberId>,
-    /// Of rewards granted at this time or later: a day, a time, or how long ago (2h, 3d)
+    /// Written at this time or later: a day, a time, or how long ago (2h, 3d)
     #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     since: Option<Timestamp>,
-    /// Of rewards granted before this time
+    /// Written before this time
     #[arg(long, value_name = "WHEN", value_parser = time_arg)]
     until: Option<Timestamp>,
 }
@@ -28,14 +31,14 @@ pub(super) struct FilterArgs {
 impl FilterArgs {
     /// Whether nothing was said.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { state, member, since, until } = self;
-        state.is_empty() && member.is_none() && since.is_none() && until.is_none()
+        let Self { state, kind, member, since, until } = self;
+        state.is_empty() && kind.is_empty() && member.is_none() && since.is_none() && until.is_none()
     }
 
     /// The emails that are meant; without a word about their state, those in one of `usual`, or in any.
     pub(super) fn emails(&self, usual: &[EmailState]) -> Filter {
         let states = if self.state.is_empty() { usual.to_vec() } else { self.state.clone() };
-        Filter { states, member: self.member.clone(), since: self.since, until: self.until }
+        Filter { states, kinds: self.kind.clone(), member: self.member.clone(), since: self.since, until: self.until }
     }
 }
 

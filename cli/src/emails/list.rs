@@ -15,11 +15,12 @@ use crate::output::{Column, grouped, table};
 Examples:
   loyalty emails list --by state
   loyalty emails list --state retrying
+  loyalty emails list --kind expiring --since 2d
   loyalty emails list --state dead --by reply")]
 pub(super) struct List {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Count them by state, member, day, or what the mail server said
+    /// Count them by state, kind, member, day, or what the mail server said
     #[arg(long, value_name = "WHAT", conflicts_with = "after")]
     by: Option<Grouping>,
     /// Continue after the email with this id
@@ -50,8 +51,10 @@ impl List {
         };
         let columns = [
             Column::Text("id"),
-            Column::Text("granted"),
+            Column::Text("written"),
             Column::Text("member"),
+            Column::Text("kind"),
+            Column::Text("about"),
             Column::Text("state"),
             Column::Number("tries"),
             Column::Text("next"),
@@ -62,6 +65,8 @@ impl List {
                 email.email_id.to_string(),
                 format!("{:.0}", email.created_at),
                 email.member_id.to_string(),
+                email.content.kind().to_string(),
+                email.content.to_string(),
                 email.state.to_string(),
                 email.attempts.to_string(),
                 email.due_at.map(|at| format!("{at:.0}")).unwrap_or_default(),

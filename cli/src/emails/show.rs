@@ -42,11 +42,12 @@ impl Show {
 }
 
 fn text(details: &Details) -> String {
-    let ListedEmail { email_id, member_id, epoch, number, title, state, attempts, .. } = &details.email;
+    let ListedEmail { email_id, member_id, epoch, content, state, attempts, .. } = &details.email;
+    let kind = content.kind();
     let next = details.email.due_at.map(|at| format!(", due {at:.0}")).unwrap_or_default();
     let mut text = format!(
         "email {email_id}: {state}{next}\n\
-         reward {number} of membership {epoch} of {member_id}: {title}, granted {:.0}\n\
+         {kind} of membership {epoch} of {member_id}: {content}, written {:.0}\n\
          to {}\n{} attempts, last change {:.0}\n",
         details.email.created_at,
         details.recipient.as_deref().unwrap_or("no one: the member has no address, or has left"),

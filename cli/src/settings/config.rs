@@ -207,7 +207,7 @@ mod tests {
         let zone = "Europe/Berlin".parse().expect("a zone");
         let expected = Expiry { after: Validity::Months(12), round_up: RoundUp::Year, zone, warn_days: 7 };
         assert_eq!(expiry(said), Some(expected));
-        let expected = Expiry { after: Validity::Days(365), round_up: RoundUp::None, zone: Zone::UTC, warn_days: 30 };
+        let expected = Expiry { after: Validity::Days(365), round_up: RoundUp::None, zone: Zone::UTC, warn_days: 0 };
         assert_eq!(expiry("[expiry]\nafter = \"365d\""), Some(expected));
     }
 
@@ -235,7 +235,7 @@ mod tests {
         insta::assert_snapshot!(problem("[expiry]\nround_up = \"week\""), @"line 2: expiry.round_up: not one of none, month, quarter, year");
         insta::assert_snapshot!(problem("[expiry]\nzone = \"Europe/Atlantis\""), @"line 2: expiry.zone: must be the IANA name of a time zone, such as Europe/Berlin");
         insta::assert_snapshot!(problem("[reversal]\nwhen_short = \"never\""), @"line 2: reversal.when_short: not one of debt, refuse");
-        insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: mail.smpt: unknown field `smpt`, expected one of `smtp`, `from`, `retry_delays`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `subject`, `text`, `html`");
+        insta::assert_snapshot!(problem("[mail]\nsmpt = \"smtp://ann:s3cret@host\""), @"line 2: mail.smpt: unknown field `smpt`, expected one of `smtp`, `from`, `retry_delays`, `connections`, `per_second`, `on_unknown`, `answer_seconds`, `reward`, `expiring`");
         insta::assert_snapshot!(problem("[mail]\nsmtp = s3cret"), @"line 2: string values must be quoted, expected literal string");
     }
 }

@@ -53,11 +53,13 @@ fn file(key: &str, value: &str) -> String {
     format!("[{table}]\n{name} = {value}\n")
 }
 
-/// The keys of a table, as the error about an unknown one lists them.
+/// The keys of a table and of those in it, as the error about an unknown one lists them.
 fn keys(table: &str) -> BTreeSet<String> {
     let error = Config::parse(&format!("[{table}]\nnonsense = 1")).expect_err("nonsense is no key");
-    let (_, listed) = error.split_once("expected ").expect("the error says what is");
-    listed.split('`').skip(1).step_by(2).map(|key| format!("{table}.{key}")).collect()
+    let Some((_, listed)) = error.split_once("unknown field `nonsense`, expected ") else {
+        return BTreeSet::from([table.to_owned()]);
+    };
+    listed.split('`').skip(1).step_by(2).flat_map(|key| keys(&format!("{table}.{key}"))).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{Adjust, Capture, Change, Earn, Enroll, Exit, Hold, Redeem, Release, Reverse, Spend, Terminate, Update};
-use crate::{Moment, RewardNumber, SignedPoints};
+use crate::{Moment, Points, RewardNumber, SignedPoints};
 
 fn event(kind: EventKind) -> Event {
     Event {
@@ -57,7 +57,7 @@ pub(crate) fn one_of_each() -> Vec<Event> {
         applied(Redeem { number: RewardNumber::try_new(1).expect("a number") }.into()),
         EventKind::Applied(EntryFields { target: Some(target), ..system(SystemType::Lapse) }),
         EventKind::Applied(system(SystemType::Expire)),
-        EventKind::Expiring { expires_on: Date::constant(2026, 12, 31), points },
+        EventKind::Expiring { expires_on: Date::constant(2026, 12, 31), points: 50 },
     ];
     all.into_iter().map(event).collect()
 }

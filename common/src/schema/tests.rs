@@ -119,7 +119,7 @@ fn the_events_in_the_docs_are_events() {
     const DOCS: &str = include_str!("../../../docs/events.md");
     let schema = validator(&Document::Event.value());
     let examples: Vec<&str> = DOCS.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 7);
     for example in examples {
         let event: Value = serde_json::from_str(example).expect(example);
         assert!(schema.is_valid(&event), "{example}");

@@ -7,11 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use loyalty_common::{Command, Hold, Moment, Points};
 use loyalty_store::dead_letters::Concluded;
 use loyalty_testkit::eventually;
-use loyalty_worker::maintenance::Maintenance;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, dead_letter, earn, ends, enroll, sweep};
+use crate::world::{World, dead_letter, earn, ends, enroll};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_too_long_is_a_dead_letter_and_can_be_replayed() {
@@ -23,8 +22,7 @@ async fn what_waited_too_long_is_a_dead_letter_and_can_be_replayed() {
 
     let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let hour = Duration::from_secs(60 * 60);
-    let maintenance = Maintenance { pool: world.pool.clone(), parked_keep: hour, sends_emails: true, sweep: sweep() };
-    let maintenance = tokio::spawn(maintenance.run(Arc::clone(&wake), stop.clone()));
+    let maintenance = tokio::spawn(world.maintenance(hour).run(Arc::clone(&wake), stop.clone()));
     world.execute("update parked set parked_at = now() - interval '59 minutes'").await;
     wake.notify_one();
     world.execute("update parked set parked_at = now() - interval '61 minutes'").await;
@@ -59,8 +57,7 @@ async fn a_hold_that_nobody_closes_runs_out_in_the_sweep_and_not_before() {
     assert_eq!((world.balance("ann").await, world.balance("bob").await), (30, 30));
     let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let day = Duration::from_secs(24 * 60 * 60);
-    let maintenance = Maintenance { pool: world.pool.clone(), parked_keep: day, sends_emails: true, sweep: sweep() };
-    let maintenance = tokio::spawn(maintenance.run(Arc::clone(&wake), stop.clone()));
+    let maintenance = tokio::spawn(world.maintenance(day).run(Arc::clone(&wake), stop.clone()));
 
     eventually("the sweep", async || (world.balance("ann").await == 100).then_some(())).await;
 

@@ -19,8 +19,10 @@ use loyalty_store::read::PAGE_MAX;
 use loyalty_store::{Pool, rebuild, verify};
 use loyalty_testkit::{PATIENCE, eventually};
 use loyalty_worker::mail::{MailSettings, RetrySchedule, SmtpUrl};
+use loyalty_worker::maintenance::Maintenance;
 use loyalty_worker::registered_programme::RegisteredProgramme;
 use loyalty_worker::sweep::Sweep;
+use loyalty_worker::warnings::Warnings;
 use loyalty_worker::{Events, Limits, Metrics, Programme, Settings, run};
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -78,6 +80,19 @@ impl World {
         let query = "select xact_commit, xact_rollback from pg_stat_database where datname = $1";
         let row = client.query_one(query, &[&self.name()]).await.expect("its figures");
         (row.get(0), row.get(1))
+    }
+
+    /// As usual, but for how long commands wait for an enrolment.
+    pub(crate) fn maintenance(&self, parked_keep: Duration) -> Maintenance {
+        let programme = Arc::new(RegisteredProgramme::new(Programme::default()));
+        let (late, events) = (Limits::default().sweep_late, Events::On);
+        Maintenance {
+            pool: self.pool.clone(),
+            parked_keep,
+            sends_emails: true,
+            sweep: Sweep { programme, late, events, event_relay: Arc::default() },
+            warnings: Warnings { expiry: None, events, email_relay: Arc::default(), event_relay: Arc::default() },
+        }
     }
 
     pub(crate) async fn balance(&self, member: &str) -> i64 {
@@ -234,10 +249,4 @@ pub(crate) fn dead_letter(command: &Command) -> NewDeadLetter {
 /// Retry delays as short as they can be.
 fn retry_delays() -> RetrySchedule {
     serde_json::from_value(json!(["1s"])).expect("retry delays")
-}
-
-/// A sweep that is as late as usual.
-pub(crate) fn sweep() -> Sweep {
-    let programme = Arc::new(RegisteredProgramme::new(Programme::default()));
-    Sweep { programme, late: Limits::default().sweep_late, events: Events::On, event_relay: Arc::default() }
 }

@@ -3,6 +3,7 @@
 
 mod holdings;
 mod points;
+mod warnings;
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
@@ -36,8 +37,8 @@ const INSERT_REWARDS: &str = "
     from granted where has_address";
 
 /// One that is being sent keeps its fate, and so does one that is settled. In the order in which an operator's command
-/// locks mails.
-const END_MAILS: &str = "
+/// locks emails.
+const END_EMAILS: &str = "
     with ended as (
         select e.email_id
         from (select unnest($2::text[]) as member_id, unnest($3::int[]) as epoch) as u
@@ -99,7 +100,8 @@ async fn write_and(
         each(&changes.holds_closed, |it| &it.0, |of, rows| holdings::close_holds(client, plans, of, rows)),
         each(&changes.grants, |it| &it.member_id, |of, rows| insert_rewards(client, plans, of, rows)),
         each(&changes.redeemed, |it| &it.member_id, |of, rows| holdings::redeem(client, plans, of, rows)),
-        each(&changes.ended, |it| &it.0, |of, rows| end_mails(client, plans, of, rows)),
+        each(&changes.warnings, |it| &it.member_id, |of, rows| warnings::insert_warnings(client, plans, of, rows)),
+        each(&changes.ended, |it| &it.0, |of, rows| end_emails(client, plans, of, rows)),
         each(&changes.parked, |it| &it.key.0, |of, rows| insert_parked(client, plans, of, rows)),
         each(&changes.released, |it| &it.0, |of, rows| delete_parked(client, plans, of, rows)),
         each(&changes.events, |it| &it.member_id, |of, rows| insert_events(client, plans, of, rows)),
@@ -134,7 +136,8 @@ struct Plans {
     close_holds: Statement,
     insert_rewards: Statement,
     redeem: Statement,
-    end_mails: Statement,
+    insert_warnings: Statement,
+    end_emails: Statement,
     insert_parked: Statement,
     delete_parked: Statement,
     insert_events: Statement,
@@ -152,7 +155,8 @@ impl Plans {
             close_holds: client.prepare_cached(holdings::CLOSE_HOLDS).await?,
             insert_rewards: client.prepare_cached(INSERT_REWARDS).await?,
             redeem: client.prepare_cached(holdings::REDEEM).await?,
-            end_mails: client.prepare_cached(END_MAILS).await?,
+            insert_warnings: client.prepare_cached(warnings::INSERT_WARNINGS).await?,
+            end_emails: client.prepare_cached(END_EMAILS).await?,
             insert_parked: client.prepare_cached(INSERT_PARKED).await?,
             delete_parked: client.prepare_cached(DELETE_PARKED).await?,
             insert_events: client.prepare_cached(INSERT_EVENTS).await?,
@@ -166,7 +170,7 @@ fn column<'a, R, T>(rows: &[&'a R], field: impl Fn(&'a R) -> T) -> Vec<T> {
 }
 
 async fn insert_rewards(client: &Object, plans: &Plans, partition: i16, rows: Vec<&Grant>) -> Result<u64, Error> {
-    let ids = column(&rows, |row| EmailId::of(&row.member_id, row.epoch, row.number));
+    let ids = column(&rows, |row| EmailId::of_reward(&row.member_id, row.epoch, row.number));
     let parameters: &[&(dyn ToSql + Sync)] = &[
         &partition,
         &column(&rows, |row| row.member_id.as_str()),
@@ -187,10 +191,15 @@ async fn insert_rewards(client: &Object, plans: &Plans, partition: i16, rows: Ve
     client.execute(&plans.insert_rewards, parameters).await
 }
 
-async fn end_mails(client: &Object, plans: &Plans, partition: i16, ended: Vec<&(MemberId, i32)>) -> Result<u64, Error> {
+async fn end_emails(
+    client: &Object,
+    plans: &Plans,
+    partition: i16,
+    ended: Vec<&(MemberId, i32)>,
+) -> Result<u64, Error> {
     let parameters: &[&(dyn ToSql + Sync)] =
         &[&partition, &column(&ended, |(member, _)| member.as_str()), &column(&ended, |(_, epoch)| *epoch)];
-    client.execute(&plans.end_mails, parameters).await
+    client.execute(&plans.end_emails, parameters).await
 }
 
 async fn insert_parked(

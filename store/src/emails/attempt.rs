@@ -1,4 +1,4 @@
-//! The emails of rewards: who may send one now, and what became of it.
+//! Emails: who may send one now, and what became of it.
 //!
 //! An email is claimed before it is sent and settled afterwards, each by one statement that checks the state it found.
 //! A claim carries a token of its own, so that a mailer that was given up for dead cannot overwrite what its successor
@@ -7,11 +7,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use loyalty_common::{MemberId, Partition, string_enum};
 use tokio_postgres::types::ToSql;
 use uuid::{Builder, Uuid};
 
 use super::claim::ClaimToken;
+use super::content::EmailContent;
 use crate::dead_letters::{self, NewDeadLetter};
 use crate::partition::grouped;
 use crate::pool::{Pool, StoreError};
@@ -46,12 +48,8 @@ pub struct ClaimedEmail {
     /// How it addresses the member, who may have given no name.
     pub name: Option<String>,
     pub member_id: String,
-    /// What the member gets.
-    pub title: String,
-    /// The how-manyth reward of the membership.
-    pub number: i64,
-    /// The lifetime sum that earned it.
-    pub points: i64,
+    /// What it tells.
+    pub content: EmailContent,
 }
 
 /// One attempt at an email. What it finds out is only written while no later attempt has begun.
@@ -65,8 +63,8 @@ pub struct Attempt {
     pub step: i32,
 }
 
-/// The id of an email. Derived from its reward, so that the same reward always has the same email, and a resend is
-/// recognisable.
+/// The id of an email. Derived from what it tells of, so that the same reward, or the same day of points, always has the
+/// same email, and a resend is recognisable.
 ///
 /// Its first four bits are the member's partition: a request, a dead letter or an operator that names an email says
 /// with the id where its row is found.
@@ -78,8 +76,17 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_9ab4_6f0e_4b7c_9d6a_3c1e_88f2_b1d
 
 impl EmailId {
     /// Of the one email of a reward.
-    pub fn of(member_id: &MemberId, epoch: i32, number: i64) -> Self {
-        let mut bytes = Uuid::new_v5(&NAMESPACE, format!("{member_id}/{epoch}/{number}").as_bytes()).into_bytes();
+    pub fn of_reward(member_id: &MemberId, epoch: i32, number: i64) -> Self {
+        Self::derived(member_id, epoch, number)
+    }
+
+    /// Of the one warning of the points of a day. A day is never spelled like a number.
+    pub fn of_warning(member_id: &MemberId, epoch: i32, expires_on: Date) -> Self {
+        Self::derived(member_id, epoch, expires_on)
+    }
+
+    fn derived(member_id: &MemberId, epoch: i32, which: impl fmt::Display) -> Self {
+        let mut bytes = Uuid::new_v5(&NAMESPACE, format!("{member_id}/{epoch}/{which}").as_bytes()).into_bytes();
         bytes[0] = Partition::of(member_id).number() << 4 | bytes[0] & 0x0f;
         Self(Builder::from_custom_bytes(bytes).into_uuid())
     }
@@ -206,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_id_of_an_email_names_its_members_partition_and_is_always_the_same() {
-        let id = |member: &str, number| EmailId::of(&member.parse().expect("a member id"), 1, number);
+        let id = |member: &str, number| EmailId::of_reward(&member.parse().expect("a member id"), 1, number);
         for member in ["ann", "bob", "123", "member-7"] {
             let partition = crate::partition::partition(&member.parse().expect("a member id"));
             assert_eq!(id(member, 1).partition(), partition, "{member}");
@@ -218,5 +225,10 @@ mod tests {
             "3d2b1a79-9530-8ad5-87b2-9fdb9030ce3e",
             "emails that were sent are known by it"
         );
+        let of_day = |day: &str| {
+            EmailId::of_warning(&"ann".parse().expect("a member id"), 1, day.parse().expect("a day")).to_string()
+        };
+        assert_eq!(of_day("2026-12-31"), "3f86f242-9fbe-8620-b5fd-ad07b593e482");
+        assert_ne!(of_day("2026-12-31"), of_day("2026-12-30"));
     }
 }

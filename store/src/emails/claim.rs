@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Attempt, ClaimedEmail, EmailId, EmailState, Recipient};
+use super::{Attempt, ClaimedEmail, EmailContent, EmailId, EmailState, Recipient};
 use crate::emails::ask_for;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
@@ -72,26 +72,30 @@ impl ClaimToken {
 /// the same, and an email that comes a moment early must not wait another round.
 const EARLY_SECONDS: f64 = 1.0;
 
+/// An email whose reward is missing tells nothing, and stays where it is.
 const CLAIM: &str = "
+    with told as (
+        select e.kind, e.number, e.expires_on, r.title, coalesce(r.points, e.points) as points
+        from email as e left join reward as r using (partition, member_id, epoch, number)
+        where e.partition = $6 and e.email_id = $1 and (e.kind <> 'reward' or r.number is not null))
     update email as e
     set state = 'sending', attempts = e.attempts + 1, due_at = now() + make_interval(secs => $2), updated_at = now(),
         claim_token = $5
-    from reward as r, member as m
+    from told, member as m
     where e.partition = $6 and e.email_id = $1
       and m.partition = $6 and m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null
-      and r.partition = $6 and r.member_id = e.member_id and r.epoch = e.epoch and r.number = e.number
       and (e.state = 'queued'
            or e.state = 'retrying' and e.due_at <= now() + make_interval(secs => $3)
            or $4 and e.state = 'sending' and e.due_at <= now())
     returning e.email_id, e.attempts, e.attempts - e.attempts_before as step, m.email as recipient, m.name, e.member_id,
-              e.number, r.title, r.points";
+              told.*";
 
 const GIVE_UP: &str = "
     update email set state = 'unknown', due_at = null, updated_at = now(),
                      reply = 'the mailer ended while it was sending'
     where partition = $2 and email_id = $1 and state = 'sending' and due_at <= now()";
 
-/// The address of the membership that earned it, which may have been changed or erased since.
+/// The address of the membership that it is about, which may have been changed or erased since.
 const GOES_TO_NOBODY: &str = "
     update email as e set state = 'no_address', due_at = null, updated_at = now()
     where e.partition = $2 and e.email_id = $1 and e.state in ('queued', 'retrying')
@@ -139,8 +143,9 @@ pub async fn claim(
         transaction.commit().await?;
         return Ok(found);
     };
+    let email = email(&row, claim.token)?;
     transaction.commit().await.map_err(in_doubt)?;
-    Ok(Claim::Ours(email(&row, claim.token)))
+    Ok(Claim::Ours(email))
 }
 
 /// Makes sure that a claim in doubt does not stand: afterwards the email is where it was, or somebody else's. Harmless
@@ -183,15 +188,13 @@ fn seconds(due_seconds: f64) -> Duration {
     Duration::try_from_secs_f64(due_seconds.max(0.0)).unwrap_or_default()
 }
 
-fn email(row: &Row, claim: ClaimToken) -> ClaimedEmail {
+fn email(row: &Row, claim: ClaimToken) -> Result<ClaimedEmail, StoreError> {
     let email_id = EmailId(row.get("email_id"));
-    ClaimedEmail {
+    Ok(ClaimedEmail {
         attempt: Attempt { email_id, number: row.get("attempts"), claim, step: row.get("step") },
         recipient: Recipient(row.get("recipient")),
         name: row.get("name"),
         member_id: row.get("member_id"),
-        title: row.get("title"),
-        number: row.get("number"),
-        points: row.get("points"),
-    }
+        content: EmailContent::read(row)?,
+    })
 }

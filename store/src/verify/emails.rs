@@ -1,5 +1,5 @@
-//! Each reward has its one email, and each email stands where its state says. Whether a queued email is still with the
-//! broker is nothing that the database knows.
+//! Each reward and each day that a member was warned of has its one email, and each email stands where its state says.
+//! Whether a queued email is still with the broker is nothing that the database knows.
 
 use super::Check;
 
@@ -21,6 +21,23 @@ pub(super) const CHECKS: &[Check] = &[
             where (granted, mailed) <> (1, 1)",
     },
     Check {
+        name: "one_warning",
+        promise: "each day of points that a member was warned of has exactly one email, and each warning such a day",
+        examined: "
+            select (select count(*) from lot where warned_at is not null)
+                 + (select count(*) from email where kind = 'expiring')",
+        broken: "
+            select format('member %s membership %s day %s', member_id, epoch, expires_on),
+                   case when lots is null then 'has a warning, and no points of that day count as warned of'
+                        else format('has %s emails', coalesce(emails, 0)) end
+            from (select partition, member_id, epoch, expires_on, count(*) as lots from lot
+                  where warned_at is not null group by partition, member_id, epoch, expires_on) as l
+            full join (select partition, member_id, epoch, expires_on, count(*) as emails from email
+                       where kind = 'expiring' group by partition, member_id, epoch, expires_on) as e
+                using (partition, member_id, epoch, expires_on)
+            where lots is null or coalesce(emails, 0) <> 1",
+    },
+    Check {
         name: "email_states",
         promise: "each email has what its state says: attempts, a time that it is due, a dead letter",
         examined: "select count(*) from email",
@@ -39,7 +56,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "outbox",
-        promise: "each email in the outbox is the email of a reward",
+        promise: "each email that the outbox asks for is there",
         examined: "select count(*) from outbox where exchange = 'loyalty.emails'",
         broken: "
             select format('outbox row %s', o.outbox_id),

@@ -20,7 +20,7 @@ impl World {
             title: "free coffee".to_owned(),
             has_address: true,
         };
-        let id = EmailId::of(&reward.member_id, reward.epoch, reward.number);
+        let id = EmailId::of_reward(&reward.member_id, reward.epoch, reward.number);
         self.commit(&Changes { grants: vec![reward], ..Changes::default() }).await;
         let due = if state == EmailState::Queued { "null" } else { "now()" };
         self.execute(&format!("update email set state = '{state}', due_at = {due} where email_id = '{id}'")).await;

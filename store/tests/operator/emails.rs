@@ -23,7 +23,8 @@ impl World {
             has_address: true,
         };
         let grants: Vec<Grant> = (1..).zip(states).map(|(number, _)| reward(number)).collect();
-        let ids: Vec<EmailId> = grants.iter().map(|it| EmailId::of(&it.member_id, it.epoch, it.number)).collect();
+        let ids: Vec<EmailId> =
+            grants.iter().map(|it| EmailId::of_reward(&it.member_id, it.epoch, it.number)).collect();
         self.commit(&Changes { grants, ..Changes::default() }).await;
         self.execute(
             "delete from outbox;

@@ -5,7 +5,9 @@ use loyalty_common::{
     Action, Capture, Command, CommandId, Earn, Enroll, Exit, Hold, MemberId, Moment, Points, Redeem, Release, Reverse,
     RewardNumber, Spend,
 };
-use loyalty_ledger::{BatchRequest, CommandOutcome, Events, Expiry, Programme, RoundUp, Submitted, Zone, fold};
+use loyalty_ledger::{
+    BatchRequest, Changes, CommandOutcome, Events, Expiry, Programme, RoundUp, Submitted, Warning, Zone, fold,
+};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
 use loyalty_store::pool::PlannerProfile;
@@ -85,6 +87,17 @@ pub(crate) const DAMAGES: &[(&str, &[&str])] = &[
     ("update reward set redeemed_seq = null where member_id = 'ivy'", &["redemptions"]),
     ("update reward set redeemed_seq = redeemed_seq + 1 where member_id = 'ivy'", &["redemptions"]),
     ("update lot set member_id = 'nobody' where member_id = 'kim'", &["known_members", "lots", "due"]),
+    ("delete from email where kind = 'expiring'", &["one_warning"]),
+    ("update lot set warned_at = null where member_id = 'ivy'", &["one_warning"]),
+    ("update lot set warned_at = now() where member_id = 'kim'", &["one_warning"]),
+    (
+        "drop index email_warning;
+      insert into email (partition, email_id, member_id, epoch, kind, expires_on, points, state, created_at, updated_at)
+      select partition, encode(set_byte(uuid_send(email_id), 15, 0), 'hex')::uuid, member_id, epoch, kind, expires_on, points,
+             state, created_at, updated_at
+      from email where kind = 'expiring'",
+        &["one_warning"],
+    ),
 ];
 
 /// Writes the members, under a programme that the table has as number 1.
@@ -93,6 +106,7 @@ pub(crate) async fn write(database: &Database) {
     let story = Story { pool: &pool, programme: programme() };
     story.keep_programme().await;
     points_that_expire(&story).await;
+    a_warning(&story).await;
     debt(&story).await;
     holds(&story).await;
     debt_written_off(&story).await;
@@ -115,6 +129,21 @@ async fn points_that_expire(story: &Story<'_>) {
     story.applied("ivy", "2026-01-27", Redeem { number: RewardNumber::try_new(1).expect("a number") }).await;
     story.applied("ivy", "2026-01-28", hold(90, "2026-02-25")).await;
     story.applied("ivy", "2026-02-05", earn(10)).await;
+}
+
+/// Of the second lot.
+async fn a_warning(story: &Story<'_>) {
+    let warning = Warning {
+        member_id: "ivy".parse().expect("a member id"),
+        epoch: 1,
+        expires_on: "2026-02-19".parse().expect("a day"),
+        points: 30,
+        has_address: false,
+        event: None,
+    };
+    let (batch, _) = Batch::open(story.pool, &BatchRequest::default()).await.expect("a batch");
+    let changes = Changes { warnings: vec![warning], ..Changes::default() };
+    batch.commit(&changes, &[]).await.expect("the changes are taken");
 }
 
 /// A credit that was spent before it was undone.

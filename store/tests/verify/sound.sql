@@ -53,10 +53,6 @@ insert into email (partition, email_id, member_id, epoch, kind, number, state, a
     (0, '00000000-0000-0000-0000-000000000003', 'bob', 1, 'reward', 2, 'dead', 2, now(), now()),
     (0, '00000000-0000-0000-0000-000000000004', 'bob', 2, 'reward', 1, 'no_address', 0, now(), now());
 
--- A warning has an email too, and is no reward.
-insert into email (partition, email_id, member_id, epoch, kind, expires_on, points, state, created_at, updated_at) values
-    (14, 'e0000000-0000-0000-0000-000000000005', 'eve', 1, 'expiring', '2026-12-31', 5000, 'no_address', now(), now());
-
 insert into outbox (partition, exchange, routing_key, message_id, type, body, created_at) values
     (3, 'loyalty.emails', 'send', '30000000-0000-0000-0000-000000000001', 'loyalty.email.v1', '{}', now());
 

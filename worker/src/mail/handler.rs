@@ -16,13 +16,13 @@ use loyalty_common::publisher::{Confirmed, Message, PublishError, Publisher, cha
 use loyalty_common::topology::{self, RetryDelay};
 use loyalty_common::traces::{Kind, Span, messaging};
 use loyalty_store::dead_letters::{self, NewDeadLetter, Reason};
-use loyalty_store::emails::{self, Attempt, Claim, ClaimError, ClaimedEmail, EmailId};
+use loyalty_store::emails::{self, Claim, ClaimError, ClaimedEmail, EmailId};
 use loyalty_store::{Pool, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::metrics::MailMetrics;
-use super::outcome::{Note, Outcome};
+use super::outcome::{Attempted, Note, Outcome};
 use super::persist_result::persist_result;
 use super::rate_limiter::RateLimiter;
 use super::retry_schedule::RetrySchedule;
@@ -104,11 +104,11 @@ impl MailHandler {
         };
         match self.claim(email_id).await? {
             Claim::Ours(email) => {
-                let outcome = self.attempt(&email, request).await;
+                let attempted = self.attempt(&email, request).await;
                 // The server is done with us: the next may go while this one is written down.
                 drop(turn);
-                self.metrics.attempted(&outcome);
-                self.settle(&email, &outcome, request).await
+                self.metrics.attempted(attempted.outcome, email.content.kind());
+                self.settle(&email, &attempted, request).await
             }
             Claim::Later(wait) => {
                 debug!(email.id = %email_id, "An email came before its time");
@@ -148,60 +148,64 @@ impl MailHandler {
         self.smtp.longest() + LEASE_MARGIN
     }
 
-    async fn attempt(&self, email: &ClaimedEmail, request: &EmailRequest) -> Outcome {
+    async fn attempt(&self, email: &ClaimedEmail, request: &EmailRequest) -> Attempted {
         let mut span = Span::within(Kind::Client, format_args!("send email"), request.span.context().cloned());
         span.says("server.address", &self.smtp.host());
         span.says("loyalty.email.id", &email.attempt.email_id);
+        span.says("loyalty.email.kind", &email.content.kind());
         span.counts("loyalty.email.attempt", email.attempt.number);
-        let outcome = self.offer(email).await;
-        span.says("loyalty.email.outcome", &outcome.name());
-        match &outcome {
-            Outcome::Sent(_) => {}
-            Outcome::Passing(why) | Outcome::SenderRefused(why) | Outcome::Permanent(why) | Outcome::Unknown(why) => {
-                span.fails(&outcome.name(), why);
+        let attempted = self.offer(email).await;
+        let Attempted { outcome, note } = &attempted;
+        span.says("loyalty.email.outcome", outcome);
+        match outcome {
+            Outcome::Sent => {}
+            Outcome::Passing | Outcome::SenderRefused | Outcome::Permanent | Outcome::Unknown => {
+                span.fails(outcome, note);
             }
         }
         span.end();
-        outcome
+        attempted
     }
 
-    async fn offer(&self, email: &ClaimedEmail) -> Outcome {
-        match self.templates.compose(email, SystemTime::now()) {
-            Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
-            Err(error @ ComposeError::Address(_)) => Outcome::Permanent(Note::new(&chain(&error))),
+    async fn offer(&self, email: &ClaimedEmail) -> Attempted {
+        let error = match self.templates.compose(email, SystemTime::now()) {
+            Ok(message) => return self.smtp.send(message.envelope(), &message.formatted()).await,
+            Err(error) => error,
+        };
+        let outcome = match &error {
+            ComposeError::Address(_) => Outcome::Permanent,
             // The shop's own doing, which may be fixed before the schedule ends.
-            Err(error @ (ComposeError::Template(_) | ComposeError::Form(_))) => {
-                Outcome::Passing(Note::new(&chain(&error)))
-            }
-        }
+            ComposeError::Template(_) | ComposeError::Form(_) => Outcome::Passing,
+        };
+        Attempted { outcome, note: Note::new(&chain(&error)) }
     }
 
     /// Every outcome, and what follows from it.
     async fn settle(
         &self,
         email: &ClaimedEmail,
-        outcome: &Outcome,
+        Attempted { outcome, note: why }: &Attempted,
         request: &mut EmailRequest,
     ) -> Result<Handled, DeliveryError> {
-        let (pool, attempt) = (&self.pool, email.attempt);
+        let (pool, attempt, kind) = (&self.pool, email.attempt, email.content.kind());
         let (id, number) = (attempt.email_id, attempt.number);
         match outcome {
-            Outcome::Sent(reply) => {
-                persist_result(|_| emails::sent(pool, attempt, reply.as_str())).await?;
-                debug!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reply, "Sent an email");
+            Outcome::Sent => {
+                persist_result(|_| emails::sent(pool, attempt, why.as_str())).await?;
+                debug!(email.id = %id, email.kind = %kind, attempt = number, trace.id = request.trace_id(), reply = %why, "Sent an email");
                 Ok(Handled::Done)
             }
-            Outcome::Passing(why) => self.retry(attempt, self.retry_schedule.after(attempt.step), why, request).await,
-            Outcome::SenderRefused(why) => {
-                self.retry(attempt, Some(self.retry_schedule.after_or_last(attempt.step)), why, request).await
+            Outcome::Passing => self.retry(email, self.retry_schedule.after(attempt.step), why, request).await,
+            Outcome::SenderRefused => {
+                self.retry(email, Some(self.retry_schedule.after_or_last(attempt.step)), why, request).await
             }
-            Outcome::Permanent(why) => self.bury(attempt, Reason::EmailRejected, why, request).await,
-            Outcome::Unknown(why) => match self.on_unknown {
-                OnUnknown::Resend => self.retry(attempt, self.retry_schedule.after(attempt.step), why, request).await,
+            Outcome::Permanent => self.bury(email, Reason::EmailRejected, why, request).await,
+            Outcome::Unknown => match self.on_unknown {
+                OnUnknown::Resend => self.retry(email, self.retry_schedule.after(attempt.step), why, request).await,
                 OnUnknown::Hold => {
                     persist_result(|_| emails::unknown(pool, attempt, why.as_str())).await?;
-                    request.span.fails(&outcome.name(), why);
-                    warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %why, "An email's delivery is unknown; it is held for an operator");
+                    request.span.fails(outcome, why);
+                    warn!(email.id = %id, email.kind = %kind, attempt = number, trace.id = request.trace_id(), %why, "An email's delivery is unknown; it is held for an operator");
                     Ok(Handled::Done)
                 }
             },
@@ -212,39 +216,40 @@ impl MailHandler {
     /// acknowledgement: whatever is lost in between, a message remains that asks for this email.
     async fn retry(
         &self,
-        attempt: Attempt,
+        email: &ClaimedEmail,
         delay: Option<RetryDelay>,
         why: &Note,
         request: &mut EmailRequest,
     ) -> Result<Handled, DeliveryError> {
         let Some(delay) = delay else {
-            return self.bury(attempt, Reason::EmailExhausted, why, request).await;
+            return self.bury(email, Reason::EmailExhausted, why, request).await;
         };
-        let (pool, wait) = (&self.pool, delay.wait());
+        let (pool, attempt, wait) = (&self.pool, email.attempt, delay.wait());
         if !persist_result(|_| emails::retry_after(pool, attempt, wait, why.as_str())).await? {
             // Somebody began another attempt, by a message of their own, which carries the email on.
             return Ok(Handled::Done);
         }
-        let (id, number) = (attempt.email_id, attempt.number);
-        info!(email.id = %id, attempt = number, trace.id = request.trace_id(), %delay, %why, "An email waits for its next attempt");
+        let (id, kind, number) = (attempt.email_id, email.content.kind(), attempt.number);
+        info!(email.id = %id, email.kind = %kind, attempt = number, trace.id = request.trace_id(), %delay, %why, "An email waits for its next attempt");
         self.publish_retry(delay, id, i64::from(number), request).await
     }
 
     /// The email will not be sent; an operator finds it among the dead letters.
     async fn bury(
         &self,
-        attempt: Attempt,
+        email: &ClaimedEmail,
         reason: Reason,
         why: &Note,
         request: &mut EmailRequest,
     ) -> Result<Handled, DeliveryError> {
+        let attempt = email.attempt;
         let dead_letter = about(Some(attempt.email_id), &request.delivery, reason, why.as_str());
         let pool = &self.pool;
         let once_more = |repeated| NewDeadLetter { repeated: dead_letter.repeated || repeated, ..dead_letter.clone() };
         persist_result(|repeated| emails::dead(pool, attempt, why.as_str(), once_more(repeated))).await?;
-        let (id, number) = (attempt.email_id, attempt.number);
+        let (id, kind, number) = (attempt.email_id, email.content.kind(), attempt.number);
         request.span.fails(&reason, why);
-        warn!(email.id = %id, attempt = number, trace.id = request.trace_id(), %reason, %why, "Dead-lettered an email");
+        warn!(email.id = %id, email.kind = %kind, attempt = number, trace.id = request.trace_id(), %reason, %why, "Dead-lettered an email");
         Ok(Handled::Done)
     }
 

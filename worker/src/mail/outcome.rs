@@ -11,36 +11,30 @@
 use std::fmt;
 use std::time::Duration;
 
+use loyalty_common::string_enum;
 use loyalty_common::text::mask;
 
-/// What became of an attempt. There is nothing else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The mail server has taken the email.
-    Sent(Note),
-    /// It was not taken, and may be later.
-    Passing(Note),
-    /// The server takes no email of our sender: the shop's fault, and so the email waits for as long as it takes.
-    SenderRefused(Note),
-    /// It will never be taken.
-    Permanent(Note),
-    /// It may or may not have been taken: the answer was lost.
-    Unknown(Note),
+string_enum! {
+    /// What became of an attempt. There is nothing else.
+    pub enum Outcome {
+        /// The mail server has taken the email.
+        Sent = "sent",
+        /// It was not taken, and may be later.
+        Passing = "passing",
+        /// The server takes no email of our sender: the shop's fault, and so the email waits for as long as it takes.
+        SenderRefused = "sender_refused",
+        /// It will never be taken.
+        Permanent = "permanent",
+        /// It may or may not have been taken: the answer was lost.
+        Unknown = "unknown",
+    }
 }
 
-impl Outcome {
-    pub(crate) const NAMES: [&str; 5] = ["sent", "passing", "sender_refused", "permanent", "unknown"];
-
-    /// The outcome's name among the figures.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Sent(_) => "sent",
-            Self::Passing(_) => "passing",
-            Self::SenderRefused(_) => "sender_refused",
-            Self::Permanent(_) => "permanent",
-            Self::Unknown(_) => "unknown",
-        }
-    }
+/// The outcome of an attempt, and what was said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempted {
+    pub(crate) outcome: Outcome,
+    pub(crate) note: Note,
 }
 
 /// What a server said or what went wrong, fit to be stored and logged: one line, short, addresses masked.
@@ -77,25 +71,21 @@ pub(crate) enum Failure {
 const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
 /// What a failure at this point means for the email.
-pub(crate) fn judge(phase: Phase, failure: &Failure) -> Outcome {
-    let note = Note::new(&failure.to_string());
-    match (failure, phase) {
+pub(crate) fn judge(phase: Phase, failure: &Failure) -> Attempted {
+    let outcome = match (failure, phase) {
         // A server that turns us away before it has heard of the email says nothing about the email.
-        (Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting) => {
-            Outcome::Passing(note)
-        }
+        (Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting) => Outcome::Passing,
         (Failure::Refused { code, .. }, Phase::Sender | Phase::Envelope | Phase::Text)
             if *code < 500 || LOGIN_CODES.contains(code) =>
         {
-            Outcome::Passing(note)
+            Outcome::Passing
         }
-        (Failure::Refused { .. }, Phase::Sender) => Outcome::SenderRefused(note),
-        (Failure::Refused { .. }, Phase::Envelope | Phase::Text) | (Failure::Impossible(_), _) => {
-            Outcome::Permanent(note)
-        }
-        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Sender | Phase::Envelope) => Outcome::Passing(note),
-        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Text) => Outcome::Unknown(note),
-    }
+        (Failure::Refused { .. }, Phase::Sender) => Outcome::SenderRefused,
+        (Failure::Refused { .. }, Phase::Envelope | Phase::Text) | (Failure::Impossible(_), _) => Outcome::Permanent,
+        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Sender | Phase::Envelope) => Outcome::Passing,
+        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Text) => Outcome::Unknown,
+    };
+    Attempted { outcome, note: Note::new(&failure.to_string()) }
 }
 
 impl Note {
@@ -144,7 +134,7 @@ mod tests {
     #[test]
     fn the_phase_and_the_answer_decide() {
         let check = |phase: Phase, failure: &Failure, expected: &str| {
-            assert_eq!(judge(phase, failure).name(), expected, "{phase:?} {failure:?}");
+            assert_eq!(judge(phase, failure).outcome.as_str(), expected, "{phase:?} {failure:?}");
         };
         let (broken, late) = (Failure::Broken("reset".to_owned()), Failure::TimedOut(Duration::from_secs(30)));
         for failure in [&refused(421), &refused(535), &refused(554), &broken, &late] {

@@ -11,7 +11,7 @@ use loyalty_common::EmailAddress;
 use loyalty_common::text::Invalid;
 use tracing::{error, info};
 
-use super::outcome::{Failure, Note, Outcome, Phase, judge};
+use super::outcome::{Attempted, Failure, Note, Outcome, Phase, judge};
 use super::reply::Reply;
 
 /// The sender of a shop, with its domain as every server knows it.
@@ -60,9 +60,11 @@ impl SenderStatus {
                     info!("The mail server accepts the sender again; waiting emails are sent when they are due");
                 }
             }
-            Err(Outcome::SenderRefused(why)) => self.refused(&why),
-            // These say nothing about the sender.
-            Err(Outcome::Sent(_) | Outcome::Passing(_) | Outcome::Permanent(_) | Outcome::Unknown(_)) => {}
+            Err(Attempted { outcome, note }) => match outcome {
+                Outcome::SenderRefused => self.refused(&note),
+                // These say nothing about the sender.
+                Outcome::Sent | Outcome::Passing | Outcome::Permanent | Outcome::Unknown => {}
+            },
         }
     }
 

@@ -4,12 +4,13 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
 use loyalty_common::string_enum;
+use loyalty_store::emails::EmailKind;
 use serde::{Deserialize, Deserializer};
 
 use super::retry_schedule::RetrySchedule;
 use super::server::SmtpUrl;
 
-/// How rewards are mailed.
+/// How emails are sent, and what they say.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MailSettings {
@@ -32,8 +33,17 @@ pub struct MailSettings {
     /// seconds.
     #[serde(rename = "answer_seconds", deserialize_with = "seconds")]
     pub answer: Duration,
-    /// The subject. This and the texts are minijinja templates that know `name` (may be none), `title`, `points`,
-    /// `number` and `member_id`.
+    /// Of a reward. Knows `name` (may be none), `member_id`, `title`, `points` and `number`.
+    #[serde(deserialize_with = "reward")]
+    pub reward: Template,
+    /// Of points that expire soon. Knows `name` (may be none), `member_id`, `points` and `expires_on`.
+    #[serde(deserialize_with = "expiring")]
+    pub expiring: Template,
+}
+
+/// What emails of one kind say: minijinja templates.
+#[derive(Clone, Debug)]
+pub struct Template {
     pub subject: String,
     /// The text for programs that show no HTML.
     pub text: String,
@@ -62,11 +72,65 @@ impl Default for MailSettings {
             per_second: None,
             on_unknown: OnUnknown::Hold,
             answer: Duration::from_secs(120),
-            subject: "Your reward: {{ title }}".to_owned(),
-            text: include_str!("templates/reward.txt").to_owned(),
-            html: include_str!("templates/reward.html").to_owned(),
+            reward: Template::usual(EmailKind::Reward),
+            expiring: Template::usual(EmailKind::Expiring),
         }
     }
+}
+
+impl MailSettings {
+    pub(super) const fn template(&self, kind: EmailKind) -> &Template {
+        match kind {
+            EmailKind::Reward => &self.reward,
+            EmailKind::Expiring => &self.expiring,
+        }
+    }
+}
+
+impl Template {
+    /// That of a shop that says nothing of it.
+    fn usual(kind: EmailKind) -> Self {
+        let (subject, text, html) = match kind {
+            EmailKind::Reward => (
+                "Your reward: {{ title }}",
+                include_str!("templates/reward.txt"),
+                include_str!("templates/reward.html"),
+            ),
+            EmailKind::Expiring => (
+                "{{ points }} of your points expire soon",
+                include_str!("templates/expiring.txt"),
+                include_str!("templates/expiring.html"),
+            ),
+        };
+        Self { subject: subject.to_owned(), text: text.to_owned(), html: html.to_owned() }
+    }
+}
+
+/// The table of a kind, of which a shop may leave out what it does not change.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TemplateTable {
+    subject: Option<String>,
+    text: Option<String>,
+    html: Option<String>,
+}
+
+fn template<'de, D: Deserializer<'de>>(kind: EmailKind, deserializer: D) -> Result<Template, D::Error> {
+    let TemplateTable { subject, text, html } = TemplateTable::deserialize(deserializer)?;
+    let usual = Template::usual(kind);
+    Ok(Template {
+        subject: subject.unwrap_or(usual.subject),
+        text: text.unwrap_or(usual.text),
+        html: html.unwrap_or(usual.html),
+    })
+}
+
+fn reward<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
+    template(EmailKind::Reward, deserializer)
+}
+
+fn expiring<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
+    template(EmailKind::Expiring, deserializer)
 }
 
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SmtpUrl>, D::Error> {
@@ -95,9 +159,12 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<MailSettings>(json);
         assert_eq!(read("{}").expect("all defaults").retry_delays.delays().len(), 5);
         let full = r#"{"smtp":"smtp://127.0.0.1:2525","from":"a@b.example","retry_delays":["1s"],"connections":1,
-            "per_second":10,"on_unknown":"resend","answer_seconds":5,"subject":"s","text":"t","html":"h"}"#;
+            "per_second":10,"on_unknown":"resend","answer_seconds":5,"reward":{"subject":"s","text":"t","html":"h"},
+            "expiring":{"subject":"e"}}"#;
         let full = read(full).expect("all set");
         assert_eq!((full.on_unknown, full.answer), (OnUnknown::Resend, Duration::from_secs(5)));
+        assert_eq!((full.reward.html.as_str(), full.expiring.subject.as_str()), ("h", "e"));
+        assert_eq!(full.expiring.text, Template::usual(EmailKind::Expiring).text, "what is not said is as usual");
         for wrong in [
             r#"{"conections":1}"#,
             r#"{"connections":0}"#,
@@ -106,6 +173,7 @@ mod tests {
             r#"{"answer_seconds":601}"#,
             r#"{"retry_delays":[]}"#,
             r#"{"on_unknown":"maybe"}"#,
+            r#"{"expiring":{"title":"t"}}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

@@ -12,7 +12,7 @@ use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParame
 use tokio::time::Instant;
 
 use super::dialogue::{Dialogue, Offers};
-use super::outcome::{Failure, Note, Outcome, Phase, judge};
+use super::outcome::{Attempted, Failure, Note, Outcome, Phase, judge};
 use super::reply::{Reply, Severity};
 use super::sender::SenderStatus;
 use super::server::Server;
@@ -71,7 +71,7 @@ impl Smtp {
     }
 
     /// Offers an email to the server. How many do so at once is the caller's bound.
-    pub(crate) async fn send(&self, envelope: &Envelope, text: &[u8]) -> Outcome {
+    pub(crate) async fn send(&self, envelope: &Envelope, text: &[u8]) -> Attempted {
         let mut connection = match within(CONNECT_LIMIT, self.connected()).await {
             Ok(connection) => connection,
             Err(failure) => return judge(Phase::Connecting, &failure),
@@ -84,7 +84,7 @@ impl Smtp {
         match within(self.text_limit, connection.text(text)).await {
             Ok(reply) => {
                 self.park(connection);
-                Outcome::Sent(Note::new(&reply.said()))
+                Attempted { outcome: Outcome::Sent, note: Note::new(&reply.said()) }
             }
             Err(failure) => {
                 leave(connection, &failure).await;

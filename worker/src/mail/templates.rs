@@ -1,37 +1,36 @@
-//! From a reward to the email about it: the shop's templates, filled, in the form that mail servers expect.
+//! From what an email tells to the email: the shop's templates, filled, in the form that mail servers expect.
 //!
 //! The same email always has the same Message-ID, whoever sends it and however often. An unknown variable in a
 //! template is an error at start, not an empty place in a member's email.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use jiff::civil::Date;
 use lettre::Message;
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
 use loyalty_common::text::Invalid;
-use loyalty_store::emails::{Attempt, ClaimToken, ClaimedEmail, EmailId, Recipient};
-use minijinja::{Environment, UndefinedBehavior, context};
+use loyalty_store::emails::{Attempt, ClaimToken, ClaimedEmail, EmailContent, EmailId, EmailKind, Recipient};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 use uuid::Uuid;
 
 use super::mailbox;
 use super::sender::{self, SenderError};
-use super::settings::MailSettings;
+use super::settings::{MailSettings, Template};
 
 /// The templates of a shop, known to work.
 #[derive(Debug)]
 pub(crate) struct Templates {
     environment: Environment<'static>,
     from: Mailbox,
-    subject: String,
-    text: String,
-    html: String,
+    of_kind: BTreeMap<EmailKind, Template>,
 }
 
-/// The name decides what is escaped: nothing in text, everything that HTML gives a meaning in HTML.
-const SUBJECT: &str = "mail.subject.txt";
-const TEXT: &str = "mail.text.txt";
-const HTML: &str = "mail.html.html";
+/// The kind of file decides what is escaped: nothing in text, everything that HTML gives a meaning in HTML.
+const TXT: &str = "txt";
+const HTML: &str = "html";
 
 impl Templates {
     /// Reads the templates and fills each once, with and without a name.
@@ -39,10 +38,12 @@ impl Templates {
         let from = sender::parse(&settings.from)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        let (subject, text, html) = (settings.subject.clone(), settings.text.clone(), settings.html.clone());
-        let templates = Self { environment, from, subject, text, html };
-        for name in [Some("Ann".to_owned()), None] {
-            templates.fill_all(&sample(name)).map_err(TemplatesError::Template)?;
+        let of_kind = EmailKind::ALL.iter().map(|kind| (*kind, settings.template(*kind).clone())).collect();
+        let templates = Self { environment, from, of_kind };
+        for kind in EmailKind::ALL {
+            for name in [Some("Ann".to_owned()), None] {
+                templates.fill_all(&sample(*kind, name)).map_err(TemplatesError::Template)?;
+            }
         }
         Ok(templates)
     }
@@ -75,18 +76,30 @@ impl Templates {
         quoted.fold(builder, MessageBuilder::raw_header).multipart(parts).map_err(ComposeError::Form)
     }
 
-    fn fill_all(&self, email: &ClaimedEmail) -> Result<(String, String, String), minijinja::Error> {
-        let subject = self.fill(SUBJECT, &self.subject, email)?;
+    fn fill_all(&self, email: &ClaimedEmail) -> Result<(String, String, String), FillError> {
+        let (kind, values) = (email.content.kind(), values(email));
+        let Template { subject, text, html } = &self.of_kind[&kind];
+        // Parsing a page of template takes microseconds, beside a mail server's milliseconds.
+        let fill = |field: &str, form: &str, template: &str| {
+            let setting = format!("mail.{kind}.{field}");
+            let filled = self.environment.render_named_str(&format!("{setting}.{form}"), template, &values);
+            filled.map_err(|source| FillError { setting, source })
+        };
+        let subject = fill("subject", TXT, subject)?;
         // A header is one line.
         let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok((subject, self.fill(TEXT, &self.text, email)?, self.fill(HTML, &self.html, email)?))
+        Ok((subject, fill("text", TXT, text)?, fill("html", HTML, html)?))
     }
+}
 
-    /// Parsing a page of template takes microseconds, beside a mail server's milliseconds.
-    fn fill(&self, name: &str, template: &str, email: &ClaimedEmail) -> Result<String, minijinja::Error> {
-        let ClaimedEmail { name: member_name, title, points, number, member_id, .. } = email;
-        let values = context! { name => member_name, title, points, number, member_id };
-        self.environment.render_named_str(name, template, values)
+/// What the templates of a kind know.
+fn values(email: &ClaimedEmail) -> Value {
+    let ClaimedEmail { name, member_id, content, .. } = email;
+    match content {
+        EmailContent::Reward { number, title, points } => context! { name, member_id, number, title, points },
+        EmailContent::Expiring { expires_on, points } => {
+            context! { name, member_id, expires_on => expires_on.to_string(), points }
+        }
     }
 }
 
@@ -96,9 +109,18 @@ pub enum TemplatesError {
     /// The sender is not an email address.
     #[error(transparent)]
     From(#[from] SenderError),
-    /// A template cannot be read, or asks for something that an email does not know.
-    #[error("an email template (mail.subject, mail.text or mail.html) cannot be filled")]
-    Template(#[source] minijinja::Error),
+    /// A template cannot be read, or asks for something that an email of its kind does not know.
+    #[error(transparent)]
+    Template(FillError),
+}
+
+/// A template could not be filled.
+#[derive(Debug, thiserror::Error)]
+#[error("the email template {setting} cannot be filled")]
+pub struct FillError {
+    /// Its key in `loyalty.toml`.
+    setting: String,
+    source: minijinja::Error,
 }
 
 /// Why one email could not be made. Holds no address.
@@ -106,21 +128,23 @@ pub enum TemplatesError {
 pub(crate) enum ComposeError {
     #[error("the member's address {0}")]
     Address(Invalid),
-    #[error("an email template cannot be filled")]
-    Template(#[source] minijinja::Error),
+    #[error(transparent)]
+    Template(FillError),
     #[error("the email could not be put into form")]
     Form(#[source] lettre::error::Error),
 }
 
-fn sample(name: Option<String>) -> ClaimedEmail {
+fn sample(kind: EmailKind, name: Option<String>) -> ClaimedEmail {
+    let content = match kind {
+        EmailKind::Reward => EmailContent::Reward { number: 1, title: "free coffee".to_owned(), points: 1_000 },
+        EmailKind::Expiring => EmailContent::Expiring { expires_on: Date::constant(2026, 12, 31), points: 120 },
+    };
     ClaimedEmail {
         attempt: Attempt { email_id: EmailId::from(Uuid::nil()), number: 1, claim: ClaimToken::draw(), step: 1 },
         recipient: Recipient::new("ann@example.com"),
         name,
         member_id: "123".to_owned(),
-        title: "free coffee".to_owned(),
-        number: 1,
-        points: 1000,
+        content,
     }
 }
 
@@ -136,6 +160,10 @@ mod tests {
         Templates::new(&settings)
     }
 
+    fn reward(name: Option<&str>) -> ClaimedEmail {
+        sample(EmailKind::Reward, name.map(str::to_owned))
+    }
+
     fn composed(email: &ClaimedEmail) -> String {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let message = templates(|_| ()).expect("the defaults work").compose(email, now).expect("an email");
@@ -144,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_email_is_text_and_html_with_a_lasting_id() {
-        insta::assert_snapshot!(composed(&sample(Some("Ann".to_owned()))), @r#"
+        insta::assert_snapshot!(composed(&reward(Some("Ann"))), @r#"
         Message-ID: <00000000-0000-0000-0000-000000000000@cafe.example>
         Date: Fri, 15 Jan 2027 08:00:00 +0000
         From: =?utf-8?b?Q29ybmVyIENhZsOp?= <rewards@cafe.example>
@@ -187,15 +215,56 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_says_how_many_points_expire_and_after_which_day() {
+        let email = composed(&sample(EmailKind::Expiring, Some("Ann".to_owned())));
+        let (_, told) = email.split_once("Subject: ").expect("a subject");
+        insta::assert_snapshot!(told, @r#"
+        120 of your points expire soon
+        Auto-Submitted: auto-generated
+        MIME-Version: 1.0
+        Content-Type: multipart/alternative;
+         boundary="00000000000000000000000000000000"
+
+        --00000000000000000000000000000000
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello Ann,
+
+        120 of your points can be spent until 2026-12-31.
+        After that day they expire.
+
+        This is about your membership 123.
+        We look forward to your next visit.
+        --00000000000000000000000000000000
+        Content-Type: text/html; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        <!doctype html>
+        <html lang="en">
+        <head><meta charset="utf-8"><title>120 points expire soon</title></head>
+        <body>
+        <p>Hello Ann,</p>
+        <p><strong>120</strong> of your points can be spent until
+        <strong>2026-12-31</strong>. After that day they expire.</p>
+        <p>This is about your membership 123.
+        We look forward to your next visit.</p>
+        </body>
+        </html>
+        --00000000000000000000000000000000--
+        "#);
+    }
+
+    #[test]
     fn values_are_escaped_in_html_only() {
-        let email = composed(&sample(Some("<b>Ann & Bob</b>".to_owned())));
+        let email = composed(&reward(Some("<b>Ann & Bob</b>")));
         assert!(email.contains("Hello <b>Ann & Bob</b>,"), "{email}");
         assert!(email.contains("Hello &lt;b&gt;Ann &amp; Bob&lt;&#x2f;b&gt;,"), "{email}");
     }
 
     #[test]
     fn a_member_without_a_name_is_greeted_all_the_same() {
-        assert!(composed(&sample(None)).contains("Hello,"));
+        assert!(composed(&reward(None)).contains("Hello,"));
     }
 
     /// Python's parser of emails reads each of them, and finds the name and the address that were meant.
@@ -237,7 +306,7 @@ for header in ('From', 'To'):
             "Ann\u{3000}Lee",
         ];
         for name in names {
-            let mut email = sample(Some(name.to_owned()));
+            let mut email = reward(Some(name));
             email.recipient = Recipient::new("ann@bücher.example");
             let templates =
                 templates(|settings| settings.from = "J.R <rewards@bücher.example>".to_owned()).expect("works");
@@ -257,30 +326,36 @@ for header in ('From', 'To'):
 
     #[test]
     fn a_name_of_nothing_that_is_seen_is_left_out() {
-        assert!(composed(&sample(Some("  ".to_owned()))).contains("To: ann@example.com\n"));
+        assert!(composed(&reward(Some("  "))).contains("To: ann@example.com\n"));
     }
 
     #[test]
     fn what_would_fail_later_fails_at_start() {
-        let check = |change: fn(&mut MailSettings)| assert!(templates(change).is_err());
-        check(|settings| settings.from = "nobody".to_owned());
-        check(|settings| settings.from = "Shop <rewärds@example.com>".to_owned());
-        check(|settings| settings.subject = "{{ tilte }}".to_owned());
-        check(|settings| settings.text = "{% if name %}".to_owned());
-        check(|settings| settings.html = "{{ balance }}".to_owned());
+        let check = |change: fn(&mut MailSettings), named: &str| {
+            let error = templates(change).expect_err(named).to_string();
+            assert!(error.contains(named), "{error}");
+        };
+        check(|settings| settings.from = "nobody".to_owned(), "mail.from");
+        check(|settings| settings.from = "Shop <rewärds@example.com>".to_owned(), "mail.from");
+        check(|settings| settings.reward.subject = "{{ tilte }}".to_owned(), "mail.reward.subject");
+        check(|settings| settings.reward.text = "{% if name %}".to_owned(), "mail.reward.text");
+        check(|settings| settings.reward.html = "{{ expires_on }}".to_owned(), "mail.reward.html");
+        check(|settings| settings.expiring.subject = "{{ title }}".to_owned(), "mail.expiring.subject");
+        check(|settings| settings.expiring.text = "{{ number }}".to_owned(), "mail.expiring.text");
+        check(|settings| settings.expiring.html = "{% if name %}".to_owned(), "mail.expiring.html");
     }
 
     #[test]
     fn a_subject_is_one_line() {
-        let templates = templates(|settings| settings.subject = "One\r\nBcc: all@example.com".to_owned());
-        let message = templates.expect("works").compose(&sample(None), SystemTime::UNIX_EPOCH).expect("an email");
+        let templates = templates(|settings| settings.reward.subject = "One\r\nBcc: all@example.com".to_owned());
+        let message = templates.expect("works").compose(&reward(None), SystemTime::UNIX_EPOCH).expect("an email");
         let text = String::from_utf8(message.formatted()).expect("ASCII");
         assert!(text.contains("Subject: One Bcc: all@example.com\r\n"), "{text}");
     }
 
     #[test]
     fn an_address_that_is_none_makes_no_email_and_is_not_quoted() {
-        let mut email = sample(None);
+        let mut email = reward(None);
         email.recipient = Recipient::new("ann smith");
         let error = templates(|_| ()).expect("works").compose(&email, SystemTime::UNIX_EPOCH).expect_err("no address");
         assert!(matches!(error, ComposeError::Address(_)));

@@ -9,6 +9,7 @@ mod lost_connections;
 mod scripted_server;
 mod smtp_replies;
 mod tls;
+mod warnings;
 mod world;
 
 use std::num::NonZeroU8;

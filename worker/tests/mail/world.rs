@@ -143,14 +143,14 @@ impl World {
         };
         self.lives_at(member, recipient).await;
         let grants: Vec<Grant> = (1..=count).map(reward).collect();
-        let ids = grants.iter().map(|it| EmailId::of(&it.member_id, it.epoch, it.number)).collect();
+        let ids = grants.iter().map(|it| EmailId::of_reward(&it.member_id, it.epoch, it.number)).collect();
         let (batch, _) = Batch::open(&self.pool, &BatchRequest::default()).await.expect("a batch");
         batch.commit(&Changes { grants, ..Changes::default() }, &[]).await.expect("the rewards are granted");
         ids
     }
 
     /// A member with this address.
-    async fn lives_at(&self, member: &str, address: &str) {
+    pub(crate) async fn lives_at(&self, member: &str, address: &str) {
         const MEMBER: &str = "
             insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, email, name, updated_at)
             values ($3, $1, 'active', 1, 0, 0, 0, $2, 'Ann', now())

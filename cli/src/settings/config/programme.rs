@@ -48,7 +48,7 @@ struct ExpiryTable {
 
 impl Default for ExpiryTable {
     fn default() -> Self {
-        Self { after: None, round_up: RoundUp::None, zone: Zone::UTC, warn_days: 30 }
+        Self { after: None, round_up: RoundUp::None, zone: Zone::UTC, warn_days: 0 }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Lots, holds, reversals and redemptions against a real server: what one batch writes, a later one reads back. In the
 //! end of each test every promise is kept, and each row follows from those before it.
 
+mod warnings;
+
 use jiff::Timestamp;
 use loyalty_common::{
     Action, Capture, Command, CommandId, Earn, Enroll, Exit, Hold, MemberId, Moment, Points, Redeem, RefusalCode,
