@@ -25,7 +25,10 @@ pub(crate) async fn run(database: &DatabaseUrl, load: Load) -> Result<f64> {
 pub(crate) async fn enroll(database: &DatabaseUrl, load: Load) -> Result<()> {
     let pool = Pool::new(database, PlannerProfile::Keys, 1)?;
     loyalty_store::migrate::migrate(&pool).await?;
-    let enrolment = |number| Command::new(traffic::member(number), Action::Enroll(Enroll { email: None, name: None }));
+    let enrolled_at = traffic::enrolled_at();
+    let enroll = Action::Enroll(Enroll { email: None, name: None });
+    let enrolment =
+        |number| Command { occurred_at: enrolled_at, ..Command::new(traffic::member(number), enroll.clone()) };
     let commands: Vec<Command> = (0..load.members).map(enrolment).collect();
     apply(&pool, &commands).await
 }

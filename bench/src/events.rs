@@ -39,7 +39,7 @@ pub(crate) async fn run(servers: &Servers, scratch: &Path, load: Load, pass_thro
     let amqp = prepare_vhost(servers, "events").await?;
     let database = prepare_database(servers, "events", load).await?;
     let listener = listen(&amqp).await?;
-    let whole = Whole::new(amqp, database, scratch).with_events(config);
+    let whole = Whole::new(amqp, database, scratch).with_config(config);
     let measured = whole.end_to_end(load).await?;
     amqp::close(&listener).await;
     Ok(WithEvents {

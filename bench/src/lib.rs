@@ -5,6 +5,7 @@
 
 mod database_only;
 mod events;
+mod expiry;
 mod http;
 mod pass_through;
 mod report;
@@ -30,6 +31,8 @@ pub struct Bench {
     pub load: Load,
     /// Whether it is measured with events switched on as well, and somebody who listens to them.
     pub events: bool,
+    /// Whether it is also measured with points that expire.
+    pub expiry: bool,
     /// Where the private servers keep their data while it runs. Emptied before and after.
     pub scratch: PathBuf,
 }
@@ -99,10 +102,13 @@ impl Bench {
             None
         };
 
+        let backlog = Load { commands: load.commands * BACKLOG_FACTOR, ..load };
+        let with_expiry =
+            if self.expiry { Some(expiry::run(servers, &self.scratch, load, backlog).await?) } else { None };
+
         step("latency: one command on an idle system");
         let latency_ms = whole.latency().await?;
 
-        let backlog = Load { commands: load.commands * BACKLOG_FACTOR, ..load };
         let database = prepare_database(servers, "database_only", load).await?;
         let (drained, alone) = backlogs(&whole, backlog, &database, load).await?;
         let clean = whole.verify().await?;
@@ -124,8 +130,11 @@ impl Bench {
             backlog: backlog.commands,
             members: load.members,
             partitions: Partition::all().count(),
-            verified: clean && with_events.as_ref().is_none_or(|with_events| with_events.verified),
+            verified: clean
+                && with_events.as_ref().is_none_or(|with_events| with_events.verified)
+                && with_expiry.as_ref().is_none_or(|with_expiry| with_expiry.verified),
             with_events,
+            with_expiry,
         })
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ROUNDS;
 use super::events::WithEvents;
+use super::expiry::WithExpiry;
 
 /// All figures of one run. Rates are commands a second.
 #[derive(Debug, Serialize)]
@@ -15,6 +16,9 @@ pub struct Report {
     /// The same with events switched on, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) with_events: Option<WithEvents>,
+    /// The same commands with points that expire and without, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with_expiry: Option<WithExpiry>,
     pub(crate) drain: f64,
     pub(crate) database_only: f64,
     pub(crate) latency_ms: Latency,
@@ -54,11 +58,19 @@ impl fmt::Display for Report {
         }
         writeln!(f, "drain           {:>9.0} commands/s  a backlog of {backlog}", self.drain)?;
         writeln!(f, "database only   {:>9.0} commands/s  the same batches, no broker\n", self.database_only)?;
+        if let Some(WithExpiry { end_to_end, end_to_end_without, drain, drain_without, .. }) = &self.with_expiry {
+            writeln!(f, "with expiry     {end_to_end:>9.0} commands/s  end to end; {end_to_end_without:.0} without")?;
+            writeln!(f, "with expiry     {drain:>9.0} commands/s  drain; {drain_without:.0} without\n")?;
+        }
         writeln!(f, "end to end / pass-through   {:.2}", self.end_to_end_of_pass_through)?;
         if let Some(WithEvents { end_to_end_of_pass_through, told_of_pass_through, .. }) = &self.with_events {
             writeln!(f, "the same, with events       {end_to_end_of_pass_through:.2}, told {told_of_pass_through:.2}")?;
         }
         writeln!(f, "drain / database only       {:.2}", self.drain_of_database_only)?;
+        if let Some(WithExpiry { end_to_end_of_without, drain_of_without, .. }) = &self.with_expiry {
+            writeln!(f, "end to end, expiry/without  {end_to_end_of_without:.2}")?;
+            writeln!(f, "drain, expiry/without       {drain_of_without:.2}")?;
+        }
         writeln!(
             f,
             "one command, idle system    p50 {:.1} ms, p99 {:.1} ms",

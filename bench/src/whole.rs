@@ -34,8 +34,8 @@ pub(crate) struct Whole {
     amqp: SecretUrl,
     database: DatabaseUrl,
     log: PathBuf,
-    /// Settings in which events are switched on, if they are.
-    events: Option<PathBuf>,
+    /// Settings, where they are not the default ones.
+    config: Option<PathBuf>,
 }
 
 /// One measurement with a worker.
@@ -48,16 +48,25 @@ pub(crate) struct Measured {
 
 impl Whole {
     pub(crate) fn new(amqp: SecretUrl, database: DatabaseUrl, data: &Path) -> Self {
-        Self { amqp, database, log: data.join("worker.log"), events: None }
+        Self { amqp, database, log: data.join("worker.log"), config: None }
     }
 
-    /// With these settings, in which events are switched on.
-    pub(crate) fn with_events(self, config: PathBuf) -> Self {
-        Self { events: Some(config), ..self }
+    /// With these settings.
+    pub(crate) fn with_config(self, config: PathBuf) -> Self {
+        Self { config: Some(config), ..self }
     }
 
     /// Publishing and applying at the same time.
     pub(crate) async fn end_to_end(&self, load: Load) -> Result<Measured> {
+        self.end_to_end_of(load, traffic::earnings(load)).await
+    }
+
+    /// The same of these commands.
+    pub(crate) async fn end_to_end_of(
+        &self,
+        load: Load,
+        commands: impl Iterator<Item = Command> + Send + 'static,
+    ) -> Result<Measured> {
         let worker = self.worker()?;
         self.one_applied().await?;
         let pool = Pool::new(&self.database, PlannerProfile::Queries, 1)?;
@@ -65,7 +74,7 @@ impl Whole {
         let began = Instant::now();
         let publishing = tokio::spawn({
             let amqp = self.amqp.clone();
-            async move { traffic::publish(&amqp, traffic::earnings(load)).await }
+            async move { traffic::publish(&amqp, commands).await }
         });
         // Nothing can be finished before all is published, and asking meanwhile would only take from what is measured.
         publishing.await??;
@@ -78,9 +87,14 @@ impl Whole {
 
     /// Everything published before the worker starts. Its start is not measured: the clock runs from the first row.
     pub(crate) async fn drain(&self, load: Load) -> Result<Measured> {
+        self.drain_of(load, traffic::earnings(load)).await
+    }
+
+    /// The same of these commands.
+    pub(crate) async fn drain_of(&self, load: Load, commands: impl Iterator<Item = Command>) -> Result<Measured> {
         let pool = Pool::new(&self.database, PlannerProfile::Queries, 1)?;
         let before = applied(&pool).await?;
-        traffic::publish(&self.amqp, traffic::earnings(load)).await?;
+        traffic::publish(&self.amqp, commands).await?;
         let worker = self.worker()?;
         reach(&pool, before + 1).await?;
         let (began, first) = (Instant::now(), applied(&pool).await?);
@@ -133,7 +147,7 @@ impl Whole {
             .arg(name)
             .env("LOYALTY_AMQP_URL", self.amqp.expose())
             .env("LOYALTY_DATABASE_URL", self.database.expose());
-        if let Some(config) = &self.events {
+        if let Some(config) = &self.config {
             command.env("LOYALTY_CONFIG", config);
         }
         command.env_remove("LOYALTY_SMTP_URL").kill_on_drop(true);

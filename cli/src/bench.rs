@@ -14,7 +14,7 @@ use crate::exit::ExitStatus;
 /// figures beside them only tell how fast the machine is. Exit code 1 if the tables are not clean afterwards.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  loyalty bench --commands 50000 --json\n  loyalty bench --events\n  loyalty bench --http"
+    after_help = "Examples:\n  loyalty bench --commands 50000 --json\n  loyalty bench --events\n  loyalty bench --expiry\n  loyalty bench --http"
 )]
 pub(crate) struct Bench {
     /// Commands of each measurement; the backlog has three times as many
@@ -26,6 +26,9 @@ pub(crate) struct Bench {
     /// Also measure with events switched on and a listener
     #[arg(long)]
     events: bool,
+    /// Also measure with points that expire, beside the same commands without
+    #[arg(long)]
+    expiry: bool,
     /// Measure the bridge instead: its commands a second, one by one and in batches, beside the producer library's
     #[arg(long)]
     http: bool,
@@ -36,8 +39,8 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitStatus> {
-        let Self { commands, members, events, http, scratch } = self;
-        let bench = Benchmark { load: Load { commands, members }, events, scratch };
+        let Self { commands, members, events, expiry, http, scratch } = self;
+        let bench = Benchmark { load: Load { commands, members }, events, expiry, scratch };
         if http {
             context.output.answer(&bench.http().await?, ToString::to_string)?;
             return Ok(ExitStatus::Success);

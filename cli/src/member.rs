@@ -43,6 +43,9 @@ enum What {
         limit: u32,
     },
     /// Members in the order of their ids, or those with the most points
+    ///
+    /// As stored: what was due of a member whom no command touches happens up to two days later (late_hours), and until
+    /// then their points are listed as they were. `member show` shows one member as of now.
     List(List),
 }
 
@@ -54,7 +57,7 @@ struct List {
     /// Only active, exited or terminated members
     #[arg(long, value_parser = ["active", "exited", "terminated"])]
     status: Option<String>,
-    /// Only members with points that can be spent until some day before this one: 2027-01-01
+    /// Only members of whom points are stored that can be spent until some day before this one: 2027-01-01
     #[arg(long, value_name = "DAY", value_parser = day)]
     expiring_before: Option<Date>,
     /// The members with the most points first

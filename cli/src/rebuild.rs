@@ -14,8 +14,8 @@ use crate::service::stop_on_signal;
 
 /// Recompute members from the ledger, and repair what differs
 ///
-/// Balance, lifetime points, membership, status, place in the ledger and grants of each member are computed from the
-/// ledger and compared with what is stored. Each difference is shown, and after a yes it is repaired, member by member,
+/// Points, lots, open holds, debt, lifetime points, membership, status, place in the ledger, time and rewards of each
+/// member are computed from the ledger and compared with what is stored. Each difference is shown, and after a yes it is repaired, member by member,
 /// under the lock that a worker takes, where it is looked at again: workers may go on meanwhile. A grant that is
 /// missing is granted, with its email. One that was not earned is shown and left, since its email may be out. The
 /// ledger itself is never changed.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use loyalty_store::pool::PlannerProfile;
+use loyalty_worker::metrics::PointsMoved;
 use loyalty_worker::registered_programme::RegisteredProgramme;
 use serde::Serialize;
 
@@ -49,6 +50,7 @@ impl Sweep {
             events: config.events,
             // The workers' relay finds by itself what is left for it.
             event_relay: Arc::default(),
+            points: PointsMoved::default(),
         };
         let until = match self.until {
             Some(until) => until,

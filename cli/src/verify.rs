@@ -39,19 +39,21 @@ impl Verify {
         })
         .await?;
         if self.deep {
-            report.checks.push(deep(context).await?);
+            // What is checked of each member says how many there are.
+            let members = report.checks.iter().find(|check| check.name == "balances").map_or(0, |check| check.examined);
+            report.checks.push(deep(context, members.unsigned_abs()).await?);
         }
         context.output.answer(&report, text)?;
         Ok(report.is_clean().into())
     }
 }
 
-async fn deep(context: &Context) -> anyhow::Result<Finding> {
+async fn deep(context: &Context, members: u64) -> anyhow::Result<Finding> {
     let cores = available_parallelism().map_or(1, Into::into);
     let pool = context.pool(PlannerProfile::Keys, cores).await?;
-    let style =
-        ProgressStyle::with_template("{spinner} {human_pos} members, {per_sec}").expect("the template is valid");
-    let bar = ProgressBar::new_spinner().with_style(style);
+    let template = "{wide_bar} {human_pos} of {human_len} members, {per_sec}, {eta} to go";
+    let style = ProgressStyle::with_template(template).expect("the template is valid");
+    let bar = ProgressBar::new(members).with_style(style);
     let finding = refold_members(&pool, cores, |done| bar.set_position(done.unsigned_abs())).await;
     bar.finish_and_clear();
     Ok(finding?)

@@ -33,6 +33,6 @@ grant select on member, lot, hold, ledger, reward, email, parked, outbox, event_
 grant insert, update on member, lot, email, dead_letter, token to :"operator";
 grant insert on hold, ledger, reward, operator_event, outbox, event_outbox, parked to :"operator";
 grant update (redeemed_seq) on reward to :"operator";
-grant delete on hold, parked to :"operator";
+grant delete on hold, lot, parked to :"operator";
 
 commit;

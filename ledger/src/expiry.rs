@@ -143,7 +143,7 @@ impl Zone {
     }
 
     /// The day whose end is this instant.
-    pub(crate) fn day_ending(&self, expires_at: Timestamp) -> LotDay {
+    pub fn day_ending(&self, expires_at: Timestamp) -> LotDay {
         LotDay { expires_at, expires_on: self.date(expires_at - jiff::SignedDuration::from_nanos(1)) }
     }
 

@@ -40,7 +40,7 @@ pub use expiry::{Expiry, LotDay, RoundUp, Validity, Zone};
 pub use fold::{CommandOutcome, Submitted, Verdict, fold, sweep};
 pub use member::{Member, MemberState, MemberStatus};
 pub use programme::{Programme, Reversal, WhenShort};
-pub use refold::{Difference, Refolded, refold};
+pub use refold::{Difference, Refold, Refolded, refold};
 pub use sheet::Sheet;
 pub use target::{Target, TargetKind};
 pub use warning::{Warning, warnings};

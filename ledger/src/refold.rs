@@ -33,28 +33,23 @@ pub struct Difference {
     pub what: &'static str,
 }
 
-/// Decides the rows of one member again, in their order. Rows that name no programme are of earlier releases and are
-/// believed; what such an enrolment gave as its milestone, the stored state says.
+/// Decides the rows of one member again, in their order.
 pub fn refold<'a>(
     rows: impl IntoIterator<Item = &'a Entry>,
     programmes: &BTreeMap<i16, Programme>,
     stored: &MemberState,
 ) -> Refolded {
-    let mut refold = Refold {
-        programmes,
-        stored,
-        account: Account::of(MemberState::UNENROLLED),
-        targets: HashMap::new(),
-        used: HashSet::new(),
-        differences: Vec::new(),
-    };
+    let mut refold = Refold::new(programmes, stored);
     for row in rows {
         refold.row(row);
     }
-    Refolded { account: refold.account, differences: refold.differences }
+    refold.finish()
 }
 
-struct Refold<'a> {
+/// The rows of one member that are decided again, one after the other. Of the rows so far it keeps what later ones may be about:
+/// some hundred bytes each.
+#[derive(Debug)]
+pub struct Refold<'a> {
     programmes: &'a BTreeMap<i16, Programme>,
     stored: &'a MemberState,
     account: Account,
@@ -65,8 +60,22 @@ struct Refold<'a> {
     differences: Vec<Difference>,
 }
 
-impl Refold<'_> {
-    fn row(&mut self, row: &Entry) {
+impl<'a> Refold<'a> {
+    /// Rows that name no programme are of earlier releases and are believed; what such an enrolment gave as its
+    /// milestone, the stored state says.
+    pub fn new(programmes: &'a BTreeMap<i16, Programme>, stored: &'a MemberState) -> Self {
+        Self {
+            programmes,
+            stored,
+            account: Account::of(MemberState::UNENROLLED),
+            targets: HashMap::new(),
+            used: HashSet::new(),
+            differences: Vec::new(),
+        }
+    }
+
+    /// Decides the next row.
+    pub fn row(&mut self, row: &Entry) {
         match (self.programmes.get(&row.programme), row.content.entry_type) {
             (Some(programme), EntryType::Command(_)) => self.decide(row, programme),
             (Some(programme), EntryType::System(_)) => self.happen(row, programme),
@@ -76,6 +85,11 @@ impl Refold<'_> {
             self.targets.entry(target).and_modify(|target| target.reversed = reversed);
         }
         self.targets.insert(row.command_id, Target::of(row));
+    }
+
+    /// What all of them came to.
+    pub fn finish(self) -> Refolded {
+        Refolded { account: self.account, differences: self.differences }
     }
 
     fn decide(&mut self, row: &Entry, programme: &Programme) {

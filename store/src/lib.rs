@@ -1,12 +1,13 @@
 //! Everything that knows SQL. Functions are named by what their callers intend; rows go in and out as plain types.
 //!
 //! [`batch`] is the one place where balances change. The others read, or carry [`emails`] and [`dead_letters`];
-//! [`rebuild`] repairs members through [`batch`], and [`backlog`] counts what waits. [`token`] knows who may use the
+//! [`rebuild`] repairs members through [`batch`], and [`backlog`] counts what waits, [`books`] what members have. [`token`] knows who may use the
 //! bridge.
 
 pub mod approval;
 pub mod backlog;
 pub mod batch;
+pub mod books;
 pub mod clock;
 mod connection;
 pub mod crash_suspects;

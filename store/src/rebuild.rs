@@ -5,6 +5,7 @@
 //! nothing is taken from a member that an email may have promised already.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use crate::transaction::Transaction;
 
 mod findings;
 mod history;
+mod holdings;
 mod repair;
 mod selection;
 
@@ -27,6 +29,9 @@ pub struct Difference {
     pub member_id: MemberId,
     /// What differs.
     pub what: Field,
+    /// Which one of its kind: the day of a lot, the command of a hold, the number of a reward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub which: Option<String>,
     /// Of which membership, where that matters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i32>,
@@ -59,6 +64,20 @@ string_enum! {
         LastSeq = "last_seq",
         /// The member's time: when the last row that moved it took effect.
         AsOf = "as_of",
+        /// When the next of the member's lots and holds is due.
+        DueAt = "due_at",
+        /// What is left of the points of a day.
+        Lot = "lot",
+        /// What has expired of them.
+        LotExpired = "lot_expired",
+        /// Their day.
+        LotDay = "lot_day",
+        /// When the first of them were credited.
+        LotOpenedAt = "lot_opened_at",
+        /// Points that are set aside.
+        Hold = "hold",
+        /// The place of the row that used a reward.
+        Redeemed = "redeemed",
         /// Rewards that were earned and are not there.
         Grants = "grants",
         /// Rewards that are there and were not earned.
@@ -80,25 +99,35 @@ string_enum! {
     }
 }
 
-/// A status, a time or a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What stands there, or should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// Of [`Field::Status`].
     Status(MemberStatus),
-    /// Of [`Field::AsOf`]. None: nobody was ever enrolled.
-    Time(Option<Timestamp>),
-    /// Of everything else.
+    Time(Timestamp),
+    Day(Date),
     Number(i64),
+    /// A hold, in words.
+    Hold(String),
+    /// There is none.
+    Nothing,
+}
+
+impl From<Option<Timestamp>> for Value {
+    fn from(time: Option<Timestamp>) -> Self {
+        time.map_or(Self::Nothing, Self::Time)
+    }
 }
 
 impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(status) => status.fmt(f),
-            Self::Time(Some(time)) => time.fmt(f),
-            Self::Time(None) => f.write_str("no time"),
+            Self::Time(time) => time.fmt(f),
+            Self::Day(day) => day.fmt(f),
             Self::Number(number) => number.fmt(f),
+            Self::Hold(hold) => hold.fmt(f),
+            Self::Nothing => f.write_str("none"),
         }
     }
 }

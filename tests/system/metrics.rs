@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use loyalty_common::{Action, Earn, Exit};
+use jiff::Timestamp;
+use loyalty_common::{Action, Earn, Exit, Hold, Moment, Reverse};
 use loyalty_local::Behaviour;
 use loyalty_local::wait::within;
 use loyalty_tests::metrics::Metrics;
@@ -13,7 +15,7 @@ use loyalty_tests::publish::command;
 use loyalty_tests::{PATIENCE, Program, Raw, Route, Setup, World, eventually, points};
 
 /// What a worker shows after the first test's traffic.
-const SHOWN_BY_WORKER: [(&str, f64); 34] = [
+const SHOWN_BY_WORKER: [(&str, f64); 37] = [
     ("loyalty_worker_commands_total{outcome=\"applied\"}", 5.0),
     ("loyalty_worker_commands_total{outcome=\"refused\"}", 1.0),
     ("loyalty_worker_commands_total{outcome=\"duplicate\"}", 1.0),
@@ -24,6 +26,9 @@ const SHOWN_BY_WORKER: [(&str, f64); 34] = [
     ("loyalty_worker_batch_commands_sum", 9.0),
     ("loyalty_worker_batch_retries_total", 0.0),
     ("loyalty_worker_batch_splits_total", 0.0),
+    ("loyalty_worker_points_total{flow=\"issued\"}", 2_007.0),
+    ("loyalty_worker_points_total{flow=\"expired\"}", 0.0),
+    ("loyalty_points_read", 1.0),
     ("loyalty_worker_consuming", 1.0),
     ("loyalty_worker_oldest_command_age_seconds{partition=\"02\"}", 0.0),
     ("loyalty_worker_deferred_commands{partition=\"02\"}", 0.0),
@@ -91,6 +96,44 @@ async fn every_figure_is_there_and_right() {
     }
     dashboard_and_alerts_ask_for_what_is_there(&metrics, &of_bridge);
     world.verified().await;
+}
+
+#[tokio::test]
+async fn the_books_say_what_was_applied_and_what_members_have() {
+    let world = World::start().await;
+    let worker = watched(&world, Route::default()).await;
+    world.enroll("ann").await;
+    let earned = world.earn("ann", 500).await;
+    let spent = world.spend("ann", 400).await;
+    world.ask("ann", Action::Reverse(Reverse { target: spent, points: Some(points(150)) })).await;
+    world.ask("ann", Action::Reverse(Reverse { target: earned, points: None })).await;
+    world.enroll("bob").await;
+    world.earn("bob", 90).await;
+    let expires_at = Moment::try_new(Timestamp::now() + Duration::from_secs(3_600)).expect("a moment");
+    world.ask("bob", Action::Hold(Hold { points: points(30), expires_at })).await;
+    world.enroll("carl").await;
+    world.earn("carl", 8).await;
+    world.exit("carl").await;
+    world.settled().await;
+
+    let flow = |flow: &str| format!("loyalty_worker_points_total{{flow=\"{flow}\"}}");
+    let flows = [
+        ("issued", 598.0),
+        ("reversed", 500.0),
+        ("spent", 400.0),
+        ("spent_back", 150.0),
+        ("expired", 0.0),
+        ("expired_back", 0.0),
+        ("forfeited", 8.0),
+        ("written_off", 0.0),
+    ]
+    .map(|(name, points)| (flow(name), points));
+    worker.shows(&flows.each_ref().map(|(name, points)| (name.as_str(), *points))).await;
+    // A sum over all members is read when a worker starts, and then rarely.
+    let next = watched(&world, Route::default()).await;
+    let have = [("loyalty_points_read", 1.0), ("loyalty_points_outstanding", 90.0), ("loyalty_points_owed", 250.0)];
+    next.shows(&have).await;
+    next.shows(&[(&flow("issued"), 0.0)]).await;
 }
 
 fn dashboard_and_alerts_ask_for_what_is_there(worker: &Metrics, bridge: &Metrics) {

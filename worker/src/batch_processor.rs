@@ -205,6 +205,7 @@ impl BatchProcessor {
         deferred.defer(part, began, |member| !view.members.contains_key(member));
         let Decided { changes, dead_letters, decisions } = decide(view, part, programme, self.events);
         batch.commit(&changes, &dead_letters).await?;
+        self.metrics.points.committed(&changes.entries);
         if changes.grants.iter().any(|grant| grant.has_address) {
             self.email_relay.notify_one();
         }

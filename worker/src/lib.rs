@@ -6,11 +6,13 @@
 //! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The emails leave
 //! by `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
 //! nobody could use, and `maintenance` what has waited too long; by [`sweep`] it has happen what is due of members, and by
-//! [`warnings`] members are told of points that expire soon. `backlog_metrics` reads what waits, for the [`metrics`].
+//! [`warnings`] members are told of points that expire soon. `backlog_metrics` reads what waits and `books_metrics`
+//! what members have, for the [`metrics`].
 
 mod backlog_metrics;
 mod batch_processor;
 pub mod batching;
+mod books_metrics;
 mod consumer;
 mod consumer_session;
 mod dead_letter;
@@ -138,11 +140,18 @@ fn start(
     let publisher = Publisher::start(amqp.clone(), "outbox", publisher::Limits::default());
     metrics.publishers.watch("outbox", publisher.stats());
     let backlog_pool = backlog_metrics::pool(&database)?;
+    let books_pool = books_metrics::pool(&database)?;
     let maintenance = Maintenance {
         pool: pool.clone(),
         parked_keep: limits.parked_keep,
         sends_emails: mail.smtp.is_some(),
-        sweep: Sweep { programme, late: limits.sweep_late, events, event_relay: event_wake.clone() },
+        sweep: Sweep {
+            programme,
+            late: limits.sweep_late,
+            events,
+            event_relay: event_wake.clone(),
+            points: metrics.points.clone(),
+        },
         warnings: Warnings { expiry, events, email_relay: email_wake.clone(), event_relay: event_wake.clone() },
     };
     let mailer = Mailer::new(&mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
@@ -159,6 +168,7 @@ fn start(
     parts.spawn(maintenance.run(Arc::default(), stop.clone()));
     parts.spawn(dead_letter_consumer::run(amqp.clone(), pool, reconnects.clone(), states, stop.clone()));
     parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), stop.clone()));
+    parts.spawn(books_metrics::read(books_pool, metrics.books.clone(), stop.clone()));
     let topology = Topology::new(mail.retry_delays.delays());
     parts.spawn(backlog_metrics::queues(amqp, topology, metrics, stop.clone()));
     parts.spawn(async move {

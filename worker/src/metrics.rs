@@ -5,6 +5,7 @@
 
 mod gauge;
 mod in_flight;
+mod points;
 mod publishers;
 mod snapshot;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use loyalty_common::string_enum;
+use loyalty_store::books::Books;
 use loyalty_store::clock::{Clock, DatabaseClock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use gauge::Gauge;
 pub(crate) use in_flight::{InFlight, ProcessorInFlight};
+pub use points::PointsMoved;
 pub(crate) use publishers::Publishers;
 pub(crate) use snapshot::{Figures, Snapshot};
 
@@ -39,6 +42,8 @@ pub struct Metrics {
     batch_seconds: Arc<Histogram>,
     retries: Counter,
     splits: Counter,
+    pub(crate) points: PointsMoved,
+    pub(crate) books: Snapshot<Books>,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) publishers: Arc<Publishers>,
     pub(crate) tables: Snapshot<TableBacklog>,
@@ -67,6 +72,8 @@ impl Metrics {
             batch_seconds: Arc::new(Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             retries: Counter::default(),
             splits: Counter::default(),
+            points: PointsMoved::new(registry),
+            books: Snapshot::default(),
             in_flight: Arc::default(),
             publishers: Arc::default(),
             tables: Snapshot::default(),
@@ -80,6 +87,7 @@ impl Metrics {
         metrics.register_batches(registry);
         registry.register_collector(Box::new(Arc::clone(&metrics.in_flight)));
         registry.register_collector(Box::new(Arc::clone(&metrics.publishers)));
+        registry.register_collector(Box::new(metrics.books.clone()));
         registry.register_collector(Box::new(metrics.tables.clone()));
         registry.register_collector(Box::new(metrics.queues.clone()));
         registry.register_collector(Box::new(metrics.queue_states.clone()));

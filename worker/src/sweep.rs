@@ -12,6 +12,7 @@ use loyalty_store::{Pool, StoreError, due};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::PointsMoved;
 use crate::registered_programme::RegisteredProgramme;
 
 /// Members of one partition in one transaction, which holds their locks.
@@ -26,6 +27,7 @@ pub struct Sweep {
     pub events: Events,
     /// Notified after a commit that left events.
     pub event_relay: Arc<Notify>,
+    pub points: PointsMoved,
 }
 
 impl Sweep {
@@ -60,6 +62,7 @@ impl Sweep {
         let (batch, view) = Batch::open_free(pool, &BatchRequest::of_members(&members)).await?;
         let changes = sweep(view, until, programme, self.events);
         batch.commit(&changes, &[]).await?;
+        self.points.committed(&changes.entries);
         if !changes.events.is_empty() {
             self.event_relay.notify_one();
         }

@@ -80,23 +80,22 @@ fn listed(differences: &[&Difference]) -> String {
         Column::Text("a rebuild"),
     ];
     let rows = differences.iter().map(|it| {
-        [it.member_id.to_string(), what(it), value(it.stored), value(it.computed), resolution(it).to_owned()]
+        [it.member_id.to_string(), what(it), value(&it.stored), value(&it.computed), resolution(it).to_owned()]
     });
     table(columns, rows)
 }
 
 fn what(difference: &Difference) -> String {
-    match (difference.what, difference.epoch) {
-        (part, None) => part.to_string(),
-        (Field::GrantsTooMany, Some(epoch)) => format!("grants too many, membership {epoch}"),
-        (part, Some(epoch)) => format!("{part}, membership {epoch}"),
-    }
+    let words = difference.what.as_str().replace('_', " ");
+    let which = difference.which.as_ref().map(|which| format!(" {which}")).unwrap_or_default();
+    let of = difference.epoch.map(|epoch| format!(", membership {epoch}")).unwrap_or_default();
+    format!("{words}{which}{of}")
 }
 
-fn value(value: Value) -> String {
+fn value(value: &Value) -> String {
     match value {
-        Value::Number(number) => grouped(number),
-        Value::Status(_) | Value::Time(_) => value.to_string(),
+        Value::Number(number) => grouped(*number),
+        Value::Status(_) | Value::Time(_) | Value::Day(_) | Value::Hold(_) | Value::Nothing => value.to_string(),
     }
 }
 

@@ -20,6 +20,7 @@ use loyalty_store::{Pool, rebuild, verify};
 use loyalty_testkit::{PATIENCE, eventually};
 use loyalty_worker::mail::{MailSettings, RetrySchedule, SmtpUrl};
 use loyalty_worker::maintenance::Maintenance;
+use loyalty_worker::metrics::PointsMoved;
 use loyalty_worker::registered_programme::RegisteredProgramme;
 use loyalty_worker::sweep::Sweep;
 use loyalty_worker::warnings::Warnings;
@@ -90,7 +91,7 @@ impl World {
             pool: self.pool.clone(),
             parked_keep,
             sends_emails: true,
-            sweep: Sweep { programme, late, events, event_relay: Arc::default() },
+            sweep: Sweep { programme, late, events, event_relay: Arc::default(), points: PointsMoved::default() },
             warnings: Warnings { expiry: None, events, email_relay: Arc::default(), event_relay: Arc::default() },
         }
     }

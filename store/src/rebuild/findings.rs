@@ -10,6 +10,7 @@ use loyalty_common::MemberId;
 use loyalty_ledger::{MemberState, MemberStatus};
 use tokio_postgres::Row;
 
+use super::holdings::{self, Holdings};
 use super::{Difference, Field, Resolution, Value};
 use crate::member_row::member_state;
 use crate::partition::partition;
@@ -28,6 +29,7 @@ pub(super) struct Findings {
     pub(super) due: Position,
     /// The memberships whose rewards are not those that were earned.
     pub(super) grants: Vec<Grants>,
+    pub(super) holdings: Holdings,
 }
 
 /// Where a member is.
@@ -36,6 +38,7 @@ pub(super) struct Position {
     pub(super) state: MemberState,
     pub(super) last_seq: i64,
     pub(super) enrolled_at: Option<Timestamp>,
+    pub(super) due_at: Option<Timestamp>,
 }
 
 /// The rewards of one membership, by number.
@@ -57,8 +60,8 @@ const POSITIONS: &str = "
     select a.member_id, coalesce(m.status, 'unenrolled') as status, coalesce(m.epoch, 0) as epoch, m.milestone,
            coalesce(m.balance, 0) as balance, coalesce(m.held, 0) as held, coalesce(m.debt, 0) as debt,
            coalesce(m.lifetime, 0) as lifetime, m.peak, m.as_of, coalesce(m.last_seq, 0) as last_seq, m.enrolled_at,
-           l.due_status, l.enrolments, l.total, l.total_held, l.total_debt, l.rows, l.begun_at, e.earned, e.highest,
-           t.due_as_of, r.points as first_reward
+           m.due_at, l.due_status, l.enrolments, l.total, l.total_held, l.total_debt, l.rows, l.begun_at, e.earned,
+           e.highest, t.due_as_of, r.points as first_reward
     from unnest($1::smallint[], $2::text[]) as a (partition, member_id)
     left join member as m on m.partition = a.partition and m.member_id = a.member_id
     cross join lateral (
@@ -127,15 +130,22 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
     for row in &rows {
         grants.entry(row.get("member_id")).or_default().push(grants_of(row));
     }
+    let mut all = holdings::of(client, &findings).await?;
     for it in &mut findings {
         it.grants = grants.remove(it.member_id.as_str()).unwrap_or_default();
+        it.holdings = all.remove(&it.member_id).unwrap_or_default();
+        it.due.due_at = it.holdings.due_at(&it.due.state);
     }
     Ok(findings)
 }
 
 fn findings(row: &Row) -> Result<Findings, StoreError> {
-    let stored =
-        Position { state: member_state(row)?, last_seq: row.get("last_seq"), enrolled_at: row.get("enrolled_at") };
+    let stored = Position {
+        state: member_state(row)?,
+        last_seq: row.get("last_seq"),
+        enrolled_at: row.get("enrolled_at"),
+        due_at: row.get("due_at"),
+    };
     let enrolments: i32 = row.get("enrolments");
     // The milestone is no command's and so not in the ledger. A row that knows of no membership cannot know it either.
     let milestone = if stored.state.epoch > 0 { stored.state.milestone } else { row.get("first_reward") };
@@ -154,10 +164,12 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
         },
         last_seq: row.get("rows"),
         enrolled_at: row.get("begun_at"),
+        // Told by what they have, which is read next.
+        due_at: None,
     };
     let member_id =
         MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?;
-    Ok(Findings { member_id, stored, due, grants: Vec::new() })
+    Ok(Findings { member_id, stored, due, grants: Vec::new(), holdings: Holdings::default() })
 }
 
 fn grants_of(row: &Row) -> Grants {
@@ -183,7 +195,8 @@ impl Findings {
             (Field::Debt, number(|state| state.debt)),
             (Field::Lifetime, number(|state| state.lifetime)),
             (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
-            (Field::AsOf, (Value::Time(stored.as_of), Value::Time(due.as_of))),
+            (Field::AsOf, (stored.as_of.into(), due.as_of.into())),
+            (Field::DueAt, (self.stored.due_at.into(), self.due.due_at.into())),
         ];
         let resolution = if self.is_possible() { Resolution::Repair } else { Resolution::LedgerInDoubt };
         // That of a member whose lifetime sum was never lowered is that sum.
@@ -192,6 +205,7 @@ impl Findings {
         let mut differences: Vec<_> = differing
             .map(|(what, (stored, computed))| self.difference(what, None, stored, computed, resolution))
             .collect();
+        differences.extend(self.holdings.differences(&self.member_id, resolution));
         differences.extend(self.grants.iter().flat_map(|grants| self.grants_differ(grants)));
         differences
     }
@@ -220,13 +234,14 @@ impl Findings {
         self.grants.iter().filter(|it| it.there < it.due && self.resolution_of_missing(it) == Resolution::Repair)
     }
 
-    /// Whether a member can stand as the ledger says: what the table of members checks too.
-    fn is_possible(&self) -> bool {
+    /// Whether a member can stand as the ledger says: what the tables check too.
+    pub(super) fn is_possible(&self) -> bool {
         let MemberState { status, epoch, balance, held, debt, lifetime, .. } = self.due.state;
         [balance, held, debt, lifetime].iter().all(|number| *number >= 0)
             && (balance == 0 || debt == 0)
             && (status == MemberStatus::Active || (balance, held, debt) == (0, 0, 0))
             && (status == MemberStatus::Unenrolled) == (epoch == 0)
+            && self.holdings.are_possible(&self.due.state)
     }
 
     fn difference(
@@ -237,6 +252,6 @@ impl Findings {
         computed: Value,
         resolution: Resolution,
     ) -> Difference {
-        Difference { member_id: self.member_id.clone(), what, epoch, stored, computed, resolution }
+        Difference { member_id: self.member_id.clone(), what, which: None, epoch, stored, computed, resolution }
     }
 }

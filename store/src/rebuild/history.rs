@@ -51,9 +51,10 @@ pub(super) async fn record(
     Ok(())
 }
 
-fn change(Difference { what, epoch, stored, computed, .. }: &Difference) -> String {
+fn change(Difference { what, which, epoch, stored, computed, .. }: &Difference) -> String {
+    let which = which.as_ref().map(|which| format!(" {which}")).unwrap_or_default();
     let of = epoch.map(|epoch| format!(" of membership {epoch}")).unwrap_or_default();
-    format!("{what}{of} {stored} -> {computed}")
+    format!("{what}{which}{of} {stored} -> {computed}")
 }
 
 fn rebuilt(row: &Row) -> Rebuilt {

@@ -37,6 +37,11 @@ pub async fn repair(
         for grants in findings.to_grant() {
             changes.grants.extend(missing(client, &member, grants, reward).await?);
         }
+        if findings.is_possible() {
+            findings.holdings.repair(client, member_id).await?;
+            // Also of rewards that are granted only now: they are written before.
+            changes.redeemed.extend(findings.holdings.redeemed());
+        }
         if repaired.iter().any(|difference| difference.epoch.is_none()) {
             changes.members.push(member);
         }
@@ -57,8 +62,7 @@ fn repaired_member(member: &Member, findings: &Findings) -> Member {
         last_seq: due.last_seq,
         contact: if is_member { member.contact.clone() } else { Contact::default() },
         enrolled_at: member.enrolled_at.or(due.enrolled_at),
-        // Who is no member has nothing that is due.
-        due_at: member.due_at.filter(|_| is_member),
+        due_at: due.due_at,
         member_id: member.member_id.clone(),
     }
 }

@@ -9,6 +9,7 @@ mod page;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use loyalty_common::MemberId;
 use loyalty_ledger::Programme;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,11 +17,10 @@ use tokio::task::JoinSet;
 use super::{Broken, EXAMPLES_MAX, Finding};
 use crate::partition::all;
 use crate::pool::{Pool, StoreError};
+use crate::programme;
 
 const NAME: &str = "deep";
 const PROMISE: &str = "each row follows from those before it, and each member from their rows";
-
-const PROGRAMMES: &str = "select programme_id, text from programme";
 
 /// How many pages may wait to be counted: each task can have one, and need not wait with the next.
 const PAGES_WAITING_MAX: usize = 16;
@@ -28,7 +28,7 @@ const PAGES_WAITING_MAX: usize = 16;
 /// Folds every member again, `tasks` pages at once, each on a connection of the pool. `progress` hears how many members
 /// are done.
 pub async fn refold_members(pool: &Pool, tasks: usize, mut progress: impl FnMut(i64)) -> Result<Finding, StoreError> {
-    let programmes = Arc::new(programmes(pool).await?);
+    let programmes = Arc::new(programme::all(&*pool.get().await?).await?);
     let partitions = Arc::new(Mutex::new(all().collect::<VecDeque<i16>>()));
     let (done, mut pages) = mpsc::channel(PAGES_WAITING_MAX);
     // Whose tasks end with it, also when one has failed.
@@ -52,10 +52,9 @@ pub async fn refold_members(pool: &Pool, tasks: usize, mut progress: impl FnMut(
     while let Some(page) = pages.recv().await {
         let page = page?;
         finding.examined += page.members;
-        finding.broken += i64::try_from(page.broken.len()).unwrap_or(i64::MAX);
-        finding.examples.extend(page.broken);
-        finding.examples.sort_by(|one, other| (&one.subject, &one.problem).cmp(&(&other.subject, &other.problem)));
-        finding.examples.truncate(usize::try_from(EXAMPLES_MAX).unwrap_or(usize::MAX));
+        finding.broken += page.broken;
+        finding.examples.extend(page.examples);
+        keep_first(&mut finding.examples);
         progress(finding.examined);
     }
     // One that panicked has left members out.
@@ -63,10 +62,30 @@ pub async fn refold_members(pool: &Pool, tasks: usize, mut progress: impl FnMut(
     Ok(finding)
 }
 
+/// Orders them, and keeps as many as are shown.
+fn keep_first(examples: &mut Vec<Broken>) {
+    examples.sort_by(|one, other| (&one.subject, &one.problem).cmp(&(&other.subject, &other.problem)));
+    examples.truncate(usize::try_from(EXAMPLES_MAX).unwrap_or(usize::MAX));
+}
+
 /// What is found of a page of members.
+#[derive(Default)]
 struct Refolded {
     members: i64,
-    broken: Vec<Broken>,
+    broken: i64,
+    examples: Vec<Broken>,
+    /// The last of them.
+    last: Option<MemberId>,
+}
+
+impl Refolded {
+    fn add(&mut self, member_id: MemberId, broken: Vec<Broken>) {
+        self.members += 1;
+        self.broken += i64::try_from(broken.len()).unwrap_or(i64::MAX);
+        self.examples.extend(broken);
+        keep_first(&mut self.examples);
+        self.last = Some(member_id);
+    }
 }
 
 async fn refold_partition(
@@ -77,24 +96,11 @@ async fn refold_partition(
 ) -> Result<(), StoreError> {
     let mut after = String::new();
     loop {
-        let members = page::read(pool, partition, &after).await?;
-        let Some(last) = members.last() else { return Ok(()) };
-        after = last.member_id.to_string();
-        let broken = members.iter().flat_map(|member| member.differences(programmes)).collect();
-        let members = i64::try_from(members.len()).unwrap_or(i64::MAX);
-        if done.send(Ok(Refolded { members, broken })).await.is_err() {
+        let page = page::refold(pool, partition, &after, programmes).await?;
+        let Some(last) = &page.last else { return Ok(()) };
+        after = last.to_string();
+        if done.send(Ok(page)).await.is_err() {
             return Ok(());
         }
     }
-}
-
-async fn programmes(pool: &Pool) -> Result<BTreeMap<i16, Programme>, StoreError> {
-    let rows = pool.get().await?.query(PROGRAMMES, &[]).await?;
-    let programme = |row: &tokio_postgres::Row| {
-        let number = row.get("programme_id");
-        let programme = serde_json::from_str(row.get("text"))
-            .map_err(|_| StoreError::UnexpectedValue { column: "programme.text" })?;
-        Ok((number, Programme { number, ..programme }))
-    };
-    rows.iter().map(programme).collect()
 }

@@ -7,6 +7,9 @@ mod dead_letters;
 mod emails;
 mod locked_members;
 mod migrate;
+#[path = "../verify/money.rs"]
+#[expect(dead_code, reason = "its damages are for verify")]
+mod money;
 mod parked;
 mod rebuild;
 mod replays;

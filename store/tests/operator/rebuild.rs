@@ -1,5 +1,7 @@
 //! Members recomputed: what differs is found and repaired, beside workers, and nothing else is touched.
 
+mod holdings;
+
 use loyalty_common::MemberId;
 use loyalty_ledger::{BatchRequest, Changes, CommandContent, Effects, Entry, MemberStatus, Sheet};
 use loyalty_store::batch::Batch;
@@ -34,8 +36,10 @@ async fn found(world: &World) -> Vec<String> {
 
 fn words(differences: &[Difference]) -> Vec<String> {
     let epoch = |it: &Difference| it.epoch.map(|epoch| format!(" {epoch}")).unwrap_or_default();
+    let which = |it: &Difference| it.which.as_ref().map(|which| format!(" {which}")).unwrap_or_default();
     let line = |it: &Difference| {
-        format!("{} {}{} {} -> {}: {}", it.member_id, it.what, epoch(it), it.stored, it.computed, it.resolution)
+        let (member, what, which) = (&it.member_id, it.what, which(it));
+        format!("{member} {what}{which}{} {} -> {}: {}", epoch(it), it.stored, it.computed, it.resolution)
     };
     differences.iter().map(line).collect()
 }

@@ -68,6 +68,38 @@ async fn what_a_member_has_is_compared_with_what_the_rows_come_to() {
     .await;
 }
 
+/// More than are in memory at once, of a member who stands before another one of the same partition.
+const MANY_ROWS: &str = "
+    insert into ledger (partition, member_id, seq, command_id, epoch, type, points, delta, balance_after,
+                        lifetime_delta, programme, occurred_at, recorded_at)
+    select 14, 'eve', 2 + n, gen_random_uuid(), 1, 'earn', 1, 1, 5000 + n, 1, 0,
+           (select max(occurred_at) from ledger), now()
+    from generate_series(1, 9000) as n;
+    update member set last_seq = 9002, balance = 14000, lifetime = 14000 where member_id = 'eve';";
+
+/// The guard: rows are read in parts, and none is lost between two of them, nor taken for another member's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_may_have_more_rows_than_are_read_at_once() {
+    let world = World::start().await;
+    let check = async |damage: &str, examined: i64, expected: &[&str]| {
+        let finding = deep(&world.damaged(&format!("{MANY_ROWS}{damage}")).await).await;
+        assert_eq!(problems(&finding), expected);
+        assert_eq!(finding.examined, examined);
+    };
+    check("", 12, &[]).await;
+    check("delete from member where member_id = 'eve'", 11, &[]).await;
+    let damage = "update member set balance = balance + 1 where member_id in ('eve', 'fay')";
+    check(
+        damage,
+        12,
+        &[
+            "member eve: the balance is 14001, its rows come to 14000",
+            "member fay: the balance is 1, its rows come to 0",
+        ],
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_balance_sheet_says_where_all_points_came_from_and_went() {
     let database = Database::start("sheet").await;

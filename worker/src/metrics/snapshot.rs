@@ -10,13 +10,14 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::gauge::Gauge;
 
-/// A reading older than this is not shown: its reader hangs. Three readings and a little.
-const FRESH: Duration = Duration::from_secs(20);
-
 /// What can be shown as gauges.
 pub(crate) trait Figures: fmt::Debug + Send + 'static {
     /// The gauge that is 1 while the figures are shown, and 0 while they cannot be read.
     const SHOWN: Gauge;
+
+    /// A reading older than this is not shown: its reader hangs. Three readings of what is read every few seconds, and
+    /// a little.
+    const FRESH: Duration = Duration::from_secs(20);
 
     /// Writes the gauges.
     fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result;
@@ -36,7 +37,7 @@ impl<T> Snapshot<T> {
 impl<T: Figures> Collector for Snapshot<T> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let latest = self.0.lock().expect("nobody panics while holding it");
-        let fresh = latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
+        let fresh = latest.as_ref().filter(|(at, _)| at.elapsed() < T::FRESH);
         T::SHOWN.write(&mut encoder, i64::from(fresh.is_some()))?;
         fresh.map_or(Ok(()), |(_, figures)| figures.write(&mut encoder))
     }
@@ -85,7 +86,7 @@ mod tests {
         check("shown 1", true);
         latest.set(None);
         check("shown 0", false);
-        let stale = Instant::now().checked_sub(FRESH).map(|at| (at, Seven));
+        let stale = Instant::now().checked_sub(Seven::FRESH).map(|at| (at, Seven));
         *latest.0.lock().expect("nobody panics while holding it") = stale;
         check("shown 0", false);
     }

@@ -9,6 +9,7 @@ use loyalty_local::wait::eventually;
 use loyalty_store::batch::Batch;
 use loyalty_store::emails::EmailId;
 use loyalty_worker::maintenance::Maintenance;
+use loyalty_worker::metrics::PointsMoved;
 use loyalty_worker::registered_programme::RegisteredProgramme;
 use loyalty_worker::sweep::Sweep;
 use loyalty_worker::warnings::Warnings;
@@ -50,8 +51,14 @@ impl World {
             pool: self.pool.clone(),
             parked_keep: day,
             sends_emails: true,
-            sweep: Sweep { programme, late: day, events, event_relay: Arc::default() },
-            warnings: Warnings { expiry, events, email_relay: Arc::clone(&post.wake), event_relay: Arc::default() },
+            sweep: Sweep { programme, late: day, events, event_relay: Arc::default(), points: PointsMoved::default() },
+            warnings: Warnings {
+                expiry,
+                events,
+                email_relay: Arc::clone(&post.wake),
+                event_relay: Arc::default(),
+                points: PointsMoved::default(),
+            },
         };
         tokio::spawn(maintenance.run(Arc::new(Notify::new()), stop.clone()))
     }

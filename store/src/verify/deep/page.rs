@@ -1,19 +1,25 @@
-//! A page of members as they are stored, with all of their rows, and how that differs from what the rows come to.
+//! A page of members as they are stored, and how that differs from what their rows come to, which are read and decided
+//! some at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Display;
 
 use loyalty_common::MemberId;
-use loyalty_ledger::{Account, Entry, Lot, MemberState, Programme, refold};
-use tokio_postgres::{IsolationLevel, Row, Transaction};
+use loyalty_ledger::{self as rules, Account, Entry, Lot, MemberState, Programme, Refold};
+use tokio_postgres::{IsolationLevel, Portal, Row, Transaction};
 
 use super::super::{Broken, STATEMENT_TIMEOUT};
+use super::Refolded;
 use crate::ledger_row::{CONTENT, EFFECTS, entry};
 use crate::member_row::{hold, lot, member_state};
 use crate::pool::{Pool, StoreError};
 
-/// Members of a page. Their rows are in memory at once: with a thousand rows each, about 100 MB.
+/// Members of a page: as many as one snapshot is about.
 const PAGE: i64 = 200;
+
+/// Rows of the ledger in memory at once: some megabytes for each task. Beside them stands what the rows of one member
+/// so far may be needed for later, some hundred bytes each.
+const ROWS: i32 = 4_000;
 
 const MEMBERS: &str = "
     select member_id, status, epoch, milestone, balance, held, debt, lifetime, peak, as_of
@@ -31,40 +37,38 @@ const HOLDS: &str = "
     from hold where partition = $1 and member_id > $2 and member_id <= $3 order by member_id, expires_at, seq";
 
 /// A member as stored.
-pub(super) struct Stored {
-    pub(super) member_id: MemberId,
+struct Stored {
+    member_id: MemberId,
     account: Account,
-    rows: Vec<Entry>,
 }
 
-/// The next members of a partition, from one snapshot; none, if there are no more.
-pub(super) async fn read(pool: &Pool, partition: i16, after: &str) -> Result<Vec<Stored>, StoreError> {
+/// Decides the rows of the next members of a partition again, from one snapshot.
+pub(super) async fn refold(
+    pool: &Pool,
+    partition: i16,
+    after: &str,
+    programmes: &BTreeMap<i16, Programme>,
+) -> Result<Refolded, StoreError> {
+    let mut refolded = Refolded::default();
     let mut client = pool.get().await?;
     let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let transaction = snapshot.start().await?;
     transaction.batch_execute(STATEMENT_TIMEOUT).await?;
     let members = transaction.query(MEMBERS, &[&partition, &after, &PAGE]).await?;
-    let Some(last) = members.last() else { return Ok(Vec::new()) };
-    let last: &str = last.get("member_id");
-    let of_page = Page { transaction: &transaction, partition, after, last };
-    let mut rows = of_page.read(&ledger(), entry).await?;
-    let mut lots = of_page.read(LOTS, |row| Ok(lot(row))).await?;
-    let mut holds = of_page.read(HOLDS, |row| Ok(hold(row))).await?;
-    let stored = |row: &Row| {
-        let member: &str = row.get("member_id");
-        Ok(Stored {
-            member_id: MemberId::parse(member).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?,
-            account: Account {
-                state: member_state(row)?,
-                lots: lots.remove(member).unwrap_or_default(),
-                holds: holds.remove(member).unwrap_or_default(),
-            },
-            rows: rows.remove(member).unwrap_or_default(),
-        })
-    };
-    let stored = members.iter().map(stored).collect();
+    if let Some(last) = members.last() {
+        let page = Page { transaction: &transaction, partition, after, last: last.get("member_id") };
+        let mut rows = page.rows().await?;
+        for Stored { member_id, account } in page.stored(&members).await? {
+            let mut refold = Refold::new(programmes, &account.state);
+            while let Some(row) = rows.next_of(&member_id).await? {
+                refold.row(&row);
+            }
+            let broken = differences(&member_id, &account, &refold.finish());
+            refolded.add(member_id, broken);
+        }
+    }
     transaction.rollback().await?;
-    stored
+    Ok(refolded)
 }
 
 /// The rows of the ledger in their order.
@@ -83,35 +87,79 @@ struct Page<'a> {
     last: &'a str,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    async fn stored(&self, members: &[Row]) -> Result<Vec<Stored>, StoreError> {
+        let (mut lots, mut holds) = (self.read(LOTS, lot).await?, self.read(HOLDS, hold).await?);
+        let stored = |row: &Row| {
+            let member: &str = row.get("member_id");
+            Ok(Stored {
+                member_id: MemberId::parse(member).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?,
+                account: Account {
+                    state: member_state(row)?,
+                    lots: lots.remove(member).unwrap_or_default(),
+                    holds: holds.remove(member).unwrap_or_default(),
+                },
+            })
+        };
+        members.iter().map(stored).collect()
+    }
+
     /// What a query answers of each of the members.
-    async fn read<T>(
-        &self,
-        query: &str,
-        read: impl Fn(&Row) -> Result<T, StoreError>,
-    ) -> Result<HashMap<String, Vec<T>>, StoreError> {
+    async fn read<T>(&self, query: &str, read: impl Fn(&Row) -> T) -> Result<HashMap<String, Vec<T>>, StoreError> {
         let mut of_members: HashMap<String, Vec<T>> = HashMap::new();
         for row in self.transaction.query(query, &[&self.partition, &self.after, &self.last]).await? {
-            of_members.entry(row.get("member_id")).or_default().push(read(&row)?);
+            of_members.entry(row.get("member_id")).or_default().push(read(&row));
         }
         Ok(of_members)
     }
+
+    async fn rows(&self) -> Result<Rows<'a>, StoreError> {
+        let transaction = self.transaction;
+        let portal = transaction.bind(&ledger(), &[&self.partition, &self.after, &self.last]).await?;
+        Ok(Rows { transaction, portal, read: VecDeque::new(), more: true })
+    }
 }
 
-impl Stored {
-    /// Rows that do not follow from those before them, and what the member has that does not follow from the rows.
-    pub(super) fn differences(&self, programmes: &BTreeMap<i16, Programme>) -> Vec<Broken> {
-        let Self { member_id, account, rows } = self;
-        let refolded = refold(rows, programmes, &account.state);
-        let of_rows = refolded.differences.iter().map(|difference| Broken {
-            subject: format!("member {member_id} seq {}", difference.seq),
-            problem: format!("{} does not follow from the rows before it", difference.what),
-        });
-        let of_member = differing(account, &refolded.account)
-            .into_iter()
-            .map(|problem| Broken { subject: format!("member {member_id}"), problem });
-        of_rows.chain(of_member).collect()
+/// The rows of a page, by member and place.
+struct Rows<'a> {
+    transaction: &'a Transaction<'a>,
+    portal: Portal,
+    read: VecDeque<Row>,
+    /// Whether there may be more than these.
+    more: bool,
+}
+
+impl Rows<'_> {
+    /// The next row of a member; none, if they have no more. Those of members before, who have no row, are left out.
+    async fn next_of(&mut self, member_id: &MemberId) -> Result<Option<Entry>, StoreError> {
+        loop {
+            if self.read.is_empty() && self.more {
+                self.read = self.transaction.query_portal(&self.portal, ROWS).await?.into();
+                self.more = !self.read.is_empty();
+            }
+            let Some(next) = self.read.front().map(|row| row.get::<_, &str>("member_id")) else { return Ok(None) };
+            if next > member_id.as_str() {
+                return Ok(None);
+            }
+            let is_theirs = next == member_id.as_str();
+            let row = self.read.pop_front();
+            if let Some(row) = row.filter(|_| is_theirs) {
+                return entry(&row).map(Some);
+            }
+        }
     }
+}
+
+/// Rows that do not follow from those before them, and what the member has that does not follow from the rows.
+fn differences(member_id: &MemberId, stored: &Account, refolded: &rules::Refolded) -> Vec<Broken> {
+    let of_rows = refolded.differences.iter().map(|difference| Broken {
+        subject: format!("member {member_id} seq {}", difference.seq),
+        problem: format!("{} does not follow from the rows before it", difference.what),
+    });
+    let of_member = differing(stored, &refolded.account)
+        .into_iter()
+        .map(|problem| Broken { subject: format!("member {member_id}"), problem });
+    of_rows.chain(of_member).collect()
 }
 
 /// In what an account differs from what its rows come to, in words.
