@@ -52,13 +52,7 @@ impl World {
             parked_keep: day,
             sends_emails: true,
             sweep: Sweep { programme, late: day, events, event_relay: Arc::default(), points: PointsMoved::default() },
-            warnings: Warnings {
-                expiry,
-                events,
-                email_relay: Arc::clone(&post.wake),
-                event_relay: Arc::default(),
-                points: PointsMoved::default(),
-            },
+            warnings: Warnings { expiry, events, email_relay: Arc::clone(&post.wake), event_relay: Arc::default() },
         };
         tokio::spawn(maintenance.run(Arc::new(Notify::new()), stop.clone()))
     }
