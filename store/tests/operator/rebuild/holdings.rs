@@ -1,6 +1,7 @@
 //! Lots, holds and rewards that were used: each damage is found, repaired from the ledger, and workers go on rightly.
 
 use jiff::Timestamp;
+use loyalty_common::Partition;
 use loyalty_ledger::{BatchRequest, Events, sweep};
 use loyalty_store::batch::Batch;
 use loyalty_store::due;
@@ -120,7 +121,10 @@ async fn what_members_have_is_repaired_and_what_is_due_happens_after_it() {
 
 /// As the maintenance does it, at the end of March.
 async fn sweep_all(world: &World) -> usize {
-    let members = due::members(&world.pool, Timestamp::now(), 10).await.expect("members");
+    let mut members = Vec::new();
+    for partition in Partition::all() {
+        members.extend(due::members(&world.pool, partition, Timestamp::now(), &[], 10).await.expect("members"));
+    }
     let (batch, view) = Batch::open_free(&world.pool, &BatchRequest::of_members(&members)).await.expect("a batch");
     let changes = sweep(view, day("2026-03-30"), &money::programme(), Events::Off);
     batch.commit(&changes, &[]).await.expect("a commit");
