@@ -33,21 +33,10 @@ async fn is_clean(world: &World, after: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_members_have_is_repaired_and_what_is_due_happens_after_it() {
+async fn lots_are_repaired() {
     let world = with_holdings().await;
-    let hold = open_hold(&world).await;
-    let opened = "90 of seq 8 in membership 1 until 2026-02-25T12:00:00Z, 90 of 2026-02-01T00:00:00Z";
-    let of_hold = |stored: &str, computed: &str| format!("ivy hold {hold} 1 {stored} -> {computed}: repair");
-    let stranger = "00000000-0000-4000-8000-000000000001";
+    let check = async |damage: &str, expected: &[&str]| is_repaired(&world, damage, expected).await;
     let of_ivy = "where member_id = 'ivy'";
-    let check = async |damage: &str, expected: &[&str]| {
-        world.execute(damage).await;
-        assert_eq!(found(&world).await, expected, "after {damage}");
-        mend_everybody(&world).await;
-        assert_eq!(found(&world).await, [""; 0], "after {damage}");
-        is_clean(&world, damage).await;
-    };
-
     check(
         &format!("update lot set remaining = 49 {of_ivy} and remaining = 50"),
         &["ivy lot 2026-02-19 1 49 -> 50: repair"],
@@ -87,6 +76,17 @@ async fn what_members_have_is_repaired_and_what_is_due_happens_after_it() {
         &["kim lot 2026-02-01 1 3 -> 0: repair"],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holds_and_due_times_are_repaired_and_what_is_due_happens_after_it() {
+    let world = with_holdings().await;
+    let check = async |damage: &str, expected: &[&str]| is_repaired(&world, damage, expected).await;
+    let of_ivy = "where member_id = 'ivy'";
+    let hold = open_hold(&world).await;
+    let opened = "90 of seq 8 in membership 1 until 2026-02-25T12:00:00Z, 90 of 2026-02-01T00:00:00Z";
+    let of_hold = |stored: &str, computed: &str| format!("ivy hold {hold} 1 {stored} -> {computed}: repair");
+    let stranger = "00000000-0000-4000-8000-000000000001";
     check(&format!("delete from hold {of_ivy}"), &[&of_hold("none", opened)]).await;
     let changed = "80 of seq 8 in membership 1 until 2026-02-26T12:00:00Z";
     check(
@@ -117,6 +117,15 @@ async fn what_members_have_is_repaired_and_what_is_due_happens_after_it() {
         0
     );
     is_clean(&world, "the sweep").await;
+}
+
+/// A damage is found, as expected, and repaired.
+async fn is_repaired(world: &World, damage: &str, expected: &[&str]) {
+    world.execute(damage).await;
+    assert_eq!(found(world).await, expected, "after {damage}");
+    mend_everybody(world).await;
+    assert_eq!(found(world).await, [""; 0], "after {damage}");
+    is_clean(world, damage).await;
 }
 
 /// As the maintenance does it, at the end of March.
