@@ -40,6 +40,7 @@ const SESSIONS: u8 = 20;
 
 /// A world before it starts: which of its servers are its own, and what `loyalty.toml` says.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Setup {
     own_database: bool,
     own_broker: bool,
