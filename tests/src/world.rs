@@ -70,7 +70,6 @@ impl Setup {
         Self { events: true, ..self }
     }
 
-    /// With points that expire.
     #[must_use]
     pub fn points_expire(self) -> Self {
         Self { points_expire: true, ..self }

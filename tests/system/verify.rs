@@ -48,7 +48,7 @@ async fn a_row_that_does_not_follow_from_those_before_it_is_named_by_verify_deep
         begin;
         set local session_replication_role = replica;
         update ledger set delta = 57, lifetime_delta = 57, balance_after = 57 where member_id = 'ann' and seq = 2;
-        update member set balance = 57, lifetime = 57, peak = 57 where member_id = 'ann';
+        update member set balance = 57, lifetime = 57, peak = null where member_id = 'ann';
         commit";
     let world = Setup::default().points_expire().start().await;
     let _worker = world.worker().await;
