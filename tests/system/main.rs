@@ -40,8 +40,6 @@
 //! | a membership that ends ends its emails | `store/batch/write.rs`, `END_EMAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
 //! | a day is warned of once | `store/batch/write/warnings.rs`, `on conflict` | `store/tests/points/warnings.rs`, `of_two_who_warn_...` |
 //! | an email goes to the address of its own membership | `store/emails/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
-//! | nothing is swept that is not due yet | `worker/sweep.rs`, `run` | `history::a_sweep_closes_the_books_...` |
-//! | a return under its order's number has an id of its own | `cli/import/csv_command.rs`, `id` | the unit tests of `cli/import` |
 //! | a repeated request is answered from its receipt | `bridge/submit.rs`, `PriorState` | `bridge::a_repeated_request_...` |
 //! | a retired retry queue is deleted only after a second count | `cli/topology/retired_retry_queues.rs`, `retire` | `topology::a_retired_retry_queue_whose_email_...` |
 //! | ... and only in the broker that was asked | `cli/topology/retired_retry_queues.rs`, `queues_of_both` | `topology::a_retired_retry_queue_is_not_removed_by_...` |
