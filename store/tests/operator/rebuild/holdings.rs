@@ -163,9 +163,9 @@ async fn when_a_member_was_warned_is_kept_or_told_by_the_email() {
         .execute(
             "insert into email (partition, email_id, member_id, epoch, kind, expires_on, points, state, created_at,
                                 updated_at)
-             select partition, (to_hex(partition) || '0000000-0000-0000-0000-00000000000a')::uuid, member_id, epoch,
-                    'expiring', '2026-02-19', 50, 'no_address', '2026-01-21Z', now()
-             from member where member_id = 'ivy';
+             select partition, (to_hex(partition) || '0000000-0000-0000-0000-0000000000' || remaining)::uuid, member_id,
+                    epoch, 'expiring', expires_on, remaining, 'no_address', '2026-01-21Z', now()
+             from lot where member_id = 'ivy' and remaining > 0;
              update lot set warned_at = '2026-01-22Z', remaining = 9 where member_id = 'ivy' and remaining = 10;
              delete from lot where member_id = 'ivy' and remaining = 50",
         )
