@@ -22,6 +22,8 @@ pub(crate) struct Submission<'a> {
     pub(crate) command: &'a Command,
     /// Whether its id is the client's, so that it may have come before.
     pub(crate) repeatable: bool,
+    /// Why it cannot be published, unless it came before.
+    pub(crate) untimely: Option<Problem>,
     /// The trace that it is part of.
     pub(crate) trace: Option<TraceContext>,
     /// How long to wait for its outcome; none: not at all.
@@ -127,6 +129,9 @@ impl Submitter {
             PriorState::New { old_dead_letter } => Some(old_dead_letter),
             PriorState::Unknown => None,
         };
+        if let Some(problem) = submission.untimely {
+            return Err(problem);
+        }
         let pending = self.publish(command, submission.trace).await?;
         // Who could not be asked before will hardly answer now; the worker recognises a repeat.
         let (Some(old_dead_letter), Some(receipt_wait)) = (old_dead_letter, submission.receipt_wait) else {

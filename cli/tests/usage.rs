@@ -42,6 +42,7 @@ fn the_help_lists_what_can_be_done() {
       emails        List emails to members, and send again those that were not sent
       verify        Check the database for broken promises, and list the rows that break one
       rebuild       Recompute members from the ledger, and repair what differs
+      sweep         Let points expire and holds run out that are due
       token         Create, list and revoke the bridge's access tokens
       bench         Measure how near the whole comes to its broker and its database
       schema        Print the contract for other systems: JSON Schema, or AsyncAPI

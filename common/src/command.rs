@@ -102,8 +102,13 @@ impl Command {
         };
         match self.command_type().about().requires.iter().find(is_missing) {
             Some(field) => Err(DecodeError::missing(field.as_str())),
-            None => self.action.check_at(self.occurred_at),
+            None => self.check_time(),
         }
+    }
+
+    /// Whether they make sense for when it happened: the part of it that a receiver who says when that was decides.
+    pub fn check_time(&self) -> Result<(), DecodeError> {
+        self.action.check_at(self.occurred_at)
     }
 
     /// The body of the message, as the contract spells it.
@@ -155,15 +160,20 @@ pub struct Draft {
 impl Draft {
     /// The command, with this id and this time in the places that are empty, if its fields make sense together.
     pub fn completed(self, command_id: CommandId, occurred_at: Timestamp) -> Result<Command, DecodeError> {
-        let command = Command {
+        let command = self.filled(command_id, occurred_at);
+        command.check().map(|()| command)
+    }
+
+    /// The same, of which nobody has looked yet whether its fields make sense together.
+    pub fn filled(self, command_id: CommandId, occurred_at: Timestamp) -> Command {
+        Command {
             command_id: self.command_id.unwrap_or(command_id),
             member_id: self.member_id,
             occurred_at: self.occurred_at.unwrap_or_else(|| to_microseconds(occurred_at)),
             reason: self.reason,
             source_ref: self.source_ref,
             action: self.action,
-        };
-        command.check().map(|()| command)
+        }
     }
 }
 

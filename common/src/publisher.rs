@@ -27,7 +27,6 @@ use crate::traces::{Span, messaging};
 use publisher_task::PublisherTask;
 use queue_quota::{AdmittedMessage, QueueQuotas};
 
-pub use crate::error_chain::chain;
 pub use connection_state::ConnectionState;
 pub use message::Message;
 pub use publish_error::PublishError;

@@ -3,6 +3,8 @@
 //!
 //! None of it asks whether it may: whoever moves points has looked.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use loyalty_common::CommandId;
@@ -18,7 +20,7 @@ pub struct Account {
     /// The points of this membership that expire, the soonest first. What is left of the balance never does.
     pub lots: Vec<Lot>,
     /// The open holds, in the order in which they run out; those of one instant by their seq.
-    pub holds: Vec<Hold>,
+    pub holds: VecDeque<Hold>,
 }
 
 /// The points that expire at one instant.
@@ -83,13 +85,13 @@ impl Part {
 impl Account {
     /// Of somebody without lots and holds.
     pub const fn of(state: MemberState) -> Self {
-        Self { state, lots: Vec::new(), holds: Vec::new() }
+        Self { state, lots: Vec::new(), holds: VecDeque::new() }
     }
 
     /// The instant at which the next of it is due, whatever the time is.
     pub fn due_at(&self) -> Option<Timestamp> {
         let lot = self.due_lot().map(|lot| lot.expires_at);
-        let hold = self.holds.first().map(|hold| hold.expires_at);
+        let hold = self.holds.front().map(|hold| hold.expires_at);
         lot.into_iter().chain(hold).min()
     }
 
@@ -189,7 +191,7 @@ impl Account {
     /// Takes away the hold of that command, if it is open. Its points are nowhere then.
     pub(crate) fn close_hold(&mut self, command_id: CommandId) -> Option<Hold> {
         let at = self.holds.iter().position(|hold| hold.command_id == command_id)?;
-        let hold = self.holds.remove(at);
+        let hold = self.holds.remove(at)?;
         self.state.held -= hold.points;
         Some(hold)
     }

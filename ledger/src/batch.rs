@@ -8,10 +8,9 @@ use loyalty_common::{Event, MemberId};
 use crate::account::{Hold, Lot};
 use crate::command_content::{CommandContent, CommandKey};
 use crate::contact::ContactSeed;
-use crate::entry::{Entry, Grant, ParkedCommand, Redemption};
+use crate::entry::{Entry, Grant, ParkedCommand, Redemption, Warning};
 use crate::member::Member;
 use crate::target::Target;
-use crate::warning::Warning;
 
 /// What the database knows of a batch's members and commands, frozen by the locks.
 #[derive(Debug)]

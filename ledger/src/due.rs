@@ -8,8 +8,8 @@ use crate::effects::Effects;
 use crate::programme::Programme;
 use crate::sheet::Sheet;
 
-/// The next thing that is due, as a row of the ledger of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is due next. It becomes a row of the ledger of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     pub system_type: SystemType,
     /// The hold that has run out.
@@ -17,59 +17,64 @@ pub struct Due {
     pub due_at: Timestamp,
     /// When it takes effect: at that time, or at the member's, if that is later.
     pub effective_at: Timestamp,
-    pub account: Account,
-    pub effects: Effects,
 }
 
 /// The next thing that is due up to a time. At one instant lots expire first, then holds run out by their seq.
-pub fn next_due(before: &Account, until: Timestamp, programme: &Programme) -> Option<Due> {
-    let lot = before.due_lot().map(|lot| lot.expires_at);
-    match (lot, before.holds.first()) {
-        (Some(expires_at), hold) if expires_at <= until && hold.is_none_or(|hold| expires_at <= hold.expires_at) => {
-            Some(expire(before, expires_at))
+pub fn next_due(account: &Account, until: Timestamp) -> Option<Due> {
+    let lot = account.due_lot().map(|lot| lot.expires_at);
+    let hold = account.holds.front();
+    let (system_type, target, due_at) = match (lot, hold) {
+        (Some(expires_at), hold) if hold.is_none_or(|hold| expires_at <= hold.expires_at) => {
+            (SystemType::Expire, None, expires_at)
         }
-        (_, Some(hold)) if hold.expires_at <= until => Some(lapse(before, hold, programme)),
-        (Some(_) | None, _) => None,
-    }
+        (_, Some(hold)) => (SystemType::Lapse, Some(hold.command_id), hold.expires_at),
+        (Some(_) | None, None) => return None,
+    };
+    let effective_at = account.state.effective(due_at);
+    (due_at <= until).then_some(Due { system_type, target, due_at, effective_at })
 }
 
 impl Account {
     /// What it is at a later time, if no command comes.
     #[must_use]
-    pub fn as_at(self, at: Timestamp, programme: &Programme) -> Self {
-        let mut account = self;
-        while let Some(due) = next_due(&account, at, programme) {
-            account = due.account;
+    pub fn as_at(mut self, at: Timestamp, programme: &Programme) -> Self {
+        while let Some(due) = next_due(&self, at) {
+            self.happen(&due, programme);
         }
-        account
+        self
+    }
+
+    /// Has happen what is due next. In place, and looking at no lot or hold but its own: thousands of holds may run
+    /// out one after the other.
+    pub fn happen(&mut self, due: &Due, programme: &Programme) -> Effects {
+        let state = self.state;
+        let hold = due.target.and_then(|target| self.close_hold(target));
+        let touched = hold.as_ref().map_or_else(|| vec![due.due_at], Hold::days);
+        let before = Self { state, ..self.narrowed_to(&touched) };
+        let sheet = match &hold {
+            // What was held comes back to where it was taken from, also where that day has passed: it expires next
+            // then.
+            Some(Hold { points, lots, .. }) => {
+                self.give_back(Part::of_debit(*points, lots, programme.zone()), due.effective_at);
+                Sheet::NONE
+            }
+            None => Sheet { expired: self.expire(due.due_at), ..Sheet::NONE },
+        };
+        self.state.as_of = Some(due.effective_at);
+        Effects::between(&before, &self.narrowed_to(&touched), sheet)
+    }
+
+    /// The numbers, with the lots of these instants alone.
+    fn narrowed_to(&self, instants: &[Timestamp]) -> Self {
+        let lot = |at: &Timestamp| self.lots.binary_search_by_key(at, |lot| lot.expires_at).ok();
+        let lots = instants.iter().filter_map(lot).map(|at| self.lots[at].clone()).collect();
+        Self { lots, ..Self::of(self.state) }
     }
 }
 
-fn expire(before: &Account, expires_at: Timestamp) -> Due {
-    let mut after = before.clone();
-    let sheet = Sheet { expired: after.expire(expires_at), ..Sheet::NONE };
-    due(SystemType::Expire, None, expires_at, before, after, sheet)
-}
-
-/// What was held comes back to where it was taken from, also where that day has passed: it expires next then.
-fn lapse(before: &Account, hold: &Hold, programme: &Programme) -> Due {
-    let mut after = before.clone();
-    let effective = before.state.effective(hold.expires_at);
-    after.close_hold(hold.command_id);
-    after.give_back(Part::of_debit(hold.points, &hold.lots, programme.zone()), effective);
-    due(SystemType::Lapse, Some(hold.command_id), hold.expires_at, before, after, Sheet::NONE)
-}
-
-fn due(
-    system_type: SystemType,
-    target: Option<CommandId>,
-    due_at: Timestamp,
-    before: &Account,
-    after: Account,
-    sheet: Sheet,
-) -> Due {
-    let mut account = after;
-    let effective_at = before.state.effective(due_at);
-    account.state.as_of = Some(effective_at);
-    Due { system_type, target, due_at, effective_at, effects: Effects::between(before, &account, sheet), account }
+impl Hold {
+    /// The instants of the lots that it took from, the soonest first.
+    fn days(&self) -> Vec<Timestamp> {
+        self.lots.iter().map(|(expires_at, _)| *expires_at).collect()
+    }
 }

@@ -2,7 +2,8 @@
 //! waits.
 
 use jiff::Timestamp;
-use loyalty_common::{CommandId, MemberId, Outcome, RefusalCode, TraceContext};
+use jiff::civil::Date;
+use loyalty_common::{CommandId, Event, MemberId, Outcome, RefusalCode, TraceContext};
 
 use crate::command_content::{CommandContent, CommandKey};
 use crate::effects::Effects;
@@ -91,4 +92,19 @@ pub struct ParkedCommand {
     pub key: CommandKey,
     /// As it came.
     pub body: Vec<u8>,
+}
+
+/// A member is to be told of the points of one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub member_id: MemberId,
+    pub epoch: i32,
+    /// The last day on which they can be spent.
+    pub expires_on: Date,
+    /// How many there are.
+    pub points: i64,
+    /// Whether its email has somewhere to go.
+    pub has_address: bool,
+    /// What listeners are told, if events are switched on.
+    pub event: Option<Event>,
 }

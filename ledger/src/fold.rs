@@ -9,6 +9,8 @@ mod beyond_examples;
 #[cfg(test)]
 mod example;
 mod journal;
+#[cfg(test)]
+mod many_holds;
 mod member;
 #[cfg(test)]
 mod properties;
@@ -68,7 +70,6 @@ pub enum CommandOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub outcome: CommandOutcome,
-    pub balance_before: i64,
     pub balance_after: i64,
 }
 
@@ -109,9 +110,8 @@ impl<'a> Fold<'a> {
         let member_id = &submitted.command.member_id;
         // The view has every member of the batch; a fresh row keeps a hole in it from being a panic.
         let member = self.members.entry(member_id.clone()).or_insert_with(|| FoldedMember::unknown(member_id.clone()));
-        let balance_before = member.account.state.balance;
         let outcome = self.journal.submit(member, submitted);
-        Verdict { outcome, balance_before, balance_after: member.account.state.balance }
+        Verdict { outcome, balance_after: member.account.state.balance }
     }
 
     fn finish(self) -> Changes {

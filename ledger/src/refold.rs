@@ -94,7 +94,7 @@ impl<'a> Refold<'a> {
 
     fn decide(&mut self, row: &Entry, programme: &Programme) {
         let effective_at = self.account.state.effective(row.occurred_at);
-        let missing = next_due(&self.account, effective_at, programme).is_some();
+        let missing = next_due(&self.account, effective_at).is_some();
         self.compare(row, &[("effective_at", missing || effective_at != row.effective_at)]);
         let Some(action) = row.content.action() else { return self.compare(row, &[("type", true)]) };
         let (asked, epoch) = (reads(&action), self.account.state.epoch);
@@ -116,20 +116,19 @@ impl<'a> Refold<'a> {
     fn applied(&mut self, row: &Entry, applied: Applied<'_>) {
         let Applied { account, effects, redeemed, reversed_after, .. } = applied;
         self.compare(row, &[("code", row.code.is_some()), ("reversed_after", reversed_after != row.reversed_after)]);
-        self.compare_effects(row, &account, &effects);
+        self.compare_effects(row, account.state.epoch, &effects);
         self.used.extend(redeemed.map(|number| (account.state.epoch, number)));
         self.account = account;
     }
 
     fn refused(&mut self, row: &Entry, code: RefusalCode) {
         self.account.state.refused_at(row.effective_at);
-        let account = self.account.clone();
         self.compare(row, &[("code", row.code != Some(code)), ("reversed_after", row.reversed_after.is_some())]);
-        self.compare_effects(row, &account, &Effects::NONE);
+        self.compare_effects(row, self.account.state.epoch, &Effects::NONE);
     }
 
     fn happen(&mut self, row: &Entry, programme: &Programme) {
-        let due = next_due(&self.account, row.effective_at, programme);
+        let due = next_due(&self.account, row.effective_at);
         let Some(due) = due.filter(|due| EntryType::System(due.system_type) == row.content.entry_type) else {
             return self.compare(row, &[("type", true)]);
         };
@@ -142,8 +141,8 @@ impl<'a> Refold<'a> {
                 ("effective_at", row.effective_at != due.effective_at),
             ],
         );
-        self.compare_effects(row, &due.account, &due.effects);
-        self.account = due.account;
+        let effects = self.account.happen(&due, programme);
+        self.compare_effects(row, self.account.state.epoch, &effects);
     }
 
     /// Takes on what a row says of itself.
@@ -165,12 +164,12 @@ impl<'a> Refold<'a> {
         }
     }
 
-    fn compare_effects(&mut self, row: &Entry, account: &Account, effects: &Effects) {
+    fn compare_effects(&mut self, row: &Entry, epoch: i32, effects: &Effects) {
         let stored = &row.effects;
         self.compare(
             row,
             &[
-                ("epoch", row.epoch != account.state.epoch),
+                ("epoch", row.epoch != epoch),
                 ("delta", stored.delta != effects.delta),
                 ("held_delta", stored.held_delta != effects.held_delta),
                 ("debt_delta", stored.debt_delta != effects.debt_delta),

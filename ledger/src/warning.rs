@@ -8,28 +8,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use loyalty_common::event::EventKind;
-use loyalty_common::{Event, MemberId};
+use loyalty_common::Event;
 
 use crate::account::Lot;
 use crate::batch::View;
+use crate::entry::Warning;
 use crate::event_builder::Events;
 use crate::expiry::Expiry;
 use crate::member::Member;
-
-/// A member is to be told of the points of one day.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    pub member_id: MemberId,
-    pub epoch: i32,
-    /// The last day on which they can be spent.
-    pub expires_on: Date,
-    /// How many there are.
-    pub points: i64,
-    /// Whether its email has somewhere to go.
-    pub has_address: bool,
-    /// What listeners are told, if events are switched on.
-    pub event: Option<Event>,
-}
 
 impl Expiry {
     /// Up to when points expire of which members are warned at this time; none, if they never are.

@@ -26,7 +26,7 @@ use crate::replay::replay_message::ReplayMessage;
 pub enum Prediction {
     /// The command would be applied.
     Applied {
-        /// The balance before it.
+        /// The balance before it, after what is due by then.
         before: i64,
         /// The balance after it, and after what its enrolment releases.
         after: i64,
@@ -177,16 +177,14 @@ fn predictions(batch: &[Submitted<'_>], verdicts: Vec<Verdict>, changes: Changes
     let decided: HashMap<CommandKey, Entry> =
         changes.entries.into_iter().map(|entry| ((entry.member_id.clone(), entry.command_id), entry)).collect();
     let predict = |(submitted, verdict): (&Submitted<'_>, Verdict)| {
-        let (before, after) = (verdict.balance_before, verdict.balance_after);
+        let after = verdict.balance_after;
+        let entry = decided.get(&(submitted.command.member_id.clone(), submitted.command.command_id));
         match verdict.outcome {
-            CommandOutcome::Applied => Prediction::Applied { before, after },
+            CommandOutcome::Applied => Prediction::Applied { before: entry.map_or(after, balance_before), after },
             CommandOutcome::Refused(code) => Prediction::Refused { code, balance: after },
             CommandOutcome::Duplicate => Prediction::Duplicate,
             // An enrolment among the dead letters after it may apply it.
-            CommandOutcome::Parked => {
-                let key = (submitted.command.member_id.clone(), submitted.command.command_id);
-                decided.get(&key).map_or(Prediction::Parked, released)
-            }
+            CommandOutcome::Parked => entry.map_or(Prediction::Parked, released),
             conflict @ CommandOutcome::Conflict { .. } => Prediction::Conflict { error: again(&conflict).error },
             dead @ (CommandOutcome::ClockAhead { .. } | CommandOutcome::ParkedTooMany) => broken(again(&dead)),
         }
@@ -198,8 +196,13 @@ fn predictions(batch: &[Submitted<'_>], verdicts: Vec<Verdict>, changes: Changes
 fn released(entry: &Entry) -> Prediction {
     match entry.code {
         Some(code) => Prediction::Refused { code, balance: entry.balance_after },
-        None => Prediction::Applied { before: entry.balance_after - entry.effects.delta, after: entry.balance_after },
+        None => Prediction::Applied { before: balance_before(entry), after: entry.balance_after },
     }
+}
+
+/// After what was due before the command.
+const fn balance_before(entry: &Entry) -> i64 {
+    entry.balance_after - entry.effects.delta
 }
 
 async fn dry_run_emails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Vec<(usize, Prediction)>, StoreError> {

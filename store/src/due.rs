@@ -2,7 +2,6 @@
 //! may have to be warned.
 
 use jiff::Timestamp;
-use loyalty_common::partition::PARTITIONS;
 use loyalty_common::{MemberId, Partition};
 use loyalty_ledger::Lot;
 use tokio_postgres::Row;
@@ -11,22 +10,25 @@ use crate::member_row::lot;
 use crate::partition::number;
 use crate::pool::{Pool, StoreError};
 
-/// Those of whom something was due at `until` or before, at most `limit` of each partition: of each the longest due.
-pub async fn members(pool: &Pool, until: Timestamp, limit: u32) -> Result<Vec<MemberId>, StoreError> {
-    let due = format!(
-        "select due.member_id from generate_series(0, {LAST}) as p (number)
-         cross join lateral (
-             select member_id from member where partition = p.number and due_at <= $1
-             order by due_at limit $2) as due",
-        LAST = PARTITIONS - 1
-    );
-    let rows = pool.get().await?.query(&due, &[&until, &i64::from(limit)]).await?;
-    rows.iter().map(member_id).collect()
-}
+const MEMBERS: &str = "
+    select member_id from member
+    where partition = $1 and due_at <= $2 and member_id <> all($3)
+    order by due_at limit $4";
 
-/// The database's clock.
-pub async fn now(pool: &Pool) -> Result<Timestamp, StoreError> {
-    Ok(pool.get().await?.query_one("select now()", &[]).await?.get(0))
+/// Those of a partition of whom something was due at `until` or before, at most `limit`: the longest due. Without those
+/// who were passed over.
+pub async fn members(
+    pool: &Pool,
+    partition: Partition,
+    until: Timestamp,
+    passed_over: &[MemberId],
+    limit: u32,
+) -> Result<Vec<MemberId>, StoreError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(MEMBERS).await?;
+    let without: Vec<&str> = passed_over.iter().map(MemberId::as_str).collect();
+    let rows = client.query(&statement, &[&number(partition), &until, &without, &i64::from(limit)]).await?;
+    rows.iter().map(member_id).collect()
 }
 
 /// A lot of which nobody was warned, and whose it is.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use futures_util::{StreamExt, stream};
 use lapin::BasicProperties;
+use loyalty_common::decode::decode;
 use loyalty_common::envelope;
 use loyalty_common::publisher::{Message, Publisher};
 use loyalty_common::{Action, Command, CommandId, Earn, Enroll, Exit, MemberId, Partition, Points, Spend, Terminate};
@@ -57,9 +58,10 @@ impl Raw {
         self
     }
 
-    /// The body, if it does not say the command any more.
+    /// The body, if it does not say the command, or nothing that can be used.
     fn spoiled(&self) -> Option<Vec<u8>> {
-        (self.message.body != self.command.encode()).then(|| self.message.body.clone())
+        let says = decode(&self.message.body).is_ok_and(|command| command == self.command);
+        (!says).then(|| self.message.body.clone())
     }
 
     /// What is sent.

@@ -11,10 +11,7 @@ use uuid::Uuid;
 use crate::rules_of_points::model::{
     After, Expiry, Model, Programme, RoundUp, Row, Said, What, WhenShort, memberships,
 };
-use crate::world::World;
-
-/// Days after which points expire, in a world in which they do.
-pub(crate) const EXPIRY_DAYS: i64 = 30;
+use crate::world::{EXPIRY_DAYS, World};
 
 /// In SQL: whom a trade is about.
 const OF_TRADE: &str = "member_id like 'member-%'";

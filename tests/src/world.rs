@@ -23,7 +23,6 @@ use crate::endpoint::Endpoint;
 use crate::http;
 use crate::program::{self, Program};
 use crate::published::Published;
-use crate::second_opinion::EXPIRY_DAYS;
 use crate::servers::{Broker, Database};
 use loyalty_local::wait::PATIENCE;
 
@@ -32,6 +31,9 @@ const RETRY_DELAYS: [&str; 3] = ["1s", "2s", "3s"];
 
 /// Connections of the harness itself.
 const CONNECTIONS: usize = 4;
+
+/// Days after which points expire, in a world in which they do.
+pub(crate) const EXPIRY_DAYS: i64 = 30;
 
 /// Sessions of a pooler for each role: as many as the documents ask for.
 const SESSIONS: u8 = 20;

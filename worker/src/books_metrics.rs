@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_store::books::{Books, books};
 use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::{Pool, StoreError};

@@ -139,8 +139,6 @@ fn start(
     let pool = Pool::new(&database, PlannerProfile::Keys, limits.mail_connections)?;
     let publisher = Publisher::start(amqp.clone(), "outbox", publisher::Limits::default());
     metrics.publishers.watch("outbox", publisher.stats());
-    let backlog_pool = backlog_metrics::pool(&database)?;
-    let books_pool = books_metrics::pool(&database)?;
     let maintenance = Maintenance {
         pool: pool.clone(),
         parked_keep: limits.parked_keep,
@@ -167,14 +165,26 @@ fn start(
     parts.spawn(mailer.run(amqp.clone(), reconnects.clone(), states.clone(), stop.clone()));
     parts.spawn(maintenance.run(Arc::default(), stop.clone()));
     parts.spawn(dead_letter_consumer::run(amqp.clone(), pool, reconnects.clone(), states, stop.clone()));
-    parts.spawn(backlog_metrics::tables(backlog_pool, metrics.clock(), metrics.tables.clone(), stop.clone()));
-    parts.spawn(books_metrics::read(books_pool, metrics.books.clone(), stop.clone()));
+    read_tables(&mut parts, &database, &metrics, &stop)?;
     let topology = Topology::new(mail.retry_delays.delays());
     parts.spawn(backlog_metrics::queues(amqp, topology, metrics, stop.clone()));
     parts.spawn(async move {
         supervise(Part::Commands, &reconnects, &stop, |progress| consumer.session(&stop, progress)).await;
     });
     Ok(parts)
+}
+
+/// What the tables say, for the metrics.
+fn read_tables(
+    parts: &mut JoinSet<()>,
+    database: &DatabaseUrl,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    let (backlog, books) = (backlog_metrics::pool(database)?, books_metrics::pool(database)?);
+    parts.spawn(backlog_metrics::tables(backlog, metrics.clock(), metrics.tables.clone(), stop.clone()));
+    parts.spawn(books_metrics::read(books, metrics.books.clone(), stop.clone()));
+    Ok(())
 }
 
 /// What the relay of events has of its own: a flood of them must not stand before the emails.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loyalty_common::backoff;
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_store::{Pool, StoreError, dead_letters, emails, parked};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -48,38 +48,50 @@ impl Maintenance {
     pub async fn run(self, wake: Arc<Notify>, shutdown: CancellationToken) {
         let mut attempt = 0;
         while !shutdown.is_cancelled() {
-            match self.run_once(&shutdown).await {
-                Ok(()) => {
-                    attempt = 0;
-                    shutdown.run_until_cancelled(tokio::time::timeout(INTERVAL, wake.notified())).await;
-                }
-                Err(error) => {
-                    let wait = backoff::delay(attempt, backoff::jitter());
-                    attempt = attempt.saturating_add(1);
-                    warn!(error = chain(&error), wait_ms = wait.as_millis(), "Maintenance failed; retrying");
-                    shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
-                }
+            if self.run_once(&shutdown).await {
+                attempt = 0;
+                shutdown.run_until_cancelled(tokio::time::timeout(INTERVAL, wake.notified())).await;
+            } else {
+                let wait = backoff::delay(attempt, backoff::jitter());
+                attempt = attempt.saturating_add(1);
+                info!(wait_ms = wait.as_millis(), "Retrying maintenance");
+                shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
             }
         }
         info!(part = "maintenance", "Stopped");
     }
 
-    async fn run_once(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    /// Each step on its own: what fails of one keeps none of the others from running. Returns whether all went well.
+    async fn run_once(&self, shutdown: &CancellationToken) -> bool {
+        let steps = [
+            ("replayed dead letters", self.settle_abandoned().await),
+            ("overdue emails", self.requeue_overdue().await),
+            ("parked commands", self.set_parked_aside(shutdown).await),
+            ("members", self.bring_up_to_date(shutdown).await),
+            ("warnings", self.warn(shutdown).await),
+        ];
+        for (step, result) in &steps {
+            if let Err(error) = result {
+                warn!(step, error = chain(error), "A step of the maintenance failed; the others went on");
+            }
+        }
+        steps.iter().all(|(_, result)| result.is_ok())
+    }
+
+    async fn settle_abandoned(&self) -> Result<(), StoreError> {
         let concluded = dead_letters::settle_abandoned(&self.pool).await?;
         if concluded > 0 {
             info!(dead_letters = concluded, "Recorded the outcome of replayed dead letters");
         }
+        Ok(())
+    }
+
+    async fn requeue_overdue(&self) -> Result<(), StoreError> {
         if self.sends_emails {
             let requeued = emails::ask_for_overdue(&self.pool, OVERDUE, OVERDUE_EMAILS).await?;
             if requeued > 0 {
                 warn!(emails = requeued, "Re-queued overdue emails whose send request was lost");
             }
-        }
-        self.set_parked_aside(shutdown).await?;
-        self.bring_up_to_date(shutdown).await?;
-        let warned = self.warnings.run(&self.pool, shutdown).await?;
-        if warned > 0 {
-            info!(warnings = warned, "Warned members of points that expire soon");
         }
         Ok(())
     }
@@ -89,6 +101,14 @@ impl Maintenance {
         let rows = self.sweep.run(&self.pool, until, shutdown).await?;
         if rows > 0 {
             info!(rows, "Brought members up to date: points expired, holds ran out");
+        }
+        Ok(())
+    }
+
+    async fn warn(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        let warned = self.warnings.run(&self.pool, shutdown).await?;
+        if warned > 0 {
+            info!(warnings = warned, "Warned members of points that expire soon");
         }
         Ok(())
     }

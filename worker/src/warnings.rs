@@ -10,6 +10,7 @@ use loyalty_common::{MemberId, Partition};
 use loyalty_ledger::{BatchRequest, Changes, Events, Expiry, warnings};
 use loyalty_store::batch::Batch;
 use loyalty_store::due::{self, LotCursor, UnwarnedLot};
+use loyalty_store::member_statuses::clock;
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +35,7 @@ impl Warnings {
     /// is left for the next time.
     pub(crate) async fn run(&self, pool: &Pool, shutdown: &CancellationToken) -> Result<usize, StoreError> {
         let Some(expiry) = self.expiry.as_ref().filter(|expiry| expiry.warn_days > 0) else { return Ok(0) };
-        let now = due::now(pool).await?;
+        let now = clock(pool).await?;
         let Some(until) = expiry.warned_until(now) else { return Ok(0) };
         let mut warned = 0;
         for partition in Partition::all() {

@@ -141,7 +141,8 @@ async fn submit(
     } else {
         None // Its id is fresh.
     };
-    let submission = Submission { command: &command, repeatable, trace, receipt_wait: Some(limits.receipt_wait) };
+    let receipt_wait = Some(limits.receipt_wait);
+    let submission = Submission { command: &command, repeatable, untimely: None, trace, receipt_wait };
     let outcome = submitter.submit(submission).await?;
     Ok(response::of(&command, outcome))
 }

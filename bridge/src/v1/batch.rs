@@ -47,6 +47,7 @@ pub(super) async fn publish(
     let mut batch = Batch::read(&submitter, &texts, key.as_ref(), &principal);
     drop(body);
     batch.find_known(&receipts).await;
+    batch.refuse_untimely();
     let stopped = batch.submit(trace).await?;
     batch.confirm(stopped).await?;
     Ok(batch.answer(form))
@@ -125,10 +126,19 @@ impl<'a> Batch<'a> {
         }
         let Some(mut found) = receipts.find_all(&keys).await else { return };
         for (_, state) in &mut self.lines {
-            let LineState::New(CommandRequest { command, repeatable: true }) = state else { continue };
+            let LineState::New(CommandRequest { command, repeatable: true, .. }) = state else { continue };
             let Some(known) = found.remove(&(command.member_id.clone(), command.command_id)) else { continue };
             if let PriorState::Known(known) = known.into() {
                 *state = LineState::Answered(CommandResponse::of(command, SubmitOutcome::Known(*known)));
+            }
+        }
+    }
+
+    /// Answers those that could only be repeats, and are none.
+    fn refuse_untimely(&mut self) {
+        for (_, state) in &mut self.lines {
+            if let LineState::New(CommandRequest { untimely: Some(problem), .. }) = state {
+                *state = LineState::Answered(problem.clone().into());
             }
         }
     }

@@ -30,11 +30,12 @@ pub(super) async fn publish(
         return Err(Problem::new(Code::NotJson, "the body must be of Content-Type application/json"));
     }
     let body = request_body::read(request, limits.body_bytes, limits.body_timeout).await?;
-    let CommandRequest { command, repeatable } =
+    let CommandRequest { command, repeatable, untimely } =
         CommandRequest::single(&body, key.as_ref(), &principal, submitter.now())?;
     let _guard = submitter.in_flight.enter(&(command.member_id.clone(), command.command_id))?;
     let receipt_wait = wait.map(Wait::duration).filter(|wait| !wait.is_zero());
-    let outcome = submitter.submit(Submission { command: &command, repeatable, trace, receipt_wait }).await?;
+    let submission = Submission { command: &command, repeatable, untimely, trace, receipt_wait };
+    let outcome = submitter.submit(submission).await?;
     let mut response = CommandResponse::of(&command, outcome).into_response();
     if let Some(wait) = wait {
         response.headers_mut().insert(prefer::APPLIED, wait.applied());

@@ -16,6 +16,9 @@ pub(crate) struct CommandRequest {
     pub(crate) command: Command,
     /// Whether its id is the client's, so that it may have come before.
     pub(crate) repeatable: bool,
+    /// Why it cannot be published after all, unless it came before: its client left the time to us, and what was in
+    /// time when it came first is repeated after that.
+    pub(crate) untimely: Option<Problem>,
 }
 
 impl CommandRequest {
@@ -62,8 +65,16 @@ impl CommandRequest {
         }
         principal.require(command_type.scope())?;
         let repeatable = draft.command_id.is_some() || named.is_some();
-        let command = draft.completed(named.unwrap_or_else(CommandId::fresh), now);
-        command.map(|command| Self { command, repeatable }).map_err(|error| wrong(&error, principal))
+        let is_ours_to_date = draft.occurred_at.is_none();
+        let command = draft.filled(named.unwrap_or_else(CommandId::fresh), now);
+        let untimely = match command.check() {
+            Ok(()) => None,
+            Err(error) if repeatable && is_ours_to_date && command.check_time().as_ref() == Err(&error) => {
+                Some(wrong(&error, principal))
+            }
+            Err(error) => return Err(wrong(&error, principal)),
+        };
+        Ok(Self { command, repeatable, untimely })
     }
 }
 

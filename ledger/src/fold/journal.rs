@@ -200,13 +200,13 @@ impl<'a> Journal<'a> {
 
     /// Has everything happen that is due up to a time, each as a row of its own.
     pub(super) fn happen(&mut self, member: &mut FoldedMember, until: Timestamp) {
-        while let Some(due) = next_due(&member.account, until, self.programme) {
-            member.take_on(due.account, &due.effects, self.now);
+        while let Some(due) = next_due(&member.account, until) {
+            let effects = member.happen(&due, self.programme);
             let row = Row {
                 command_id: CommandId::of_system_row(&member.member_id, member.last_seq + 1),
                 content: CommandContent { target: due.target, ..CommandContent::none(due.system_type.into()) },
                 code: None,
-                effects: due.effects,
+                effects,
                 occurred_at: due.due_at,
                 effective_at: due.effective_at,
                 reversed_after: None,

@@ -1,17 +1,19 @@
 //! A member while a batch is folded: what they have become, what waits for them, and how much of it is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use jiff::Timestamp;
-use loyalty_common::{Command, MemberId, TraceContext};
+use loyalty_common::{Command, CommandId, MemberId, TraceContext};
 
 use crate::account::{Account, Hold, Lot};
 use crate::batch::{Changes, HoldRow, LotRow, WaitingCommand};
 use crate::contact::{Contact, ContactChange, ContactSeed};
+use crate::due::Due;
 use crate::effects::Effects;
 use crate::entry::{Grant, ParkedCommand};
 use crate::member::{Member, MemberState};
+use crate::programme::Programme;
 
 pub(super) struct FoldedMember {
     pub(super) member_id: MemberId,
@@ -31,7 +33,8 @@ struct Before {
     state: MemberState,
     last_seq: i64,
     due_at: Option<Timestamp>,
-    holds: Vec<Hold>,
+    /// By the commands that hold them.
+    holds: BTreeSet<CommandId>,
 }
 
 /// A command that waits for the member's enrolment.
@@ -57,8 +60,8 @@ impl FoldedMember {
         let Member { member_id, state, last_seq, contact, enrolled_at, due_at } = row;
         Self {
             member_id,
-            before: Before { state, last_seq, due_at, holds: holds.clone() },
-            account: Account { state, lots, holds },
+            before: Before { state, last_seq, due_at, holds: ids(&holds) },
+            account: Account { state, lots, holds: holds.into() },
             last_seq,
             contact,
             waiting: waiting.into_iter().map(Waiting::stored).collect(),
@@ -79,6 +82,17 @@ impl FoldedMember {
             self.enrolled_at = Some(now);
         }
         self.account = account;
+        self.note_lots(effects);
+    }
+
+    /// Has happen what is due next.
+    pub(super) fn happen(&mut self, due: &Due, programme: &Programme) -> Effects {
+        let effects = self.account.happen(due, programme);
+        self.note_lots(&effects);
+        effects
+    }
+
+    fn note_lots(&mut self, effects: &Effects) {
         let epoch = self.account.state.epoch;
         for change in &effects.lots {
             let lot = self.account.lots.iter().find(|lot| lot.expires_at == change.expires_at);
@@ -146,20 +160,20 @@ impl FoldedMember {
     fn write_lots_and_holds(&mut self, changes: &mut Changes) {
         let lots = std::mem::take(&mut self.changed_lots).into_iter();
         changes.lots.extend(lots.map(|((epoch, _), lot)| LotRow { member_id: self.member_id.clone(), epoch, lot }));
-        let (before, after) = (&self.before.holds, &self.account.holds);
-        let opened = after.iter().filter(|hold| !contains(before, hold)).map(|hold| HoldRow {
+        let (before, after) = (&self.before.holds, ids(&self.account.holds));
+        let opened = self.account.holds.iter().filter(|hold| !before.contains(&hold.command_id));
+        changes.holds_opened.extend(opened.map(|hold| HoldRow {
             member_id: self.member_id.clone(),
             epoch: self.account.state.epoch,
             hold: hold.clone(),
-        });
-        changes.holds_opened.extend(opened);
-        let closed = before.iter().filter(|hold| !contains(after, hold));
-        changes.holds_closed.extend(closed.map(|hold| (self.member_id.clone(), hold.command_id)));
+        }));
+        let closed = before.difference(&after);
+        changes.holds_closed.extend(closed.map(|command_id| (self.member_id.clone(), *command_id)));
     }
 }
 
-fn contains(holds: &[Hold], hold: &Hold) -> bool {
-    holds.iter().any(|other| other.command_id == hold.command_id)
+fn ids<'a>(holds: impl IntoIterator<Item = &'a Hold>) -> BTreeSet<CommandId> {
+    holds.into_iter().map(|hold| hold.command_id).collect()
 }
 
 /// Whether nothing but what most commands change is new, which is the less to write.

@@ -91,9 +91,8 @@ impl<'a> PlainFold<'a> {
     }
 
     fn happen(&mut self, until: Timestamp) {
-        while let Some(due) = next_due(&self.account, until, self.programme) {
-            self.account = due.account;
-            self.deltas.push(due.effects.delta);
+        while let Some(due) = next_due(&self.account, until) {
+            self.deltas.push(self.account.happen(&due, self.programme).delta);
         }
     }
 }

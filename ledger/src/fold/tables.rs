@@ -70,7 +70,7 @@ impl Tables {
     /// What a member has, with all their lots that anything is left of.
     pub(super) fn account(&self, member_id: &MemberId) -> Account {
         let state = self.members.get(member_id).map_or(Member::unenrolled(member_id.clone()).state, |row| row.state);
-        Account { state, lots: self.lots_of(member_id, state.epoch), holds: self.holds_of(member_id) }
+        Account { state, lots: self.lots_of(member_id, state.epoch), holds: self.holds_of(member_id).into() }
     }
 
     fn empty_view(&self) -> View {

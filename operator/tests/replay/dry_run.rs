@@ -16,7 +16,8 @@ use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
-use crate::world::{CURSED, World, dead_letter, earn, operator};
+use crate::maintenance::hold_that_ran_out;
+use crate::world::{CURSED, World, dead_letter, earn, ends, operator, spend};
 
 /// Enough to meet every pair of outcomes a few times; each runs a replay through the broker.
 const CASES: u32 = 32;
@@ -304,5 +305,19 @@ async fn dead_letters_that_hang_on_each_other_come_to_their_ends() {
     let report = world.replay(&world.open().await).await;
     let ends = crate::world::ends(&report);
     assert!(matches!(ends[..], [Concluded::Parked, Concluded::Dead { reason: Reason::Conflict, .. }]), "{report:?}");
+    worker.stop().await;
+}
+
+/// The guard: the balance is taken after what is due, which a command of now has happen first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_balance_before_a_command_is_that_after_what_is_due() {
+    let world = World::start().await;
+    let worker = world.worker().await;
+    hold_that_ran_out(&world, "ann", 1).await;
+    assert_eq!(world.balance("ann").await, 30);
+    world.record(&[dead_letter(&spend("ann", 10))]).await;
+    let ids = world.open().await;
+    assert_eq!(world.dry_run(&ids).await, [Prediction::Applied { before: 100, after: 90 }]);
+    assert_eq!(ends(&world.replay(&ids).await), [Concluded::Applied { balance: 90 }]);
     worker.stop().await;
 }

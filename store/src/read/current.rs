@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use loyalty_common::{CommandId, MemberId};
-use loyalty_ledger::{Account, Hold, Lot, Programme};
+use loyalty_ledger::{Account, Hold, Programme};
 use serde::Serialize;
 use tokio_postgres::Row;
 
@@ -98,7 +98,7 @@ async fn with_lots_and_holds(
 }
 
 fn as_of(now: Timestamp, row: &Row, lots: &[Row], holds: &[Row]) -> Result<CurrentMember, StoreError> {
-    let (lots, holds): (Vec<Lot>, Vec<Hold>) = (lots.iter().map(lot).collect(), holds.iter().map(hold).collect());
+    let (lots, holds) = (lots.iter().map(lot).collect(), holds.iter().map(hold).collect());
     let stored = Account { state: member_state(row)?, lots, holds };
     // What is due by itself is the same in every programme, but for the name of a day that is over.
     let Account { state, lots, holds } = stored.as_at(now, &Programme::default());

@@ -5,6 +5,7 @@ use loyalty_common::{Action, Command, Enroll, Partition};
 use loyalty_ledger::{BatchRequest, Changes, Events, Expiry, Programme, RoundUp, Zone, warnings};
 use loyalty_store::batch::Batch;
 use loyalty_store::due::{self, LotCursor, UnwarnedLot};
+use loyalty_store::member_statuses::clock;
 use loyalty_store::{programme, read};
 
 use crate::{World, earn, spend};
@@ -42,7 +43,7 @@ impl World {
 
     /// Lots of ann's partition that nobody was warned of, page by page.
     async fn unwarned(&self) -> Vec<UnwarnedLot> {
-        let now = due::now(&self.pool).await.expect("the time");
+        let now = clock(&self.pool).await.expect("the time");
         let until = self.expiry().warned_until(now).expect("somebody is warned");
         let (partition, mut cursor) = (Partition::of(&"ann".parse().expect("a member id")), LotCursor::before(now));
         let mut all = Vec::new();

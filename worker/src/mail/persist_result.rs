@@ -1,7 +1,7 @@
 //! Writing down what is known here and nowhere else.
 
 use loyalty_common::backoff;
-use loyalty_common::publisher::chain;
+use loyalty_common::error_chain::chain;
 use loyalty_store::StoreError;
 use tracing::{error, warn};
 

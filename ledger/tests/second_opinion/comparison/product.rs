@@ -54,7 +54,7 @@ impl Product {
 
     pub(super) fn account(&self, member: &MemberId) -> Account {
         let state = self.state(member);
-        Account { state, lots: self.lots_of(member, state.epoch), holds: self.holds_of(member) }
+        Account { state, lots: self.lots_of(member, state.epoch), holds: self.holds_of(member).into() }
     }
 
     pub(super) fn due_at(&self, member: &MemberId) -> Option<Timestamp> {

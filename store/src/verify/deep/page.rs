@@ -97,7 +97,7 @@ impl<'a> Page<'a> {
                 account: Account {
                     state: member_state(row)?,
                     lots: lots.remove(member).unwrap_or_default(),
-                    holds: holds.remove(member).unwrap_or_default(),
+                    holds: holds.remove(member).unwrap_or_default().into(),
                 },
             })
         };
