@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use loyalty_common::event::EventKind;
 use loyalty_common::Event;
+use loyalty_common::event::EventKind;
 
 use crate::account::Lot;
 use crate::batch::View;

@@ -188,8 +188,14 @@ impl World {
 
     /// The promises hold: `loyalty verify --deep` would find nothing, and `loyalty rebuild` nothing to repair.
     pub async fn verified(&self) {
-        let mut report = verify::verify(&self.pool, |_| {}).await.expect("the checks run");
-        report.checks.push(verify::refold_members(&self.pool, 1, |_| {}).await.expect("every member is folded"));
+        let deep = verify::refold_members(&self.pool, 1, |_| {}).await.expect("every member is folded");
+        assert_eq!(deep.broken, 0, "{deep:#?}");
+        self.sums_hold().await;
+    }
+
+    /// The same without `--deep`, where a test has changed by hand what a command was decided by.
+    pub async fn sums_hold(&self) {
+        let report = verify::verify(&self.pool, |_| {}).await.expect("the checks run");
         let broken: Vec<_> = report.checks.iter().filter(|finding| finding.broken > 0).collect();
         assert!(broken.is_empty(), "{broken:#?}");
         assert!(report.is_clean(), "{:#?}", report.balance_sheet);

@@ -40,6 +40,7 @@ const SESSIONS: u8 = 20;
 
 /// A world before it starts: which of its servers are its own, and what `loyalty.toml` says.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Setup {
     own_database: bool,
     own_broker: bool,
@@ -69,7 +70,6 @@ impl Setup {
         Self { events: true, ..self }
     }
 
-    /// With points that expire.
     #[must_use]
     pub fn points_expire(self) -> Self {
         Self { points_expire: true, ..self }

@@ -14,8 +14,10 @@ async fn dev_serves_stops_and_goes_on_where_it_was() {
     let (dev, bridge) = start(&dir).await;
     let post = async |path: &str, body: Option<&str>| send(bridge, "POST", path, body).await;
     let enrolled = post("/123", Some(r#"{"email":"ann@example.com"}"#)).await;
-    assert_eq!(enrolled.status, 201, "{enrolled:?}");
-    assert_eq!(post("/123/add_points/1200", None).await.status, 200);
+    // Applied; or, on a busy machine, on its way.
+    assert!([201, 202].contains(&enrolled.status), "{enrolled:?}");
+    let earned = post("/123/add_points/1200", None).await;
+    assert!([200, 202].contains(&earned.status), "{earned:?}");
     let emails = dir.join(".loyalty/mail");
     eventually("an email is written", async || email_in(&emails)).await;
 

@@ -156,9 +156,7 @@ async fn a_history_of_all_types_comes_out_as_it_happened() {
 
 #[tokio::test]
 async fn a_sweep_closes_the_books_of_a_history() {
-    let setup = |late_hours: u16| {
-        Setup::default().tables(&format!("[expiry]\nafter = \"30d\"\n[sweep]\nlate_hours = {late_hours}\n"))
-    };
+    let setup = |late_hours: u16| Setup::default().late_hours(late_hours).tables("[expiry]\nafter = \"30d\"\n");
     // The worker itself sweeps nothing.
     let world = setup(u16::MAX).start().await;
     let _worker = world.worker().await;

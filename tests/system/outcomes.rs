@@ -122,7 +122,7 @@ async fn a_sum_of_points_that_would_not_fit_is_refused() {
     world.settled().await;
     assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 1 balance_limit = 0"]);
     world.query("update member set lifetime = 0 where member_id = 'ann'", &[]).await;
-    world.verified().await;
+    world.sums_hold().await;
 }
 
 #[tokio::test]

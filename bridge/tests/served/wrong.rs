@@ -110,7 +110,8 @@ async fn every_field_of_every_type_is_named_when_it_is_wrong() {
         for field in &named {
             for value in NEVER.into_iter().filter(|value| !is_taken(*command_type, field, value)) {
                 let value_of = |(name, right): &(&str, &'static str)| if name == field { value } else { *right };
-                let fields = fields.iter().map(|it| format!(",\"{}\":{}", it.0, value_of(it))).collect::<String>();
+                let fields =
+                    fields.iter().map(|it| format!(",\"{}\":{}", it.0, value_of(it))).collect::<Vec<_>>().concat();
                 let body = command("ann", &format!(r#""type":"{command_type}","reason":"by hand"{fields}"#));
                 let said = if value == "1e400" { "body" } else { *field };
                 names(&bridge, "POST", "/v1/commands", &[v1::JSON], &body, said).await;

@@ -83,7 +83,9 @@ impl Sender {
 
 impl Sent {
     pub(super) fn count_types(&mut self, items: &[Item]) {
-        items.iter().for_each(|item| self.types.count(&item.command.action));
+        for item in items {
+            self.types.count(&item.command.action);
+        }
     }
 }
 

@@ -62,15 +62,14 @@ impl Life {
             9 => Update::try_new(Change::Keep, Change::Clear).expect("a change").into(),
             10 => hold(100, now + STEP * 9),
             11 => adjust(-50_000),
-            12 => Release { target: self.id_of(CommandType::Hold) }.into(),
+            // It is open at the first; at the instant of the second it has run out.
+            12 | 19 => Release { target: self.id_of(CommandType::Hold) }.into(),
             // It is closed.
             13 => Capture { target: self.id_of(CommandType::Hold), points: None }.into(),
             14 => adjust(-30),
             16 => reverse(CommandId::fresh(), None),
             17 => hold(60, now + STEP * 2),
             18 => reverse(self.id_of(CommandType::Spend), Some(70)),
-            // At this instant it runs out.
-            19 => Release { target: self.id_of(CommandType::Hold) }.into(),
             20 => reverse(self.id_of(CommandType::Spend), Some(60)),
             21 => Release { target: CommandId::fresh() }.into(),
             22 => self.parting(),

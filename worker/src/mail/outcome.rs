@@ -73,8 +73,12 @@ const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 /// What a failure at this point means for the email.
 pub(crate) fn judge(phase: Phase, failure: &Failure) -> Attempted {
     let outcome = match (failure, phase) {
-        // A server that turns us away before it has heard of the email says nothing about the email.
-        (Failure::Refused { .. } | Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting) => Outcome::Passing,
+        // A server that turns us away before it has heard of the email says nothing about the email; one that is lost
+        // before it has the text has not sent it.
+        (Failure::Refused { .. }, Phase::Connecting)
+        | (Failure::Broken(_) | Failure::TimedOut(_), Phase::Connecting | Phase::Sender | Phase::Envelope) => {
+            Outcome::Passing
+        }
         (Failure::Refused { code, .. }, Phase::Sender | Phase::Envelope | Phase::Text)
             if *code < 500 || LOGIN_CODES.contains(code) =>
         {
@@ -82,7 +86,6 @@ pub(crate) fn judge(phase: Phase, failure: &Failure) -> Attempted {
         }
         (Failure::Refused { .. }, Phase::Sender) => Outcome::SenderRefused,
         (Failure::Refused { .. }, Phase::Envelope | Phase::Text) | (Failure::Impossible(_), _) => Outcome::Permanent,
-        (Failure::Broken(_) | Failure::TimedOut(_), Phase::Sender | Phase::Envelope) => Outcome::Passing,
         (Failure::Broken(_) | Failure::TimedOut(_), Phase::Text) => Outcome::Unknown,
     };
     Attempted { outcome, note: Note::new(&failure.to_string()) }

@@ -17,7 +17,7 @@ use super::{Figures, Gauge};
 
 /// Where points came from or went: a line of the balance sheet, or what reversals took back of one, since a counter never
 /// falls. What a row says of it is not above 0, if that is nothing.
-const FLOWS: [(&str, fn(&Sheet) -> i64); 8] = [
+const FLOWS: [Flow; 8] = [
     ("issued", |sheet| sheet.issued),
     ("reversed", |sheet| sheet.reversed),
     ("spent", |sheet| sheet.spent),
@@ -27,6 +27,9 @@ const FLOWS: [(&str, fn(&Sheet) -> i64); 8] = [
     ("forfeited", |sheet| sheet.forfeited),
     ("written_off", |sheet| sheet.written_off),
 ];
+
+/// The label, and what a row says of it.
+type Flow = (&'static str, fn(&Sheet) -> i64);
 
 /// Counts the points of committed rows. Clones share the counters.
 #[derive(Clone, Debug, Default)]

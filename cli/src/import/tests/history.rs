@@ -110,7 +110,7 @@ fn opening_balances_are_adjustments_with_a_reason_and_count_nothing_as_earned() 
     3: bob adjust -305
     ");
     assert_eq!(chunk.items[0].command.action.counts(), Some(false));
-    assert_eq!(chunk.items[1].command.reason.as_ref().map(|reason| reason.as_str()), Some("opening balance 2"));
+    assert_eq!(chunk.items[1].command.reason.as_ref().map(loyalty_common::Text::as_str), Some("opening balance 2"));
     insta::assert_snapshot!(skipped(&chunk), @r"
     4: the amount is too small for a point
     5: the member must be 1 to 64 bytes of printable ASCII without spaces
