@@ -1,7 +1,7 @@
 //! Lots, open holds and rewards that were used, as they are stored beside what the columns of the ledger come to.
 //!
 //! All of it can be known from the ledger, but for when a member was warned of a day: where the lot is gone, the email
-//! of the warning tells it, if there is one. What a day is called is told by the zone of the programme that gave it.
+//! of the warning tells it. What a day is called is told by the zone of the programme that gave it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -286,7 +286,7 @@ fn redemption_differs(Compared { stored, due }: &Compared<Redemption>) -> Option
     Some(Differs { what: Field::Redeemed, which, epoch: *epoch, stored: value(stored), computed: value(due) })
 }
 
-/// The warning's email says when it was; of one that had no email, the member may be warned again.
+/// Whoever was warned of the day has an email that says when, and is not warned again.
 const PUT_LOT: &str = "
     insert into lot (partition, member_id, epoch, expires_at, expires_on, opened_at, remaining, expired, warned_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8,

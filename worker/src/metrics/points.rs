@@ -1,7 +1,7 @@
 //! The books: points that this worker moved, by where they came from and went, and what members have of them in all.
 //!
 //! What was moved is told by the effects of committed rows and costs a few additions. What members have is a sum over
-//! all of them: a scan (0.1 s for a million members), so it is read the more rarely the longer it takes.
+//! all of them: a scan of the members, so it is read the more rarely the longer it takes.
 
 use std::fmt;
 use std::time::Duration;
