@@ -29,8 +29,7 @@ fn viewer(example: &Example, until: Timestamp) -> View {
     view
 }
 
-/// What is due happens in place, and holds are compared by their ids at once: with a look at all for each, this takes
-/// minutes.
+/// What comes of it is right. That each hold is looked at once is not held by a test: it would need a clock.
 #[test]
 fn a_command_and_the_sweep_look_at_each_of_many_open_holds_once() {
     let example = Example::of(Programme::default());

@@ -57,7 +57,7 @@ async fn a_hold_that_nobody_closes_runs_out_in_the_sweep_and_not_before() {
     worker.stop().await;
 }
 
-/// The guards: what PostgreSQL refuses is halved down to its culprit, and the culprit is passed over.
+/// What PostgreSQL refuses is halved down to its culprit, and the culprit is passed over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whom_the_database_refuses_keeps_no_other_from_the_sweep() {
     let world = World::start().await;
@@ -88,7 +88,7 @@ async fn a_member_whom_the_database_refuses_keeps_no_other_from_the_sweep() {
     worker.stop().await;
 }
 
-/// The guard: each step is on its own.
+/// Each step is on its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_fails_keeps_no_other_from_running() {
     let world = World::start().await;
