@@ -38,7 +38,6 @@
 //! | the ledger's triggers | `store/migrations/0001_schema.sql` | `verify::a_row_of_the_ledger_can_be_neither_...` |
 //! | an email is queued again only where the operator saw it | `store/emails/requeue.rs`, `requeue` | `operators::of_two_who_retry_the_same_emails_...` |
 //! | a membership that ends ends its emails | `store/batch/write.rs`, `END_EMAILS` | `contact::who_exits_...`, `contact::an_email_of_an_...` |
-//! | a day is warned of once | `store/batch/write/warnings.rs`, `on conflict` | `store/tests/points/warnings.rs`, `of_two_who_warn_...` |
 //! | an email goes to the address of its own membership | `store/emails/claim.rs`, `CLAIM` | `store/tests/operator/contact.rs` |
 //! | a repeated request is answered from its receipt | `bridge/submit.rs`, `PriorState` | `bridge::a_repeated_request_...` |
 //! | a retired retry queue is deleted only after a second count | `cli/topology/retired_retry_queues.rs`, `retire` | `topology::a_retired_retry_queue_whose_email_...` |
