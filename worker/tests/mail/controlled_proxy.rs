@@ -24,6 +24,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 pub(crate) struct Line {
     url: String,
     wires: Arc<Mutex<Vec<Wire>>>,
+    /// Those that `end` has ended: who comes back meanwhile is on a new one, which nobody ends.
+    ending: Arc<Mutex<Vec<Wire>>>,
     answers: Arc<Answers>,
 }
 
@@ -59,7 +61,8 @@ impl Line {
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, url.port().expect("the server's port")));
         let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         url.set_port(Some(door.local_addr().expect("an address").port())).expect("a URL with a port");
-        let line = Self { url: url.to_string(), wires: Arc::default(), answers: Arc::default() };
+        let line =
+            Self { url: url.to_string(), wires: Arc::default(), ending: Arc::default(), answers: Arc::default() };
         let (wires, answers) = (Arc::clone(&line.wires), Arc::clone(&line.answers));
         thread::spawn(move || {
             for (number, client) in door.incoming().enumerate() {
@@ -78,15 +81,17 @@ impl Line {
 
     /// Ends all connections. Their clients have yet to notice.
     pub(crate) fn end(&self) {
-        for wire in self.wires.lock().expect("nobody panicked").iter() {
+        let mut ending = self.ending.lock().expect("nobody panicked");
+        for wire in self.wires.lock().expect("nobody panicked").drain(..) {
             // One that its client closed is ended already.
             let _ = wire.client.shutdown(Shutdown::Write);
+            ending.push(wire);
         }
     }
 
-    /// Waits until all clients have closed their ends.
+    /// Waits until the clients of all connections that were ended have closed their ends.
     pub(crate) fn ended(&self) {
-        for wire in self.wires.lock().expect("nobody panicked").drain(..) {
+        for wire in self.ending.lock().expect("nobody panicked").drain(..) {
             wire.closed.recv_timeout(PATIENCE).expect("the client closes its end");
         }
     }

@@ -14,6 +14,7 @@ async fn a_broker_lost_as_an_email_is_acknowledged_does_not_hold_up_the_next_ema
     let world = World::start().await;
     let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database_url()));
     let post = world.post_by(&broker.url(), &database.url());
+    world.consumed().await;
     let commit = world.hold_commits("update on email", "new.state = 'sent'").await;
     let first = world.grant("ann", "ann@example.com").await;
     post.wake.notify_one();
@@ -34,6 +35,7 @@ async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_nex
     let world = World::start().await;
     let (broker, database) = (Line::to(&world.amqp()), Line::to(&world.database_url()));
     let post = world.post_by(&broker.url(), &database.url());
+    world.consumed().await;
     let commit = world.hold_commits("insert on dead_letter", "true").await;
     world.publish(topology::COMMANDS, "ninety", b"first").await;
     commit.comes().await;
@@ -47,7 +49,8 @@ async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_nex
 }
 
 /// Ends the connections to the broker in the same moment in which the database's answer arrives, and has the worker,
-/// once it has said `words` and is about to acknowledge, stand still until lapin has noticed.
+/// once it has said `words` and is about to acknowledge, stand still until lapin has noticed. No connection may be in the
+/// middle of its opening, which needs the thread that stands still.
 async fn lose(broker: Line, database: &Line, words: &'static str) {
     let (said, hears) = tokio::sync::oneshot::channel();
     let line = broker.clone();

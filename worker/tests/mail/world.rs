@@ -4,12 +4,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use lapin::BasicProperties;
+use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
 use loyalty_common::Partition;
 use loyalty_common::publisher::{self, Publisher};
 use loyalty_common::secret::SecretUrl;
-use loyalty_common::topology::Topology;
+use loyalty_common::topology::{self, Topology};
 use loyalty_ledger::{BatchRequest, Changes, Grant};
 use loyalty_store::Pool;
 use loyalty_store::batch::Batch;
@@ -232,6 +233,20 @@ impl World {
         let holder = self.pool.get().await.expect("a connection");
         holder.batch_execute("select pg_advisory_lock(1)").await.expect("the lock");
         Commits { holder, watch: self.pool.clone() }
+    }
+
+    /// Waits until the mailer and the keeper are at their queues, with nothing left to open.
+    pub(crate) async fn consumed(&self) {
+        for queue in [topology::EMAILS, topology::UNROUTED] {
+            eventually(&format!("a consumer of {queue}"), async || {
+                let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                let declared = async |channel: &Channel| {
+                    channel.queue_declare(queue.into(), passive, FieldTable::default()).await.expect("the queue")
+                };
+                (self.vhost.with_channel(declared).await.consumer_count() > 0).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Publishes whatever to wherever, with a header that nobody expects.
