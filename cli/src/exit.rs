@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use loyalty_bridge::BridgeError;
 use loyalty_common::amqp;
+use loyalty_common::escape::{self, Escaped};
 use loyalty_common::topology::DeclareError;
-use loyalty_common::visible::{self, Visible};
 use loyalty_producer::{ConnectError, PublishError};
 use loyalty_store::StoreError;
 use loyalty_store::migrate::MigrateError;
@@ -60,7 +60,7 @@ pub(crate) fn wrong_usage(error: clap::Error) -> ExitCode {
     let error = spelled_out(error);
     let told = error.render().to_string();
     let shown = without_urls(&told, given());
-    let shown = visible::lines(&shown);
+    let shown = escape::lines(&shown);
     let as_it_is = !error.use_stderr() || shown == told;
     let written = if as_it_is { error.print() } else { output::note(&shown) };
     // As with every other error: nobody may be there to read it.
@@ -70,15 +70,15 @@ pub(crate) fn wrong_usage(error: clap::Error) -> ExitCode {
 
 /// The same error, in which no break of a line is anybody else's.
 fn spelled_out(mut error: clap::Error) -> clap::Error {
-    let visible = |text: &str| Visible(text).to_string();
+    let escaped = |text: &str| Escaped(text).to_string();
     let spelled: Vec<(ContextKind, ContextValue)> = error
         .context()
         .filter_map(|(kind, value)| match value {
             ContextValue::String(text) if kind != ContextKind::Usage => {
-                Some((kind, ContextValue::String(visible(text))))
+                Some((kind, ContextValue::String(escaped(text))))
             }
             ContextValue::Strings(texts) => {
-                Some((kind, ContextValue::Strings(texts.iter().map(|text| visible(text)).collect())))
+                Some((kind, ContextValue::Strings(texts.iter().map(|text| escaped(text)).collect())))
             }
             _ => None,
         })

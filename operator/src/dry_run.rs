@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use loyalty_common::email_address::mask;
 use loyalty_common::error_chain::chain;
-use loyalty_common::text::mask;
 use loyalty_common::{Command, MemberId, RefusalCode};
 use loyalty_ledger::{
     BatchRequest, Changes, CommandKey, CommandOutcome, Entry, Events, Programme, Submitted, Verdict, fold,

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use loyalty_common::{CommandId, CommandType, MemberId, string_enum};
 use serde::Serialize;
 use tokio_postgres::Row;

@@ -167,7 +167,7 @@ pub async fn counts(pool: &Pool, filter: &Filter, by: Grouping) -> Result<Vec<Co
     let values = filter.values();
     let rows = pool.get().await?.query(&query, &values.and(&[&i64::from(PAGE_MAX)])).await?;
     let count = |row: &Row| Count {
-        key: loyalty_common::text::mask(row.get("key")),
+        key: loyalty_common::email_address::mask(row.get("key")),
         emails: row.get("emails"),
         first_at: row.get("first_at"),
         last_at: row.get("last_at"),
@@ -233,7 +233,7 @@ fn listed(row: &Row) -> Result<ListedEmail, StoreError> {
         state: EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?,
         attempts: row.get("attempts"),
         due_at: row.get("due_at"),
-        reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::text::mask),
+        reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::email_address::mask),
         created_at: row.get("created_at"),
         updated_at: row.get("updated_at"),
     })

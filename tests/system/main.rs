@@ -56,7 +56,7 @@
 //! | a transaction that finds nothing to do is ended | `store/outbox.rs` | `pooler::behind_a_pooler_with_a_session_...`, `operator/tests/replay/idle.rs` |
 //! | tokens that were known long ago let nobody in | `bridge/auth.rs`, `STALE_MAX` | the unit test there |
 //! | behind the lock: the ledger's unique keys | `store/verify/guards.rs` | `store/tests/verify/main.rs` |
-//! | behind errors that quote no address: it is masked | `common/text.rs`, `mask` | the unit test there |
+//! | behind errors that quote no address: it is masked | `common/email_address.rs`, `mask` | the unit test there |
 
 mod bad_input;
 mod bad_night;

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use loyalty_common::{CommandId, MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
 use loyalty_store::read::{

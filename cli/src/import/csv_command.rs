@@ -21,7 +21,7 @@
 //! Opening balances that are to count towards rewards are `earn`s, so there is no flag for `counts`.
 
 use csv::ByteRecord;
-use loyalty_common::text::SignedPoints;
+use loyalty_common::values::SignedPoints;
 use loyalty_common::{Action, Adjust, Command, CommandId, Earn, MemberId, Points, Reverse, Text};
 
 use super::amount::{Amount, AmountError};

@@ -8,7 +8,7 @@ use jiff::civil::{DateTime, Time};
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use loyalty_common::command::to_microseconds;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 
 /// The first year that the contract takes.
 const FIRST_YEAR: i16 = 1900;

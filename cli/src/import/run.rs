@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use loyalty_common::visible::Visible;
+use loyalty_common::escape::Escaped;
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{mpsc, watch};
@@ -174,7 +174,7 @@ impl Following {
 
 /// What to think of, for who reads standard error.
 pub(super) fn warn_of(warnings: &[String]) -> io::Result<()> {
-    warnings.iter().try_for_each(|warning| output::note(&format!("warning: {}\n", Visible(warning))))
+    warnings.iter().try_for_each(|warning| output::note(&format!("warning: {}\n", Escaped(warning))))
 }
 
 /// Shown on a terminal only.

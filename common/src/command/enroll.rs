@@ -1,7 +1,8 @@
 //! `enroll`: somebody becomes a member.
 
 use crate::command::payload::{ContactFields, Rules, payload};
-use crate::text::{EmailAddress, Text};
+use crate::email_address::EmailAddress;
+use crate::values::Text;
 
 payload! {
     /// Make the member one of the programme, or again one after an exit.

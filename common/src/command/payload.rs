@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use crate::command::field::{Doc, FieldInfo};
 use crate::command::fields::Fields;
 use crate::command::{Change, DecodeError, EnvelopeField};
+use crate::email_address::EmailAddress;
 use crate::ids::CommandId;
 use crate::scope::Scope;
-use crate::text::{EmailAddress, Text};
+use crate::values::Text;
 
 /// The fields of a type of command. Made by [`payload!`].
 pub(crate) trait Payload: Sized {

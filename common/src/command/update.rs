@@ -3,7 +3,8 @@
 use crate::command::Change;
 use crate::command::DecodeError;
 use crate::command::payload::{ContactFields, Rules, payload};
-use crate::text::{EmailAddress, Text};
+use crate::email_address::EmailAddress;
+use crate::values::Text;
 
 payload! {
     /// Change a member's address or name; what is left out stays as it is.

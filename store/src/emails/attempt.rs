@@ -131,7 +131,7 @@ impl Recipient {
 
 impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&loyalty_common::text::mask(&self.0))
+        f.write_str(&loyalty_common::email_address::mask(&self.0))
     }
 }
 

@@ -113,7 +113,7 @@ fn read_reward(row: &Row) -> Result<Reward, StoreError> {
             state: EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?,
             attempts: row.get("attempts"),
             due_at: row.get("due_at"),
-            reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::text::mask),
+            reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::email_address::mask),
         },
     })
 }

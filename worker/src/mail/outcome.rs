@@ -11,8 +11,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use loyalty_common::email_address::mask;
 use loyalty_common::string_enum;
-use loyalty_common::text::mask;
 
 string_enum! {
     /// What became of an attempt. There is nothing else.
