@@ -14,13 +14,14 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::emails::EmailId;
+use crate::email_id::EmailId;
 use crate::pool::StoreError;
 
 mod change;
 mod claim;
 mod filter;
 mod history;
+mod keep;
 mod list;
 mod outcome;
 mod reason;
@@ -32,11 +33,12 @@ pub use claim::{Claimed, Held, Replay, claim, leave, release, renew};
 pub use filter::Filter;
 pub(crate) use history::of_email;
 pub use history::{Action, Event};
+pub use keep::keep;
 pub use list::{Count, Grouping, Opened, counts, list, matching, open, page};
 pub(crate) use outcome::conclude;
 pub use outcome::{Concluded, Pending, ReplayResult, settle, settle_abandoned};
 pub use reason::{Reason, Unusable};
-pub use record::{NewDeadLetter, keep, record};
+pub use record::{NewDeadLetter, record};
 pub use replayable::{Replayable, Subject, replayable};
 
 /// A dead letter, without its body and headers.

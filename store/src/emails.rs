@@ -11,10 +11,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::PAGE_MAX;
 use crate::dead_letters::{self, DeadLetterId, Event};
+use crate::member_row::member_id;
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use crate::read::PAGE_MAX;
 
 mod attempt;
 mod claim;
@@ -23,6 +24,7 @@ mod overdue;
 pub mod request;
 mod requeue;
 
+pub use crate::email_id::EmailId;
 pub use attempt::*;
 pub use claim::{Claim, ClaimError, ClaimToken, InDoubt, claim, take_back};
 pub use content::{EmailContent, EmailKind};
@@ -226,11 +228,10 @@ impl Values<'_> {
 fn listed(row: &Row) -> Result<ListedEmail, StoreError> {
     Ok(ListedEmail {
         email_id: row.get("email_id"),
-        member_id: MemberId::parse(row.get("member_id"))
-            .map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?,
+        member_id: member_id(row)?,
         epoch: row.get("epoch"),
         content: EmailContent::read(row)?,
-        state: EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?,
+        state: EmailState::read(row)?,
         attempts: row.get("attempts"),
         due_at: row.get("due_at"),
         reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::email_address::mask),

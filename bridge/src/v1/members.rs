@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use loyalty_common::values::Invalid;
 use loyalty_common::{CommandId, MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
-use loyalty_store::read::{
-    self, CommandState, CurrentMember, ExpiringPoints, Filter, MembershipReward, OpenHold, PAGE_MAX,
-};
+use loyalty_store::PAGE_MAX;
+use loyalty_store::read::{self, CommandState, CurrentMember, ExpiringPoints, Filter, MembershipReward, OpenHold};
 use serde::Serialize;
 
 use super::page::{LIMIT, Page, Path};

@@ -174,12 +174,13 @@ async fn why_not(client: &deadpool_postgres::Client, email_id: EmailId) -> Resul
     let Some(row) = client.query_opt(LOOK, &[&id, &partition]).await? else {
         return Ok(Claim::Missing);
     };
-    let state = EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?;
-    Ok(match state {
+    Ok(match EmailState::read(&row)? {
         EmailState::Queued | EmailState::Sending | EmailState::Retrying => {
             Claim::Later(seconds(row.get::<_, Option<f64>>("due_seconds").unwrap_or_default()))
         }
-        EmailState::NoAddress | EmailState::Sent | EmailState::Unknown | EmailState::Dead => Claim::Settled(state),
+        state @ (EmailState::NoAddress | EmailState::Sent | EmailState::Unknown | EmailState::Dead) => {
+            Claim::Settled(state)
+        }
     })
 }
 
@@ -189,7 +190,7 @@ fn seconds(due_seconds: f64) -> Duration {
 }
 
 fn email(row: &Row, claim: ClaimToken) -> Result<ClaimedEmail, StoreError> {
-    let email_id = EmailId(row.get("email_id"));
+    let email_id = EmailId::from(row.get::<_, Uuid>("email_id"));
     Ok(ClaimedEmail {
         attempt: Attempt { email_id, number: row.get("attempts"), claim, step: row.get("step") },
         recipient: Recipient(row.get("recipient")),

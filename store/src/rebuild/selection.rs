@@ -7,8 +7,9 @@ use loyalty_ledger::MemberStatus;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::PAGE_MAX;
+use crate::member_row::member_id;
 use crate::pool::{Pool, StoreError};
-use crate::read::PAGE_MAX;
 
 /// The members who meet every condition, by what their rows say. Without a condition: everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,8 +117,4 @@ impl Condition {
             Self::EnrolledAt(_, at) => Box::new(*at),
         }
     }
-}
-
-fn member_id(row: &Row) -> Result<MemberId, StoreError> {
-    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }
