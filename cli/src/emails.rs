@@ -26,11 +26,11 @@ Examples:
   loyalty emails resend-unknown --since 12h --note 'nothing had arrived'")]
 pub(crate) struct Emails {
     #[command(subcommand)]
-    what: What,
+    subcommand: Subcommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Subcommand {
     List(list::List),
     Show(show::Show),
     Retry(requeue::Retry),
@@ -39,11 +39,11 @@ enum What {
 
 impl Emails {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        match self.what {
-            What::List(list) => list.run(context).await,
-            What::Show(show) => show.run(context).await,
-            What::Retry(retry) => retry.run(context).await,
-            What::ResendUnknown(resend) => resend.run(context).await,
+        match self.subcommand {
+            Subcommand::List(list) => list.run(context).await,
+            Subcommand::Show(show) => show.run(context).await,
+            Subcommand::Retry(retry) => retry.run(context).await,
+            Subcommand::ResendUnknown(resend) => resend.run(context).await,
         }
     }
 }

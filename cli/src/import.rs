@@ -3,7 +3,8 @@
 //! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and
 //! the delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields,
 //! `csv_rows` with `csv_command` and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids`
-//! gives them ids that stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the outcomes.
+//! gives them ids that stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for
+//! the outcomes.
 
 mod addresses;
 mod amount;
@@ -20,6 +21,7 @@ mod problems;
 mod reader;
 mod receipt_tracker;
 mod records;
+mod row;
 mod row_ids;
 mod rows;
 mod run;
@@ -106,8 +108,8 @@ pub(crate) struct Import {
     /// Wait until every command has an outcome: applied, refused, parked or dead
     #[arg(long)]
     wait: bool,
-    /// Read and check everything, publish nothing. Says how many commands of each type it would publish, and what is known
-    /// already, if the database can be asked
+    /// Read and check everything, publish nothing. Says how many commands of each type it would publish, and what is
+    /// known already, if the database can be asked
     #[arg(long)]
     dry_run: bool,
     /// Also write every reported row to this file: as CSV with its line and the problem before its own columns

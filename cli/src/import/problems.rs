@@ -8,7 +8,7 @@ use anyhow::Context;
 use csv::ByteRecord;
 use loyalty_common::escape::Escaped;
 
-use super::rows::{Problem, ProblemKind};
+use super::row::{Problem, ProblemKind};
 use crate::output::grouped;
 
 /// Problems of a kind that are shown: a wrong column shows in the first few, and a screen holds no more.

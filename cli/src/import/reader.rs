@@ -1,7 +1,7 @@
 //! Reads a file in chunks, on a thread of its own: usable rows become commands, each new member is enrolled first.
 //!
-//! Bounded memory whatever the file's size: a few chunks, some bytes a row, the ids of the members, and the addresses of
-//! those whose first row has none.
+//! Bounded memory whatever the file's size: a few chunks, some bytes a row, the ids of the members, and the addresses
+//! of those whose first row has none.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -15,8 +15,9 @@ use loyalty_common::{Action, Command, CommandId, EmailAddress, Enroll, MemberId}
 use tokio::sync::mpsc;
 
 use super::addresses::Addresses;
+use super::row::{MemberRef, Problem, ProblemKind, Row, Unusable};
 use super::row_ids::RowIds;
-use super::rows::{MemberRef, Problem, ProblemKind, Row, Rows, Unusable};
+use super::rows::Rows;
 use super::suspicious_ids::SuspiciousIds;
 
 /// Rows read at once: each chunk costs two questions to the database, which a thousand rows share.
@@ -206,8 +207,8 @@ impl Reader {
         valid
     }
 
-    /// A row that another one is about must come before it, or that one is refused for good: rows are applied in the order
-    /// of the file.
+    /// A row that another one is about must come before it, or that one is refused for good: rows are applied in the
+    /// order of the file.
     fn look_at_order(&mut self, line: u64, command: &Command, chunk: &mut Chunk) {
         if let Some(above) = self.named.get(&id_digest(command, command.command_id)) {
             let text = format!("line {above} is about this row and stands above it; sort the file by time");

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::problems::Problems;
 use super::reader::{Item, key};
-use super::rows::{Problem, ProblemKind};
+use super::row::{Problem, ProblemKind};
 use super::sending::refusal;
 
 /// Chunks that are published and still without an outcome: what an import keeps in memory when the workers are slower

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::problems::Problems;
 use super::reader::{Chunk, Item, Reader};
 use super::receipt_tracker::{CHUNKS_WAITING_MAX, Outcomes, ReceiptTracker};
-use super::sending::{Asked, Known, Sender, Sent};
+use super::sending::{FileTotals, Known, SendCounts, Sender};
 use super::summary::Summary;
 use crate::Context;
 use crate::output;
@@ -45,7 +45,7 @@ impl Run {
         while let Some(chunk) = self.next(&mut chunks).await {
             let mut chunk = chunk.context(UNREADABLE)?;
             self.count(&mut chunk);
-            let mut sent = Sent::default();
+            let mut sent = SendCounts::default();
             let items = match &known {
                 Some(known) => known.fresh(&mut chunk, &mut sent).await?,
                 None => std::mem::take(&mut chunk.items),
@@ -107,7 +107,7 @@ impl Run {
 
     async fn send(&mut self, sender: &Sender, mut chunk: Chunk) -> anyhow::Result<()> {
         self.count(&mut chunk);
-        let mut sent = Sent::default();
+        let mut sent = SendCounts::default();
         let result = sender.send(&mut chunk, &mut sent).await;
         self.summary.add_sent(sent);
         self.told().add_all(chunk.remarks);
@@ -117,7 +117,7 @@ impl Run {
     }
 
     fn count(&mut self, chunk: &mut Chunk) {
-        let mut asked = Asked::default();
+        let mut asked = FileTotals::default();
         chunk.items.iter().for_each(|item| asked.count(item));
         self.summary.add_asked(asked);
         self.summary.add_rows(chunk);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::reader::Chunk;
 use super::receipt_tracker::Outcomes;
-use super::sending::{Asked, Sent};
+use super::sending::{FileTotals, SendCounts};
 use super::type_counts::TypeCounts;
 use crate::output::{Column, grouped, table};
 
@@ -69,13 +69,13 @@ impl Summary {
         self.faults = faults;
     }
 
-    pub(super) fn add_asked(&mut self, asked: Asked) {
+    pub(super) fn add_asked(&mut self, asked: FileTotals) {
         self.commands += asked.commands;
         self.enrolments += asked.enrolments;
         self.points = self.points.saturating_add(asked.points);
     }
 
-    pub(super) fn add_sent(&mut self, sent: Sent) {
+    pub(super) fn add_sent(&mut self, sent: SendCounts) {
         self.published += sent.published;
         self.duplicates += sent.duplicates;
         self.known_members += sent.known_members;

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::management_model::{Binding, Exchange, Overview, Policy, Queue, Shown};
+use super::management_model::{Binding, Exchange, Overview, Policy, Queue, VirtualHost};
 use crate::http_client::{HttpClient, HttpUrl};
 
 /// One answer. A list of some hundred queues takes a fraction of a second; a node that is short of memory, several.
@@ -106,10 +106,10 @@ impl Management {
     }
 
     /// Everything that stands in the virtual host.
-    pub(super) async fn show(&self) -> Result<Shown, ManagementError> {
+    pub(super) async fn show(&self) -> Result<VirtualHost, ManagementError> {
         let Overview { rabbitmq_version: version } = self.ask("/api/overview").await?;
         let vhost = &self.vhost;
-        Ok(Shown {
+        Ok(VirtualHost {
             version,
             exchanges: self.ask::<Vec<Exchange>>(&format!("/api/exchanges/{vhost}")).await?,
             queues: self.queues().await?,
