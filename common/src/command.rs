@@ -4,9 +4,9 @@
 //! writes the other reads. `registry` lists the types of commands.
 //!
 //! A new type is a file here that declares its payload by `payload!`, with its doc comments, and its `Rules`: scope,
-//! event, whether it parks. Then a line in `registry`, and a `mod` below. A new kind of field (a decimal
-//! amount, tags, a target) is a newtype beside those of [`values`](crate::values) that implements `FieldValue` in `field`,
-//! and what it is to JSON Schema in `schema/value.rs`; a test holds the two to each other.
+//! event, whether it parks. Then a line in `registry`, and a `mod` below. A new kind of field (a decimal amount, tags,
+//! a target) is a newtype beside those of [`values`](crate::values) that implements `FieldValue` in `field`, and what
+//! it is to JSON Schema in `schema/value.rs`; a test holds the two to each other.
 
 mod adjust;
 mod capture;

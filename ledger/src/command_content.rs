@@ -1,4 +1,5 @@
-//! What a row of the ledger says besides its effects: what its command said, as far as it tells a repeat of it from a conflict.
+//! What a row of the ledger says besides its effects: what its command said, as far as it tells a repeat of it from a
+//! conflict.
 
 use jiff::Timestamp;
 use loyalty_common::command::{FieldInfo, Presence};

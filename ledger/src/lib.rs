@@ -1,10 +1,10 @@
 //! The rules of the programme, pure: no clock, no randomness, no SQL, no AMQP, nothing that waits.
 //!
-//! Read in this order: [`member`] and [`account`] are what is known of a member, [`command`] what each command reads and
-//! decides, [`due`] what happens by itself, [`effects`] and [`entry`] what is written of it; [`fold`](fold::fold) takes a
-//! batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each, [`warning`] says
-//! which members are to be told of points that expire soon, and [`refold`](refold::refold) whether rows follow from
-//! those before them. The same input always gives the same output.
+//! Read in this order: [`member`] and [`account`] are what is known of a member, [`command`] what each command reads
+//! and decides, [`due`] what happens by itself, [`effects`] and [`entry`] what is written of it; [`fold`](fold::fold)
+//! takes a batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each,
+//! [`warning`] says which members are to be told of points that expire soon, and [`refold`](refold::refold) whether
+//! rows follow from those before them. The same input always gives the same output.
 
 #![allow(missing_docs, reason = "only where a name does not say it all")]
 

@@ -46,8 +46,8 @@ pub fn refold<'a>(
     refold.finish()
 }
 
-/// The rows of one member that are decided again, one after the other. Of the rows so far it keeps what later ones may be about:
-/// some hundred bytes each.
+/// The rows of one member that are decided again, one after the other. Of the rows so far it keeps what later ones may
+/// be about: some hundred bytes each.
 #[derive(Debug)]
 pub struct Refold<'a> {
     programmes: &'a BTreeMap<i16, Programme>,

@@ -94,9 +94,9 @@ pub(crate) trait Rules: Payload {
 /// What a command says of a member's address and name. An enrolment clears neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactFields<'a> {
-    /// Where rewards are mailed.
+    /// Where the member's emails go.
     pub email: Change<&'a EmailAddress>,
-    /// How the mails address the member.
+    /// How emails address the member.
     pub name: Change<&'a Text>,
 }
 

@@ -1,4 +1,5 @@
-//! `redeem`: a reward of this membership is used. It exists once its milestone was crossed, whatever was reversed since.
+//! `redeem`: a reward of this membership is used. It exists once its milestone was crossed, whatever was reversed
+//! since.
 
 use loyalty_common::{Redeem, RefusalCode};
 

@@ -15,8 +15,8 @@ use prometheus_client::registry::Registry;
 
 use super::{Figures, Gauge};
 
-/// Where points came from or went: a line of the balance sheet, or what reversals took back of one, since a counter never
-/// falls. What a row says of it is not above 0, if that is nothing.
+/// Where points came from or went: a line of the balance sheet, or what reversals took back of one, since a counter
+/// never falls. What a row says of it is not above 0, if that is nothing.
 const FLOWS: [Flow; 8] = [
     ("issued", |sheet| sheet.issued),
     ("reversed", |sheet| sheet.reversed),

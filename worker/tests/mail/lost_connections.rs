@@ -49,8 +49,8 @@ async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_nex
 }
 
 /// Ends the connections to the broker in the same moment in which the database's answer arrives, and has the worker,
-/// once it has said `words` and is about to acknowledge, stand still until lapin has noticed. No connection may be in the
-/// middle of its opening, which needs the thread that stands still.
+/// once it has said `words` and is about to acknowledge, stand still until lapin has noticed. No connection may be in
+/// the middle of its opening, which needs the thread that stands still.
 async fn lose(broker: Line, database: &Line, words: &'static str) {
     let (said, hears) = tokio::sync::oneshot::channel();
     let line = broker.clone();
