@@ -12,7 +12,7 @@ mod csv_command;
 mod csv_rows;
 mod dialect;
 mod encoding;
-mod form;
+mod format_flags;
 mod jsonl_rows;
 mod lines;
 mod mapping;
@@ -46,11 +46,11 @@ use loyalty_store::pool::PlannerProfile;
 use crate::Context;
 use crate::exit::{ExitStatus, Usage};
 use crate::output;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 use addresses::Addresses;
 use csv_rows::{CsvRows, Reading};
 use encoding::Decoded;
-use form::Form;
+use format_flags::FormatFlags;
 use jsonl_rows::JsonlRows;
 use lines::Lines;
 use mapping::Mapping;
@@ -119,7 +119,7 @@ pub(crate) struct Import {
     #[command(flatten)]
     mapping: Mapping,
     #[command(flatten)]
-    form: Form,
+    format: FormatFlags,
 }
 
 const EXAMPLE: &str = "\
@@ -212,13 +212,13 @@ impl Import {
                 return Err(Usage(format!("{}: {problem}", self.file.display())).into());
             }
         };
-        let lines = Lines::new(Decoded::open(open_file(&self.file)?, self.form.charset())?)?;
+        let lines = Lines::new(Decoded::open(open_file(&self.file)?, self.format.charset())?)?;
         if is_csv {
-            let rows = CsvRows::open(lines, self.form.delimiter(), &self.mapping, |names| self.reading(names))?;
+            let rows = CsvRows::open(lines, self.format.delimiter(), &self.mapping, |names| self.reading(names))?;
             return Ok(Rows::Csv(Box::new(rows)));
         }
         self.mapping.refuse_any()?;
-        self.form.refuse_for_json_lines()?;
+        self.format.refuse_for_json_lines()?;
         let member = |name: &str| (name == "member").then_some(Place::Member);
         let address = self.email.as_deref().map(|text| Template::compile(text, member)).transpose()?;
         Ok(Rows::Jsonl(Box::new(JsonlRows::new(lines, address))))
@@ -227,8 +227,8 @@ impl Import {
     fn reading(&self, names: Vec<String>) -> Result<Reading, Usage> {
         Ok(Reading {
             columns: self.mapping.columns(names, self.email.as_deref())?,
-            decimal: self.form.decimal(),
-            moments: self.form.moments(),
+            decimal: self.format.decimal(),
+            moments: self.format.moments(),
             imported_at: Timestamp::now(),
         })
     }

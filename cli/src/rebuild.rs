@@ -10,7 +10,7 @@ use loyalty_store::rebuild::Selection;
 use crate::Context;
 use crate::confirmation::Confirmation;
 use crate::exit::ExitStatus;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 
 /// Recompute members from the ledger, and repair what differs
 ///

@@ -18,7 +18,6 @@ pub type CommandKey = (MemberId, CommandId);
 pub struct CommandContent {
     /// What was asked, or what happened by itself.
     pub entry_type: EntryType,
-    /// How many points.
     pub points: Option<i64>,
     /// Which earlier command it is about.
     pub target: Option<CommandId>,

@@ -193,8 +193,8 @@ mod tests {
     use loyalty_common::{CommandType, SystemType};
 
     use super::*;
+    use crate::balance_sheet::Sheet;
     use crate::command_content::CommandContent;
-    use crate::sheet::Sheet;
 
     /// An enrolment and two credits, as a worker of programme 1 writes them.
     fn rows() -> Vec<Entry> {

@@ -37,7 +37,6 @@ pub(super) struct Reading {
     pub(super) imported_at: Timestamp,
 }
 
-/// What a row says.
 pub(super) struct Values {
     pub(super) member_id: MemberId,
     pub(super) occurred_at: Timestamp,

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fate_counts_once_and_only_for_the_command_that_has_it() {
+    fn each_outcome_counts_once_and_only_for_the_command_that_has_it() {
         let (ours, other) = (earn(5), earn(6));
         let began: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
         let check = |state: Option<CommandState>, expected: Verdict| {

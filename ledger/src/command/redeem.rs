@@ -5,7 +5,7 @@ use loyalty_common::{Redeem, RefusalCode};
 
 use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::Account;
-use crate::sheet::Sheet;
+use crate::balance_sheet::Sheet;
 
 impl Rule for Redeem {
     fn reads(&self) -> Reads {
