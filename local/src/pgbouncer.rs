@@ -131,7 +131,6 @@ impl PgBouncer {
         }
     }
 
-    /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }

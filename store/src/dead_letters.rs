@@ -84,7 +84,6 @@ pub struct DeadLetter {
 /// A replay's hold on a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Claim {
-    /// Who replays it.
     pub by: String,
     pub since: Timestamp,
     /// Until when nobody else may. The replay moves this on while it runs.

@@ -4,7 +4,6 @@
 use jiff::Timestamp;
 use loyalty_common::{MemberId, Partition};
 use loyalty_ledger::Lot;
-use tokio_postgres::Row;
 
 use crate::member_row::{lot, member_id};
 use crate::partition::number;

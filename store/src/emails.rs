@@ -39,7 +39,6 @@ pub struct ListedEmail {
     pub member_id: MemberId,
     /// In which membership.
     pub epoch: i32,
-    /// What it tells.
     #[serde(flatten)]
     pub content: EmailContent,
     pub state: EmailState,

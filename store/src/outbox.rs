@@ -23,7 +23,6 @@ pub struct OutboxBatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxMessage {
     pub outbox_id: OutboxId,
-    /// Where it goes.
     pub exchange: String,
     /// Where the exchange should lead it.
     pub routing_key: String,

@@ -64,7 +64,6 @@ impl Raw {
         (!says).then(|| self.message.body.clone())
     }
 
-    /// What is sent.
     pub fn body(&self) -> &[u8] {
         &self.message.body
     }

@@ -20,7 +20,6 @@ use loyalty_local::wait::eventually;
 pub struct Member {
     /// unenrolled, active or exited.
     pub status: String,
-    /// Which membership.
     pub epoch: i32,
     /// Points to spend.
     pub balance: i64,

@@ -17,7 +17,6 @@ const SHOWN_MAX_BYTES: usize = 16 * 1024;
 pub(super) struct Encoded {
     /// The text, or the bytes in Base64.
     pub(super) body: String,
-    /// Which of the two.
     pub(super) encoding: &'static str,
 }
 

@@ -5,7 +5,6 @@ use std::fmt;
 use loyalty_common::publisher::PublishError;
 use loyalty_store::dead_letters::{Concluded, DeadLetterId, DeadLetterState, Held};
 
-/// What a replay did.
 #[derive(Debug)]
 pub struct ReplayOutcome {
     /// Dead letters whose end is known.
@@ -34,7 +33,6 @@ pub enum Ended {
     Stopped,
     /// Of the first dead letters too many came to a bad end.
     CanaryFailed {
-        /// How many did.
         failed: usize,
         /// How many were sent.
         of: usize,

@@ -20,7 +20,6 @@ pub struct Replayable {
     pub reason: Reason,
     /// Whether an operator has written another body.
     pub edited: bool,
-    /// What it is about.
     pub subject: Subject,
     /// The property `type` that it came with.
     pub message_type: Option<String>,

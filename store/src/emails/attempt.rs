@@ -74,7 +74,6 @@ pub struct ClaimedEmail {
     /// How it addresses the member, who may have given no name.
     pub name: Option<String>,
     pub member_id: String,
-    /// What it tells.
     pub content: EmailContent,
 }
 

@@ -15,7 +15,6 @@ use crate::emails::ask_for;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
-/// What a claim found.
 #[derive(Debug)]
 pub enum Claim {
     /// The email is the caller's to send, until its lease is over.

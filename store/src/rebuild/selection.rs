@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use loyalty_common::partition::PARTITIONS;
 use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::PAGE_MAX;
@@ -31,7 +30,6 @@ pub enum Condition {
     Points(Comparison, i64),
     /// Points earned in the membership.
     LifetimePoints(Comparison, i64),
-    /// Which membership.
     Epoch(Comparison, i32),
     /// When the membership began.
     EnrolledAt(Comparison, Timestamp),

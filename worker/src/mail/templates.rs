@@ -130,7 +130,7 @@ pub(crate) enum ComposeError {
     Address(Invalid),
     #[error(transparent)]
     Template(FillError),
-    #[error("the email could not be put into form")]
+    #[error("could not format the email")]
     Form(#[source] lettre::error::Error),
 }
 

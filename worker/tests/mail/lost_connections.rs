@@ -136,7 +136,7 @@ const FORBID: &str = "
     create trigger forbid before update on email for each row when (new.state = 'sent') execute function forbid()";
 
 #[tokio::test]
-async fn a_fate_that_may_not_be_written_holds_no_place_for_ever() {
+async fn an_outcome_that_may_not_be_written_holds_no_place_for_ever() {
     let world = World::start().await;
     let client = world.pool.get().await.expect("a connection");
     client.batch_execute(FORBID).await.expect("a trigger");
