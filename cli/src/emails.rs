@@ -16,7 +16,8 @@ use crate::exit::ExitStatus;
 ///
 /// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
 /// (given to the mail server, whose answer was lost), dead (refused for good, or every retry failed),
-/// no_address (the member gave none, erased it, or left before the email was sent).
+/// no_address (the member gave none, erased it, or left before the email was sent), outdated (the day that it tells of
+/// was over before it was sent).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

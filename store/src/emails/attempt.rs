@@ -23,6 +23,8 @@ string_enum! {
     pub enum EmailState {
         /// The member gave no address, or erased it or left before it was sent: there is nothing to send.
         NoAddress = "no_address",
+        /// The day whose points it tells of was over before it was sent.
+        Outdated = "outdated",
         /// Nobody has tried it yet.
         Queued = "queued",
         /// A mailer is at it.
@@ -54,7 +56,9 @@ impl EmailState {
     pub const fn on_replay(self) -> EmailReplay {
         match self {
             Self::Dead => EmailReplay::Queue,
-            Self::Queued | Self::Sending | Self::Retrying | Self::Sent | Self::NoAddress => EmailReplay::Duplicate,
+            Self::Queued | Self::Sending | Self::Retrying | Self::Sent | Self::NoAddress | Self::Outdated => {
+                EmailReplay::Duplicate
+            }
             Self::Unknown => EmailReplay::Undecided,
         }
     }

@@ -31,7 +31,7 @@ impl Requeue {
         match state {
             EmailState::Dead | EmailState::Retrying | EmailState::Queued => matches!(self, Self::Retry),
             EmailState::Unknown => matches!(self, Self::ResendUnknown),
-            EmailState::NoAddress | EmailState::Sending | EmailState::Sent => false,
+            EmailState::NoAddress | EmailState::Outdated | EmailState::Sending | EmailState::Sent => false,
         }
     }
 
