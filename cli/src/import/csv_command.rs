@@ -11,7 +11,7 @@
 //! so the row itself need not be in the file. Without `--id` ids are made from what rows say, which no other row can
 //! name; then the column holds command ids. Without the column a negative amount cannot be used: it is no `earn`, and
 //! points taken by hand could be returned a second time. Whether the target is there, and whether so much is left of it,
-//! the worker decides. Parts are rounded down each, and never come to more than the whole.
+//! the worker decides; a dry run names what returns more than the rows above it leave. Parts are rounded down each, and never come to more than the whole.
 //!
 //! **The id of a return** is made from its own `--id`, as that of a purchase is. Where it is that of the row that it
 //! returns, since the file knows orders and no returns, it is made from what the row says, and from how many rows before

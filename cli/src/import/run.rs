@@ -53,7 +53,10 @@ impl Run {
             sent.count_types(&items);
             self.summary.add_would_publish(items.len());
             self.summary.add_sent(sent);
+            // What was decided before is told as that.
+            chunk.foreseen.retain(|problem| items.iter().any(|item| item.line == problem.line && !item.enrols));
             self.told().add_all(chunk.remarks);
+            self.told().add_all(chunk.foreseen);
         }
         Ok(!self.stop.is_cancelled())
     }

@@ -41,7 +41,8 @@ What the summary counts (one JSON object with --json):
   rows           rows of the file, without its header and empty lines
   skipped        rows that are not used, each with its line on standard error
   too_small      of those, the ones whose amount is worth no point
-  faults         rows that could not be used, were refused or set aside; exit code 1 if there are any
+  faults         rows that could not be used, were refused (of a dry run: would be, as far as the file tells) or set
+                 aside; exit code 1 if there are any
   published      commands that the broker confirmed in this run, enrolments among them
   would_publish  commands that --dry-run found to be published; null without it. At most so many, if the database
                  could not be asked
