@@ -218,3 +218,41 @@ async fn what_was_repaired_is_written_down_and_what_nobody_can_have_is_left() {
         50
     );
 }
+
+/// The guard: each thing that no member can have is looked at by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_have_of_lots_and_holds_is_left() {
+    let check = async |damage: &str, expected: &[&str]| {
+        let world = with_holdings().await;
+        // By an owner who got around the trigger.
+        let replica = "set session_replication_role = replica";
+        world.execute(&format!("{replica}; {damage}; set session_replication_role = origin")).await;
+        let expected: Vec<String> = expected.iter().map(|line| format!("{line}: ledger_in_doubt")).collect();
+        assert_eq!(found(&world).await, expected, "after {damage}");
+        mend_everybody(&world).await;
+        assert_eq!(found(&world).await, expected, "after {damage}");
+    };
+    check(
+        "update ledger set lot_deltas[1] = -1 where member_id = 'ivy' and seq = 10",
+        &["ivy lot 2026-03-07 1 10 -> -1"],
+    )
+    .await;
+    check(
+        "update ledger set lot_expired[1] = -1 where member_id = 'ivy' and type = 'expire'",
+        &["ivy lot_expired 2026-01-31 1 20 -> -1"],
+    )
+    .await;
+    // Points of a membership that is over, though no more than there are.
+    check(
+        "update ledger set lot_deltas[1] = lot_deltas[1] + 3 where member_id = 'kim' and type = 'exit';
+         update ledger set lot_deltas[1] = 2 where member_id = 'kim' and epoch = 2 and issued > 0",
+        &["kim lot 2026-02-01 1 0 -> 3", "kim lot 2026-02-10 2 5 -> 2"],
+    )
+    .await;
+    // Held by no hold.
+    check(
+        "update ledger set held_delta = held_delta + 1, forfeited = forfeited - 1 where member_id = 'kim' and type = 'exit'",
+        &["kim held 0 -> 1"],
+    )
+    .await;
+}
