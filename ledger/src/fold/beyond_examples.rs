@@ -19,6 +19,16 @@ fn points_that_come_back_to_a_day_that_has_passed_expire_at_once_without_grace()
     assert_eq!((last.effects.delta, last.effective_at), (-100, noon("2026-02-10")));
 }
 
+/// Files that know days and no times are full of midnights.
+#[test]
+fn a_day_has_passed_at_the_instant_in_which_it_ends() {
+    let (mut example, spent) = spent_from_two_lots();
+    let midnight = "2026-02-01T00:00:00Z".parse().expect("a time");
+    let returned = Command { occurred_at: midnight, ..Command::new(member(), reverse(spent, None)) };
+    assert_eq!(example.tables.deliver(&[returned], &example.programme), [CommandOutcome::Applied]);
+    assert_eq!(example.lots(), lots(&[("2026-02-19", 50), ("2026-03-03", 100)]));
+}
+
 #[test]
 fn a_part_of_a_debit_comes_back_to_its_latest_day_first() {
     let (mut example, spent) = spent_from_two_lots();
