@@ -97,6 +97,23 @@ fn at_one_instant_points_expire_before_a_hold_runs_out_and_what_comes_back_expir
 }
 
 #[test]
+fn holds_of_one_instant_run_out_in_the_order_in_which_they_were_opened() {
+    let mut example = Example::of(Programme::default());
+    example.applied("2026-01-01", earn(100));
+    let command =
+        |amount: i64| Command { occurred_at: noon(DAY), ..Command::new(member(), hold(amount, "2026-01-20")) };
+    let all = [command(10), command(20), command(30)];
+    assert_eq!(example.tables.deliver(&all, &example.programme), [const { CommandOutcome::Applied }; 3]);
+    let held = example.account().holds;
+    assert_eq!(held.iter().map(|hold| hold.points).collect::<Vec<_>>(), [10, 20, 30]);
+    // In one batch with the last of them.
+    let rest = [command(5), Command { occurred_at: noon("2026-01-21"), ..Command::new(member(), earn(1)) }];
+    assert_eq!(example.tables.deliver(&rest, &example.programme), [const { CommandOutcome::Applied }; 2]);
+    let lapses = example.tables.ledger.iter().filter(|row| row.content.target.is_some());
+    assert_eq!(lapses.map(|row| row.effects.delta).collect::<Vec<_>>(), [10, 20, 30, 5]);
+}
+
+#[test]
 fn what_of_a_credit_paid_debt_never_was_in_its_lot() {
     let mut example = Example::with_expiry();
     let returned = example.applied("2026-01-01", earn(400));
