@@ -2,7 +2,7 @@
 //!
 //! [`batch`] is the one place where balances change. The others read, or carry [`emails`] and [`dead_letters`];
 //! [`rebuild`] repairs members through [`batch`], and [`backlog`] counts what waits, [`books`] what members have. [`token`] knows who may use the
-//! bridge.
+//! bridge, [`workers`] which workers live.
 
 pub mod approval;
 pub mod backlog;
@@ -30,6 +30,7 @@ pub mod receipt_poller;
 pub mod token;
 mod transaction;
 pub mod verify;
+pub mod workers;
 
 pub use connection::Connection;
 pub use pool::{Pool, StoreError};
