@@ -39,6 +39,13 @@ pub(crate) use turns::Turn;
 /// it is also what an idle worker costs the database.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Between two looks while somebody has not subscribed yet who is meant to: others wait for that.
+const SOON: Duration = Duration::from_millis(200);
+
+/// For how long after a change looks may come so soon. A queue that cannot be consumed must not have everybody look five
+/// times a second for ever.
+const SOON_FOR: Duration = Duration::from_secs(5);
+
 /// How long a statement may run. They take milliseconds; below [`liveness::LATE`], so that one that hangs is given up
 /// before it makes anybody late.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,8 +66,10 @@ pub(crate) struct Assignment {
     metrics: Metrics,
     places: Arc<AssignedPlaces>,
     observer: Observer,
-    /// As the table had it at the last look.
-    read: Places,
+    /// As the table had it at the last look; none before the first.
+    read: Option<Places>,
+    /// When it was last found changed.
+    changed_at: Option<Instant>,
     /// How many commands were decided by when.
     decided: VecDeque<(Instant, u64)>,
 }
@@ -80,7 +89,8 @@ impl Assignment {
             metrics,
             places,
             observer: Observer::new(worker_id),
-            read: Places::default(),
+            read: None,
+            changed_at: None,
             decided: VecDeque::new(),
         })
     }
@@ -89,19 +99,21 @@ impl Assignment {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut told = false;
         while !stop.is_cancelled() {
-            match self.look(&stop).await {
-                Ok(()) => told = false,
-                // Once an outage: whoever works with the database says the same.
-                Err(error) if !std::mem::replace(&mut told, true) => {
-                    warn!(
-                        error = chain(&error),
-                        "Cannot read which partitions are whose; this worker keeps what it has"
-                    );
+            let next = match self.look(&stop).await {
+                Ok(next) => {
+                    told = false;
+                    next
                 }
-                Err(_) => {}
-            }
+                Err(error) => {
+                    // Once an outage: whoever works with the database says the same.
+                    if !std::mem::replace(&mut told, true) {
+                        self.warn_of(&error);
+                    }
+                    INTERVAL
+                }
+            };
             // A worker that has subscribed says so at once: others wait for it.
-            let next = tokio::time::timeout(INTERVAL, self.places.subscriptions_changed());
+            let next = tokio::time::timeout(next, self.places.subscriptions_changed());
             stop.run_until_cancelled(next).await;
         }
         match tokio::time::timeout(LEAVE_TIMEOUT, workers::leave(&self.pool, self.worker_id)).await {
@@ -112,12 +124,21 @@ impl Assignment {
         info!(part = "assignment", "Stopped");
     }
 
+    fn warn_of(&self, error: &StoreError) {
+        let error = chain(error);
+        if self.read.is_some() {
+            warn!(error, "Cannot read which partitions are whose; this worker keeps what it has");
+        } else {
+            warn!(error, "Cannot read which partitions are whose; this worker takes none until it can");
+        }
+    }
+
     /// Says that this worker lives, looks who else does, shares out anew if that changes anything, and tells the
-    /// consumers what is theirs.
-    async fn look(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+    /// consumers what is theirs. Answers how soon to look again.
+    async fn look(&mut self, stop: &CancellationToken) -> Result<Duration, StoreError> {
         let pool = self.pool.clone();
         let heartbeat = self.heartbeat();
-        let Some(all) = stop.run_until_cancelled(workers::beat(&pool, &heartbeat)).await else { return Ok(()) };
+        let Some(all) = stop.run_until_cancelled(workers::beat(&pool, &heartbeat)).await else { return Ok(INTERVAL) };
         let mut all = all?;
         let now = Instant::now();
         self.observer.look(now, &all);
@@ -127,11 +148,14 @@ impl Assignment {
             info!(workers = changed.workers.len(), "Shared the partitions out anew");
             all = changed;
         }
-        let turns = self.observer.turns(now, &all);
-        self.metrics.places.set(self.worker_id, &self.read, &all.places);
-        self.read = all.places;
-        self.places.give(&turns);
-        Ok(())
+        self.places.give(&self.observer.turns(now, &all));
+        let before = self.read.replace(all.places);
+        if before != Some(all.places) {
+            self.changed_at = Some(now);
+            self.metrics.places.set(self.worker_id, &before.unwrap_or_default(), &all.places);
+        }
+        let is_new = self.changed_at.is_some_and(|at| now.duration_since(at) < SOON_FOR);
+        Ok(if is_new && !observer::all_have_subscribed(&all) { SOON } else { INTERVAL })
     }
 
     fn heartbeat(&mut self) -> Heartbeat<'_> {
@@ -161,6 +185,6 @@ impl Assignment {
 
 /// This machine's name, as others know it.
 fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
-    name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }

@@ -37,14 +37,14 @@ impl Demand {
     /// Returns when there is a turn.
     pub(crate) async fn begins(&self) {
         if self.turn.clone().wait_for(Option::is_some).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
     /// Returns when this turn is over, whether another has begun or not.
     pub(crate) async fn ends(&self, turn: Option<Turn>) {
         if self.turn.clone().wait_for(|now| *now != turn).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -228,7 +228,11 @@ impl<T: Send> QueueConsumer<'_, T> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = self.demand().ends(turn) => is_new = true,
+                () = self.demand().ends(turn) => {
+                    // Not dropped: one that is owed an answer would stay open, and get what nobody reads.
+                    connections.close_own(self.queue()).await;
+                    is_new = true;
+                }
                 consumer = again => opened = consumer,
             }
             (self.changed)();

@@ -65,3 +65,12 @@ impl Observer {
         if worker.worker_id == self.worker_id { Presence::Alive } else { self.liveness.of(now, worker) }
     }
 }
+
+/// Whether everybody has subscribed to what is theirs.
+pub(super) fn all_have_subscribed(all: &Workers) -> bool {
+    let subscribed = |id: Option<Uuid>, at: usize| {
+        let worker = all.workers.iter().find(|worker| Some(worker.worker_id) == id);
+        worker.is_none_or(|worker| worker.subscriptions[at] > 0)
+    };
+    all.places.iter().enumerate().all(|(at, place)| subscribed(place.owner, at) && subscribed(place.standby, at))
+}

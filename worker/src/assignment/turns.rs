@@ -77,11 +77,11 @@ enum Next {
 impl State {
     fn next(&mut self, now: Instant, me: Uuid, at: usize, place: Place, peers: &[Peer]) -> Next {
         let peer = |id: Option<Uuid>| peers.iter().find(|peer| Some(peer.worker_id) == id);
-        let has_subscribed = |peer: &&Peer| peer.subscriptions[at] > 0;
-        let serves = |peer: &&Peer| !peer.late && has_subscribed(peer);
+        let serves = |peer: &Peer| !peer.late && peer.subscriptions[at] > 0;
         let (owner, standby) = (peer(place.owner), peer(place.standby));
-        let ahead = owner.filter(has_subscribed).map(|peer| (peer.worker_id, peer.subscriptions[at]));
-        let (owner_serves, standby_serves) = (owner.filter(serves).is_some(), standby.filter(serves).is_some());
+        let ahead =
+            owner.filter(|peer| peer.subscriptions[at] > 0).map(|peer| (peer.worker_id, peer.subscriptions[at]));
+        let (owner_serves, standby_serves) = (owner.is_some_and(serves), standby.is_some_and(serves));
         // Whoever is late has had its time.
         let grace = |peer: Option<&Peer>| peer.is_some_and(|peer| !peer.late);
         let without_owner = is_over(&mut self.without_owner, now, owner_serves, grace(owner));
@@ -124,4 +124,89 @@ fn stands_in(me: Uuid, at: usize, place: Place, peers: &[Peer]) -> bool {
     rest.push(me);
     rest.sort_unstable();
     rest[at % rest.len()] == me
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Uuid = Uuid::from_u128(1);
+    const OWNER: Uuid = Uuid::from_u128(2);
+    const OTHER: Uuid = Uuid::from_u128(3);
+
+    /// Somebody whose subscription to the first queue has this number.
+    fn peer(worker_id: Uuid, subscription: i64) -> Peer {
+        let mut subscriptions = [0; 16];
+        subscriptions[0] = subscription;
+        Peer { worker_id, late: false, subscriptions }
+    }
+
+    fn late(peer: Peer) -> Peer {
+        Peer { late: true, ..peer }
+    }
+
+    /// This worker's turn at the first queue, in each step, as the how-manyth there: the seconds that have passed, owner,
+    /// standby, and the peers.
+    fn check(steps: &[(u64, Uuid, Uuid, &[Peer], Option<usize>)]) {
+        let (mut turns, start, mut seen) = (Turns::default(), Instant::now(), Vec::new());
+        for (at, (seconds, owner, standby, peers, expected)) in steps.iter().enumerate() {
+            let mut places = [Place { owner: Some(OWNER), standby: Some(OTHER) }; 16];
+            places[0] = Place { owner: Some(*owner), standby: Some(*standby) };
+            let decided = turns.decide(start + Duration::from_secs(*seconds), ME, &places, peers);
+            seen.extend(decided[0].filter(|turn| seen.last() != Some(turn)));
+            assert_eq!(decided[0].map(|_| seen.len()), *expected, "step {at}");
+        }
+    }
+
+    #[test]
+    fn an_owner_subscribes_at_once_and_whoever_is_replaced_goes_when_its_successor_is_there() {
+        check(&[
+            (0, ME, OTHER, &[peer(OWNER, 0), peer(OTHER, 0)], Some(1)),
+            (1, ME, OTHER, &[peer(OWNER, 0), peer(OTHER, 5)], Some(1)),
+            (2, OWNER, OTHER, &[peer(OWNER, 0), peer(OTHER, 5)], Some(1)),
+            (3, OWNER, OTHER, &[peer(OWNER, 1), peer(OTHER, 5)], None),
+            (4, OWNER, OTHER, &[peer(OWNER, 1), peer(OTHER, 5)], None),
+        ]);
+    }
+
+    #[test]
+    fn a_standby_subscribes_behind_the_owner_and_again_whenever_the_owner_has_subscribed_again() {
+        check(&[
+            (0, OWNER, ME, &[peer(OWNER, 0)], None),
+            (1, OWNER, ME, &[peer(OWNER, 1)], Some(1)),
+            (2, OWNER, ME, &[peer(OWNER, 1)], Some(1)),
+            (3, OWNER, ME, &[peer(OWNER, 0)], Some(1)),
+            (4, OWNER, ME, &[peer(OWNER, 2)], Some(2)),
+            (5, OWNER, ME, &[late(peer(OWNER, 2))], Some(2)),
+            // It is gone, and this worker has its place.
+            (6, ME, OTHER, &[peer(OTHER, 0)], Some(2)),
+            // And is replaced in turn: it stands before the new owner, and has to be behind.
+            (7, OWNER, ME, &[peer(OWNER, 0)], Some(2)),
+            (8, OWNER, ME, &[peer(OWNER, 3)], Some(3)),
+        ]);
+    }
+
+    #[test]
+    fn a_standby_does_not_wait_for_ever_for_an_owner_that_does_not_subscribe() {
+        check(&[
+            (0, OWNER, ME, &[peer(OWNER, 0)], None),
+            (2, OWNER, ME, &[peer(OWNER, 0)], None),
+            (3, OWNER, ME, &[peer(OWNER, 0)], Some(1)),
+            (4, OWNER, ME, &[peer(OWNER, 1)], Some(2)),
+        ]);
+    }
+
+    #[test]
+    fn where_neither_owner_nor_standby_is_heard_of_somebody_stands_in_until_the_owner_is_back() {
+        let (owner, other) = (late(peer(OWNER, 1)), late(peer(OTHER, 1)));
+        check(&[
+            (0, OWNER, OTHER, &[owner, peer(OTHER, 1)], None),
+            (1, OWNER, OTHER, &[owner, other], Some(1)),
+            (2, OWNER, OTHER, &[owner, peer(OTHER, 1)], Some(1)),
+            (3, OWNER, OTHER, &[peer(OWNER, 1), peer(OTHER, 1)], None),
+            (4, OWNER, OTHER, &[peer(OWNER, 0), peer(OTHER, 0)], None),
+            (6, OWNER, OTHER, &[peer(OWNER, 0), peer(OTHER, 0)], None),
+            (7, OWNER, OTHER, &[peer(OWNER, 0), peer(OTHER, 0)], Some(2)),
+        ]);
+    }
 }
