@@ -87,7 +87,9 @@ impl Simulation {
 
     fn after(events: &[Event]) -> Self {
         let mut simulation = Self::new();
-        events.iter().for_each(|event| simulation.happens(*event));
+        for event in events {
+            simulation.happens(*event);
+        }
         simulation
     }
 
@@ -150,9 +152,8 @@ impl Simulation {
                     process.turns = [None; 16];
                     self.queues.iter_mut().for_each(|queue| queue.retain(|consumer| *consumer != id));
                 }
-                Some(_) => {}
                 None if database => self.looks(id),
-                None => {}
+                Some(_) | None => {}
             }
         }
         for at in 0..16 {

@@ -145,9 +145,11 @@ mod tests {
         Peer { late: true, ..peer }
     }
 
-    /// This worker's turn at the first queue, in each step, as the how-manyth there: the seconds that have passed, owner,
-    /// standby, and the peers.
-    fn check(steps: &[(u64, Uuid, Uuid, &[Peer], Option<usize>)]) {
+    /// The seconds that have passed, owner, standby, the peers; and this worker's turn, as the how-manyth.
+    type Step<'a> = (u64, Uuid, Uuid, &'a [Peer], Option<usize>);
+
+    /// This worker's turns at the first queue.
+    fn check(steps: &[Step<'_>]) {
         let (mut turns, start, mut seen) = (Turns::default(), Instant::now(), Vec::new());
         for (at, (seconds, owner, standby, peers, expected)) in steps.iter().enumerate() {
             let mut places = [Place { owner: Some(OWNER), standby: Some(OTHER) }; 16];
