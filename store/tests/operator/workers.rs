@@ -15,8 +15,10 @@ async fn beat(world: &World, worker_id: Uuid) -> Workers {
     workers::beat(&world.pool, &heartbeat(worker_id)).await.expect("a heartbeat")
 }
 
-async fn reassign(world: &World, places: Places) -> Option<Workers> {
-    workers::reassign(&world.pool, |_| Some(Reassignment { gone: Vec::new(), places })).await.expect("an answer")
+async fn reassign(world: &World, places: &Places) -> Option<Workers> {
+    workers::reassign(&world.pool, |_| Some(Reassignment { gone: Vec::new(), places: *places }))
+        .await
+        .expect("an answer")
 }
 
 #[tokio::test]
@@ -46,10 +48,10 @@ async fn the_places_are_changed_by_one_worker_at_a_time_on_what_stands_there_now
     {
         let other = world.pool.get().await.expect("a connection");
         other.batch_execute("begin; select pg_advisory_xact_lock(x'00776f726b657273'::bigint)").await.expect("a lock");
-        assert_eq!(reassign(&world, places).await, None, "another is at it");
+        assert_eq!(reassign(&world, &places).await, None, "another is at it");
         other.batch_execute("rollback").await.expect("the end");
     }
-    assert_eq!(reassign(&world, places).await.expect("changed").places, places);
+    assert_eq!(reassign(&world, &places).await.expect("changed").places, places);
     let read = workers::reassign(&world.pool, |all| {
         assert_eq!(all.places, places, "read under the lock");
         None
@@ -60,7 +62,7 @@ async fn the_places_are_changed_by_one_worker_at_a_time_on_what_stands_there_now
     let mut next = places;
     next[0].standby = Some(two);
     next[1].owner = Some(two);
-    reassign(&world, next).await.expect("changed");
+    reassign(&world, &next).await.expect("changed");
     assert_eq!(world.number(since).await, 2, "who only stands by changes no time");
     assert_eq!(workers::workers(&world.pool).await.expect("a look").places, next);
 }
