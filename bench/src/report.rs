@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::ROUNDS;
 use super::events::WithEvents;
 use super::expiry::WithExpiry;
+use super::whole::Latency;
 
 /// All figures of one run. Rates are commands a second.
 #[derive(Debug, Serialize)]
@@ -32,13 +33,6 @@ pub struct Report {
     pub(crate) partitions: usize,
     /// Whether the tables were clean afterwards.
     pub verified: bool,
-}
-
-/// From handing a command to the publisher to its row in the ledger, in milliseconds.
-#[derive(Debug, Serialize)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
 }
 
 impl fmt::Display for Report {

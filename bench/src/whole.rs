@@ -11,9 +11,9 @@ use loyalty_producer::{Limits, Producer};
 use loyalty_store::Pool;
 use loyalty_store::pool::{DatabaseUrl, PlannerProfile};
 use loyalty_store::read::receipt;
+use serde::Serialize;
 use tokio::process::Child;
 
-use super::report::Latency;
 use super::{Load, rate, traffic};
 
 /// How often the tables are asked whether all is applied, when it cannot be long any more. Its error is below a
@@ -44,6 +44,13 @@ pub(crate) struct Measured {
     /// The same until the last event is confirmed too.
     pub(crate) told_per_second: f64,
     pub(crate) worker_rss_mb: f64,
+}
+
+/// From handing a command to the publisher to its row in the ledger, in milliseconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
 }
 
 impl Whole {

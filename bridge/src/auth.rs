@@ -138,7 +138,6 @@ impl Authenticator {
         }
     }
 
-    /// Who asks.
     async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
         if self.admission == AuthMode::Anyone {
             return Ok(Principal::Anyone);

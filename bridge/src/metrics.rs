@@ -71,47 +71,43 @@ impl Metrics {
         // Until it is known.
         metrics.clock_offset.set(f64::NAN);
         metrics.register_publisher(registry);
-        registry.register("loyalty_bridge_requests", "Requests by route and answer", metrics.requests.clone());
+        registry.register("loyalty_bridge_requests", "Requests by route and status", metrics.requests.clone());
         registry.register_with_unit(
             "loyalty_bridge_request",
-            "From the head of a request to its answer",
+            "Time from the head of a request to its answer",
             Unit::Seconds,
             metrics.seconds.clone(),
         );
-        registry.register(
-            "loyalty_bridge_published",
-            "Commands by what the broker said of them",
-            metrics.published.clone(),
-        );
+        registry.register("loyalty_bridge_published", "Commands published, by outcome", metrics.published.clone());
         registry.register_with_unit(
             "loyalty_bridge_clock_offset",
             "How far this machine's clock is ahead of the database's; NaN until the database was asked",
             Unit::Seconds,
             metrics.clock_offset.clone(),
         );
-        registry.register("loyalty_bridge_waiting", "Requests that wait for a receipt now", metrics.waiting.clone());
+        registry.register("loyalty_bridge_waiting", "Requests waiting for a receipt", metrics.waiting.clone());
         metrics
     }
 
     fn register_publisher(&self, registry: &mut Registry) {
         registry.register(
             "loyalty_bridge_unconfirmed_commands",
-            "Commands sent to the broker whose confirms are missing",
+            "Commands sent to the broker and not confirmed yet",
             self.unconfirmed.clone(),
         );
         registry.register(
             "loyalty_bridge_publisher_up",
-            "Whether the broker takes this bridge's commands",
+            "Whether the broker accepts this bridge's commands",
             self.publisher_up.clone(),
         );
         registry.register(
             "loyalty_bridge_partition_out",
-            "Whether it is known that a partition's commands cannot be published, or that no worker takes them",
+            "Whether a partition's commands are known to be unpublishable, or consumed by no worker",
             self.partitions_out.clone(),
         );
         registry.register(
             "loyalty_bridge_publisher_reconnects",
-            "Connections of the publisher that broke or could not be had; each is followed by another attempt",
+            "Connections of the publisher that broke or could not be opened; each is retried",
             self.reconnects.clone(),
         );
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use loyalty_common::decode::DecodeError;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use loyalty_common::{Command, CommandId, Receipt, string_enum};
 use serde::Serialize;
 

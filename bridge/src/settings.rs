@@ -13,7 +13,6 @@ use crate::limits::Limits;
 pub struct BridgeSettings {
     pub amqp: SecretUrl,
     pub database: DatabaseUrl,
-    /// Whom it serves.
     pub admission: AuthMode,
     /// By which names it may be asked for, beside those of this machine and its own address.
     pub hosts: Hosts,

@@ -130,7 +130,8 @@ impl Submitter {
             PriorState::Unknown => None,
         };
         if let Some(problem) = submission.untimely {
-            return Err(problem);
+            // Whether it repeats one that came in time, only the database knows.
+            return Err(if old_dead_letter.is_some() { problem } else { Problem::database_away() });
         }
         let pending = self.publish(command, submission.trace).await?;
         // Who could not be asked before will hardly answer now; the worker recognises a repeat.

@@ -148,7 +148,7 @@ fn member_id() -> Parameter {
 }
 
 fn limit() -> Parameter {
-    let most = loyalty_store::read::PAGE_MAX.into();
+    let most = loyalty_store::PAGE_MAX.into();
     query("limit", integer(1, most), "How many at most; 100 unless it is said.")
 }
 

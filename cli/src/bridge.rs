@@ -13,7 +13,7 @@ use tracing::info;
 use crate::Context;
 use crate::auth_flags::AuthFlags;
 use crate::exit::ExitStatus;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 
 /// Where the bridge listens unless told otherwise: for this machine only.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";

@@ -32,11 +32,11 @@ A bad night, the morning after:
   loyalty dead-letters replay --reason failed --canary 10 --note 'disk was full'")]
 pub(crate) struct DeadLetters {
     #[command(subcommand)]
-    what: What,
+    subcommand: Subcommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Subcommand {
     List(list::List),
     Show(show::Show),
     Replay(replay::Replay),
@@ -47,13 +47,13 @@ enum What {
 
 impl DeadLetters {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        match self.what {
-            What::List(list) => list.run(context).await,
-            What::Show(show) => show.run(context).await,
-            What::Replay(replay) => replay.run(context).await,
-            What::Edit(edit) => edit.run(context).await,
-            What::Discard(discard) => discard.run(context).await,
-            What::Export(export) => export.run(context).await,
+        match self.subcommand {
+            Subcommand::List(list) => list.run(context).await,
+            Subcommand::Show(show) => show.run(context).await,
+            Subcommand::Replay(replay) => replay.run(context).await,
+            Subcommand::Edit(edit) => edit.run(context).await,
+            Subcommand::Discard(discard) => discard.run(context).await,
+            Subcommand::Export(export) => export.run(context).await,
         }
     }
 }

@@ -25,10 +25,10 @@ use crate::bridge::{DEFAULT_ADDRESS, Names};
 use crate::exit::{ExitStatus, Usage};
 use crate::http_client::HttpClient;
 use crate::output;
-use crate::service::stop_on_signal;
 use crate::settings::Settings;
 use crate::settings::config::Config;
 use crate::settings::running_dev::{Lock, RunningDev};
+use crate::shutdown_signal::stop_on_signal;
 use environment::Environment;
 
 /// Between two questions whether the bridge is ready. It connects within milliseconds.

@@ -16,7 +16,8 @@ use crate::exit::ExitStatus;
 ///
 /// States: queued, sending, retrying (with the time of the next attempt), sent (with the mail server's reply), unknown
 /// (given to the mail server, whose answer was lost), dead (refused for good, or every retry failed),
-/// no_address (the member gave none, erased it, or left before the email was sent).
+/// no_address (the member gave none, erased it, or left before the email was sent), outdated (the day that it tells of
+/// was over before it was sent).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,11 +27,11 @@ Examples:
   loyalty emails resend-unknown --since 12h --note 'nothing had arrived'")]
 pub(crate) struct Emails {
     #[command(subcommand)]
-    what: What,
+    subcommand: Subcommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Subcommand {
     List(list::List),
     Show(show::Show),
     Retry(requeue::Retry),
@@ -39,11 +40,11 @@ enum What {
 
 impl Emails {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        match self.what {
-            What::List(list) => list.run(context).await,
-            What::Show(show) => show.run(context).await,
-            What::Retry(retry) => retry.run(context).await,
-            What::ResendUnknown(resend) => resend.run(context).await,
+        match self.subcommand {
+            Subcommand::List(list) => list.run(context).await,
+            Subcommand::Show(show) => show.run(context).await,
+            Subcommand::Retry(retry) => retry.run(context).await,
+            Subcommand::ResendUnknown(resend) => resend.run(context).await,
         }
     }
 }

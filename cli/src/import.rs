@@ -3,7 +3,8 @@
 //! In stages, each a file: `encoding` makes text of bytes, `lines` numbers its lines, `dialect` finds the header and
 //! the delimiter, `records` and `split` make fields of lines, `mapping`, `amount` and `moment` values of fields,
 //! `csv_rows` with `csv_command` and `jsonl_rows` commands of values. `reader` puts enrolments before them, `row_ids`
-//! gives them ids that stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for the outcomes.
+//! gives them ids that stay, `run` goes through the file, `sending` publishes what is new, `receipt_tracker` waits for
+//! the outcomes.
 
 mod addresses;
 mod amount;
@@ -11,7 +12,7 @@ mod csv_command;
 mod csv_rows;
 mod dialect;
 mod encoding;
-mod form;
+mod format_flags;
 mod jsonl_rows;
 mod lines;
 mod mapping;
@@ -20,6 +21,7 @@ mod problems;
 mod reader;
 mod receipt_tracker;
 mod records;
+mod row;
 mod row_ids;
 mod rows;
 mod run;
@@ -44,11 +46,11 @@ use loyalty_store::pool::PlannerProfile;
 use crate::Context;
 use crate::exit::{ExitStatus, Usage};
 use crate::output;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 use addresses::Addresses;
 use csv_rows::{CsvRows, Reading};
 use encoding::Decoded;
-use form::Form;
+use format_flags::FormatFlags;
 use jsonl_rows::JsonlRows;
 use lines::Lines;
 use mapping::Mapping;
@@ -106,8 +108,8 @@ pub(crate) struct Import {
     /// Wait until every command has an outcome: applied, refused, parked or dead
     #[arg(long)]
     wait: bool,
-    /// Read and check everything, publish nothing. Says how many commands of each type it would publish, and what is known
-    /// already, if the database can be asked
+    /// Read and check everything, publish nothing. Says how many commands of each type it would publish, and what is
+    /// known already, if the database can be asked
     #[arg(long)]
     dry_run: bool,
     /// Also write every reported row to this file: as CSV with its line and the problem before its own columns
@@ -117,7 +119,7 @@ pub(crate) struct Import {
     #[command(flatten)]
     mapping: Mapping,
     #[command(flatten)]
-    form: Form,
+    format: FormatFlags,
 }
 
 const EXAMPLE: &str = "\
@@ -210,13 +212,13 @@ impl Import {
                 return Err(Usage(format!("{}: {problem}", self.file.display())).into());
             }
         };
-        let lines = Lines::new(Decoded::open(open_file(&self.file)?, self.form.charset())?)?;
+        let lines = Lines::new(Decoded::open(open_file(&self.file)?, self.format.charset())?)?;
         if is_csv {
-            let rows = CsvRows::open(lines, self.form.delimiter(), &self.mapping, |names| self.reading(names))?;
+            let rows = CsvRows::open(lines, self.format.delimiter(), &self.mapping, |names| self.reading(names))?;
             return Ok(Rows::Csv(Box::new(rows)));
         }
         self.mapping.refuse_any()?;
-        self.form.refuse_for_json_lines()?;
+        self.format.refuse_for_json_lines()?;
         let member = |name: &str| (name == "member").then_some(Place::Member);
         let address = self.email.as_deref().map(|text| Template::compile(text, member)).transpose()?;
         Ok(Rows::Jsonl(Box::new(JsonlRows::new(lines, address))))
@@ -225,8 +227,8 @@ impl Import {
     fn reading(&self, names: Vec<String>) -> Result<Reading, Usage> {
         Ok(Reading {
             columns: self.mapping.columns(names, self.email.as_deref())?,
-            decimal: self.form.decimal(),
-            moments: self.form.moments(),
+            decimal: self.format.decimal(),
+            moments: self.format.moments(),
             imported_at: Timestamp::now(),
         })
     }

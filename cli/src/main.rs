@@ -1,7 +1,7 @@
 //! The one binary, `loyalty`: reads the command line, calls the crates, prints the answer, and says by its exit code
 //! what the answer was. Nothing about points is decided here.
 //!
-//! One file a command. [`settings`] finds the servers, [`output`] prints, [`exit`] turns errors into exit codes.
+//! One file a command. [`settings`] finds the servers, [`output`] prints, [`exit_code`] turns errors into exit codes.
 
 #![allow(
     clippy::doc_markdown,
@@ -21,6 +21,7 @@ mod dev;
 mod emails;
 mod environment;
 mod exit;
+mod exit_code;
 mod http_client;
 mod import;
 mod member;
@@ -31,8 +32,8 @@ mod publish;
 mod rebuild;
 mod receipt;
 mod schema;
-mod service;
 mod settings;
+mod shutdown_signal;
 mod stack_size;
 mod sweep;
 mod time_arg;
@@ -185,13 +186,13 @@ impl Command {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return exit::wrong_usage(error),
+        Err(error) => return exit_code::wrong_usage(error),
     };
     telemetry::init(cli.log_format.into(), cli.command.log_source());
     if cli.command.takes_deliveries() {
         stack_size::make_room();
     }
-    exit::conclude(conduct(cli))
+    exit_code::conclude(conduct(cli))
 }
 
 #[tokio::main]

@@ -4,9 +4,10 @@ use jiff::civil::Date;
 use loyalty_common::{MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
 use loyalty_operator::members::{self, Details, Found};
+use loyalty_store::PAGE_MAX;
 use loyalty_store::Pool;
 use loyalty_store::pool::PlannerProfile;
-use loyalty_store::read::{self, CurrentMember, ExpiringPoints, Filter, Member, OpenHold, PAGE_MAX, Reward};
+use loyalty_store::read::{self, CurrentMember, ExpiringPoints, Filter, Member, OpenHold, Reward};
 use loyalty_store::rebuild::Rebuilt;
 
 use crate::Context;
@@ -27,15 +28,16 @@ Examples:
   loyalty member list --points-min 1000 --json | jq -r '.[].member_id'")]
 pub(crate) struct Members {
     #[command(subcommand)]
-    what: What,
+    subcommand: Subcommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Subcommand {
     /// One member: points as of now, by the day they expire, holds, the latest rewards, and the end of the ledger
     ///
-    /// Points, lots and holds are as of now: what is due counts, even if no row of the ledger says so yet. Exit code 1 if
-    /// there is no such member; commands parked for their enrolment are shown all the same. Former members are shown too.
+    /// Points, lots and holds are as of now: what is due counts, even if no row of the ledger says so yet. Exit code 1
+    /// if there is no such member; commands parked for their enrolment are shown all the same. Former members are shown
+    /// too.
     Show {
         member: MemberId,
         /// How many rows of the ledger, and rewards, to show at most
@@ -76,11 +78,11 @@ fn day(text: &str) -> Result<Date, String> {
 
 impl Members {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        match self.what {
-            What::Show { member, limit } => {
+        match self.subcommand {
+            Subcommand::Show { member, limit } => {
                 show(&context.pool(PlannerProfile::Keys, 1).await?, &member, limit, context).await
             }
-            What::List(list) => list.run(&context.pool(PlannerProfile::Queries, 1).await?, context).await,
+            Subcommand::List(list) => list.run(&context.pool(PlannerProfile::Queries, 1).await?, context).await,
         }
     }
 }

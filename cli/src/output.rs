@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
-use loyalty_common::visible::{self, Visible};
+use loyalty_common::escape::{self, Escaped};
 use serde::Serialize;
 
 /// How answers are written.
@@ -25,7 +25,7 @@ impl Output {
     /// Writes an answer: as one line of JSON, or as `text` makes it.
     pub(crate) fn answer<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let text = if self.json { json(value)? } else { visible::lines(&text(value)).into_owned() };
+        let text = if self.json { json(value)? } else { escape::lines(&text(value)).into_owned() };
         writeln!(stdout, "{}", text.trim_end())?;
         stdout.flush()
     }
@@ -33,26 +33,26 @@ impl Output {
 
 /// JSON in which nothing plays tricks on a terminal, and that means the same.
 fn json<T: Serialize>(value: &T) -> serde_json::Result<String> {
-    Ok(visible::json(&serde_json::to_string(value)?).into_owned())
+    Ok(escape::json(&serde_json::to_string(value)?).into_owned())
 }
 
 /// A line on standard output beside any answer.
 pub(crate) fn say(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", visible::lines(line))?;
+    writeln!(stdout, "{}", escape::lines(line))?;
     stdout.flush()
 }
 
 /// Something beside the answer, on standard error, without a break of ours at its end.
 pub(crate) fn note(text: &str) -> io::Result<()> {
     let mut stderr = io::stderr();
-    write!(stderr, "{}", visible::lines(text))?;
+    write!(stderr, "{}", escape::lines(text))?;
     stderr.flush()
 }
 
 /// Lines of JSON on standard output, one value each.
 pub(crate) fn json_lines() -> impl Write {
-    visible::JsonWriter(io::stdout())
+    escape::JsonWriter(io::stdout())
 }
 
 /// One column of a table.
@@ -72,7 +72,7 @@ pub(crate) fn table<const N: usize>(columns: [Column<'_>; N], rows: impl IntoIte
         Column::Text(name) | Column::Number(name) => name,
     }));
     for row in rows {
-        table.add_row(row.map(|cell| Visible(cell).to_string()));
+        table.add_row(row.map(|cell| Escaped(cell).to_string()));
     }
     for (index, column) in columns.iter().enumerate() {
         let alignment = match column {

@@ -10,15 +10,15 @@ use loyalty_store::rebuild::Selection;
 use crate::Context;
 use crate::confirmation::Confirmation;
 use crate::exit::ExitStatus;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 
 /// Recompute members from the ledger, and repair what differs
 ///
 /// Points, lots, open holds, debt, lifetime points, membership, status, place in the ledger, time and rewards of each
-/// member are computed from the ledger and compared with what is stored. Each difference is shown, and after a yes it is repaired, member by member,
-/// under the lock that a worker takes, where it is looked at again: workers may go on meanwhile. A grant that is
-/// missing is granted, with its email. One that was not earned is shown and left, since its email may be out. The
-/// ledger itself is never changed.
+/// member are computed from the ledger and compared with what is stored. Each difference is shown, and after a yes it
+/// is repaired, member by member, under the lock that a worker takes, where it is looked at again: workers may go on
+/// meanwhile. A grant that is missing is granted, with its email. One that was not earned is shown and left, since its
+/// email may be out. The ledger itself is never changed.
 ///
 /// --where selects members by what is stored of them, so a wrong row may hide from it; without it all are looked at.
 /// Exit code 1 if --dry-run finds anything, if something is left as it is, or if nobody matches.

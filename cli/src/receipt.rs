@@ -1,6 +1,6 @@
 //! `loyalty receipt`: what was decided about a command.
 
-use loyalty_common::visible::Visible;
+use loyalty_common::escape::Escaped;
 use loyalty_common::{CommandId, MemberId, Outcome, Receipt};
 use loyalty_operator::receipts::{self, CommandStatus, Undecided};
 use loyalty_store::dead_letters::{DeadLetter, DeadLetterState};
@@ -52,7 +52,7 @@ fn reason(undecided: &Undecided) -> String {
                 DeadLetterState::Replayed => "it was replayed".to_owned(),
                 DeadLetterState::Discarded => "it was discarded".to_owned(),
             };
-            format!("it is dead letter {dead_letter_id}, {reason}: {}\n{next}", Visible(error))
+            format!("it is dead letter {dead_letter_id}, {reason}: {}\n{next}", Escaped(error))
         }
     }
 }

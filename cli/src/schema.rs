@@ -14,12 +14,12 @@ use crate::exit::ExitStatus;
 #[command(after_help = "Example:\n  loyalty schema command > command.json\n  loyalty schema asyncapi > asyncapi.yaml")]
 pub(crate) struct Schema {
     /// The messages whose schema is printed
-    #[arg(value_enum, default_value_t = What::Command)]
-    what: What,
+    #[arg(value_enum, default_value_t = DocumentName::Command)]
+    document: DocumentName,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
+enum DocumentName {
     /// JSON Schema of a command, the body of a message
     Command,
     /// JSON Schema of a receipt, as the bridge and `loyalty receipt --json` show it
@@ -32,11 +32,11 @@ enum What {
 
 impl Schema {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitStatus> {
-        let document = match self.what {
-            What::Command => Document::Command,
-            What::Receipt => Document::Receipt,
-            What::Event => Document::Event,
-            What::Asyncapi => Document::AsyncApi,
+        let document = match self.document {
+            DocumentName::Command => Document::Command,
+            DocumentName::Receipt => Document::Receipt,
+            DocumentName::Event => Document::Event,
+            DocumentName::Asyncapi => Document::AsyncApi,
         };
         context.output.answer(&document.value(), |_| document.text())?;
         Ok(ExitStatus::Success)

@@ -225,7 +225,6 @@ pub(crate) enum SettingsError {
     /// A server's URL cannot be used. Nothing of it is quoted.
     #[error("the URL in {place} cannot be used: {problem}")]
     Url {
-        /// Where it was given.
         place: String,
         /// What is wrong with it.
         problem: UrlError,

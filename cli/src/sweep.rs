@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::Context;
 use crate::exit::ExitStatus;
 use crate::output::grouped;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 use crate::time_arg::time_arg;
 
 /// Let points expire and holds run out that are due
@@ -32,7 +32,6 @@ pub(crate) struct Sweep {
     until: Option<Timestamp>,
 }
 
-/// What it did.
 #[derive(Debug, Serialize)]
 struct Swept {
     until: Timestamp,

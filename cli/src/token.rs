@@ -70,7 +70,7 @@ struct Create {
 }
 
 #[derive(Serialize)]
-struct Made<'a> {
+struct CreatedToken<'a> {
     token: &'a str,
     #[serde(flatten)]
     about: &'a Token,
@@ -89,7 +89,7 @@ impl Create {
         );
         // Standard error may be closed; the token itself is what matters.
         let _ = output::note(&format!("{note}\n"));
-        context.output.answer(&Made { token: bearer.expose(), about: &about }, |made| made.token.to_owned())?;
+        context.output.answer(&CreatedToken { token: bearer.expose(), about: &about }, |made| made.token.to_owned())?;
         Ok(ExitStatus::Success)
     }
 }

@@ -51,7 +51,7 @@ pub(crate) struct CheckOrDeclare {
 }
 
 #[derive(Debug, Serialize)]
-struct Made {
+struct DeclareReport {
     exchanges: usize,
     queues: usize,
     /// Retired retry queues and what became of them.
@@ -109,8 +109,8 @@ async fn make(
         Some(management) => (in_time(retired_retry_queues::retire(connection, management, wanted)).await?, vec![]),
         None => (vec![], vec!["retry queues that the schedule no longer names: give --management-url"]),
     };
-    let made = Made { exchanges: wanted.exchanges.len(), queues: wanted.queues.len(), retired, not_seen };
-    context.output.answer(&made, Made::text)?;
+    let made = DeclareReport { exchanges: wanted.exchanges.len(), queues: wanted.queues.len(), retired, not_seen };
+    context.output.answer(&made, DeclareReport::text)?;
     Ok(ExitStatus::Success)
 }
 
@@ -150,7 +150,7 @@ async fn declare_on(connection: &Connection, wanted: &Topology) -> anyhow::Resul
     .await
 }
 
-impl Made {
+impl DeclareReport {
     fn text(&self) -> String {
         let stand = format!("{} exchanges and {} queues stand", self.exchanges, self.queues);
         let retired = self.retired.iter().map(ToString::to_string);

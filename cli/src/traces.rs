@@ -25,7 +25,7 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 pub(crate) struct Traces(Option<Export>);
 
 /// What the variables ask for.
-struct Asked {
+struct CollectorSetting {
     /// The variable that says where to.
     variable: &'static str,
     endpoint: String,
@@ -35,8 +35,10 @@ impl Traces {
     /// Starts to send the traces of a service, if the environment asks for it. An address that is none is an error;
     /// whatever else keeps them from being sent is told, and keeps nobody from working.
     pub(crate) fn start(service: Option<&'static str>, settings: &Settings) -> Result<Self, SettingsError> {
-        let asked = asked(crate::environment::text);
-        let (Some(service), Some(Asked { variable, endpoint })) = (service, asked) else { return Ok(Self(None)) };
+        let setting = collector_setting(crate::environment::text);
+        let (Some(service), Some(CollectorSetting { variable, endpoint })) = (service, setting) else {
+            return Ok(Self(None));
+        };
         let collector: HttpUrl = settings.read(&endpoint, variable)?;
         match Export::start(service, &collector) {
             Ok(export) => {
@@ -60,14 +62,14 @@ impl Traces {
 
 /// What the environment asks for. Without an address none are sent: most machines have no collector, and nobody
 /// should have to say so.
-fn asked(variable: impl Fn(&str) -> Option<String>) -> Option<Asked> {
+fn collector_setting(variable: impl Fn(&str) -> Option<String>) -> Option<CollectorSetting> {
     let is = |name: &str, value: &str| variable(name).is_some_and(|given| given.trim().eq_ignore_ascii_case(value));
     if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
         return None;
     }
     ENDPOINTS.into_iter().find_map(|name| {
         let endpoint = variable(name).filter(|endpoint| !endpoint.is_empty())?;
-        Some(Asked { variable: name, endpoint })
+        Some(CollectorSetting { variable: name, endpoint })
     })
 }
 
@@ -79,7 +81,7 @@ mod tests {
     fn traces_are_asked_for_by_an_address_and_can_be_switched_off() {
         let check = |set: &[(&str, &str)], expected: Option<&str>| {
             let variable = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            assert_eq!(asked(variable).map(|asked| asked.endpoint).as_deref(), expected, "{set:?}");
+            assert_eq!(collector_setting(variable).map(|setting| setting.endpoint).as_deref(), expected, "{set:?}");
         };
         let [traces, root] = ENDPOINTS;
         check(&[], None);

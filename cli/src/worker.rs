@@ -13,7 +13,7 @@ use tracing::info;
 use crate::Context;
 use crate::exit::ExitStatus;
 use crate::metrics_server;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 
 /// Apply commands and send emails: a service for production
 ///

@@ -92,8 +92,8 @@ fn a_server_that_is_away_is_told_without_its_password() {
     assert!(!told.contains("s3cret"), "{told}");
 }
 
-/// Whoever asks for traces should not have to guess why there are none. `./run test` builds all features, so this one is
-/// run by `cargo test -p loyalty-cli`.
+/// Whoever asks for traces should not have to guess why there are none. `./run test` builds all features, so this one
+/// is run by `cargo test -p loyalty-cli`.
 #[cfg(not(feature = "otel"))]
 #[test]
 fn a_service_that_was_built_without_traces_says_so() {

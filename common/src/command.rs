@@ -4,9 +4,9 @@
 //! writes the other reads. `registry` lists the types of commands.
 //!
 //! A new type is a file here that declares its payload by `payload!`, with its doc comments, and its `Rules`: scope,
-//! event, whether it parks. Then a line in `registry`, and a `mod` below. A new kind of field (a decimal
-//! amount, tags, a target) is a newtype beside those of [`text`](crate::text) that implements `FieldValue` in `field`,
-//! and what it is to JSON Schema in `schema/value.rs`; a test holds the two to each other.
+//! event, whether it parks. Then a line in `registry`, and a `mod` below. A new kind of field (a decimal amount, tags,
+//! a target) is a newtype beside those of [`values`](crate::values) that implements `FieldValue` in `field`, and what
+//! it is to JSON Schema in `schema/value.rs`; a test holds the two to each other.
 
 mod adjust;
 mod capture;
@@ -31,7 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::ids::{CommandId, MemberId};
-use crate::text::Text;
+use crate::values::Text;
 
 pub use crate::rfc3339::to_microseconds;
 pub use change::Change;

@@ -106,7 +106,7 @@ fn text_of(value: &AMQPValue) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::command::{Action, Earn};
-    use crate::text::Points;
+    use crate::values::Points;
 
     const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

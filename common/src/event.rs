@@ -1,5 +1,5 @@
-//! What happened, for whoever listens: one event for each row of the ledger, one for each reward, and warnings of points
-//! that expire soon. This is version 1 of the wire contract.
+//! What happened, for whoever listens: one event for each row of the ledger, one for each reward, and warnings of
+//! points that expire soon. This is version 1 of the wire contract.
 //!
 //! An event never carries an address, a name, or what a sender wrote as a reason: who may listen is decided on the
 //! broker, and a message that was read cannot be taken back.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::{Builder, Uuid, Version};
 
-use crate::text::{Invalid, mask};
+use crate::email_address::mask;
+use crate::values::Invalid;
 
 /// The longest member id in bytes. Part of the contract.
 pub const MEMBER_ID_MAX_BYTES: usize = 64;

@@ -19,10 +19,12 @@ pub mod amqp;
 pub mod backoff;
 pub mod command;
 pub mod decode;
+pub mod email_address;
 pub mod entry_type;
 #[cfg(feature = "amqp")]
 pub mod envelope;
 pub mod error_chain;
+pub mod escape;
 pub mod event;
 pub mod ids;
 pub mod partition;
@@ -39,7 +41,6 @@ mod scope;
 pub mod secret;
 #[cfg(feature = "amqp")]
 pub mod telemetry;
-pub mod text;
 #[cfg(feature = "amqp")]
 pub mod tls;
 #[cfg(feature = "amqp")]
@@ -47,10 +48,11 @@ pub mod topology;
 pub mod trace_context;
 #[cfg(feature = "amqp")]
 pub mod traces;
-pub mod visible;
+pub mod values;
 
 pub use command::payloads::*;
 pub use command::{Action, Change, Command, CommandType, Draft};
+pub use email_address::EmailAddress;
 pub use entry_type::{EntryType, SystemType};
 pub use event::{Event, EventKind, EventType};
 pub use ids::{CommandId, MemberId};
@@ -58,5 +60,5 @@ pub use partition::Partition;
 pub use receipt::{Outcome, Receipt, RefusalCode};
 pub use rfc3339::Moment;
 pub use scope::Scope;
-pub use text::{EmailAddress, Points, RewardNumber, SignedPoints, Text};
 pub use trace_context::TraceContext;
+pub use values::{Points, RewardNumber, SignedPoints, Text};

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::entry_type::EntryType;
 use crate::ids::{CommandId, MemberId};
 #[cfg(feature = "schema")]
-use crate::text::Text;
+use crate::values::Text;
 
 string_enum! {
     /// Whether a command changed anything.

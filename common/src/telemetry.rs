@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::visible::{JsonWriter, Visible};
+use crate::escape::{Escaped, JsonWriter};
 
 /// What a service logs when `RUST_LOG` says nothing. lapin logs each lost connection at error level as well as
 /// returning it; its owner reports it once.
@@ -67,7 +67,7 @@ impl<'writer> FormatFields<'writer> for VisibleFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
         let mut text = String::new();
         self.0.format_fields(Writer::new(&mut text), fields)?;
-        write!(writer, "{}", Visible(text))
+        write!(writer, "{}", Escaped(text))
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
         });
         for kept in [text, json] {
             let line = String::from_utf8(kept.0.lock().expect("nobody panicked").clone()).expect("UTF-8");
-            assert!(line.contains("forged") && !line.contains(crate::visible::is_hidden), "{line:?}");
+            assert!(line.contains("forged") && !line.contains(crate::escape::is_hidden), "{line:?}");
             assert_eq!(line.lines().count(), 1, "{line:?}");
         }
     }

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use loyalty_common::CommandId;
 
+use crate::balance_sheet::Sheet;
 use crate::expiry::{LotDay, Zone};
 use crate::member::{MemberState, MemberStatus};
-use crate::sheet::Sheet;
 
 /// What a member has. Of a member whose points never expire and who holds none, both lists are empty and cost nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,11 +25,11 @@ use loyalty_common::command::{Action, CLOCK_AHEAD_MAX, Command};
 use loyalty_common::{CommandId, RefusalCode};
 
 use crate::account::{Account, Part};
+use crate::balance_sheet::Sheet;
 use crate::contact::ContactChange;
 use crate::effects::Effects;
 use crate::member::{MemberState, MemberStatus};
 use crate::programme::{Programme, SUM_MAX};
-use crate::sheet::Sheet;
 use crate::target::Target;
 
 /// What a type of command reads and decides, for its payload.

@@ -1,4 +1,5 @@
-//! What a row of the ledger says besides its effects: what its command said, as far as it tells a repeat of it from a conflict.
+//! What a row of the ledger says besides its effects: what its command said, as far as it tells a repeat of it from a
+//! conflict.
 
 use jiff::Timestamp;
 use loyalty_common::command::{FieldInfo, Presence};
@@ -17,7 +18,6 @@ pub type CommandKey = (MemberId, CommandId);
 pub struct CommandContent {
     /// What was asked, or what happened by itself.
     pub entry_type: EntryType,
-    /// How many points.
     pub points: Option<i64>,
     /// Which earlier command it is about.
     pub target: Option<CommandId>,

@@ -90,12 +90,12 @@ pub enum StatedValue {
     /// It gives this one.
     Given(String),
     /// It gave one of which this is kept.
-    Kept(Kept),
+    Kept(KeptHash),
 }
 
 /// What is kept of an address or a name, and the key that it may be compared with, if that is still there.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptHash {
     /// Empty, if there was no key to hash with.
     hash: Vec<u8>,
     key: Option<ContactKey>,
@@ -117,8 +117,8 @@ impl StatedValue {
             None => Self::Nothing,
             Some([]) => Self::LeftOut,
             Some([0]) => Self::Cleared,
-            Some([_]) => Self::Kept(Kept { hash: Vec::new(), key: None }),
-            Some(hash) => Self::Kept(Kept { hash: hash.to_vec(), key: key.cloned() }),
+            Some([_]) => Self::Kept(KeptHash { hash: Vec::new(), key: None }),
+            Some(hash) => Self::Kept(KeptHash { hash: hash.to_vec(), key: key.cloned() }),
         }
     }
 
@@ -128,7 +128,7 @@ impl StatedValue {
             Self::Nothing => None,
             Self::LeftOut => Some(Vec::new()),
             Self::Cleared => Some(vec![0]),
-            Self::Kept(Kept { hash, .. }) if !hash.is_empty() => Some(hash.clone()),
+            Self::Kept(KeptHash { hash, .. }) if !hash.is_empty() => Some(hash.clone()),
             Self::Given(_) | Self::Kept(_) => Some(vec![1]),
         }
     }
@@ -139,9 +139,9 @@ impl StatedValue {
         let hash = match self {
             Self::Nothing | Self::LeftOut | Self::Cleared => return self,
             Self::Given(text) => key.map(|key| key.hash(&text)).unwrap_or_default(),
-            Self::Kept(Kept { hash, .. }) => hash,
+            Self::Kept(KeptHash { hash, .. }) => hash,
         };
-        Self::Kept(Kept { hash, key: key.cloned() })
+        Self::Kept(KeptHash { hash, key: key.cloned() })
     }
 
     /// Whether the two certainly differ. What can no longer be compared does not.
@@ -154,7 +154,7 @@ impl StatedValue {
             (Self::Given(one), Self::Given(other)) => one != other,
             (Self::Given(text), Self::Kept(kept)) | (Self::Kept(kept), Self::Given(text)) => kept.is_of_other(text),
             (Self::Kept(one), Self::Kept(other)) => {
-                let comparable = |kept: &Kept| kept.key.as_ref().is_some_and(|key| key.made(&kept.hash));
+                let comparable = |kept: &KeptHash| kept.key.as_ref().is_some_and(|key| key.made(&kept.hash));
                 comparable(one) && comparable(other) && one.key == other.key && one.hash != other.hash
             }
             (Self::LeftOut | Self::Cleared | Self::Given(_) | Self::Kept(_), _) => true,
@@ -162,7 +162,7 @@ impl StatedValue {
     }
 }
 
-impl Kept {
+impl KeptHash {
     fn is_of_other(&self, text: &str) -> bool {
         self.key.as_ref().is_some_and(|key| key.made(&self.hash) && key.hash(text) != self.hash)
     }
@@ -183,9 +183,9 @@ impl fmt::Debug for StatedValue {
 /// Address and name of a member while a batch is applied. It need not know them to leave them as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
-    /// Where rewards are mailed.
+    /// Where the member's emails go.
     pub email: ContactPart,
-    /// How mails address the member.
+    /// How emails address the member.
     pub name: ContactPart,
     /// What hashes of them are keyed with; none, if there is neither.
     pub key: Option<ContactKey>,

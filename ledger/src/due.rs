@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use loyalty_common::{CommandId, SystemType};
 
 use crate::account::{Account, Hold, Part};
+use crate::balance_sheet::Sheet;
 use crate::effects::Effects;
 use crate::programme::Programme;
-use crate::sheet::Sheet;
 
 /// What is due next. It becomes a row of the ledger of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use crate::account::{Account, Lot, Part};
+use crate::balance_sheet::Sheet;
 use crate::expiry::LotDay;
 use crate::member::MemberStatus;
-use crate::sheet::Sheet;
 
 /// What a row did to its member.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,7 +57,6 @@ impl Entry {
 /// A reward that a credit earned, with its email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Who earned it.
     pub member_id: MemberId,
     /// In which membership.
     pub epoch: i32,
@@ -101,7 +100,6 @@ pub struct Warning {
     pub epoch: i32,
     /// The last day on which they can be spent.
     pub expires_on: Date,
-    /// How many there are.
     pub points: i64,
     /// Whether its email has somewhere to go.
     pub has_address: bool,

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Span, Timestamp, ToSpan};
 use loyalty_common::string_enum;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use serde::{Deserialize, Serialize};
 
 /// When points expire.

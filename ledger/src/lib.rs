@@ -1,14 +1,15 @@
 //! The rules of the programme, pure: no clock, no randomness, no SQL, no AMQP, nothing that waits.
 //!
-//! Read in this order: [`member`] and [`account`] are what is known of a member, [`command`] what each command reads and
-//! decides, [`due`] what happens by itself, [`effects`] and [`entry`] what is written of it; [`fold`](fold::fold) takes a
-//! batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each, [`warning`] says
-//! which members are to be told of points that expire soon, and [`refold`](refold::refold) whether rows follow from
-//! those before them. The same input always gives the same output.
+//! Read in this order: [`member`] and [`account`] are what is known of a member, [`command`] what each command reads
+//! and decides, [`due`] what happens by itself, [`effects`] and [`entry`] what is written of it; [`fold`](fold::fold)
+//! takes a batch of commands on top of a [`View`] to the [`Changes`] of one transaction and a verdict on each,
+//! [`warning`] says which members are to be told of points that expire soon, and [`refold`](refold::refold) whether
+//! rows follow from those before them. The same input always gives the same output.
 
 #![allow(missing_docs, reason = "only where a name does not say it all")]
 
 pub mod account;
+pub mod balance_sheet;
 pub mod batch;
 pub mod batch_request;
 pub mod command;
@@ -23,11 +24,11 @@ pub mod fold;
 pub mod member;
 pub mod programme;
 pub mod refold;
-pub mod sheet;
 pub mod target;
 pub mod warning;
 
 pub use account::{Account, Hold, Lot};
+pub use balance_sheet::Sheet;
 pub use batch::{Changes, HoldRow, LotRow, RewardKey, View, WaitingCommand};
 pub use batch_request::{BatchRequest, PartitionRequest, targets_of_parked};
 pub use command::{Applied, Context, Decision, Reads, decide, is_ahead, reads};
@@ -41,6 +42,5 @@ pub use fold::{CommandOutcome, Submitted, Verdict, fold, sweep};
 pub use member::{Member, MemberState, MemberStatus};
 pub use programme::{Programme, Reversal, WhenShort};
 pub use refold::{Difference, Refold, Refolded, refold};
-pub use sheet::Sheet;
 pub use target::{Target, TargetKind};
 pub use warning::warnings;

@@ -79,7 +79,7 @@ pub struct Member {
     pub state: MemberState,
     /// The seq of the last ledger row; 0 when there is none.
     pub last_seq: i64,
-    /// Where rewards are mailed, and how the mails address the member.
+    /// Where the member's emails go, and how they address the member.
     pub contact: Contact,
     /// When this membership began.
     pub enrolled_at: Option<Timestamp>,

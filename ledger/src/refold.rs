@@ -46,8 +46,8 @@ pub fn refold<'a>(
     refold.finish()
 }
 
-/// The rows of one member that are decided again, one after the other. Of the rows so far it keeps what later ones may be about:
-/// some hundred bytes each.
+/// The rows of one member that are decided again, one after the other. Of the rows so far it keeps what later ones may
+/// be about: some hundred bytes each.
 #[derive(Debug)]
 pub struct Refold<'a> {
     programmes: &'a BTreeMap<i16, Programme>,
@@ -193,8 +193,8 @@ mod tests {
     use loyalty_common::{CommandType, SystemType};
 
     use super::*;
+    use crate::balance_sheet::Sheet;
     use crate::command_content::CommandContent;
-    use crate::sheet::Sheet;
 
     /// An enrolment and two credits, as a worker of programme 1 writes them.
     fn rows() -> Vec<Entry> {

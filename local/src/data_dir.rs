@@ -13,10 +13,10 @@ use std::{
 };
 
 use crate::{
-    account::{Account, AccountError},
     lock::{Lock, LockError},
     log_file::LogFile,
     ports,
+    service_user::{ServiceUser, ServiceUserError},
 };
 
 /// Random bytes of a password: 144 bits, written as hexadecimal digits, so that no URL needs to escape it.
@@ -33,7 +33,7 @@ pub enum DataDirError {
     Lock(#[from] LockError),
     /// The account that the server runs as.
     #[error(transparent)]
-    Account(#[from] AccountError),
+    ServiceUser(#[from] ServiceUserError),
     /// No port of 127.0.0.1 is free.
     #[error("cannot find a free port on 127.0.0.1")]
     Port(#[source] io::Error),
@@ -44,7 +44,7 @@ pub enum DataDirError {
 pub(crate) struct DataDir {
     dir: PathBuf,
     logs: PathBuf,
-    account: Account,
+    user: ServiceUser,
     /// None if another process runs the server.
     lock: Option<Lock>,
 }
@@ -53,24 +53,24 @@ impl DataDir {
     /// Opens `base/name` for a server that runs as we do.
     pub(crate) async fn open(base: &Path, name: &str) -> Result<Self, DataDirError> {
         let base = prepare(base)?;
-        Self::open_as(&base, name, Account::Own).await
+        Self::open_as(&base, name, ServiceUser::Own).await
     }
 
     /// Opens `base/name` for a server that refuses to run as root.
     pub(crate) async fn open_not_as_root(base: &Path, name: &str) -> Result<Self, DataDirError> {
         let base = prepare(base)?;
-        let account = Account::not_root(&base.join(name))?;
-        Self::open_as(&base, name, account).await
+        let user = ServiceUser::not_root(&base.join(name))?;
+        Self::open_as(&base, name, user).await
     }
 
-    async fn open_as(base: &Path, name: &str, account: Account) -> Result<Self, DataDirError> {
+    async fn open_as(base: &Path, name: &str, user: ServiceUser) -> Result<Self, DataDirError> {
         let asked = base.join(name);
         if !asked.exists() {
-            unprivileged::make(&asked, &account).await?;
+            unprivileged::make(&asked, &user).await?;
         }
         let dir = asked.canonicalize().map_err(|source| DataDirError::Io { path: asked, source })?;
         let lock = Lock::take(&dir).await?;
-        Ok(Self { dir, logs: base.join("log"), account, lock: Some(lock) })
+        Ok(Self { dir, logs: base.join("log"), user, lock: Some(lock) })
     }
 
     /// Looks into `base/name`, whose server another process runs.
@@ -78,15 +78,15 @@ impl DataDir {
         let base = prepare(base)?;
         let path = base.join(name);
         let dir = path.canonicalize().map_err(|source| DataDirError::Io { path, source })?;
-        Ok(Self { dir, logs: base.join("log"), account: Account::Own, lock: None })
+        Ok(Self { dir, logs: base.join("log"), user: ServiceUser::Own, lock: None })
     }
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    pub(crate) fn account(&self) -> &Account {
-        &self.account
+    pub(crate) fn user(&self) -> &ServiceUser {
+        &self.user
     }
 
     /// See [`Lock::for_child`].
@@ -136,7 +136,7 @@ impl DataDir {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(error)?;
         file.write_all(text.as_bytes()).map_err(error)?;
-        Ok(self.account.give(path)?)
+        Ok(self.user.give(path)?)
     }
 }
 

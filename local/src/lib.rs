@@ -8,7 +8,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is"))]
 
-mod account;
 mod binaries;
 mod data_dir;
 mod lock;
@@ -22,10 +21,10 @@ mod process;
 mod proxy;
 mod rabbitmq;
 mod servers;
+mod service_user;
 mod toggle_listener;
 pub mod wait;
 
-pub use account::AccountError;
 pub use binaries::MissingBinary;
 pub use data_dir::DataDirError;
 pub use lock::LockError;
@@ -37,3 +36,4 @@ pub use process::ProcessError;
 pub use proxy::{Proxy, ProxyError};
 pub use rabbitmq::{RabbitMq, RabbitMqError};
 pub use servers::{Servers, ServersError};
+pub use service_user::ServiceUserError;

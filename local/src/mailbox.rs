@@ -90,7 +90,6 @@ impl Mailbox {
         Ok(Self { listener, shelf, _close: closing.drop_guard() })
     }
 
-    /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.listener.address()
     }

@@ -112,7 +112,7 @@ impl PgBouncer {
             args: vec![SETTINGS.into()],
             env: Vec::new(),
             dir: self.data_dir.dir().to_path_buf(),
-            account: self.data_dir.account().clone(),
+            user: self.data_dir.user().clone(),
             stdin: self.data_dir.lock_for_child()?,
             log: self.data_dir.log("pgbouncer"),
             // What its gentler signals wait for differs from release to release.
@@ -131,7 +131,6 @@ impl PgBouncer {
         }
     }
 
-    /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }

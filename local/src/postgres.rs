@@ -220,7 +220,7 @@ impl Postgres {
             args,
             env: vec![("PATH", binaries::child_path(&self.binaries)), ("LC_ALL", "C".into())],
             dir: self.data_dir.dir().to_path_buf(),
-            account: self.data_dir.account().clone(),
+            user: self.data_dir.user().clone(),
             stdin,
             log: self.data_dir.log(program),
             // INT is the fast shutdown. TERM would wait until the last client leaves.

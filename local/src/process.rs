@@ -22,9 +22,9 @@ use rustix::{
 use tokio::sync::watch;
 
 use crate::{
-    account::Account,
     binaries::{self, MissingBinary},
     log_file::LogFile,
+    service_user::ServiceUser,
 };
 
 /// Why a child could not be started or signalled.
@@ -49,7 +49,7 @@ pub(crate) struct Launch {
     /// The whole environment: nothing of ours is inherited.
     pub(crate) env: Vec<(&'static str, OsString)>,
     pub(crate) dir: PathBuf,
-    pub(crate) account: Account,
+    pub(crate) user: ServiceUser,
     pub(crate) stdin: Stdio,
     pub(crate) log: LogFile,
     /// What [`Process::stop`] sends: asks the child to end in good order.
@@ -165,7 +165,7 @@ fn command(launch: Launch) -> Result<Command, ProcessError> {
     let log_too = log.try_clone().map_err(log_failed)?;
     let mut command = Command::new(binaries::setpriv()?);
     // The kernel forgets the death signal when the account changes: setpriv sets it last.
-    command.args(launch.account.setpriv_args()).arg("--pdeathsig").arg(launch.orphan_signal.name());
+    command.args(launch.user.setpriv_args()).arg("--pdeathsig").arg(launch.orphan_signal.name());
     command.args(["--", "/bin/sh", "-c", UNLESS_ORPHANED, "sh"]).arg(std::process::id().to_string());
     command.arg(launch.program).args(launch.args);
     command.env_clear().envs(launch.env).current_dir(launch.dir);

@@ -21,12 +21,12 @@ use tokio::{
 };
 
 use crate::{
-    account::Account,
     binaries::{self, MissingBinary},
     data_dir::{DataDir, DataDirError},
     lock::LockError,
     management::{Management, ManagementError, percent_encoded},
     process::{EndSignal, Launch, Process, ProcessError},
+    service_user::ServiceUser,
     wait,
 };
 use settings::{NODE, Ports, USER};
@@ -303,7 +303,7 @@ impl RabbitMq {
             args,
             env: settings::environment(&self.data_dir, &self.ports),
             dir: self.data_dir.dir().to_path_buf(),
-            account: Account::Own,
+            user: ServiceUser::Own,
             stdin,
             log: self.data_dir.log(log),
             stop_signal: EndSignal::Terminate,

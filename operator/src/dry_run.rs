@@ -6,15 +6,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use loyalty_common::email_address::mask;
 use loyalty_common::error_chain::chain;
-use loyalty_common::text::mask;
 use loyalty_common::{Command, MemberId, RefusalCode};
 use loyalty_ledger::{
     BatchRequest, Changes, CommandKey, CommandOutcome, Entry, Events, Programme, Submitted, Verdict, fold,
 };
 use loyalty_store::batch::Batch;
 use loyalty_store::dead_letters::{Reason, Replayable, Unusable};
-use loyalty_store::emails::{self, EmailId, EmailState};
+use loyalty_store::emails::{self, EmailId, EmailReplay};
 use loyalty_store::{Pool, StoreError};
 use serde::Serialize;
 
@@ -212,17 +212,10 @@ async fn dry_run_emails(pool: &Pool, requests: &[(usize, EmailId)]) -> Result<Ve
     let ids: Vec<EmailId> = requests.iter().map(|(_, email_id)| *email_id).collect();
     let states = emails::states(pool, &ids).await?;
     let mut queued = HashSet::new();
-    let mut predict = |email_id: &EmailId| match states.get(email_id) {
-        Some(EmailState::Dead) if queued.insert(*email_id) => Prediction::Queued,
-        Some(
-            EmailState::Dead
-            | EmailState::Queued
-            | EmailState::Sending
-            | EmailState::Retrying
-            | EmailState::Sent
-            | EmailState::NoAddress,
-        ) => Prediction::Duplicate,
-        Some(EmailState::Unknown) => Prediction::UnknownEmail,
+    let mut predict = |email_id: &EmailId| match states.get(email_id).map(|state| state.on_replay()) {
+        Some(EmailReplay::Queue) if queued.insert(*email_id) => Prediction::Queued,
+        Some(EmailReplay::Queue | EmailReplay::Duplicate) => Prediction::Duplicate,
+        Some(EmailReplay::Undecided) => Prediction::UnknownEmail,
         None => Prediction::Broken { reason: Reason::EmailUnreadable, error: "there is no such email".to_owned() },
     };
     Ok(requests.iter().map(|(place, email_id)| (*place, predict(email_id))).collect())

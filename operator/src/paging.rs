@@ -1,6 +1,6 @@
 //! Reading a list page by page, up to the limit that somebody named.
 
-use loyalty_store::read::PAGE_MAX;
+use loyalty_store::PAGE_MAX;
 
 /// Reads pages until the limit is reached or nothing is left. `page` gets the last item before it and how many it may
 /// have.

@@ -3,8 +3,7 @@
 use loyalty_common::{CommandId, MemberId, Receipt};
 use loyalty_store::dead_letters::{self, DeadLetter};
 use loyalty_store::parked::{self, Parked};
-use loyalty_store::read::{self, PAGE_MAX};
-use loyalty_store::{Pool, StoreError};
+use loyalty_store::{PAGE_MAX, Pool, StoreError, read};
 use serde::Serialize;
 
 use crate::dead_letters::without_personal;

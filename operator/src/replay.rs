@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 mod outcome;
 mod pace;
 pub(crate) mod replay_message;
-mod waiting;
+mod result_poller;
 
 pub use outcome::{Ended, Progress, ReplayOutcome};
 pub use pace::{Canary, Pace};
 
 use crate::OperatorApproval;
 use replay_message::{ReplayMessage, message};
-use waiting::Asked;
+use result_poller::CommandIdentity;
 
 /// Sends dead letters again.
 #[derive(Debug)]
@@ -46,9 +46,9 @@ const WAVE_DEAD_LETTERS: usize = 100;
 /// How often the hold on the dead letters is renewed, at least: several times before it ends.
 const RENEW: Duration = Duration::from_secs(20);
 
-/// How long answers are awaited after the replay was told to stop, or could not go on. What has not been answered by
-/// then is recorded later.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// How long results are awaited after the replay was told to stop, or could not go on. What has none by then is
+/// recorded later.
+const LAST_RESULTS: Duration = Duration::from_secs(5);
 
 impl Replayer {
     /// Replays those of the dead letters that can be claimed. `told` hears how many are sent and concluded.
@@ -61,7 +61,7 @@ impl Replayer {
         stop: &CancellationToken,
         told: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<ReplayOutcome, StoreError> {
-        // First what earlier replays left: a dead letter whose answer is known need not be sent again.
+        // First what earlier replays left: a dead letter whose result is known need not be sent again.
         dead_letters::settle_abandoned(&self.pool).await?;
         let claimed = dead_letters::claim(&self.pool, ids, approval).await?;
         let mut run = Run::new(self, claimed, told);
@@ -80,10 +80,10 @@ struct Run<'a> {
     replay: Replay,
     /// Not sent yet, in the order of arrival.
     waiting: VecDeque<Item>,
-    /// Sent, and without an answer yet, in the order of sending.
+    /// Sent, and without a result yet, in the order of sending.
     unanswered: Vec<(DeadLetterId, Command)>,
     /// The command ids that dead letters of this replay used up, and for what.
-    used: HashSet<Asked>,
+    used: HashSet<CommandIdentity>,
     renewed_at: Instant,
     next_wave_at: Instant,
     progress: Progress,
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
             if ended != Ended::Finished || self.waiting.is_empty() {
                 return Ok(ended);
             }
-            self.await_answers(self.replayer.pace.patience, Some(stop)).await?;
+            self.await_results(self.replayer.pace.patience, Some(stop)).await?;
             if !self.unanswered.is_empty() {
                 return Ok(if stop.is_cancelled() { Ended::Stopped } else { Ended::CanaryUnanswered });
             }
@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
         self.send(usize::MAX, stop).await
     }
 
-    /// Sends the next dead letters, at most so many, wave after wave, and records answers in between.
+    /// Sends the next dead letters, at most so many, wave after wave, and records results in between.
     async fn send(&mut self, mut most: usize, stop: &CancellationToken) -> Result<Ended, StoreError> {
         while most > 0 && !self.waiting.is_empty() {
             if stop.run_until_cancelled(tokio::time::sleep_until(self.next_wave_at)).await.is_none() {
@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
             match unconfirmed.confirmed().await {
                 Ok(_) => self.sent(id, command),
                 Err(error) => {
-                    // What may arrive is as good as sent: its answer tells.
+                    // What may arrive is as good as sent: its result tells.
                     if error.may_arrive() {
                         self.sent(id, command);
                     } else {
@@ -269,7 +269,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Lets go of what was not sent, waits for the last answers, and leaves what has none.
+    /// Lets go of what was not sent, waits for the last results, and leaves what has none.
     async fn finish(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
         let mut rest: Vec<DeadLetterId> = self.waiting.drain(..).map(|item| item.id).collect();
         rest.sort_unstable();
@@ -281,9 +281,9 @@ impl<'a> Run<'a> {
             | Ended::CanaryFailed { .. }
             | Ended::CanaryUnanswered
             | Ended::Broker(_)
-            | Ended::Overtaken => (LAST_ANSWERS.min(self.replayer.pace.patience), None),
+            | Ended::Overtaken => (LAST_RESULTS.min(self.replayer.pace.patience), None),
         };
-        self.await_answers(patience, stop).await?;
+        self.await_results(patience, stop).await?;
         if !self.unanswered.is_empty() {
             dead_letters::leave(&self.replayer.pool, &self.replay).await?;
         }

@@ -37,7 +37,7 @@ pub use loyalty_common::publisher::{
     Confirmed, ConnectionState, Limits, PublishError, PublisherStats, Refusal, Unconfirmed, WhenBlocked,
 };
 pub use loyalty_common::secret::SecretUrl;
-pub use loyalty_common::text::Invalid;
+pub use loyalty_common::values::Invalid;
 pub use loyalty_common::{Action, Change, Command, CommandId, EmailAddress, MemberId, Points, Text};
 
 pub use crate::many::{Published, Summary};

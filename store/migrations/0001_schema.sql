@@ -245,7 +245,7 @@ create table email (
     expires_on      date,
     points          bigint check (points > 0),
     state           text not null check (state in
-        ('no_address', 'queued', 'sending', 'retrying', 'sent', 'unknown', 'dead')),
+        ('no_address', 'outdated', 'queued', 'sending', 'retrying', 'sent', 'unknown', 'dead')),
     -- How often a mail server was asked to take it.
     attempts        integer not null default 0 check (attempts >= 0),
     -- Attempts made before an operator queued it anew: the retry schedule begins again after them.
@@ -268,7 +268,7 @@ create table email (
     constraint email_id_names_partition check (get_byte(uuid_send(email_id), 0) >> 4 = partition)
 );
 create unique index email_warning on email (partition, member_id, epoch, expires_on) where expires_on is not null;
-create index email_unsettled on email (partition, state, due_at) where state not in ('sent', 'no_address');
+create index email_unsettled on email (partition, state, due_at) where state not in ('sent', 'no_address', 'outdated');
 -- Operators' lists go on after the last one seen, across partitions.
 create index email_created on email (created_at, email_id);
 

@@ -58,7 +58,7 @@ const EMAILS: &str = "
     cross join lateral (
         select count(*) as emails from (
             select from email where partition = p.number and email.state = s.state
-                                and email.state not in ('sent', 'no_address') limit $2) as bounded) as counted
+                                and email.state not in ('sent', 'no_address', 'outdated') limit $2) as bounded) as counted
     group by s.state";
 
 /// Reads all of it, in one flight. Call it with a pool for lookups by key.

@@ -8,19 +8,20 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use loyalty_common::{CommandId, CommandType, MemberId, string_enum};
 use serde::Serialize;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::emails::EmailId;
+use crate::email_id::EmailId;
 use crate::pool::StoreError;
 
 mod change;
 mod claim;
 mod filter;
 mod history;
+mod keep;
 mod list;
 mod outcome;
 mod reason;
@@ -32,11 +33,12 @@ pub use claim::{Claimed, Held, Replay, claim, leave, release, renew};
 pub use filter::Filter;
 pub(crate) use history::of_email;
 pub use history::{Action, Event};
+pub use keep::keep;
 pub use list::{Count, Grouping, Opened, counts, list, matching, open, page};
 pub(crate) use outcome::conclude;
 pub use outcome::{Concluded, Pending, ReplayResult, settle, settle_abandoned};
 pub use reason::{Reason, Unusable};
-pub use record::{NewDeadLetter, keep, record};
+pub use record::{NewDeadLetter, record};
 pub use replayable::{Replayable, Subject, replayable};
 
 /// A dead letter, without its body and headers.
@@ -82,7 +84,6 @@ pub struct DeadLetter {
 /// A replay's hold on a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Claim {
-    /// Who replays it.
     pub by: String,
     pub since: Timestamp,
     /// Until when nobody else may. The replay moves this on while it runs.

@@ -4,9 +4,8 @@
 use jiff::Timestamp;
 use loyalty_common::{MemberId, Partition};
 use loyalty_ledger::Lot;
-use tokio_postgres::Row;
 
-use crate::member_row::lot;
+use crate::member_row::{lot, member_id};
 use crate::partition::number;
 use crate::pool::{Pool, StoreError};
 
@@ -78,8 +77,4 @@ pub async fn unwarned_lots(
     let LotCursor { expires_at, member_id: after } = cursor;
     let rows = client.query(&statement, &[&number(partition), expires_at, after, &until, &i64::from(limit)]).await?;
     rows.iter().map(|row| Ok(UnwarnedLot { member_id: member_id(row)?, lot: lot(row) })).collect()
-}
-
-fn member_id(row: &Row) -> Result<MemberId, StoreError> {
-    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }

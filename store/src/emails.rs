@@ -11,10 +11,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::PAGE_MAX;
 use crate::dead_letters::{self, DeadLetterId, Event};
+use crate::member_row::member_id;
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
-use crate::read::PAGE_MAX;
 
 mod attempt;
 mod claim;
@@ -23,6 +24,7 @@ mod overdue;
 pub mod request;
 mod requeue;
 
+pub use crate::email_id::EmailId;
 pub use attempt::*;
 pub use claim::{Claim, ClaimError, ClaimToken, InDoubt, claim, take_back};
 pub use content::{EmailContent, EmailKind};
@@ -37,7 +39,6 @@ pub struct ListedEmail {
     pub member_id: MemberId,
     /// In which membership.
     pub epoch: i32,
-    /// What it tells.
     #[serde(flatten)]
     pub content: EmailContent,
     pub state: EmailState,
@@ -167,7 +168,7 @@ pub async fn counts(pool: &Pool, filter: &Filter, by: Grouping) -> Result<Vec<Co
     let values = filter.values();
     let rows = pool.get().await?.query(&query, &values.and(&[&i64::from(PAGE_MAX)])).await?;
     let count = |row: &Row| Count {
-        key: loyalty_common::text::mask(row.get("key")),
+        key: loyalty_common::email_address::mask(row.get("key")),
         emails: row.get("emails"),
         first_at: row.get("first_at"),
         last_at: row.get("last_at"),
@@ -226,14 +227,13 @@ impl Values<'_> {
 fn listed(row: &Row) -> Result<ListedEmail, StoreError> {
     Ok(ListedEmail {
         email_id: row.get("email_id"),
-        member_id: MemberId::parse(row.get("member_id"))
-            .map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?,
+        member_id: member_id(row)?,
         epoch: row.get("epoch"),
         content: EmailContent::read(row)?,
-        state: EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?,
+        state: EmailState::read(row)?,
         attempts: row.get("attempts"),
         due_at: row.get("due_at"),
-        reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::text::mask),
+        reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::email_address::mask),
         created_at: row.get("created_at"),
         updated_at: row.get("updated_at"),
     })

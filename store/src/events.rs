@@ -4,13 +4,12 @@
 //! never be removed before its confirm, nor while one of the same member that stands before it stays.
 
 use deadpool_postgres::Client;
-use futures_util::future::try_join_all;
 use futures_util::try_join;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::partition::{grouped, look, share};
+use crate::partition::{execute_for_each, look, oldest_of_each};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -68,31 +67,16 @@ impl EventBatch {
             transaction.commit().await?;
             return Ok(None);
         }
-        let events = oldest(&transaction, limit).await?;
-        Ok(Some(Self { transaction, events }))
+        let rows = oldest_of_each(&transaction, &look("event_outbox", "event_no"), OLDEST, limit).await?;
+        Ok(Some(Self { transaction, events: rows.iter().map(event).collect() }))
     }
 
     /// Removes what the broker confirmed and ends the turn.
     pub async fn settle(self, confirmed: &[EventNo]) -> Result<(), StoreError> {
-        let remove = &self.transaction.prepare_cached(REMOVE).await?;
-        let groups = grouped(confirmed, |event| event.partition);
-        let client = &self.transaction;
-        try_join_all(groups.into_iter().map(async |(partition, events)| {
-            let numbers: Vec<i64> = events.iter().map(|event| event.number).collect();
-            client.execute(remove, &[&partition, &numbers]).await
-        }))
-        .await?;
+        let rows = confirmed.iter().map(|event| (event.partition, event.number));
+        execute_for_each(&self.transaction, REMOVE, rows).await?;
         self.transaction.commit().await
     }
-}
-
-async fn oldest(client: &Client, limit: u32) -> Result<Vec<WaitingEvent>, StoreError> {
-    let look = client.prepare_cached(&look("event_outbox", "event_no")).await?;
-    let oldest = &client.prepare_cached(OLDEST).await?;
-    let partitions = client.query(&look, &[]).await?;
-    let share = share(limit, partitions.len());
-    let of_each = partitions.iter().map(async |row| client.query(oldest, &[&row.get::<_, i16>(0), &share]).await);
-    Ok(try_join_all(of_each).await?.iter().flatten().map(event).collect())
 }
 
 async fn takes_turn(client: &Client) -> Result<bool, StoreError> {

@@ -1,12 +1,17 @@
 //! The numbers of a member, their lots and their holds, read from the rows that hold them.
 
 use jiff::Timestamp;
-use loyalty_common::CommandId;
+use loyalty_common::{CommandId, MemberId};
 use loyalty_ledger::{Hold, Lot, MemberState, MemberStatus};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::pool::StoreError;
+
+/// As the column `member_id` has it.
+pub(crate) fn member_id(row: &Row) -> Result<MemberId, StoreError> {
+    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
+}
 
 /// As the columns have it: `status`, `epoch`, `milestone`, `balance`, `held`, `debt`, `lifetime`, `peak`, `as_of`.
 pub(crate) fn member_state(row: &Row) -> Result<MemberState, StoreError> {

@@ -8,6 +8,7 @@ use loyalty_common::MemberId;
 use loyalty_ledger::MemberStatus;
 use tokio_postgres::Row;
 
+use crate::member_row::member_id;
 use crate::partition::{grouped, partition};
 use crate::pool::{Pool, StoreError};
 
@@ -42,12 +43,10 @@ pub async fn statuses(pool: &Pool, members: &[MemberId]) -> Result<HashMap<Membe
     });
     let rows = try_join_all(of_groups).await?;
     let status = |row: &Row| {
-        let member =
-            MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?;
         let status =
             MemberStatus::parse(row.get("status")).ok_or(StoreError::UnexpectedValue { column: "member.status" })?;
         let (has_email, email_cleared) = (row.get("has_email"), row.get("email_cleared"));
-        Ok((member, KnownMember { status, has_email, email_cleared }))
+        Ok((member_id(row)?, KnownMember { status, has_email, email_cleared }))
     };
     rows.iter().flatten().map(status).collect()
 }

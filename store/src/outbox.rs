@@ -3,13 +3,11 @@
 //! The rows of a partition are taken in the order they were written and stay locked until what was confirmed is
 //! removed, so that two relays never publish the same row at once. A row must never be removed before its confirm.
 
-use deadpool_postgres::Client;
-use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use loyalty_common::envelope::TraceContext;
 use tokio_postgres::Row;
 
-use crate::partition::{grouped, look, share};
+use crate::partition::{execute_for_each, look, oldest_of_each};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -25,7 +23,6 @@ pub struct OutboxBatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxMessage {
     pub outbox_id: OutboxId,
-    /// Where it goes.
     pub exchange: String,
     /// Where the exchange should lead it.
     pub routing_key: String,
@@ -59,35 +56,20 @@ impl OutboxBatch {
     /// not taken.
     pub async fn oldest(pool: &Pool, limit: u32) -> Result<Option<Self>, StoreError> {
         let transaction = Transaction::begin(pool).await?;
-        let messages = take(&transaction, limit).await?;
-        if messages.is_empty() {
+        let rows = oldest_of_each(&transaction, &look("outbox", "outbox_id"), TAKE, limit).await?;
+        if rows.is_empty() {
             transaction.commit().await?;
             return Ok(None);
         }
-        Ok(Some(Self { transaction, messages }))
+        Ok(Some(Self { transaction, messages: rows.iter().map(message).collect() }))
     }
 
     /// Removes what the broker confirmed and lets go of the rest.
     pub async fn settle(self, confirmed: &[OutboxId]) -> Result<(), StoreError> {
-        let remove = &self.transaction.prepare_cached(REMOVE).await?;
-        let groups = grouped(confirmed, |id| id.partition);
-        let client = &self.transaction;
-        try_join_all(groups.into_iter().map(async |(partition, ids)| {
-            let numbers: Vec<i64> = ids.iter().map(|id| id.number).collect();
-            client.execute(remove, &[&partition, &numbers]).await
-        }))
-        .await?;
+        let rows = confirmed.iter().map(|id| (id.partition, id.number));
+        execute_for_each(&self.transaction, REMOVE, rows).await?;
         self.transaction.commit().await
     }
-}
-
-async fn take(client: &Client, limit: u32) -> Result<Vec<OutboxMessage>, StoreError> {
-    let look = client.prepare_cached(&look("outbox", "outbox_id")).await?;
-    let take = &client.prepare_cached(TAKE).await?;
-    let partitions = client.query(&look, &[]).await?;
-    let share = share(limit, partitions.len());
-    let of_each = partitions.iter().map(async |row| client.query(take, &[&row.get::<_, i16>(0), &share]).await);
-    Ok(try_join_all(of_each).await?.iter().flatten().map(message).collect())
 }
 
 fn message(row: &Row) -> OutboxMessage {

@@ -15,10 +15,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::PAGE_MAX;
 use crate::dead_letters::{self, NewDeadLetter, Reason};
 use crate::partition;
 use crate::pool::{Pool, StoreError};
-use crate::read::PAGE_MAX;
 use crate::transaction::Transaction;
 
 /// A command that waits.

@@ -1,12 +1,17 @@
 //! The number that leads every key of what grows with members, as the database has it. A statement on the path of
-//! commands and emails names one; what is about members of several is sent as one statement for each, in one flight. The
-//! three that every batch sends have a second form, which names each row's.
+//! commands and emails names one; what is about members of several is sent as one statement for each, in one flight.
+//! The three that every batch sends have a second form, which names each row's.
 
 use std::collections::BTreeMap;
 
+use deadpool_postgres::Client;
+use futures_util::future::try_join_all;
 use loyalty_common::partition::PARTITIONS;
 use loyalty_common::{MemberId, Partition};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+
+use crate::pool::StoreError;
 
 /// A member's partition.
 pub(crate) fn partition(member_id: &MemberId) -> i16 {
@@ -23,8 +28,8 @@ pub(crate) fn all() -> impl Iterator<Item = i16> {
 }
 
 /// How a statement says which partition its rows are of, as a parameter. A distributed database sends one that names a
-/// single partition to the node that has it. Where all are on one machine, sixteen statements for the 400 rows of a batch
-/// cost PostgreSQL 1.6 times the CPU of one (measured).
+/// single partition to the node that has it. Where all are on one machine, sixteen statements for the 400 rows of a
+/// batch cost PostgreSQL 1.6 times the CPU of one (measured).
 #[derive(Debug)]
 pub(crate) enum Named {
     One(i16),
@@ -57,6 +62,37 @@ impl Named {
     }
 }
 
+/// The oldest rows of each partition, about `limit` in all. `look` asks which partitions have any, `oldest` takes those
+/// of one.
+pub(crate) async fn oldest_of_each(
+    client: &Client,
+    look: &str,
+    oldest: &str,
+    limit: u32,
+) -> Result<Vec<Row>, StoreError> {
+    let look = client.prepare_cached(look).await?;
+    let oldest = &client.prepare_cached(oldest).await?;
+    let partitions = client.query(&look, &[]).await?;
+    let share = share(limit, partitions.len());
+    let of_each = partitions.iter().map(async |row| client.query(oldest, &[&row.get::<_, i16>(0), &share]).await);
+    Ok(try_join_all(of_each).await?.into_iter().flatten().collect())
+}
+
+/// Runs a statement about rows of a partition, by their numbers, once for each partition, in one flight.
+pub(crate) async fn execute_for_each(
+    client: &Client,
+    statement: &str,
+    rows: impl IntoIterator<Item = (i16, i64)>,
+) -> Result<(), StoreError> {
+    let statement = &client.prepare_cached(statement).await?;
+    try_join_all(grouped(rows, |row| row.0).into_iter().map(async |(partition, rows)| {
+        let numbers: Vec<i64> = rows.into_iter().map(|(_, number)| number).collect();
+        client.execute(statement, &[&partition, &numbers]).await
+    }))
+    .await?;
+    Ok(())
+}
+
 /// Asks in which partitions a table has rows, by the key that they are taken in the order of. The one look across
 /// partitions of what carries rows away: asked one by one, sixteen answers would nearly always be that there are none.
 pub(crate) fn look(table: &str, order: &str) -> String {
@@ -68,7 +104,7 @@ pub(crate) fn look(table: &str, order: &str) -> String {
 }
 
 /// So many rows may be taken of each of these partitions, to take at most `limit` of all, or a few more.
-pub(crate) fn share(limit: u32, partitions: usize) -> i64 {
+fn share(limit: u32, partitions: usize) -> i64 {
     i64::from(limit.div_ceil(u32::try_from(partitions).unwrap_or(1).max(1)))
 }
 

@@ -12,6 +12,8 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::PAGE_MAX;
+use crate::member_row::member_id;
 use crate::pool::{Pool, StoreError};
 
 mod command_states;
@@ -23,9 +25,6 @@ pub use command_states::{CommandState, command_states};
 pub use current::{CurrentMember, ExpiringPoints, OpenHold, member};
 pub use receipts::{ledger, receipt};
 pub use rewards::{MembershipReward, Reward, RewardEmail, membership_rewards, rewards};
-
-/// The most rows of one page: what an answer can hold without anybody noticing its size.
-pub const PAGE_MAX: u32 = 1_000;
 
 /// A member as others may see them; in lists, as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +46,7 @@ pub struct Member {
     pub epoch: i32,
     /// Lifetime points for each reward of this membership; none: no rewards.
     pub milestone: Option<i64>,
-    /// Whether rewards can be mailed: an address is known.
+    /// Whether the member gets emails: an address is known.
     pub has_email: bool,
     /// The seq of the last ledger row.
     pub last_seq: i64,
@@ -137,8 +136,4 @@ fn read_member(row: &Row) -> Result<Member, StoreError> {
         enrolled_at: row.get("enrolled_at"),
         updated_at: row.get("updated_at"),
     })
-}
-
-fn member_id(row: &Row) -> Result<MemberId, StoreError> {
-    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }

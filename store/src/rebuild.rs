@@ -27,7 +27,6 @@ pub use selection::{Comparison, Condition, Selection, members};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     pub member_id: MemberId,
-    /// What differs.
     pub what: Field,
     /// Which one of its kind: the day of a lot, the command of a hold, the number of a reward.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,11 +34,9 @@ pub struct Difference {
     /// Of which membership, where that matters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i32>,
-    /// What stands there.
     pub stored: Value,
     /// What the ledger comes to.
     pub computed: Value,
-    /// What becomes of it.
     pub resolution: Resolution,
 }
 

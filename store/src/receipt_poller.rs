@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_due_soon_is_asked_for_along_and_who_has_no_fate_stays() {
+    async fn a_wait_that_is_due_soon_is_asked_for_along_and_one_without_an_outcome_stays() {
         let keys = [key(), key(), key()];
         let mut waits = waits(&keys[..1]);
         advance(TOGETHER).await;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fate_that_is_not_taken_is_asked_for_again() {
+    async fn an_outcome_that_is_not_accepted_is_asked_for_again() {
         let (key, old): (CommandKey, Timestamp) = (key(), "2026-11-22T10:00:00Z".parse().expect("a time"));
         let mut waits = waits(std::slice::from_ref(&key));
         let dead_letter = |at| {

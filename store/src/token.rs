@@ -39,7 +39,6 @@ string_enum! {
 /// A token to be made.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// Whose it will be.
     pub name: Option<Text>,
     /// What it will be good for.
     pub scopes: Vec<Scope>,

@@ -55,7 +55,6 @@ pub async fn verify(pool: &Pool, mut progress: impl FnMut(&'static str)) -> Resu
     Ok(Report { checks: findings, warnings, balance_sheet })
 }
 
-/// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Each check in the order in which it ran.

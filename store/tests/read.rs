@@ -69,7 +69,7 @@ async fn a_ledger_is_read_as_receipts_and_rewards_with_their_emails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_fates_come_in_one_answer() {
+async fn many_outcomes_come_in_one_answer() {
     let world = World::start(SOUND).await;
     let pool = world.pool(PlannerProfile::Keys);
     let dead_letters = "insert into dead_letter (partition, source, reason, error, member_id, command_id, exchange,
@@ -108,7 +108,7 @@ async fn many_fates_come_in_one_answer() {
 /// The plan is made while the tables are empty, by a connection that lives on while they grow. Nobody is looked up
 /// there who is found, so the partitions are as good as any.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_fates_are_looked_up_by_index_even_after_the_tables_have_grown() {
+async fn the_outcomes_are_looked_up_by_index_even_after_the_tables_have_grown() {
     const ROWS: &str = "
         insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, updated_at)
             select n % 16, 'm' || n, 'active', 1, 0, 0, 1, now() from generate_series(1, 100000) as n;

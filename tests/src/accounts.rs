@@ -36,7 +36,6 @@ impl Account {
     /// Those with a role in the database.
     pub const WITH_ROLE: [Self; 3] = [Self::Worker, Self::Bridge, Self::Operator];
 
-    /// Who a command is.
     pub(crate) fn of(command: Option<&str>) -> Self {
         match command {
             Some("worker" | "sweep") => Self::Worker,

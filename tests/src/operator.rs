@@ -9,7 +9,6 @@ use crate::world::World;
 #[derive(Debug)]
 pub struct CommandOutput {
     pub code: i32,
-    /// What it printed.
     pub json: Value,
 }
 

@@ -12,8 +12,8 @@ use tokio::process::{Child, Command};
 use crate::binary;
 use loyalty_local::wait::eventually;
 
-/// How long a process may take to end: it bounds one that hangs. An import of seconds takes ten times as long where four
-/// tests and their workers share two slow cores.
+/// How long a process may take to end: it bounds one that hangs. An import of seconds takes ten times as long where
+/// four tests and their workers share two slow cores.
 const END_LIMIT: Duration = Duration::from_secs(120);
 
 /// What the processes log. More than by default: what must not be logged must not be logged at any level of ours.

@@ -64,7 +64,6 @@ impl Raw {
         (!says).then(|| self.message.body.clone())
     }
 
-    /// What is sent.
     pub fn body(&self) -> &[u8] {
         &self.message.body
     }
@@ -76,7 +75,7 @@ impl World {
         self.ask(member, Action::Enroll(Enroll { email: None, name: None })).await
     }
 
-    /// Enrols a member whose rewards are mailed.
+    /// Enrols a member with an address.
     pub async fn enroll_with_email(&self, member: &str, email: &str) -> CommandId {
         let email = Some(email.parse().expect("an email address"));
         self.ask(member, Action::Enroll(Enroll { email, name: None })).await

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use loyalty_common::amqp;
 use loyalty_common::{Command, CommandId, Partition};
-use loyalty_store::read::PAGE_MAX;
+use loyalty_store::PAGE_MAX;
 use loyalty_store::{StoreError, rebuild, verify};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -20,7 +20,6 @@ use loyalty_local::wait::eventually;
 pub struct Member {
     /// unenrolled, active or exited.
     pub status: String,
-    /// Which membership.
     pub epoch: i32,
     /// Points to spend.
     pub balance: i64,

@@ -21,7 +21,7 @@ enum Example {
 
 /// What it said.
 #[derive(Debug)]
-struct Said {
+struct ExampleOutput {
     code: Option<i32>,
     output: String,
     error: String,
@@ -36,7 +36,7 @@ impl Example {
         }
     }
 
-    async fn publish(self, world: &World, args: &[&str]) -> Said {
+    async fn publish(self, world: &World, args: &[&str]) -> ExampleOutput {
         let (program, script) = self.program();
         let mut publisher = tokio::process::Command::new(program);
         publisher.arg(script).args(args).env("LOYALTY_AMQP_URL", world.amqp().expose());
@@ -44,7 +44,7 @@ impl Example {
         let ended = tokio::time::timeout(PATIENCE, publisher.output()).await.expect("it ends by itself");
         let ended = ended.unwrap_or_else(|error| panic!("{program}: {error}"));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        Said { code: ended.status.code(), output: text(&ended.stdout), error: text(&ended.stderr) }
+        ExampleOutput { code: ended.status.code(), output: text(&ended.stdout), error: text(&ended.stderr) }
     }
 
     /// Publishes and answers the id that it prints.

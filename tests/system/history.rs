@@ -44,7 +44,8 @@ async fn returns_take_back_what_their_orders_gave_and_what_cannot_be_returned_is
         "reverse": {"commands": 4, "points": 595},
     });
     assert_eq!((&summary["by_type"], &summary["would_publish"], ended.code), (&would, &json!(7), Some(1)), "{ended:?}");
-    assert_eq!(world.ledger_rows().await, 0);
+    assert!(ended.log.contains("error: line 6: would be refused: more_than_left: "), "{}", ended.log);
+    assert_eq!((&summary["faults"], world.ledger_rows().await), (&json!(2), 0));
 
     let wait = [&flags[..], &["--wait"]].concat();
     let (summary, ended) = import(&world, "orders.csv", orders, &wait).await;
@@ -64,6 +65,8 @@ async fn returns_take_back_what_their_orders_gave_and_what_cannot_be_returned_is
     let (summary, _) = import(&world, "orders.csv", orders, &wait).await;
     assert_eq!((&summary["published"], &summary["duplicates"]), (&json!(0), &json!(7)));
     assert_eq!(world.ledger_rows().await, rows);
+    let (summary, ended) = import(&world, "orders.csv", orders, &[&flags[..], &["--dry-run"]].concat()).await;
+    assert_eq!((&summary["faults"], &summary["would_publish"]), (&json!(3), &json!(0)), "each once: {ended:?}");
     let later = "order,original,customer,date,total\n8,2,ann,2026-02-01,-50.00\n";
     let (_, ended) = import(&world, "february.csv", later, &wait).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -1,7 +1,7 @@
 //! What others send cannot play tricks on an operator's terminal or log, and what is personal is hidden there.
 
 use lapin::types::{AMQPValue, FieldTable};
-use loyalty_common::visible::is_hidden;
+use loyalty_common::escape::is_hidden;
 use loyalty_common::{Action, Command, Earn, Enroll};
 use loyalty_tests::program::Ended;
 use loyalty_tests::publish::{Raw, command};

@@ -38,7 +38,8 @@ async fn a_balance_that_was_changed_by_hand_is_found_and_mended() {
 
 #[tokio::test]
 async fn beside_a_worker_nothing_is_lost() {
-    // Who earn and spend only, and so many that nobody earns a reward before the test is over: one granted by a wrong sum would stay.
+    // Who earn and spend only, and so many that nobody earns a reward before the test is over: one granted by a wrong
+    // sum would stay.
     const MEMBERS: i64 = 1_000;
     const WRONG: usize = 10;
     const ROUNDS: usize = 3;

@@ -1,4 +1,5 @@
-//! What the trade of the fault tests is: it must meet every type of command, or they prove nothing of those it does not.
+//! What the trade of the fault tests is: it must meet every type of command, or they prove nothing of those it does
+//! not.
 
 use loyalty_common::EntryType;
 use loyalty_tests::{SecondOpinion, traffic};

@@ -151,15 +151,13 @@ pub(crate) struct QueueDepth {
 
 const READY: Gauge = Gauge::of(
     "loyalty_queue_ready_messages",
-    "Messages of a queue that no consumer holds, as the broker says; a 0 may come too early",
+    "Messages of a queue that no consumer holds, as the broker reports them; may read 0 too early",
 );
-const CONSUMERS: Gauge = Gauge::of("loyalty_queue_consumers", "Consumers of a queue, those that stand ready included");
+const CONSUMERS: Gauge = Gauge::of("loyalty_queue_consumers", "Consumers of a queue, standby ones included");
 
 impl Figures for Vec<QueueDepth> {
-    const SHOWN: Gauge = Gauge::of(
-        "loyalty_queues_read",
-        "Whether the broker tells how long its queues are; while it does not, their gauges are absent",
-    );
+    const SHOWN: Gauge =
+        Gauge::of("loyalty_queues_read", "Whether the queue depths could be read; if not, their gauges are absent");
 
     fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         READY.write_each(encoder, "queue", self.iter().map(|queue| (queue.name.as_str(), queue.ready)))?;
@@ -179,21 +177,19 @@ const CLOCK: Gauge =
     Gauge::seconds("loyalty_worker_clock_offset", "How far this machine's clock is ahead of the database's");
 const OUTBOX: Gauge =
     Gauge::of("loyalty_outbox_messages", "Messages that the database holds for the broker, counted up to 10,000");
-const OUTBOX_AGE: Gauge = Gauge::seconds("loyalty_outbox_oldest_age", "Age of the oldest message of the outbox");
-const EVENTS: Gauge = Gauge::of("loyalty_events_waiting", "Events that no listener was told yet, counted up to 10,000");
-const EVENTS_AGE: Gauge = Gauge::seconds("loyalty_events_oldest_age", "Age of the oldest event that waits so");
+const OUTBOX_AGE: Gauge = Gauge::seconds("loyalty_outbox_oldest_age", "Age of the oldest message in the outbox");
+const EVENTS: Gauge = Gauge::of("loyalty_events_waiting", "Events not published yet, counted up to 10,000");
+const EVENTS_AGE: Gauge = Gauge::seconds("loyalty_events_oldest_age", "Age of the oldest event not published yet");
 const PARKED: Gauge =
-    Gauge::of("loyalty_parked_commands", "Commands that wait for their member's enrolment, counted up to 10,000");
-const PARKED_AGE: Gauge = Gauge::seconds("loyalty_parked_oldest_age", "Age of the oldest command that waits so");
-const DEAD_LETTERS: Gauge =
-    Gauge::of("loyalty_dead_letters_open", "Dead letters that wait for an operator, counted up to 10,000 in all");
-const EMAILS: Gauge =
-    Gauge::of("loyalty_emails_unsettled", "Emails that are not done with, by state, each up to 10,000");
+    Gauge::of("loyalty_parked_commands", "Commands parked until their member enrols, counted up to 10,000");
+const PARKED_AGE: Gauge = Gauge::seconds("loyalty_parked_oldest_age", "Age of the oldest parked command");
+const DEAD_LETTERS: Gauge = Gauge::of("loyalty_dead_letters_open", "Open dead letters, counted up to 10,000 in all");
+const EMAILS: Gauge = Gauge::of("loyalty_emails_unsettled", "Unsettled emails by state, each counted up to 10,000");
 
 impl Figures for TableBacklog {
     const SHOWN: Gauge = Gauge::of(
         "loyalty_tables_read",
-        "Whether the database tells what waits in its tables; while it does not, their gauges are absent",
+        "Whether the backlog could be read from the tables; if not, its gauges are absent",
     );
 
     fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

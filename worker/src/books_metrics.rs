@@ -14,8 +14,8 @@ use crate::metrics::Snapshot;
 /// Between two readings at least. An accountant asks once a day, a graph by the minute.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// And at least so many times as long as the last one took, so that with any number of members a worker has the database
-/// at it for a hundredth of the time.
+/// And at least so many times as long as the last one took, so that with any number of members a worker has the
+/// database at it for a hundredth of the time.
 const SHARE: u32 = 100;
 
 /// How long a reading may take. Where it takes longer, the gauges are absent, and `verify` tells.

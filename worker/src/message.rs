@@ -19,7 +19,6 @@ use crate::queue_consumer::DeliveryGuard;
 /// One delivery on its way through the worker.
 #[derive(Debug)]
 pub struct Message {
-    /// What it says.
     pub content: Content,
     /// How it came, for a dead letter and for its acknowledgement.
     pub delivery: Delivery,

@@ -120,10 +120,10 @@ impl Metrics {
             // From zero on: a rate cannot be told from a counter that appears with its first event.
             self.commands.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc_by(0);
         }
-        registry.register("loyalty_worker_commands", "Commands by what became of them", self.commands.clone());
+        registry.register("loyalty_worker_commands", "Commands by outcome", self.commands.clone());
         registry.register_with_unit(
             "loyalty_worker_command_wait",
-            "From a command's publishing, by its sender's clock and in whole seconds, to its commit",
+            "Time from a command's publishing, by its sender's clock in whole seconds, to its commit",
             Unit::Seconds,
             self.waits.as_ref().clone(),
         );
@@ -137,13 +137,13 @@ impl Metrics {
         );
         registry.register_with_unit(
             "loyalty_worker_batch",
-            "From the first statement of a batch to its commit",
+            "Time from the first statement of a batch to its commit",
             Unit::Seconds,
             self.batch_seconds.as_ref().clone(),
         );
         registry.register(
             "loyalty_worker_batch_retries",
-            "Batches tried again because the database was away or busy",
+            "Batches retried because the database was unavailable or busy",
             self.retries.clone(),
         );
         registry.register(
@@ -218,7 +218,7 @@ impl Reconnects {
         }
         registry.register(
             "loyalty_worker_reconnects",
-            "Sessions of a part that broke or could not begin; each is followed by another attempt",
+            "Sessions of a part that broke or could not begin; each is retried",
             counts.0.clone(),
         );
         counts

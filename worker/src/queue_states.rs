@@ -157,10 +157,8 @@ impl QueueStates {
     }
 }
 
-const OUT: Gauge = Gauge::of(
-    "loyalty_worker_queue_out",
-    "Whether this worker cannot use a queue that it needs; absent while it is not known",
-);
+const OUT: Gauge =
+    Gauge::of("loyalty_worker_queue_out", "Whether this worker cannot use a queue that it needs; absent while unknown");
 
 impl Collector for QueueStates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {

@@ -60,6 +60,13 @@ impl Sweep {
                 }
                 written += self.bring_up_to_date(pool, members, until, &mut passed_over).await?;
             }
+            if passed_over.len() >= PASSED_OVER_MAX {
+                warn!(
+                    partition = %partition,
+                    members = passed_over.len(),
+                    "Too many members of a partition were passed over; its other members wait for the next run"
+                );
+            }
         }
         Ok(written)
     }

@@ -1,7 +1,7 @@
 //! Warnings: has members told of points that expire soon, once for each day, by an email and an event.
 //!
-//! Days are what a warning counts in, so the hourly maintenance is often enough. It tells what is stored: the sweep goes
-//! first, and points whose day is over are gone, whether or not a row says so yet.
+//! Days are what a warning counts in, so the hourly maintenance is often enough. It tells what is stored: the sweep
+//! goes first, and points whose day is over are gone, whether or not a row says so yet.
 
 use std::sync::Arc;
 

@@ -138,7 +138,7 @@ fn member() -> Value {
             "epoch": whole(1, "Which membership this is."),
             "version": whole(1, "Counts what happened to the member: of two answers the larger one is newer."),
             "milestone": whole(1, "Lifetime points for each reward."),
-            "has_email": {"type": "boolean", "description": "Whether rewards can be mailed."},
+            "has_email": {"type": "boolean", "description": "Whether the member gets emails: an address is known."},
             "enrolled_at": time("When this membership began."),
             "updated_at": time("When anything changed last."),
         },

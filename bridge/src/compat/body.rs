@@ -2,7 +2,7 @@
 //!
 //! An error names the field and what is allowed, and never quotes a value: it may be an address.
 
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use loyalty_common::{EmailAddress, Text};
 use serde::Deserialize;
 

@@ -46,8 +46,8 @@ pub(super) async fn publish(
     let texts = form.split(&body, limits.batch_lines)?;
     let mut batch = Batch::read(&submitter, &texts, key.as_ref(), &principal);
     drop(body);
-    batch.find_known(&receipts).await;
-    batch.refuse_untimely();
+    let is_known = batch.find_known(&receipts).await;
+    batch.refuse_untimely(is_known);
     let stopped = batch.submit(trace).await?;
     batch.confirm(stopped).await?;
     Ok(batch.answer(form))
@@ -67,7 +67,7 @@ enum LineState {
     New(CommandRequest),
     /// On its way to the broker.
     Sent(Command, Unconfirmed),
-    /// It repeats the line at this place of the list.
+    /// It repeats the line at this place of the list, which may stand below it.
     Repeats(usize),
     /// Its answer is known.
     Answered(CommandResponse),
@@ -103,28 +103,37 @@ impl<'a> Batch<'a> {
             return LineState::New(request); // Its id is fresh.
         }
         let key = (request.command.member_id.clone(), request.command.command_id);
-        if let Some((place, content)) = seen.get(&key) {
-            return match conflict(&request.command, content, None) {
-                Some(problem) => LineState::Answered(problem.into()),
-                None => LineState::Repeats(*place),
-            };
+        let here = self.lines.len();
+        if let Some((place, content)) = seen.get_mut(&key) {
+            if let Some(problem) = conflict(&request.command, content, None) {
+                return LineState::Answered(problem.into());
+            }
+            // Of a command that one line dates in time and another does not, the former is published.
+            if request.untimely.is_none()
+                && let (_, first @ LineState::New(CommandRequest { untimely: Some(_), .. })) = &mut self.lines[*place]
+            {
+                *first = LineState::Repeats(here);
+                *place = here;
+                return LineState::New(request);
+            }
+            return LineState::Repeats(*place);
         }
         match self.submitter.in_flight.enter(&key) {
             Ok(guard) => self.guards.push(guard),
             Err(problem) => return LineState::Answered(problem.into()),
         }
-        seen.insert(key, (self.lines.len(), CommandContent::of(&request.command)));
+        seen.insert(key, (here, CommandContent::of(&request.command)));
         LineState::New(request)
     }
 
     /// Answers those that came before, with one question to the database. While it is away they are published once
-    /// more, and the worker recognises them.
-    async fn find_known(&mut self, receipts: &Receipts) {
+    /// more, and the worker recognises them. Returns whether the database has answered.
+    async fn find_known(&mut self, receipts: &Receipts) -> bool {
         let keys: Vec<CommandKey> = self.repeatable().map(|it| (it.member_id.clone(), it.command_id)).collect();
         if keys.is_empty() {
-            return;
+            return true;
         }
-        let Some(mut found) = receipts.find_all(&keys).await else { return };
+        let Some(mut found) = receipts.find_all(&keys).await else { return false };
         for (_, state) in &mut self.lines {
             let LineState::New(CommandRequest { command, repeatable: true, .. }) = state else { continue };
             let Some(known) = found.remove(&(command.member_id.clone(), command.command_id)) else { continue };
@@ -132,13 +141,15 @@ impl<'a> Batch<'a> {
                 *state = LineState::Answered(CommandResponse::of(command, SubmitOutcome::Known(*known)));
             }
         }
+        true
     }
 
-    /// Answers those that could only be repeats, and are none.
-    fn refuse_untimely(&mut self) {
+    /// Answers those that could only be repeats, and are none, as far as is known.
+    fn refuse_untimely(&mut self, is_known: bool) {
         for (_, state) in &mut self.lines {
             if let LineState::New(CommandRequest { untimely: Some(problem), .. }) = state {
-                *state = LineState::Answered(problem.clone().into());
+                let problem = if is_known { problem.clone() } else { Problem::database_away() };
+                *state = LineState::Answered(problem.into());
             }
         }
     }
@@ -219,14 +230,12 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The answer of a line. All have one by now; a repeat has that of the first, which repeats nothing.
+    /// The answer of a line. All have one by now; a repeat has that of the line that was published, which repeats
+    /// nothing. Between the two stands at most the line that came first.
     fn answer_of<'b>(&'b self, state: &'b LineState) -> Option<&'b CommandResponse> {
         match state {
             LineState::Answered(response) => Some(response),
-            LineState::Repeats(place) => match &self.lines.get(*place)?.1 {
-                LineState::Answered(response) => Some(response),
-                LineState::New(_) | LineState::Sent(..) | LineState::Repeats(_) => None,
-            },
+            LineState::Repeats(place) => self.answer_of(&self.lines.get(*place)?.1),
             LineState::New(_) | LineState::Sent(..) => None,
         }
     }

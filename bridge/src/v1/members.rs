@@ -10,12 +10,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use loyalty_common::{CommandId, MemberId, Receipt};
 use loyalty_ledger::MemberStatus;
-use loyalty_store::read::{
-    self, CommandState, CurrentMember, ExpiringPoints, Filter, MembershipReward, OpenHold, PAGE_MAX,
-};
+use loyalty_store::PAGE_MAX;
+use loyalty_store::read::{self, CommandState, CurrentMember, ExpiringPoints, Filter, MembershipReward, OpenHold};
 use serde::Serialize;
 
 use super::page::{LIMIT, Page, Path};
@@ -120,20 +119,11 @@ pub(super) async fn ledger(
     State(receipts): State<Arc<Receipts>>,
     State(limits): State<Limits>,
     path: PathParams,
-    mut query: QueryParams,
+    query: QueryParams,
 ) -> Result<Response, Problem> {
-    let after_seq = query.integer("after", 0, i64::MAX)?.unwrap_or(0);
-    let limit = limit(&mut query)?;
-    let after = AfterCommand::take(&mut query, &limits)?;
-    query.nothing_left()?;
-    let member_id = &path.member_id;
-    wait_for(&receipts, member_id, after).await?;
-    let rows = reader.ledger(member_id, after_seq, limit).await?;
-    if rows.is_empty() {
-        reader.member(member_id).await?;
-    }
-    let path = Path::new(format!("/v1/members/{}/ledger", percent_encoded(member_id.as_str())));
-    Ok(Json(Page::new(rows, limit, &path, |last: &Receipt| last.seq.to_string())).into_response())
+    let page = MemberPage::take(&receipts, &limits, path, query).await?;
+    let rows = reader.ledger(&page.member_id, page.after, page.limit).await?;
+    page.answer(&reader, "ledger", rows, |last: &Receipt| last.seq).await
 }
 
 /// `GET /v1/members/{member_id}/rewards?after=&limit=&after_command=&wait=`
@@ -142,21 +132,51 @@ pub(super) async fn rewards(
     State(receipts): State<Arc<Receipts>>,
     State(limits): State<Limits>,
     path: PathParams,
-    mut query: QueryParams,
+    query: QueryParams,
 ) -> Result<Response, Problem> {
-    let after_number = query.integer("after", 0, i64::MAX)?.unwrap_or(0);
-    let limit = limit(&mut query)?;
-    let after = AfterCommand::take(&mut query, &limits)?;
-    query.nothing_left()?;
-    let member_id = &path.member_id;
-    wait_for(&receipts, member_id, after).await?;
-    let rewards = reader.rewards(member_id, after_number, limit).await?;
-    if rewards.is_empty() {
-        reader.member(member_id).await?;
+    let page = MemberPage::take(&receipts, &limits, path, query).await?;
+    let rewards = reader.rewards(&page.member_id, page.after, page.limit).await?;
+    page.answer(&reader, "rewards", rewards, |last: &MembershipReward| last.number).await
+}
+
+/// A page of what one member has.
+struct MemberPage {
+    member_id: MemberId,
+    /// The place after which it begins.
+    after: i64,
+    limit: u32,
+}
+
+impl MemberPage {
+    /// What a request asks for, once a read holds the command that it names.
+    async fn take(
+        receipts: &Receipts,
+        limits: &Limits,
+        path: PathParams,
+        mut query: QueryParams,
+    ) -> Result<Self, Problem> {
+        let after = query.integer("after", 0, i64::MAX)?.unwrap_or(0);
+        let limit = limit(&mut query)?;
+        let after_command = AfterCommand::take(&mut query, limits)?;
+        query.nothing_left()?;
+        wait_for(receipts, &path.member_id, after_command).await?;
+        Ok(Self { member_id: path.member_id, after, limit })
     }
-    let path = Path::new(format!("/v1/members/{}/rewards", percent_encoded(member_id.as_str())));
-    let after = |last: &MembershipReward| last.number.to_string();
-    Ok(Json(Page::new(rewards, limit, &path, after)).into_response())
+
+    /// The answer with these rows of a list. A member may have none; who is no member has no list.
+    async fn answer<T: Serialize>(
+        &self,
+        reader: &MemberReader,
+        list: &str,
+        rows: Vec<T>,
+        place: impl FnOnce(&T) -> i64,
+    ) -> Result<Response, Problem> {
+        if rows.is_empty() {
+            reader.member(&self.member_id).await?;
+        }
+        let path = Path::new(format!("/v1/members/{}/{list}", percent_encoded(self.member_id.as_str())));
+        Ok(Json(Page::new(rows, self.limit, &path, |last| place(last).to_string())).into_response())
+    }
 }
 
 /// `GET /v1/members/{member_id}/commands/{command_id}?wait=`

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 
 use crate::problem::{Problem, printable};
 

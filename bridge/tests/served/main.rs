@@ -12,6 +12,7 @@ mod openapi;
 mod partitions;
 mod refused;
 mod tokens;
+mod untimely;
 mod v1;
 mod wire;
 mod world;

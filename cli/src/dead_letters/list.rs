@@ -1,11 +1,11 @@
 //! `loyalty dead-letters list`: dead letters in a table, or counted; and commands that wait.
 
 use loyalty_operator::{dead_letters, remaining};
+use loyalty_store::PAGE_MAX;
 use loyalty_store::Pool;
 use loyalty_store::dead_letters::{Count, DeadLetter, DeadLetterId, Grouping, counts};
 use loyalty_store::parked::{self, Parked};
 use loyalty_store::pool::PlannerProfile;
-use loyalty_store::read::PAGE_MAX;
 
 use super::filter::FilterArgs;
 use crate::Context;

@@ -19,7 +19,7 @@ use super::selection::Selection;
 use crate::Context;
 use crate::confirmation::Confirmation;
 use crate::exit::ExitStatus;
-use crate::service::stop_on_signal;
+use crate::shutdown_signal::stop_on_signal;
 
 /// Send dead letters again, in the order of their arrival
 ///

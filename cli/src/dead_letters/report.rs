@@ -33,7 +33,6 @@ pub(super) fn nothing_to_send(report: &ReplayReport) -> String {
     text + &leftover(report) + "There is nothing to replay"
 }
 
-/// What was done.
 pub(super) fn replayed(report: &ReplayReport) -> String {
     let ReplayReport { plan, unanswered, released, .. } = report;
     let mut text = conclusions(report);

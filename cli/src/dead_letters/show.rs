@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use loyalty_common::visible::Visible;
+use loyalty_common::escape::Escaped;
 use loyalty_operator::PersonalData;
 use loyalty_operator::dead_letters::Details;
 use loyalty_store::dead_letters::{DeadLetter, DeadLetterId, Event};
@@ -75,7 +75,7 @@ fn head(dead_letter: &DeadLetter) -> String {
     if let Some(claim) = &dead_letter.claim {
         let _ = write!(text, ", by {} since {:.0}, until {:.0} at most", claim.by, claim.since, claim.until);
     }
-    let [error, source, exchange, key] = [error, source, exchange, routing_key].map(Visible);
+    let [error, source, exchange, key] = [error, source, exchange, routing_key].map(Escaped);
     let _ = write!(text, "\n{reason}: {error}\nfrom {source} (exchange {exchange}, key {key})");
     let times =
         if *attempts == 1 { String::new() } else { format!(", {attempts} times until {:.0}", dead_letter.last_at) };
@@ -95,7 +95,7 @@ fn head(dead_letter: &DeadLetter) -> String {
 /// A line of a dead letter's or an email's history.
 pub(crate) fn line(event: &Event) -> String {
     let result = event.result.map(|result| format!(": {result}")).unwrap_or_default();
-    let code = event.code.as_ref().map(|code| format!(" ({})", Visible(code))).unwrap_or_default();
-    let note = event.note.as_ref().map(|note| format!(", {}", Visible(note))).unwrap_or_default();
+    let code = event.code.as_ref().map(|code| format!(" ({})", Escaped(code))).unwrap_or_default();
+    let note = event.note.as_ref().map(|note| format!(", {}", Escaped(note))).unwrap_or_default();
     format!("  {:.0} {} by {}{result}{code}{note}\n", event.at, event.action, event.actor)
 }

@@ -11,7 +11,7 @@ use crate::time_arg::time_arg;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which emails")]
 pub(super) struct FilterArgs {
-    /// Their state: no_address, queued, sending, retrying, sent, unknown, dead; several with commas
+    /// Their state: no_address, outdated, queued, sending, retrying, sent, unknown, dead; several with commas
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<EmailState>,
     /// Their kind: reward, expiring; several with commas

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use loyalty_common::visible::Visible;
+use loyalty_common::escape::Escaped;
 use loyalty_operator::PersonalData;
 use loyalty_operator::emails::Details;
 use loyalty_store::emails::{EmailId, ListedEmail};
@@ -55,7 +55,7 @@ fn text(details: &Details) -> String {
         details.email.updated_at,
     );
     if let Some(reply) = &details.email.reply {
-        let _ = writeln!(text, "the mail server said: {}", Visible(reply));
+        let _ = writeln!(text, "the mail server said: {}", Escaped(reply));
     }
     if !details.dead_letters.is_empty() {
         let ids: Vec<String> = details.dead_letters.iter().map(ToString::to_string).collect();

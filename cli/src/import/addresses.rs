@@ -8,8 +8,9 @@ use std::io;
 
 use loyalty_common::{EmailAddress, MemberId};
 
+use super::row::MemberRef;
 use super::row_ids::RowIds;
-use super::rows::{MemberRef, Rows};
+use super::rows::Rows;
 
 /// An address for each member whose first row has none and another one has.
 #[derive(Debug, Default)]

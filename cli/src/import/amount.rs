@@ -3,7 +3,7 @@
 //! A number that two countries read differently is refused until `--decimal` says which is meant.
 
 use loyalty_common::Points;
-use loyalty_common::text::{Invalid, POINTS_MAX};
+use loyalty_common::values::{Invalid, POINTS_MAX};
 
 /// An amount of a file. Below 0 it is money that went back, or points that are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! What a row of a CSV file asks for: by `--as` a purchase or points by hand, and by the sign of its amount to add points
-//! or to take them.
+//! What a row of a CSV file asks for: by `--as` a purchase or points by hand, and by the sign of its amount to add
+//! points or to take them.
 //!
 //! | `--as` | amount | becomes |
 //! |---|---|---|
@@ -11,32 +11,32 @@
 //! so the row itself need not be in the file. Without `--id` ids are made from what rows say, which no other row can
 //! name; then the column holds command ids. Without the column a negative amount cannot be used: it is no `earn`, and
 //! points taken by hand could be returned a second time. Whether the target is there, and whether so much is left of it,
-//! the worker decides. Parts are rounded down each, and never come to more than the whole.
+//! the worker decides; a dry run names what returns more than the rows above it leave. Parts are rounded down each, and never come to more than the whole.
 //!
 //! **The id of a return** is made from its own `--id`, as that of a purchase is. Where it is that of the row that it
 //! returns, since the file knows orders and no returns, it is made from what the row says, and from how many rows before
 //! it said the same: two equal returns of one order stay two.
 //!
-//! A row keeps its id whatever `--as` says: the same file taken as `earn` and as `adjust` is told, and adds nothing twice.
-//! Opening balances that are to count towards rewards are `earn`s, so there is no flag for `counts`.
+//! A row keeps its id whatever `--as` says: the same file taken as `earn` and as `adjust` is told, and adds nothing
+//! twice. Opening balances that are to count towards rewards are `earn`s, so there is no flag for `counts`.
 
 use csv::ByteRecord;
-use loyalty_common::text::SignedPoints;
+use loyalty_common::values::SignedPoints;
 use loyalty_common::{Action, Adjust, Command, CommandId, Earn, MemberId, Points, Reverse, Text};
 
 use super::amount::{Amount, AmountError};
 use super::csv_rows::{Reading, Values};
 use super::mapping::RowType;
+use super::row::Unusable;
 use super::row_ids::RowIds;
-use super::rows::Unusable;
 
 impl Reading {
     /// The command of a row.
     pub(super) fn command(&self, fields: &ByteRecord, values: &Values, ids: &mut RowIds) -> Result<Command, Unusable> {
         let amount = values.amount.map_err(|error| Unusable::Fault(error.to_string()))?;
         let returned = self.returned(fields, amount);
-        // Of every row with an amount, whatever becomes of it: how many equal ones came before must not depend on the rest
-        // of the row.
+        // Of every row with an amount, whatever becomes of it: how many equal ones came before must not depend on the
+        // rest of the row.
         let command_id = self.id(fields, values, amount, returned.as_ref().copied().unwrap_or_default(), ids);
         let returned = returned.map_err(Unusable::Fault)?;
         let points = amount.points(self.columns.rate).map_err(unusable)?;

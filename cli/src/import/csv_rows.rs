@@ -13,8 +13,8 @@ use super::mapping::{Columns, Mapping};
 use super::moment::Moments;
 use super::problems::WrittenAs;
 use super::records::{Record, Records};
+use super::row::{MemberRef, Row, Unusable};
 use super::row_ids::RowIds;
-use super::rows::{MemberRef, Row, Unusable};
 use super::suspicious_ids;
 use super::template::{Place, Template};
 use crate::exit::Usage;
@@ -37,7 +37,6 @@ pub(super) struct Reading {
     pub(super) imported_at: Timestamp,
 }
 
-/// What a row says.
 pub(super) struct Values {
     pub(super) member_id: MemberId,
     pub(super) occurred_at: Timestamp,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 
 /// What is looked at to find UTF-16 and the ends of lines: a header and some rows.
 pub(super) const SAMPLE_BYTES: u64 = 4096;

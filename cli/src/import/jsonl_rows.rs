@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::lines::{Line, Lines};
 use super::records::Fault;
+use super::row::{MemberRef, Row, Unusable};
 use super::row_ids::RowIds;
-use super::rows::{MemberRef, Row, Unusable};
 use super::template::{Place, Template};
 
 /// The rows of a JSON Lines file.

@@ -8,7 +8,7 @@ use jiff::civil::{DateTime, Time};
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use loyalty_common::command::to_microseconds;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 
 /// The first year that the contract takes.
 const FIRST_YEAR: i16 = 1900;
@@ -77,7 +77,7 @@ impl std::str::FromStr for DateFormat {
 }
 
 /// What a text says, before a zone is put to it.
-enum Read {
+enum ParsedTime {
     Instant(Timestamp),
     Local(DateTime),
 }
@@ -93,8 +93,8 @@ impl Moments {
             None => iso(text).ok_or_else(|| hint(text))?,
         };
         let (at, written) = match read {
-            Read::Instant(at) => (at, at.to_string()),
-            Read::Local(local) => {
+            ParsedTime::Instant(at) => (at, at.to_string()),
+            ParsedTime::Local(local) => {
                 let at = local.to_zoned(self.zone.clone()).map_err(|_| MomentError::NoTime)?.timestamp();
                 (at, local.to_string())
             }
@@ -104,7 +104,7 @@ impl Moments {
     }
 }
 
-fn iso(text: &str) -> Option<Read> {
+fn iso(text: &str) -> Option<ParsedTime> {
     let bytes = text.as_bytes();
     // jiff reads more than that as dates and times: weeks, and digits without anything between them.
     if bytes.get(4) != Some(&b'-') || bytes.get(7) != Some(&b'-') {
@@ -114,26 +114,26 @@ fn iso(text: &str) -> Option<Read> {
     // offset, and drops that.
     if text.len() == DATE_BYTES {
         let date: jiff::civil::Date = text.parse().ok()?;
-        return Some(Read::Local(date.to_datetime(Time::midnight())));
+        return Some(ParsedTime::Local(date.to_datetime(Time::midnight())));
     }
     if let Ok(at) = text.parse() {
-        return Some(Read::Instant(at));
+        return Some(ParsedTime::Instant(at));
     }
     if let Some(read) = by_format(WITH_SPACE_BEFORE_OFFSET, text) {
         return Some(read);
     }
     let digits_only =
         text.bytes().skip(DATE_BYTES + 1).all(|byte| byte.is_ascii_digit() || byte == b':' || byte == b'.');
-    text.parse().ok().filter(|_| digits_only).map(Read::Local)
+    text.parse().ok().filter(|_| digits_only).map(ParsedTime::Local)
 }
 
-fn by_format(format: &str, text: &str) -> Option<Read> {
+fn by_format(format: &str, text: &str) -> Option<ParsedTime> {
     let parts = strtime::parse(format, text).ok()?;
     if parts.offset().is_some() || parts.timestamp().is_some() {
-        return parts.to_timestamp().ok().map(Read::Instant);
+        return parts.to_timestamp().ok().map(ParsedTime::Instant);
     }
     let time = if parts.hour().is_some() { parts.to_time().ok()? } else { Time::midnight() };
-    Some(Read::Local(parts.to_date().ok()?.to_datetime(time)))
+    Some(ParsedTime::Local(parts.to_date().ok()?.to_datetime(time)))
 }
 
 /// What would help with a text that is no moment.

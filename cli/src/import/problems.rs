@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use csv::ByteRecord;
-use loyalty_common::visible::Visible;
+use loyalty_common::escape::Escaped;
 
-use super::rows::{Problem, ProblemKind};
+use super::row::{Problem, ProblemKind};
 use crate::output::grouped;
 
 /// Problems of a kind that are shown: a wrong column shows in the first few, and a screen holds no more.
@@ -122,7 +122,7 @@ impl First {
 
     fn text(&self, prefix: &str, hint: &str) -> String {
         let mut lines: Vec<String> =
-            self.shown.iter().map(|(line, text)| format!("{prefix}line {line}: {}\n", Visible(text))).collect();
+            self.shown.iter().map(|(line, text)| format!("{prefix}line {line}: {}\n", Escaped(text))).collect();
         let more = self.count - self.shown.len() as u64;
         if more > 0 {
             lines.push(format!("{prefix}and {} more{hint}\n", grouped(i64::try_from(more).unwrap_or(i64::MAX))));

@@ -1,7 +1,7 @@
 //! Reads a file in chunks, on a thread of its own: usable rows become commands, each new member is enrolled first.
 //!
-//! Bounded memory whatever the file's size: a few chunks, some bytes a row, the ids of the members, and the addresses of
-//! those whose first row has none.
+//! Bounded memory whatever the file's size: a few chunks, some bytes a row, the ids of the members, and the addresses
+//! of those whose first row has none.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -11,12 +11,13 @@ use std::io;
 use csv::ByteRecord;
 use jiff::Timestamp;
 use loyalty_common::command::CLOCK_AHEAD_MAX;
-use loyalty_common::{Action, Command, CommandId, EmailAddress, Enroll, MemberId};
+use loyalty_common::{Action, Command, CommandId, EmailAddress, Enroll, MemberId, Points, RefusalCode};
 use tokio::sync::mpsc;
 
 use super::addresses::Addresses;
+use super::row::{MemberRef, Problem, ProblemKind, Row, Unusable};
 use super::row_ids::RowIds;
-use super::rows::{MemberRef, Problem, ProblemKind, Row, Rows, Unusable};
+use super::rows::Rows;
 use super::suspicious_ids::SuspiciousIds;
 
 /// Rows read at once: each chunk costs two questions to the database, which a thousand rows share.
@@ -38,6 +39,8 @@ pub(super) struct Chunk {
     pub(super) too_small: u64,
     /// Rows that were used, though not quite as they stand.
     pub(super) remarks: Vec<Problem>,
+    /// Rows that will be refused, if those above them are applied. They are used all the same: the worker decides.
+    pub(super) foreseen: Vec<Problem>,
     /// Rows that say what an earlier one said, under the same id.
     pub(super) repeated: u64,
     /// How far into the file it reaches, in bytes.
@@ -80,6 +83,15 @@ pub(super) struct Wanted<'a> {
     pub(super) addresses: Addresses,
 }
 
+/// A row that has an id of its own.
+#[derive(Debug)]
+struct Keyed {
+    /// A digest of what it says.
+    content: u64,
+    /// Its points, less what the rows below it return of them. None: it names no points.
+    left: Option<i64>,
+}
+
 /// Reads a file.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -88,8 +100,8 @@ pub(super) struct Reader {
     /// The members seen, if they are to be enrolled.
     members: Option<HashSet<MemberId>>,
     addresses: Addresses,
-    /// What the rows said that have an id of their own: a digest of the id, and one of the content.
-    keyed: HashMap<u64, u64>,
+    /// The rows that have an id of their own, by a digest of it.
+    keyed: HashMap<u64, Keyed>,
     /// What rows are about, such as what they return: a digest of its id, and the first line that names it.
     named: HashMap<u64, u64>,
     suspicious: SuspiciousIds,
@@ -165,6 +177,11 @@ impl Reader {
         match if keyed { self.earlier(&command) } else { Earlier::None } {
             Earlier::None => {
                 self.look_at_order(line, &command, chunk);
+                if let Some(code) = self.refusal(&command) {
+                    let text = format!("would be refused: {code}: {}", code.message());
+                    let source = self.sources.then(|| source.clone());
+                    chunk.foreseen.push(Problem { line, kind: ProblemKind::Fault, text, source });
+                }
                 chunk.items.push(Item { line, command, enrols: false, source: self.sources.then_some(source) });
             }
             Earlier::Same => chunk.repeated += 1,
@@ -206,8 +223,8 @@ impl Reader {
         valid
     }
 
-    /// A row that another one is about must come before it, or that one is refused for good: rows are applied in the order
-    /// of the file.
+    /// A row that another one is about must come before it, or that one is refused for good: rows are applied in the
+    /// order of the file.
     fn look_at_order(&mut self, line: u64, command: &Command, chunk: &mut Chunk) {
         if let Some(above) = self.named.get(&id_digest(command, command.command_id)) {
             let text = format!("line {above} is about this row and stands above it; sort the file by time");
@@ -218,14 +235,30 @@ impl Reader {
         }
     }
 
+    /// Why a return will be refused, as far as the rows above it tell: whether what it returns is in the database, or
+    /// other returns of it are, they do not.
+    fn refusal(&mut self, command: &Command) -> Option<RefusalCode> {
+        let Action::Reverse(reverse) = &command.action else { return None };
+        let left = self.keyed.get_mut(&id_digest(command, reverse.target))?.left.as_mut()?;
+        let points = reverse.points.map_or(*left, Points::get);
+        match *left {
+            0 => Some(RefusalCode::AlreadyReversed),
+            some if points > some => Some(RefusalCode::MoreThanLeft),
+            some => {
+                *left = some - points;
+                None
+            }
+        }
+    }
+
     fn earlier(&mut self, command: &Command) -> Earlier {
         let content = digest(&content(command));
         match self.keyed.entry(id_digest(command, command.command_id)) {
             Entry::Vacant(place) => {
-                place.insert(content);
+                place.insert(Keyed { content, left: command.action.points().map(i64::abs) });
                 Earlier::None
             }
-            Entry::Occupied(known) if *known.get() == content => Earlier::Same,
+            Entry::Occupied(known) if known.get().content == content => Earlier::Same,
             Entry::Occupied(_) => Earlier::Other,
         }
     }

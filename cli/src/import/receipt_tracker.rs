@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::problems::Problems;
 use super::reader::{Item, key};
-use super::rows::{Problem, ProblemKind};
+use super::row::{Problem, ProblemKind};
 use super::sending::refusal;
 
 /// Chunks that are published and still without an outcome: what an import keeps in memory when the workers are slower
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fate_counts_once_and_only_for_the_command_that_has_it() {
+    fn each_outcome_counts_once_and_only_for_the_command_that_has_it() {
         let (ours, other) = (earn(5), earn(6));
         let began: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
         let check = |state: Option<CommandState>, expected: Verdict| {

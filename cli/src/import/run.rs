@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use loyalty_common::visible::Visible;
+use loyalty_common::escape::Escaped;
 use loyalty_producer::{Limits, Producer};
 use loyalty_store::{Pool, StoreError};
 use tokio::sync::{mpsc, watch};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::problems::Problems;
 use super::reader::{Chunk, Item, Reader};
 use super::receipt_tracker::{CHUNKS_WAITING_MAX, Outcomes, ReceiptTracker};
-use super::sending::{Asked, Known, Sender, Sent};
+use super::sending::{FileTotals, Known, SendCounts, Sender};
 use super::summary::Summary;
 use crate::Context;
 use crate::output;
@@ -45,7 +45,7 @@ impl Run {
         while let Some(chunk) = self.next(&mut chunks).await {
             let mut chunk = chunk.context(UNREADABLE)?;
             self.count(&mut chunk);
-            let mut sent = Sent::default();
+            let mut sent = SendCounts::default();
             let items = match &known {
                 Some(known) => known.fresh(&mut chunk, &mut sent).await?,
                 None => std::mem::take(&mut chunk.items),
@@ -53,7 +53,10 @@ impl Run {
             sent.count_types(&items);
             self.summary.add_would_publish(items.len());
             self.summary.add_sent(sent);
+            // What was decided before is told as that.
+            chunk.foreseen.retain(|problem| items.iter().any(|item| item.line == problem.line && !item.enrols));
             self.told().add_all(chunk.remarks);
+            self.told().add_all(chunk.foreseen);
         }
         Ok(!self.stop.is_cancelled())
     }
@@ -107,7 +110,7 @@ impl Run {
 
     async fn send(&mut self, sender: &Sender, mut chunk: Chunk) -> anyhow::Result<()> {
         self.count(&mut chunk);
-        let mut sent = Sent::default();
+        let mut sent = SendCounts::default();
         let result = sender.send(&mut chunk, &mut sent).await;
         self.summary.add_sent(sent);
         self.told().add_all(chunk.remarks);
@@ -117,7 +120,7 @@ impl Run {
     }
 
     fn count(&mut self, chunk: &mut Chunk) {
-        let mut asked = Asked::default();
+        let mut asked = FileTotals::default();
         chunk.items.iter().for_each(|item| asked.count(item));
         self.summary.add_asked(asked);
         self.summary.add_rows(chunk);
@@ -174,7 +177,7 @@ impl Following {
 
 /// What to think of, for who reads standard error.
 pub(super) fn warn_of(warnings: &[String]) -> io::Result<()> {
-    warnings.iter().try_for_each(|warning| output::note(&format!("warning: {}\n", Visible(warning))))
+    warnings.iter().try_for_each(|warning| output::note(&format!("warning: {}\n", Escaped(warning))))
 }
 
 /// Shown on a terminal only.

@@ -18,7 +18,7 @@ use loyalty_store::{Pool, StoreError};
 use tokio::sync::mpsc;
 
 use super::reader::{Chunk, Item, key};
-use super::rows::{Problem, ProblemKind};
+use super::row::{Problem, ProblemKind};
 use super::type_counts::TypeCounts;
 
 /// Where an import's commands go.
@@ -36,7 +36,7 @@ pub(super) struct Known(pub(super) Pool);
 
 /// What was done with one chunk.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct SendCounts {
     /// Commands that the broker confirmed.
     pub(super) published: u64,
     /// Those, by type; of a dry run, those that would be published.
@@ -52,7 +52,7 @@ pub(super) struct Sent {
 impl Sender {
     /// Publishes what is new in a chunk and counts it, also when it fails halfway. What differs from an earlier import
     /// becomes a remark on the chunk.
-    pub(super) async fn send(&self, chunk: &mut Chunk, sent: &mut Sent) -> anyhow::Result<()> {
+    pub(super) async fn send(&self, chunk: &mut Chunk, sent: &mut SendCounts) -> anyhow::Result<()> {
         let mut items = self.known.fresh(chunk, sent).await?;
         let (published, failure) = self.publish(&items).await;
         items.truncate(published);
@@ -81,7 +81,7 @@ impl Sender {
     }
 }
 
-impl Sent {
+impl SendCounts {
     pub(super) fn count_types(&mut self, items: &[Item]) {
         for item in items {
             self.types.count(&item.command.action);
@@ -92,7 +92,7 @@ impl Sent {
 impl Known {
     /// Takes out of a chunk what is to be sent, and counts the rest. What differs from an earlier import, or was
     /// refused then, becomes a remark on the chunk.
-    pub(super) async fn fresh(&self, chunk: &mut Chunk, sent: &mut Sent) -> Result<Vec<Item>, StoreError> {
+    pub(super) async fn fresh(&self, chunk: &mut Chunk, sent: &mut SendCounts) -> Result<Vec<Item>, StoreError> {
         let mut items = std::mem::take(&mut chunk.items);
         let members = self.members(&items).await?;
         for item in &mut items {
@@ -115,7 +115,7 @@ impl Known {
         &self,
         items: Vec<Item>,
         remarks: &mut Vec<Problem>,
-        sent: &mut Sent,
+        sent: &mut SendCounts,
     ) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<_> = items.iter().map(key).collect();
         let known = command_states(&self.0, &keys).await?;
@@ -165,7 +165,7 @@ const fn is_address_given(item: &Item) -> bool {
 
 /// Whoever is a member need not be enrolled, and whoever has left must not be enrolled again by a file of old
 /// purchases.
-fn without_known_members(items: Vec<Item>, members: &Members, sent: &mut Sent) -> Vec<Item> {
+fn without_known_members(items: Vec<Item>, members: &Members, sent: &mut SendCounts) -> Vec<Item> {
     let is_known = |item: &Item| match members.get(&item.command.member_id).map(|known| known.status) {
         None | Some(MemberStatus::Unenrolled) => false,
         Some(MemberStatus::Active | MemberStatus::Exited | MemberStatus::Terminated) => {
@@ -200,14 +200,14 @@ pub(super) fn refusal(receipt: &Receipt) -> String {
 
 /// What a file asks for, whether or not it is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct FileTotals {
     pub(super) commands: u64,
     pub(super) enrolments: u64,
     /// Points to be earned.
     pub(super) points: u64,
 }
 
-impl Asked {
+impl FileTotals {
     pub(super) fn count(&mut self, item: &Item) {
         self.commands += 1;
         let command_type = item.command.command_type();

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::reader::Chunk;
 use super::receipt_tracker::Outcomes;
-use super::sending::{Asked, Sent};
+use super::sending::{FileTotals, SendCounts};
 use super::type_counts::TypeCounts;
 use crate::output::{Column, grouped, table};
 
@@ -41,7 +41,8 @@ What the summary counts (one JSON object with --json):
   rows           rows of the file, without its header and empty lines
   skipped        rows that are not used, each with its line on standard error
   too_small      of those, the ones whose amount is worth no point
-  faults         rows that could not be used, were refused or set aside; exit code 1 if there are any
+  faults         rows that could not be used, were refused (of a dry run: would be, as far as the file tells) or set
+                 aside; exit code 1 if there are any
   published      commands that the broker confirmed in this run, enrolments among them
   would_publish  commands that --dry-run found to be published; null without it. At most so many, if the database
                  could not be asked
@@ -69,13 +70,13 @@ impl Summary {
         self.faults = faults;
     }
 
-    pub(super) fn add_asked(&mut self, asked: Asked) {
+    pub(super) fn add_asked(&mut self, asked: FileTotals) {
         self.commands += asked.commands;
         self.enrolments += asked.enrolments;
         self.points = self.points.saturating_add(asked.points);
     }
 
-    pub(super) fn add_sent(&mut self, sent: Sent) {
+    pub(super) fn add_sent(&mut self, sent: SendCounts) {
         self.published += sent.published;
         self.duplicates += sent.duplicates;
         self.known_members += sent.known_members;

@@ -1,5 +1,5 @@
-//! Ids that look wrong: those of members that a spreadsheet or a database made, and an order's number that is in the file
-//! and not given as `--id`. Both are warned of; who imports decides.
+//! Ids that look wrong: those of members that a spreadsheet or a database made, and an order's number that is in the
+//! file and not given as `--id`. Both are warned of; who imports decides.
 
 use super::mapping::Columns;
 use crate::output::many;

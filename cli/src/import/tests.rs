@@ -10,7 +10,7 @@ use loyalty_common::{Action, CommandId, Earn, Enroll};
 use super::Import;
 use super::addresses::Addresses;
 use super::reader::{Chunk, Item, Reader, Wanted};
-use super::rows::{Problem, ProblemKind};
+use super::row::{Problem, ProblemKind};
 
 #[derive(Parser)]
 struct Line {

@@ -34,7 +34,6 @@ pub(super) fn plan(plan: &RebuildPlan, repairable: usize) -> String {
     )
 }
 
-/// What was done.
 pub(super) fn repaired(report: &RebuildReport) -> String {
     let mut text = String::new();
     let left: Vec<&Difference> = report.differences.iter().filter(|it| it.resolution != Resolution::Repair).collect();

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::difference::Difference;
 use super::management::Management;
-use super::management_model::Shown;
+use super::management_model::VirtualHost;
 use super::{broker, compare, known_bugs, policies, retired_retry_queues};
 
 #[derive(Debug, Serialize)]
@@ -55,7 +55,7 @@ fn doubting(told: Difference) -> Difference {
     Difference { what, ..told }
 }
 
-impl Shown {
+impl VirtualHost {
     fn is_cluster(&self) -> bool {
         self.queues.iter().any(|queue| queue.members.as_ref().is_some_and(|members| members.len() > 1))
     }

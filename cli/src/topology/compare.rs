@@ -4,11 +4,11 @@ use loyalty_common::topology::{self, Argument, Impact, LIMITS, Topology, Value};
 use serde_json::{Map, Value as Json};
 
 use super::difference::{Difference, Kind};
-use super::management_model::{Binding, Exchange, Queue, Shown};
+use super::management_model::{Binding, Exchange, Queue, VirtualHost};
 use super::retired_retry_queues;
 
 /// All differences but those that policies make.
-pub(super) fn differences(wanted: &Topology, shown: &Shown) -> Vec<Difference> {
+pub(super) fn differences(wanted: &Topology, shown: &VirtualHost) -> Vec<Difference> {
     let mut differences = Vec::new();
     for exchange in &wanted.exchanges {
         match shown.exchanges.iter().find(|standing| standing.name == exchange.name) {
@@ -83,7 +83,7 @@ fn compare_arguments(wanted: &[Argument], standing: &Map<String, Json>) -> Vec<(
     differing.chain(unwanted).collect()
 }
 
-fn missing_bindings(wanted: &Topology, shown: &Shown) -> Vec<Difference> {
+fn missing_bindings(wanted: &Topology, shown: &VirtualHost) -> Vec<Difference> {
     let wanted = wanted
         .queues
         .iter()

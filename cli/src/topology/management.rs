@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::management_model::{Binding, Exchange, Overview, Policy, Queue, Shown};
+use super::management_model::{Binding, Exchange, Overview, Policy, Queue, VirtualHost};
 use crate::http_client::{HttpClient, HttpUrl};
 
 /// One answer. A list of some hundred queues takes a fraction of a second; a node that is short of memory, several.
@@ -56,32 +56,16 @@ pub(crate) enum ManagementError {
     Certificates(#[from] TlsError),
     /// It refused, could not be found, or broke off.
     #[error("no answer from the management API at {url}")]
-    Away {
-        url: HttpUrl,
-        /// What went wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Away { url: HttpUrl, source: Box<dyn std::error::Error + Send + Sync> },
     /// It did not answer in time.
     #[error("the management API at {url} did not answer within {} seconds", ANSWER_LIMIT.as_secs())]
     TimedOut { url: HttpUrl },
     /// It answered with something else than what was asked for.
     #[error("the management API at {url} answered {status} to {path}{}", advice(*status))]
-    Refused {
-        url: HttpUrl,
-        /// What was asked for.
-        path: String,
-        /// What it answered.
-        status: StatusCode,
-    },
+    Refused { url: HttpUrl, path: String, status: StatusCode },
     /// It answered with what no RabbitMQ answers.
     #[error("the management API at {url} answered to {path} with what is not RabbitMQ's")]
-    Foreign {
-        url: HttpUrl,
-        /// What was asked for.
-        path: String,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
+    Foreign { url: HttpUrl, path: String, source: serde_json::Error },
 }
 
 fn advice(status: StatusCode) -> &'static str {
@@ -106,10 +90,10 @@ impl Management {
     }
 
     /// Everything that stands in the virtual host.
-    pub(super) async fn show(&self) -> Result<Shown, ManagementError> {
+    pub(super) async fn show(&self) -> Result<VirtualHost, ManagementError> {
         let Overview { rabbitmq_version: version } = self.ask("/api/overview").await?;
         let vhost = &self.vhost;
-        Ok(Shown {
+        Ok(VirtualHost {
             version,
             exchanges: self.ask::<Vec<Exchange>>(&format!("/api/exchanges/{vhost}")).await?,
             queues: self.queues().await?,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// Everything that stands in a virtual host.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct VirtualHost {
     /// The server's.
     pub(super) version: String,
     pub(super) exchanges: Vec<Exchange>,

@@ -9,13 +9,13 @@ use serde_json::Value as Json;
 
 use super::compare::plain;
 use super::difference::{Difference, Kind};
-use super::management_model::{Policy, Queue, Shown};
+use super::management_model::{Policy, Queue, VirtualHost};
 
 /// What a policy may be for, if it is to reach a quorum queue.
 const REACHING: [&str; 3] = ["queues", "quorum_queues", "all"];
 
 /// What policies change, and what of them could not be seen.
-pub(super) fn differences(wanted: &Topology, shown: &Shown) -> (Vec<Difference>, Vec<String>) {
+pub(super) fn differences(wanted: &Topology, shown: &VirtualHost) -> (Vec<Difference>, Vec<String>) {
     let mut differences = Vec::new();
     let (operators, not_seen) = Operators::new(shown);
     let policies = shown.policies.as_deref().unwrap_or_default();
@@ -40,7 +40,7 @@ struct Operators<'a>(Vec<(Regex, &'a Policy)>);
 
 impl<'a> Operators<'a> {
     /// Those that reach queues, and what could not be seen of policies.
-    fn new(shown: &'a Shown) -> (Self, Vec<String>) {
+    fn new(shown: &'a VirtualHost) -> (Self, Vec<String>) {
         let (mut readable, mut not_seen) = (Vec::new(), Vec::new());
         let reaching = |policy: &&Policy| REACHING.contains(&policy.apply_to.as_str());
         for policy in shown.operator_policies.iter().flatten().filter(reaching) {

@@ -4,7 +4,7 @@ use crate::command::DecodeError;
 use crate::command::EnvelopeField;
 use crate::command::payload::{Rules, payload};
 use crate::scope::Scope;
-use crate::text::SignedPoints;
+use crate::values::SignedPoints;
 
 payload! {
     /// Add or take points by hand: an operator's command, which says why in `reason`.

@@ -2,7 +2,7 @@
 
 use crate::command::payload::{Rules, payload};
 use crate::ids::CommandId;
-use crate::text::Points;
+use crate::values::Points;
 
 payload! {
     /// Spend points that are held; what is not spent of them comes back.

@@ -1,7 +1,7 @@
 //! `earn`: a credit.
 
 use crate::command::payload::{Rules, payload};
-use crate::text::Points;
+use crate::values::Points;
 
 payload! {
     /// Add points.

@@ -1,14 +1,15 @@
 //! `enroll`: somebody becomes a member.
 
 use crate::command::payload::{ContactFields, Rules, payload};
-use crate::text::{EmailAddress, Text};
+use crate::email_address::EmailAddress;
+use crate::values::Text;
 
 payload! {
     /// Make the member one of the programme, or again one after an exit.
     pub struct Enroll {
-        /// Where rewards are mailed; without it, rewards are granted but not mailed.
+        /// Where the member's emails go; without it, rewards are granted without an email.
         pub email: Option<EmailAddress>,
-        /// How the mails address the member.
+        /// How emails address the member.
         pub name: Option<Text>,
     }
 }

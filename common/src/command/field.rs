@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::command::fields::Fields;
 use crate::command::{Change, DecodeError};
+use crate::email_address::EmailAddress;
 use crate::ids::{CommandId, MemberId};
 use crate::rfc3339::Moment;
-use crate::text::{EmailAddress, Invalid, Points, RewardNumber, SignedPoints, Text};
+use crate::values::{Invalid, Points, RewardNumber, SignedPoints, Text};
 
 /// What stands in a field.
 pub(crate) trait FieldValue: Sized + Serialize + Described {

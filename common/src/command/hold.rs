@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::command::DecodeError;
 use crate::command::payload::{Rules, payload};
 use crate::rfc3339::Moment;
-use crate::text::Points;
+use crate::values::Points;
 
 /// The longest time for which points are held. Part of the contract: what is held cannot be spent, and a till that
 /// forgets must not keep it.

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use crate::command::field::{Doc, FieldInfo};
 use crate::command::fields::Fields;
 use crate::command::{Change, DecodeError, EnvelopeField};
+use crate::email_address::EmailAddress;
 use crate::ids::CommandId;
 use crate::scope::Scope;
-use crate::text::{EmailAddress, Text};
+use crate::values::Text;
 
 /// The fields of a type of command. Made by [`payload!`].
 pub(crate) trait Payload: Sized {
@@ -93,9 +94,9 @@ pub(crate) trait Rules: Payload {
 /// What a command says of a member's address and name. An enrolment clears neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactFields<'a> {
-    /// Where rewards are mailed.
+    /// Where the member's emails go.
     pub email: Change<&'a EmailAddress>,
-    /// How the mails address the member.
+    /// How emails address the member.
     pub name: Change<&'a Text>,
 }
 

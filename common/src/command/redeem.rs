@@ -1,7 +1,7 @@
 //! `redeem`: a reward is used.
 
 use crate::command::payload::{Rules, payload};
-use crate::text::RewardNumber;
+use crate::values::RewardNumber;
 
 payload! {
     /// Use a reward of this membership; each can be used once.

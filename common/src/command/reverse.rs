@@ -2,7 +2,7 @@
 
 use crate::command::payload::{Rules, payload};
 use crate::ids::CommandId;
-use crate::text::Points;
+use crate::values::Points;
 
 payload! {
     /// Undo an earlier credit or debit of the member, wholly or in part.

@@ -1,7 +1,7 @@
 //! `spend`: a debit, all or nothing.
 
 use crate::command::payload::{Rules, payload};
-use crate::text::Points;
+use crate::values::Points;
 
 payload! {
     /// Take points away, if there are enough.

@@ -7,7 +7,7 @@ payload! {
     /// End the membership for good: an operator's command.
     ///
     /// What is left of the balance is forfeited, address and name are forgotten, and every later command about the
-    /// member is refused, an enrolment too. No mail is sent, and mails that are not sent yet go to nobody.
+    /// member is refused, an enrolment too. No email is sent, not even one that waits already.
     pub struct Terminate;
 }
 

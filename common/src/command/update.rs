@@ -3,16 +3,17 @@
 use crate::command::Change;
 use crate::command::DecodeError;
 use crate::command::payload::{ContactFields, Rules, payload};
-use crate::text::{EmailAddress, Text};
+use crate::email_address::EmailAddress;
+use crate::values::Text;
 
 payload! {
     /// Change a member's address or name; what is left out stays as it is.
     ///
-    /// Mails that are not sent yet go to the new address; without one they go to nobody.
+    /// Emails that are not sent yet go to the new address; without one they are not sent.
     pub struct Update {
-        /// Where rewards are mailed from now on; once it is cleared, rewards are granted but not mailed.
+        /// Where the member's emails go from now on; once it is cleared, rewards are granted without an email.
         email: Change<EmailAddress>,
-        /// How the mails address the member from now on.
+        /// How emails address the member from now on.
         name: Change<Text>,
     }
 }

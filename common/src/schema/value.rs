@@ -9,14 +9,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::EntryType;
 use crate::command::CommandType;
+use crate::email_address::syntax::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
+use crate::email_address::{EMAIL_MAX_BYTES, EmailAddress};
 use crate::ids::{CommandId, MEMBER_ID_MAX_BYTES, MemberId};
 use crate::receipt::{Outcome, RefusalCode};
 use crate::rfc3339::Moment;
-use crate::text::email_syntax::{LABEL_MAX_BYTES, LOCAL_MAX_BYTES};
-use crate::text::{
-    EMAIL_MAX_BYTES, EmailAddress, POINTS_MAX, Points, REWARD_NUMBER_MAX, RewardNumber, SignedPoints, TEXT_MAX_BYTES,
-    Text,
-};
+use crate::values::{POINTS_MAX, Points, REWARD_NUMBER_MAX, RewardNumber, SignedPoints, TEXT_MAX_BYTES, Text};
 
 /// Says what a type is to JSON Schema.
 macro_rules! described {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::text::Invalid;
+use crate::values::Invalid;
 
 /// What the names of all retry queues begin with.
 const QUEUE_PREFIX: &str = "loyalty.emails.retry.";

@@ -10,7 +10,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 
 use super::Kind;
-use crate::text::mask;
+use crate::email_address::mask;
 use crate::trace_context::TraceContext;
 
 /// Who records the spans of this process. Like its log, there is one.

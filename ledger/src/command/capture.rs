@@ -4,7 +4,7 @@ use loyalty_common::{Capture, Points, RefusalCode};
 
 use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::{Account, Hold, Part};
-use crate::sheet::Sheet;
+use crate::balance_sheet::Sheet;
 
 impl Rule for Capture {
     fn reads(&self) -> Reads {

@@ -6,9 +6,9 @@ use loyalty_common::{Earn, RefusalCode};
 
 use super::{Applied, Context, Decision, Rule};
 use crate::account::{Account, Part};
+use crate::balance_sheet::Sheet;
 use crate::member::MemberState;
 use crate::programme::REWARDS_PER_COMMAND_MAX;
-use crate::sheet::Sheet;
 
 impl Rule for Earn {
     fn decide<'a>(&'a self, before: &Account, context: &Context<'_>) -> Decision<'a> {

@@ -4,9 +4,9 @@ use loyalty_common::{Change, Enroll, Points, RefusalCode};
 
 use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::Account;
+use crate::balance_sheet::Sheet;
 use crate::contact::ContactChange;
 use crate::member::{MemberState, MemberStatus};
-use crate::sheet::Sheet;
 
 impl Rule for Enroll {
     /// What waits for the enrolment is applied right after it.

@@ -4,7 +4,7 @@ use loyalty_common::{Hold, RefusalCode};
 
 use super::{Applied, Context, Decision, Rule};
 use crate::account::{self, Account};
-use crate::sheet::Sheet;
+use crate::balance_sheet::Sheet;
 
 impl Rule for Hold {
     fn decide<'a>(&'a self, before: &Account, context: &Context<'_>) -> Decision<'a> {

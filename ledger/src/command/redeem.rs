@@ -1,10 +1,11 @@
-//! `redeem`: a reward of this membership is used. It exists once its milestone was crossed, whatever was reversed since.
+//! `redeem`: a reward of this membership is used. It exists once its milestone was crossed, whatever was reversed
+//! since.
 
 use loyalty_common::{Redeem, RefusalCode};
 
 use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::Account;
-use crate::sheet::Sheet;
+use crate::balance_sheet::Sheet;
 
 impl Rule for Redeem {
     fn reads(&self) -> Reads {

@@ -4,7 +4,7 @@ use loyalty_common::Release;
 
 use super::{Applied, Context, Decision, Reads, Rule, capture};
 use crate::account::{Account, Part};
-use crate::sheet::Sheet;
+use crate::balance_sheet::Sheet;
 
 impl Rule for Release {
     fn reads(&self) -> Reads {

@@ -4,8 +4,8 @@ use loyalty_common::{Points, RefusalCode, Reverse};
 
 use super::{Applied, Context, Decision, Reads, Rule};
 use crate::account::{Account, Part};
+use crate::balance_sheet::Sheet;
 use crate::programme::{Programme, WhenShort};
-use crate::sheet::Sheet;
 use crate::target::{Target, TargetKind};
 
 impl Rule for Reverse {

@@ -4,7 +4,7 @@ use loyalty_common::{RefusalCode, Spend};
 
 use super::{Applied, Context, Decision, Rule};
 use crate::account::Account;
-use crate::sheet::Sheet;
+use crate::balance_sheet::Sheet;
 
 impl Rule for Spend {
     fn decide<'a>(&'a self, before: &Account, _: &Context<'_>) -> Decision<'a> {

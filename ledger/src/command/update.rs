@@ -4,8 +4,8 @@ use loyalty_common::Update;
 
 use super::{Applied, Context, Decision, Rule};
 use crate::account::Account;
+use crate::balance_sheet::Sheet;
 use crate::contact::ContactChange;
-use crate::sheet::Sheet;
 
 impl Rule for Update {
     fn decide<'a>(&'a self, before: &Account, _: &Context<'_>) -> Decision<'a> {

@@ -19,6 +19,16 @@ fn points_that_come_back_to_a_day_that_has_passed_expire_at_once_without_grace()
     assert_eq!((last.effects.delta, last.effective_at), (-100, noon("2026-02-10")));
 }
 
+/// Files that know days and no times are full of midnights.
+#[test]
+fn a_day_has_passed_at_the_instant_in_which_it_ends() {
+    let (mut example, spent) = spent_from_two_lots();
+    let midnight = "2026-02-01T00:00:00Z".parse().expect("a time");
+    let returned = Command { occurred_at: midnight, ..Command::new(member(), reverse(spent, None)) };
+    assert_eq!(example.tables.deliver(&[returned], &example.programme), [CommandOutcome::Applied]);
+    assert_eq!(example.lots(), lots(&[("2026-02-19", 50), ("2026-03-03", 100)]));
+}
+
 #[test]
 fn a_part_of_a_debit_comes_back_to_its_latest_day_first() {
     let (mut example, spent) = spent_from_two_lots();
@@ -84,6 +94,23 @@ fn at_one_instant_points_expire_before_a_hold_runs_out_and_what_comes_back_expir
     let rows = example.tables.ledger.iter().skip(3);
     let rows: Vec<_> = rows.map(|row| (row.content.entry_type.as_str(), row.effects.delta)).collect();
     assert_eq!(rows, [("expire", -40), ("lapse", 60), ("expire", -60)]);
+}
+
+#[test]
+fn holds_of_one_instant_run_out_in_the_order_in_which_they_were_opened() {
+    let mut example = Example::of(Programme::default());
+    example.applied("2026-01-01", earn(100));
+    let command =
+        |amount: i64| Command { occurred_at: noon(DAY), ..Command::new(member(), hold(amount, "2026-01-20")) };
+    let all = [command(10), command(20), command(30)];
+    assert_eq!(example.tables.deliver(&all, &example.programme), [const { CommandOutcome::Applied }; 3]);
+    let held = example.account().holds;
+    assert_eq!(held.iter().map(|hold| hold.points).collect::<Vec<_>>(), [10, 20, 30]);
+    // In one batch with the last of them.
+    let rest = [command(5), Command { occurred_at: noon("2026-01-21"), ..Command::new(member(), earn(1)) }];
+    assert_eq!(example.tables.deliver(&rest, &example.programme), [const { CommandOutcome::Applied }; 2]);
+    let lapses = example.tables.ledger.iter().filter(|row| row.content.target.is_some());
+    assert_eq!(lapses.map(|row| row.effects.delta).collect::<Vec<_>>(), [10, 20, 30, 5]);
 }
 
 #[test]

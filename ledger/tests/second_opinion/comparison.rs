@@ -1,6 +1,6 @@
 //! The product against the model: random programmes and histories, the product's cut into batches of any size, and in
-//! the end every verdict, every row of the ledger and all that a member has must be the same. The product must also find
-//! that its own rows follow from each other.
+//! the end every verdict, every row of the ledger and all that a member has must be the same. The product must also
+//! find that its own rows follow from each other.
 //!
 //! Each run draws other histories, [`HISTORIES`] of them; `./run compare` a million, and says how fast.
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::DataDirError;
-use crate::{account::Account, lock::Lock};
+use crate::{lock::Lock, service_user::ServiceUser};
 
 /// Not `/var/tmp`: systemd removes files there by their age, which would tear holes into a database.
 const DATA_DIRS: &str = "/var/lib/loyalty-local";
@@ -21,11 +21,11 @@ const DATA_DIRS: &str = "/var/lib/loyalty-local";
 const LINK: &str = "link";
 
 /// Makes the directory `link`, or a link to one under [`DATA_DIRS`] if the account could not enter it there.
-pub(crate) async fn make(link: &Path, account: &Account) -> Result<(), DataDirError> {
+pub(crate) async fn make(link: &Path, user: &ServiceUser) -> Result<(), DataDirError> {
     let parent = link.parent().unwrap_or(Path::new("/"));
-    if account.can_enter(parent)? {
+    if user.can_enter(parent)? {
         create(link)?;
-        return Ok(account.give(link)?);
+        return Ok(user.give(link)?);
     }
     remove_abandoned();
     let dir = dir_of(link);
@@ -35,7 +35,7 @@ pub(crate) async fn make(link: &Path, account: &Account) -> Result<(), DataDirEr
         std::fs::remove_dir_all(&dir).map_err(|source| failed(&dir, source))?;
     }
     create(&dir)?;
-    account.give(&dir)?;
+    user.give(&dir)?;
     // Held until the link is there: without one the directory looks abandoned to other processes.
     let _held = Lock::take(&dir).await?;
     let text = link.as_os_str().as_encoded_bytes();

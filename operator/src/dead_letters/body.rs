@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use loyalty_common::visible;
+use loyalty_common::escape;
 use serde::Serialize;
 
 use super::masking;
@@ -17,7 +17,6 @@ const SHOWN_MAX_BYTES: usize = 16 * 1024;
 pub(super) struct Encoded {
     /// The text, or the bytes in Base64.
     pub(super) body: String,
-    /// Which of the two.
     pub(super) encoding: &'static str,
 }
 
@@ -29,7 +28,7 @@ impl Encoded {
             (PersonalData::Revealed, Err(_)) => Self { body: STANDARD.encode(body), encoding: "base64" },
             (PersonalData::Masked, text) => {
                 let encoding = if text.is_ok() { "utf-8" } else { "lossy" };
-                Self { body: visible::lines(&masking::body(&plain(body))).into_owned(), encoding }
+                Self { body: escape::lines(&masking::body(&plain(body))).into_owned(), encoding }
             }
         }
     }
@@ -50,7 +49,7 @@ pub fn readable(body: &[u8], personal: PersonalData) -> String {
     let cut =
         if end < text.len() { format!("\n... {} bytes in all; `export` has them", body.len()) } else { String::new() };
     let odd = if std::str::from_utf8(body).is_err() { "\n(not UTF-8; `export` has it byte for byte)" } else { "" };
-    format!("{}{cut}{odd}", visible::lines(&text[..end]))
+    format!("{}{cut}{odd}", escape::lines(&text[..end]))
 }
 
 /// The body as text. The one escape that could hide an address from the mask is spelled out.

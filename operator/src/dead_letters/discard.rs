@@ -32,7 +32,6 @@ pub struct DiscardPlan {
     pub reasons: BTreeMap<Reason, usize>,
 }
 
-/// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiscardReport {
     /// Will not be sent again.

@@ -16,14 +16,13 @@ pub enum EditProblem {
     #[error("Nothing was changed")]
     Unchanged,
     /// It is no command: it would only become a dead letter again.
-    #[error("Still broken, and not taken: {0}")]
+    #[error("Still unusable, and not saved: {0}")]
     Broken(DecodeError),
     /// The dead letter cannot be edited.
     #[error(transparent)]
     Refused(EditError),
 }
 
-/// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EditReport {
     pub dead_letter_id: DeadLetterId,

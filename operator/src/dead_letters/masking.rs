@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use loyalty_common::text::mask;
+use loyalty_common::email_address::mask;
 use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 

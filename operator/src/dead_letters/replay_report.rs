@@ -10,7 +10,6 @@ use crate::replay::{Ended, ReplayOutcome};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conclusion {
     pub dead_letter_id: DeadLetterId,
-    /// What it came to.
     #[serde(flatten)]
     pub concluded: Concluded,
 }

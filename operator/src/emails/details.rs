@@ -1,6 +1,6 @@
 //! One email with everything that is known of it.
 
-use loyalty_common::text::mask;
+use loyalty_common::email_address::mask;
 use loyalty_store::dead_letters::{DeadLetterId, Event};
 use loyalty_store::emails::{self, EmailId, ListedEmail, OpenedEmail};
 use loyalty_store::{Pool, StoreError};

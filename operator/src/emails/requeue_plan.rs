@@ -31,7 +31,6 @@ pub struct RequeuePlan {
     pub counts: BTreeMap<EmailState, usize>,
 }
 
-/// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequeueReport {
     pub queued: Vec<Uuid>,

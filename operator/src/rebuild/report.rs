@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use loyalty_common::MemberId;
-use loyalty_common::text::mask;
+use loyalty_common::email_address::mask;
 use loyalty_store::StoreError;
 use loyalty_store::rebuild::{Difference, Resolution};
 use serde::Serialize;

@@ -5,12 +5,11 @@ use std::fmt;
 use loyalty_common::publisher::PublishError;
 use loyalty_store::dead_letters::{Concluded, DeadLetterId, DeadLetterState, Held};
 
-/// What a replay did.
 #[derive(Debug)]
 pub struct ReplayOutcome {
     /// Dead letters whose end is known.
     pub concluded: Vec<(DeadLetterId, Concluded)>,
-    /// Dead letters that were sent and have no answer yet. Whoever replays or sweeps next records it.
+    /// Dead letters that were sent and have no result yet. Whoever replays or sweeps next records it.
     pub unanswered: Vec<DeadLetterId>,
     /// Dead letters that were claimed and not sent. They are open again.
     pub released: Vec<DeadLetterId>,
@@ -34,12 +33,11 @@ pub enum Ended {
     Stopped,
     /// Of the first dead letters too many came to a bad end.
     CanaryFailed {
-        /// How many did.
         failed: usize,
         /// How many were sent.
         of: usize,
     },
-    /// The first dead letters got no answer in time, so nobody knows how they fare. Does a worker run?
+    /// The first dead letters got no result in time, so nobody knows how they fare. Does a worker run?
     CanaryUnanswered,
     /// The broker did not take a command.
     Broker(PublishError),

@@ -13,7 +13,7 @@ pub struct Pace {
     pub per_second: Option<NonZeroU32>,
     /// Send these first, and look how they fare.
     pub canary: Option<Canary>,
-    /// How long answers are awaited while none comes.
+    /// How long results are awaited while none comes.
     pub patience: Duration,
 }
 

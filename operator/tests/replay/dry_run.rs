@@ -24,7 +24,7 @@ const CASES: u32 = 32;
 
 /// A command about one of a few members, under one of a few ids: so that repeats and conflicts are common.
 #[derive(Clone, Debug)]
-struct Asked {
+struct CommandCase {
     member: u8,
     id: u8,
     action: Action,
@@ -50,14 +50,14 @@ enum Damage {
 }
 
 /// A command, what befell it, and why it is a dead letter.
-type DeadLetter = (Asked, Damage, Reason);
+type DeadLetter = (CommandCase, Damage, Reason);
 
 /// Why a dead letter is one, as far as a replay goes: by nothing but its body does it matter.
 fn reason() -> impl Strategy<Value = Reason> {
     prop::sample::select(Reason::ALL.to_vec())
 }
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn command_case() -> impl Strategy<Value = CommandCase> {
     let points = prop_oneof![4 => 1_i64..4, 1 => Just(1_000), 1 => Just(CURSED)];
     let amount = |points| Points::try_new(points).expect("points");
     let action = prop_oneof![
@@ -69,21 +69,21 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => Just(Action::Terminate(Terminate)),
     ];
     let ahead = prop::bool::weighted(0.05);
-    (0_u8..3, 0_u8..8, action, ahead).prop_map(|(member, id, action, ahead)| Asked { member, id, action, ahead })
+    (0_u8..3, 0_u8..8, action, ahead).prop_map(|(member, id, action, ahead)| CommandCase { member, id, action, ahead })
 }
 
 /// A past in which some of the members are enrolled first, or nearly everything would wait for that.
-fn begun((enrolled, rest): (Vec<bool>, Vec<Asked>)) -> Vec<Asked> {
+fn begun((enrolled, rest): (Vec<bool>, Vec<CommandCase>)) -> Vec<CommandCase> {
     let action = Action::Enroll(Enroll { email: None, name: None });
-    let enroll = |member| Asked { member, id: 100 + member, action: action.clone(), ahead: false };
+    let enroll = |member| CommandCase { member, id: 100 + member, action: action.clone(), ahead: false };
     let enrolled = (0_u8..).zip(enrolled).filter(|(_, enrolled)| *enrolled).map(|(member, _)| enroll(member));
     enrolled.chain(rest).collect()
 }
 
 /// Dead letters of which one may be of a command of the past: else hardly any would be a duplicate.
 fn repeating(
-    (past, mut dead_letters, again): (Vec<Asked>, Vec<DeadLetter>, Option<Index>),
-) -> (Vec<Asked>, Vec<DeadLetter>) {
+    (past, mut dead_letters, again): (Vec<CommandCase>, Vec<DeadLetter>, Option<Index>),
+) -> (Vec<CommandCase>, Vec<DeadLetter>) {
     let again = again.filter(|_| !past.is_empty()).map(|again| again.get(&past).clone());
     dead_letters.extend(again.map(|asked| (asked, Damage::None, Reason::Crashed)));
     (past, dead_letters)
@@ -100,7 +100,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-impl Asked {
+impl CommandCase {
     fn command(&self, case: usize) -> Command {
         let member = format!("m{case}-{}", self.member).parse().expect("a member id");
         let id = Uuid::new_v5(&Uuid::nil(), format!("{case}/{}", self.id).as_bytes());
@@ -121,8 +121,8 @@ async fn a_prediction_is_what_a_replay_comes_to() {
     // What failed is printed, and needs no file; to make it smaller costs a replay each time.
     let config =
         ProptestConfig { cases: CASES, failure_persistence: None, max_shrink_iters: 50, ..ProptestConfig::default() };
-    let past = (prop::collection::vec(any::<bool>(), 3), prop::collection::vec(asked(), 0..8)).prop_map(begun);
-    let dead_letters = prop::collection::vec((asked(), damage(), reason()), 1..14);
+    let past = (prop::collection::vec(any::<bool>(), 3), prop::collection::vec(command_case(), 0..8)).prop_map(begun);
+    let dead_letters = prop::collection::vec((command_case(), damage(), reason()), 1..14);
     let strategy = (past, dead_letters, any::<Option<Index>>()).prop_map(repeating);
     let met = Mutex::new(BTreeSet::new());
     let result = TestRunner::new(config).run(&strategy, |(history, dead_letters)| {
@@ -142,7 +142,7 @@ async fn a_prediction_is_what_a_replay_comes_to() {
 async fn holds(
     world: &World,
     case: usize,
-    history: &[Asked],
+    history: &[CommandCase],
     damaged: &[DeadLetter],
 ) -> Result<Vec<Prediction>, TestCaseError> {
     let before = world.open().await.len();

@@ -1,4 +1,4 @@
-//! Dry runs, replays and the sweep against a real database and a real broker, with a worker that applies.
+//! Dry runs, replays, the sweep and a rebuild against a real database and a real broker, with a worker that applies.
 
 mod clock_ahead;
 mod dry_run;
@@ -7,4 +7,5 @@ mod edited;
 mod idle;
 mod interrupted;
 mod maintenance;
+mod rebuild;
 mod world;

@@ -27,7 +27,6 @@ impl EditedBody {
         Ok(Self { body, command })
     }
 
-    /// What it says.
     pub const fn command(&self) -> &Command {
         &self.command
     }

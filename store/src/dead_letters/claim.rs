@@ -28,7 +28,6 @@ pub struct Replay {
     pub(super) replay_id: Uuid,
 }
 
-/// What a claim got.
 #[derive(Debug)]
 pub struct Claimed {
     /// The replay that holds them.

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{DeadLetterId, ReplayResult, known, perhaps};
-use crate::emails::EmailId;
+use crate::email_id::EmailId;
 use crate::pool::StoreError;
 
 /// One line of a history.

@@ -11,8 +11,8 @@ use tokio_postgres::Row;
 use super::filter::{CONDITION, Filter};
 use super::history::{self, Action, Event};
 use super::{COLUMNS, DeadLetter, DeadLetterId, dead_letter};
+use crate::PAGE_MAX;
 use crate::pool::{Pool, StoreError};
-use crate::read::PAGE_MAX;
 
 /// A dead letter with everything that came with it and was done to it.
 #[derive(Clone, Debug)]

@@ -25,7 +25,6 @@ use crate::pool::{Pool, StoreError};
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub dead_letter_id: DeadLetterId,
-    /// What was sent.
     pub command: Command,
     /// Whether a dead letter before it, in the same replay, used the command id up. What is found under the id is then
     /// the earlier one's, and this one a repeat of it.

@@ -10,10 +10,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Reason;
-use crate::emails::{self, EmailId};
+use crate::email_id::EmailId;
 use crate::partition::{number, partition};
-use crate::pool::{Pool, StoreError};
-use crate::transaction::Transaction;
+use crate::pool::StoreError;
 
 /// A dead letter to record.
 #[derive(Clone, Debug)]
@@ -109,19 +108,6 @@ const TURNS_KEY: i64 = 0x6c65_7474_6572_7300;
 /// batch would never be taken; among so many, two dead letters that have nothing to do with each other hardly ever
 /// meet.
 const TURNS: u8 = 64;
-
-/// Keeps dead letters that the broker set aside: all of them or none. The emails among them will not be sent any more.
-pub async fn keep(pool: &Pool, dead_letters: &[NewDeadLetter]) -> Result<(), StoreError> {
-    let transaction = Transaction::begin(pool).await?;
-    let emails: Vec<EmailId> =
-        dead_letters.iter().filter_map(|dead_letter| dead_letter.email_id).map(EmailId::from).collect();
-    // Emails before dead letters, as a mailer locks them.
-    if !emails.is_empty() {
-        emails::kill(&transaction, &emails, "RabbitMQ set the email aside").await?;
-    }
-    record(&transaction, dead_letters).await?;
-    transaction.commit().await
-}
 
 /// Records dead letters inside the caller's transaction.
 pub async fn record(client: &Client, dead_letters: &[NewDeadLetter]) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 use super::{DeadLetterId, DeadLetterState, email_of, known, numbers};
 use crate::dead_letters::Reason;
-use crate::emails::EmailId;
+use crate::email_id::EmailId;
 use crate::pool::{Pool, StoreError};
 
 /// A dead letter as a replay or a dry run looks at it.
@@ -20,7 +20,6 @@ pub struct Replayable {
     pub reason: Reason,
     /// Whether an operator has written another body.
     pub edited: bool,
-    /// What it is about.
     pub subject: Subject,
     /// The property `type` that it came with.
     pub message_type: Option<String>,

@@ -15,7 +15,6 @@ use crate::emails::ask_for;
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
-/// What a claim found.
 #[derive(Debug)]
 pub enum Claim {
     /// The email is the caller's to send, until its lease is over.
@@ -72,7 +71,8 @@ impl ClaimToken {
 /// the same, and an email that comes a moment early must not wait another round.
 const EARLY_SECONDS: f64 = 1.0;
 
-/// An email whose reward is missing tells nothing, and stays where it is.
+/// An email whose reward is missing tells nothing, and stays where it is. One that tells of points until a day tells
+/// nothing any more once that is over, in the zone in which they expire.
 const CLAIM: &str = "
     with told as (
         select e.kind, e.number, e.expires_on, r.title, coalesce(r.points, e.points) as points
@@ -84,6 +84,9 @@ const CLAIM: &str = "
     from told, member as m
     where e.partition = $6 and e.email_id = $1
       and m.partition = $6 and m.member_id = e.member_id and m.epoch = e.epoch and m.email is not null
+      and (e.kind <> 'expiring'
+           or exists (select from lot as l where l.partition = $6 and l.member_id = e.member_id and l.epoch = e.epoch
+                                             and l.expires_on = e.expires_on and l.expires_at > now()))
       and (e.state = 'queued'
            or e.state = 'retrying' and e.due_at <= now() + make_interval(secs => $3)
            or $4 and e.state = 'sending' and e.due_at <= now())
@@ -101,6 +104,13 @@ const GOES_TO_NOBODY: &str = "
     where e.partition = $2 and e.email_id = $1 and e.state in ('queued', 'retrying')
       and not exists (select from member as m where m.partition = $2 and m.member_id = e.member_id
                                                 and m.epoch = e.epoch and m.email is not null)";
+
+/// Its day is over.
+const COMES_TOO_LATE: &str = "
+    update email as e set state = 'outdated', due_at = null, updated_at = now()
+    where e.partition = $2 and e.email_id = $1 and e.state in ('queued', 'retrying') and e.kind = 'expiring'
+      and not exists (select from lot as l where l.partition = $2 and l.member_id = e.member_id and l.epoch = e.epoch
+                                             and l.expires_on = e.expires_on and l.expires_at > now())";
 
 const LOOK: &str = "
     select state, extract(epoch from due_at - now())::float8 as due_seconds from email
@@ -171,15 +181,19 @@ async fn why_not(client: &deadpool_postgres::Client, email_id: EmailId) -> Resul
         return Ok(Claim::Abandoned);
     }
     client.execute(GOES_TO_NOBODY, &[&id, &partition]).await?;
+    client.execute(COMES_TOO_LATE, &[&id, &partition]).await?;
     let Some(row) = client.query_opt(LOOK, &[&id, &partition]).await? else {
         return Ok(Claim::Missing);
     };
-    let state = EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?;
-    Ok(match state {
+    Ok(match EmailState::read(&row)? {
         EmailState::Queued | EmailState::Sending | EmailState::Retrying => {
             Claim::Later(seconds(row.get::<_, Option<f64>>("due_seconds").unwrap_or_default()))
         }
-        EmailState::NoAddress | EmailState::Sent | EmailState::Unknown | EmailState::Dead => Claim::Settled(state),
+        state @ (EmailState::NoAddress
+        | EmailState::Outdated
+        | EmailState::Sent
+        | EmailState::Unknown
+        | EmailState::Dead) => Claim::Settled(state),
     })
 }
 
@@ -189,7 +203,7 @@ fn seconds(due_seconds: f64) -> Duration {
 }
 
 fn email(row: &Row, claim: ClaimToken) -> Result<ClaimedEmail, StoreError> {
-    let email_id = EmailId(row.get("email_id"));
+    let email_id = EmailId::from(row.get::<_, Uuid>("email_id"));
     Ok(ClaimedEmail {
         attempt: Attempt { email_id, number: row.get("attempts"), claim, step: row.get("step") },
         recipient: Recipient(row.get("recipient")),

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::approval::OperatorApproval;
 use crate::dead_letters::{Action, Concluded, DeadLetterId, Replay, conclude};
-use crate::emails::{EmailId, EmailState, request};
+use crate::email_id::EmailId;
+use crate::emails::{EmailReplay, EmailState, request};
 use crate::pool::{Pool, StoreError};
 use crate::transaction::Transaction;
 
@@ -30,7 +31,7 @@ impl Requeue {
         match state {
             EmailState::Dead | EmailState::Retrying | EmailState::Queued => matches!(self, Self::Retry),
             EmailState::Unknown => matches!(self, Self::ResendUnknown),
-            EmailState::NoAddress | EmailState::Sending | EmailState::Sent => false,
+            EmailState::NoAddress | EmailState::Outdated | EmailState::Sending | EmailState::Sent => false,
         }
     }
 
@@ -93,20 +94,15 @@ pub async fn requeue_dead_letters(
     let states = locked(&transaction, &ids).await?;
     let (mut queued, mut concluded) = (Vec::new(), Vec::new());
     for (dead_letter_id, email_id) in dead_letters {
-        match states.get(email_id) {
-            Some(EmailState::Dead) if !queued.contains(email_id) => {
+        match states.get(email_id).map(|state| state.on_replay()) {
+            Some(EmailReplay::Queue) if !queued.contains(email_id) => {
                 queued.push(*email_id);
                 concluded.push((*dead_letter_id, Concluded::Queued));
             }
-            Some(
-                EmailState::Dead
-                | EmailState::Queued
-                | EmailState::Sending
-                | EmailState::Retrying
-                | EmailState::Sent
-                | EmailState::NoAddress,
-            ) => concluded.push((*dead_letter_id, Concluded::Duplicate)),
-            Some(EmailState::Unknown) | None => {}
+            Some(EmailReplay::Queue | EmailReplay::Duplicate) => {
+                concluded.push((*dead_letter_id, Concluded::Duplicate));
+            }
+            Some(EmailReplay::Undecided) | None => {}
         }
     }
     queue(&transaction, &queued).await?;
@@ -150,8 +146,7 @@ async fn locked(client: &Client, ids: &[EmailId]) -> Result<HashMap<EmailId, Ema
 }
 
 fn standing(row: &Row) -> Result<(EmailId, EmailState), StoreError> {
-    let state = EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?;
-    Ok((EmailId::from(row.get::<_, Uuid>("email_id")), state))
+    Ok((EmailId::from(row.get::<_, Uuid>("email_id")), EmailState::read(row)?))
 }
 
 /// The attempts go on being counted, since a mailer knows its own by the number; the retry schedule starts over.

@@ -4,7 +4,8 @@ use loyalty_common::{CommandId, EntryType, MemberId, Outcome, Receipt, RefusalCo
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{member_id, page};
+use super::page;
+use crate::member_row::member_id;
 use crate::partition::partition;
 use crate::pool::{Pool, StoreError};
 

@@ -110,10 +110,10 @@ fn read_reward(row: &Row) -> Result<Reward, StoreError> {
         granted_at: row.get("granted_at"),
         redeemed_at: row.get("redeemed_at"),
         email: RewardEmail {
-            state: EmailState::parse(row.get("state")).ok_or(StoreError::UnexpectedValue { column: "email.state" })?,
+            state: EmailState::read(row)?,
             attempts: row.get("attempts"),
             due_at: row.get("due_at"),
-            reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::text::mask),
+            reply: row.get::<_, Option<&str>>("reply").map(loyalty_common::email_address::mask),
         },
     })
 }

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 
 use super::holdings::{self, Holdings};
 use super::{Difference, Field, Resolution, Value};
-use crate::member_row::member_state;
+use crate::member_row::{member_id, member_state};
 use crate::partition::partition;
 use crate::pool::StoreError;
 
@@ -26,7 +26,7 @@ pub(super) struct Findings {
     /// As the row says. Of somebody without a row: as if they were unknown.
     stored: Position,
     /// As the ledger says.
-    pub(super) due: Position,
+    pub(super) computed: Position,
     /// The memberships whose rewards are not those that were earned.
     pub(super) grants: Vec<Grants>,
     pub(super) holdings: Holdings,
@@ -48,11 +48,11 @@ pub(super) struct Grants {
     /// Lifetime points for each; none if there are no rewards.
     pub(super) milestone: Option<i64>,
     /// So many were earned.
-    pub(super) due: i64,
-    /// So many of these are there.
-    there: i64,
-    /// So many are there besides.
-    besides: i64,
+    pub(super) earned: i64,
+    /// So many of these were granted.
+    granted: i64,
+    /// So many were granted that were not earned.
+    unearned: i64,
 }
 
 /// The row, and what the ledger sums to, as `verify` sums it.
@@ -60,13 +60,13 @@ const POSITIONS: &str = "
     select a.member_id, coalesce(m.status, 'unenrolled') as status, coalesce(m.epoch, 0) as epoch, m.milestone,
            coalesce(m.balance, 0) as balance, coalesce(m.held, 0) as held, coalesce(m.debt, 0) as debt,
            coalesce(m.lifetime, 0) as lifetime, m.peak, m.as_of, coalesce(m.last_seq, 0) as last_seq, m.enrolled_at,
-           m.due_at, l.due_status, l.enrolments, l.total, l.total_held, l.total_debt, l.rows, l.begun_at, e.earned,
-           e.highest, t.due_as_of, r.points as first_reward
+           m.due_at, l.computed_status, l.enrolments, l.total, l.total_held, l.total_debt, l.rows, l.begun_at,
+           e.earned, e.highest, t.computed_as_of, r.points as first_reward
     from unnest($1::smallint[], $2::text[]) as a (partition, member_id)
     left join member as m on m.partition = a.partition and m.member_id = a.member_id
     cross join lateral (
         select coalesce((array_agg(status_after order by seq desc) filter (where status_after is not null))[1],
-                        'unenrolled') as due_status,
+                        'unenrolled') as computed_status,
                count(*) filter (where status_after = 'active')::int as enrolments,
                max(recorded_at) filter (where status_after = 'active') as begun_at,
                coalesce(sum(delta), 0)::bigint as total, coalesce(sum(held_delta), 0)::bigint as total_held,
@@ -80,7 +80,7 @@ const POSITIONS: &str = "
     cross join lateral (
         -- Only what is about somebody who is a member before or after it moves the member's time. The status before a row
         -- is that of the highest seq that has one, here whether it is 'active'.
-        select max(effective) filter (where status_after = 'active' or was_active) as due_as_of
+        select max(effective) filter (where status_after = 'active' or was_active) as computed_as_of
         from (
             select status_after, coalesce(effective_at, occurred_at) as effective,
                    max(seq * 2 + (status_after = 'active')::int) over (
@@ -93,7 +93,7 @@ const POSITIONS: &str = "
 /// The memberships whose rewards differ. The milestone of the present one is given; that of an earlier one is the
 /// points of its first reward. What was earned once counts, also if it was taken back: the highest running sum.
 const GRANTS: &str = "
-    select a.member_id, e.epoch, m.milestone, d.due, r.rewards - r.besides as there, r.besides
+    select a.member_id, e.epoch, m.milestone, d.earned, r.rewards - r.unearned as granted, r.unearned
     from unnest($1::text[], $2::int[], $3::bigint[], $4::smallint[]) as a (member_id, epoch, milestone, partition)
     cross join lateral (
         select epoch from generate_series(1, a.epoch) as past (epoch)
@@ -103,14 +103,14 @@ const GRANTS: &str = "
     cross join lateral (
         select case when e.epoch = a.epoch then a.milestone else nullif(first.points, 0) end as milestone) as m
     cross join lateral (
-        select coalesce(div(greatest(max(lifetime), 0), m.milestone), 0)::bigint as due
+        select coalesce(div(greatest(max(lifetime), 0), m.milestone), 0)::bigint as earned
         from (
             select sum(lifetime_delta) over (order by seq) as lifetime from ledger
             where partition = a.partition and member_id = a.member_id and epoch = e.epoch) as running) as d
     cross join lateral (
-        select count(*) as rewards, count(*) filter (where number > d.due) as besides from reward
+        select count(*) as rewards, count(*) filter (where number > d.earned) as unearned from reward
         where partition = a.partition and member_id = a.member_id and epoch = e.epoch) as r
-    where r.rewards - r.besides < d.due or r.besides > 0
+    where r.rewards - r.unearned < d.earned or r.unearned > 0
     order by a.member_id collate \"C\", e.epoch";
 
 /// What is found of each, in the order of their ids.
@@ -120,9 +120,8 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
     let partitions: Vec<i16> = members.iter().map(partition).collect();
     let rows = client.query(&positions, &[&partitions, &ids]).await?;
     let mut findings = rows.iter().map(findings).collect::<Result<Vec<_>, _>>()?;
-    let column = |due: fn(&Position) -> i32| findings.iter().map(|it| due(&it.due)).collect::<Vec<_>>();
-    let epochs = column(|due| due.state.epoch);
-    let milestones: Vec<_> = findings.iter().map(|it| it.due.state.milestone).collect();
+    let epochs: Vec<_> = findings.iter().map(|it| it.computed.state.epoch).collect();
+    let milestones: Vec<_> = findings.iter().map(|it| it.computed.state.milestone).collect();
     let ids: Vec<&str> = findings.iter().map(|it| it.member_id.as_str()).collect();
     let partitions: Vec<i16> = findings.iter().map(|it| partition(&it.member_id)).collect();
     let rows = client.query(&grants, &[&ids, &epochs, &milestones, &partitions]).await?;
@@ -130,11 +129,12 @@ pub(super) async fn of(client: &Client, members: &[MemberId]) -> Result<Vec<Find
     for row in &rows {
         grants.entry(row.get("member_id")).or_default().push(grants_of(row));
     }
-    let mut all = holdings::of(client, &findings).await?;
+    let positions: Vec<_> = findings.iter().map(|it| (&it.member_id, &it.computed.state)).collect();
+    let mut all = holdings::of(client, &positions).await?;
     for it in &mut findings {
         it.grants = grants.remove(it.member_id.as_str()).unwrap_or_default();
         it.holdings = all.remove(&it.member_id).unwrap_or_default();
-        it.due.due_at = it.holdings.due_at(&it.due.state);
+        it.computed.due_at = it.holdings.due_at(&it.computed.state);
     }
     Ok(findings)
 }
@@ -149,9 +149,9 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
     let enrolments: i32 = row.get("enrolments");
     // The milestone is no command's and so not in the ledger. A row that knows of no membership cannot know it either.
     let milestone = if stored.state.epoch > 0 { stored.state.milestone } else { row.get("first_reward") };
-    let due = Position {
+    let computed = Position {
         state: MemberState {
-            status: MemberStatus::parse(row.get("due_status"))
+            status: MemberStatus::parse(row.get("computed_status"))
                 .ok_or(StoreError::UnexpectedValue { column: "ledger.status_after" })?,
             epoch: enrolments,
             milestone,
@@ -160,48 +160,48 @@ fn findings(row: &Row) -> Result<Findings, StoreError> {
             debt: row.get("total_debt"),
             lifetime: row.get("earned"),
             peak: row.get("highest"),
-            as_of: row.get("due_as_of"),
+            as_of: row.get("computed_as_of"),
         },
         last_seq: row.get("rows"),
         enrolled_at: row.get("begun_at"),
         // Told by what they have, which is read next.
         due_at: None,
     };
-    let member_id =
-        MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })?;
-    Ok(Findings { member_id, stored, due, grants: Vec::new(), holdings: Holdings::default() })
+    let member_id = member_id(row)?;
+    Ok(Findings { member_id, stored, computed, grants: Vec::new(), holdings: Holdings::default() })
 }
 
 fn grants_of(row: &Row) -> Grants {
     Grants {
         epoch: row.get("epoch"),
         milestone: row.get("milestone"),
-        due: row.get("due"),
-        there: row.get("there"),
-        besides: row.get("besides"),
+        earned: row.get("earned"),
+        granted: row.get("granted"),
+        unearned: row.get("unearned"),
     }
 }
 
 impl Findings {
     /// Each thing that differs.
     pub(super) fn differences(&self) -> Vec<Difference> {
-        let (stored, due) = (&self.stored.state, &self.due.state);
-        let number = |number: fn(&MemberState) -> i64| (Value::Number(number(stored)), Value::Number(number(due)));
+        let (stored, computed) = (&self.stored.state, &self.computed.state);
+        let number = |number: fn(&MemberState) -> i64| (Value::Number(number(stored)), Value::Number(number(computed)));
         let parts = [
-            (Field::Status, (Value::Status(stored.status), Value::Status(due.status))),
+            (Field::Status, (Value::Status(stored.status), Value::Status(computed.status))),
             (Field::Epoch, number(|state| state.epoch.into())),
             (Field::Balance, number(|state| state.balance)),
             (Field::Held, number(|state| state.held)),
             (Field::Debt, number(|state| state.debt)),
             (Field::Lifetime, number(|state| state.lifetime)),
-            (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.due.last_seq))),
-            (Field::AsOf, (stored.as_of.into(), due.as_of.into())),
-            (Field::DueAt, (self.stored.due_at.into(), self.due.due_at.into())),
+            (Field::LastSeq, (Value::Number(self.stored.last_seq), Value::Number(self.computed.last_seq))),
+            (Field::AsOf, (stored.as_of.into(), computed.as_of.into())),
+            (Field::DueAt, (self.stored.due_at.into(), self.computed.due_at.into())),
         ];
         let resolution = if self.is_possible() { Resolution::Repair } else { Resolution::LedgerInDoubt };
         // That of a member whose lifetime sum was never lowered is that sum.
-        let peak = (stored.lowered_peak() != due.lowered_peak()).then_some((Field::Peak, number(|state| state.peak)));
-        let differing = parts.into_iter().filter(|(_, (stored, due))| stored != due).chain(peak);
+        let peak =
+            (stored.lowered_peak() != computed.lowered_peak()).then_some((Field::Peak, number(|state| state.peak)));
+        let differing = parts.into_iter().filter(|(_, (stored, computed))| stored != computed).chain(peak);
         let mut differences: Vec<_> = differing
             .map(|(what, (stored, computed))| self.difference(what, None, stored, computed, resolution))
             .collect();
@@ -214,15 +214,15 @@ impl Findings {
         let differ = |what, stored, computed, resolution| {
             self.difference(what, Some(grants.epoch), Value::Number(stored), Value::Number(computed), resolution)
         };
-        let missing = (grants.there < grants.due)
-            .then(|| differ(Field::Grants, grants.there, grants.due, self.resolution_of_missing(grants)));
-        let besides =
-            (grants.besides > 0).then(|| differ(Field::GrantsTooMany, grants.besides, 0, Resolution::EmailMayBeOut));
-        missing.into_iter().chain(besides)
+        let missing = (grants.granted < grants.earned)
+            .then(|| differ(Field::Grants, grants.granted, grants.earned, self.resolution_of_missing(grants)));
+        let unearned =
+            (grants.unearned > 0).then(|| differ(Field::GrantsTooMany, grants.unearned, 0, Resolution::EmailMayBeOut));
+        missing.into_iter().chain(unearned)
     }
 
     fn resolution_of_missing(&self, grants: &Grants) -> Resolution {
-        match (self.is_possible(), grants.due - grants.there) {
+        match (self.is_possible(), grants.earned - grants.granted) {
             (false, _) => Resolution::LedgerInDoubt,
             (true, ..=MISSING_MAX) => Resolution::Repair,
             (true, _) => Resolution::MilestoneInDoubt,
@@ -231,17 +231,17 @@ impl Findings {
 
     /// The memberships in which something is missing that is to be granted.
     pub(super) fn to_grant(&self) -> impl Iterator<Item = &Grants> {
-        self.grants.iter().filter(|it| it.there < it.due && self.resolution_of_missing(it) == Resolution::Repair)
+        self.grants.iter().filter(|it| it.granted < it.earned && self.resolution_of_missing(it) == Resolution::Repair)
     }
 
     /// Whether a member can stand as the ledger says: what the tables check too.
     pub(super) fn is_possible(&self) -> bool {
-        let MemberState { status, epoch, balance, held, debt, lifetime, .. } = self.due.state;
+        let MemberState { status, epoch, balance, held, debt, lifetime, .. } = self.computed.state;
         [balance, held, debt, lifetime].iter().all(|number| *number >= 0)
             && (balance == 0 || debt == 0)
             && (status == MemberStatus::Active || (balance, held, debt) == (0, 0, 0))
             && (status == MemberStatus::Unenrolled) == (epoch == 0)
-            && self.holdings.are_possible(&self.due.state)
+            && self.holdings.are_possible(&self.computed.state)
     }
 
     fn difference(

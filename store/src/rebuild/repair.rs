@@ -54,24 +54,24 @@ pub async fn repair(
 }
 
 fn repaired_member(member: &Member, findings: &Findings) -> Member {
-    let due = &findings.due;
+    let computed = &findings.computed;
     // Who is no member is forgotten, also when a wrong row kept them.
-    let is_member = due.state.status == MemberStatus::Active;
+    let is_member = computed.state.status == MemberStatus::Active;
     Member {
-        state: due.state,
-        last_seq: due.last_seq,
+        state: computed.state,
+        last_seq: computed.last_seq,
         contact: if is_member { member.contact.clone() } else { Contact::default() },
-        enrolled_at: member.enrolled_at.or(due.enrolled_at),
-        due_at: due.due_at,
+        enrolled_at: member.enrolled_at.or(computed.enrolled_at),
+        due_at: computed.due_at,
         member_id: member.member_id.clone(),
     }
 }
 
 /// The rows of a membership with the milestones that each was the first to reach, less those that were granted.
 const MISSING: &str = "
-    select due.number, peak.seq,
+    select reached.number, peak.seq,
            exists (select from email
-                   where partition = $4 and member_id = $1 and epoch = $2 and number = due.number) as is_mailed
+                   where partition = $4 and member_id = $1 and epoch = $2 and number = reached.number) as is_mailed
     from (
         select seq, lifetime, greatest(max(lifetime) over earlier, 0) as before
         from (
@@ -79,10 +79,10 @@ const MISSING: &str = "
             where partition = $4 and member_id = $1 and epoch = $2) as running
         window earlier as (order by seq rows between unbounded preceding and 1 preceding)) as peak
     cross join lateral generate_series(
-        div(before, $3::bigint)::bigint + 1, div(lifetime, $3::bigint)::bigint) as due (number)
+        div(before, $3::bigint)::bigint + 1, div(lifetime, $3::bigint)::bigint) as reached (number)
     where not exists (select from reward
-                      where partition = $4 and member_id = $1 and epoch = $2 and number = due.number)
-    order by due.number";
+                      where partition = $4 and member_id = $1 and epoch = $2 and number = reached.number)
+    order by reached.number";
 
 /// A reward whose email is there already, on its way or arrived.
 const RESTORE: &str = "

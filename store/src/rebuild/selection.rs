@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use loyalty_common::partition::PARTITIONS;
 use loyalty_common::{MemberId, string_enum};
 use loyalty_ledger::MemberStatus;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::PAGE_MAX;
+use crate::member_row::member_id;
 use crate::pool::{Pool, StoreError};
-use crate::read::PAGE_MAX;
 
 /// The members who meet every condition, by what their rows say. Without a condition: everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,6 @@ pub enum Condition {
     Points(Comparison, i64),
     /// Points earned in the membership.
     LifetimePoints(Comparison, i64),
-    /// Which membership.
     Epoch(Comparison, i32),
     /// When the membership began.
     EnrolledAt(Comparison, Timestamp),
@@ -116,8 +115,4 @@ impl Condition {
             Self::EnrolledAt(_, at) => Box::new(*at),
         }
     }
-}
-
-fn member_id(row: &Row) -> Result<MemberId, StoreError> {
-    MemberId::parse(row.get("member_id")).map_err(|_| StoreError::UnexpectedValue { column: "member_id" })
 }

@@ -32,5 +32,28 @@ async fn a_batch_that_waits_for_nobody_leaves_out_locked_members_and_locks_the_o
     batch.commit(&Changes::default(), &[]).await.expect("a commit");
     holder.commit(&Changes::default(), &[]).await.expect("a commit");
     assert!(!is_locked(&ann.member_id).await);
-    assert_eq!(open().await.1, ["ann", "bob", "new"]);
+    let (batch, members) = open().await;
+    assert_eq!(members, ["ann", "bob", "new"]);
+    drop(batch);
+}
+
+/// The guard: the form of the lock that names the partition of each, which waits and locks as the other one does.
+#[tokio::test]
+async fn a_batch_about_members_of_several_partitions_waits_for_each_and_locks_all() {
+    let world = World::start().await;
+    let [ann, bob] = ["ann", "bob"].map(|member| earn(member, 5));
+    world.park(&ann).await;
+    world.park(&bob).await;
+    let is_locked = async |member: &MemberId| crash_suspects::is_locked(&world.pool, member).await.expect("a look");
+    let (holder, _) = Batch::open(&world.pool, &BatchRequest::of([&ann])).await.expect("a batch");
+    let request = BatchRequest::of([&ann, &bob]);
+    let release = async {
+        world.waiting_for_locks(1).await;
+        holder.commit(&Changes::default(), &[]).await.expect("a commit");
+    };
+    let (opened, ()) = tokio::join!(Batch::open(&world.pool, &request), release);
+    let (batch, view) = opened.expect("a batch");
+    assert_eq!(view.members.len(), 2);
+    assert!(is_locked(&ann.member_id).await && is_locked(&bob.member_id).await);
+    batch.commit(&Changes::default(), &[]).await.expect("a commit");
 }

@@ -100,6 +100,23 @@ async fn a_member_may_have_more_rows_than_are_read_at_once() {
     .await;
 }
 
+/// The guard: a partition is read to its end, page by page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_may_have_more_members_than_are_read_at_once() {
+    let world = World::start().await;
+    let many = "
+        insert into member (partition, member_id, status, epoch, balance, lifetime, last_seq, updated_at)
+        select 14, 'zoe-' || to_char(n, 'FM000'), 'unenrolled', 0, 0, 0, 0, now() from generate_series(1, 450) as n;
+        update member set status = 'active', epoch = 1, balance = 7 where member_id in ('zoe-250', 'zoe-450')";
+    let finding = deep(&world.damaged(many).await).await;
+    assert_eq!(finding.examined, 12 + 450);
+    let problems = problems(&finding);
+    for last in ["zoe-250", "zoe-450"] {
+        let problem = format!("member {last}: the balance is 7, its rows come to 0");
+        assert!(problems.contains(&problem), "{problem}: {problems:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_balance_sheet_says_where_all_points_came_from_and_went() {
     let database = Database::start("sheet").await;

@@ -7,7 +7,7 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::message::header::{HeaderName, HeaderValue};
 use loyalty_common::EmailAddress;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 
 /// A member's name, if there is anything in it to be seen, and address, its domain as every server knows it.
 pub(crate) fn of_member(name: Option<&str>, address: &str) -> Result<Mailbox, Invalid> {

@@ -24,11 +24,7 @@ impl MailMetrics {
     /// Registers the counters.
     pub fn new(registry: &mut Registry) -> Self {
         let attempts = Family::<AttemptLabels, Counter>::default();
-        registry.register(
-            "loyalty_email_attempts",
-            "Attempts at emails by what became of them, and by kind",
-            attempts.clone(),
-        );
+        registry.register("loyalty_email_attempts", "Attempts to send an email, by outcome and kind", attempts.clone());
         for (outcome, kind) in Outcome::ALL.iter().flat_map(|it| EmailKind::ALL.iter().map(move |kind| (*it, *kind))) {
             // From zero on: a rate cannot be told from a counter that appears with its first event.
             attempts.get_or_create(&labels(outcome, kind)).inc_by(0);

@@ -1,9 +1,10 @@
 //! What became of an attempt at an email, decided where the cause is known: in the dialogue with the mail server.
 //!
 //! A [`Failure`] in a [`Phase`] is what happened there; [`judge`] says what it means for the email, an [`Outcome`];
-//! `MailHandler::settle` says what follows. Three others of its module are no outcomes of an attempt: where an email stands
-//! (`EmailState`) is its row's, over all attempts, and not all of what follows is in it, since `sender_refused` waits as
-//! `passing` does; why there was no attempt is a `Claim`; and `Handled` is the broker's, whether its message is done with.
+//! `MailHandler::settle` says what follows. Three others of its module are no outcomes of an attempt: where an email
+//! stands (`EmailState`) is its row's, over all attempts, and not all of what follows is in it, since `sender_refused`
+//! waits as `passing` does; why there was no attempt is a `Claim`; and `Handled` is the broker's, whether its message
+//! is done with.
 //!
 //! The line that matters is the moment the email's text is handed over. Before it, whatever breaks has sent nothing
 //! and may be tried again; after it, only an answer tells. Nothing here may contain an address.
@@ -11,8 +12,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use loyalty_common::email_address::mask;
 use loyalty_common::string_enum;
-use loyalty_common::text::mask;
 
 string_enum! {
     /// What became of an attempt. There is nothing else.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use loyalty_common::text::Invalid;
 use loyalty_common::topology::RetryDelay;
+use loyalty_common::values::Invalid;
 use serde::Deserialize;
 
 /// The delays in the order in which a failing email waits them. At least one.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lettre::Address;
 use lettre::message::Mailbox;
 use loyalty_common::EmailAddress;
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use tracing::{error, info};
 
 use super::outcome::{Attempted, Failure, Note, Outcome, Phase, judge};

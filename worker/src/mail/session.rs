@@ -51,9 +51,9 @@ pub(crate) enum MailError {
     RetryQueueMissing { queue: String },
     #[error("the retry queue {queue} does not answer")]
     RetryQueueSilent { queue: String },
-    #[error("an email could not be brought to its end")]
+    #[error("could not finish an email")]
     Handle(#[from] DeliveryError),
-    #[error("an email made its task panic")]
+    #[error("the task of an email panicked")]
     Panicked(#[from] JoinError),
 }
 

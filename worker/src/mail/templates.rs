@@ -11,7 +11,7 @@ use lettre::Message;
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
-use loyalty_common::text::Invalid;
+use loyalty_common::values::Invalid;
 use loyalty_store::emails::{Attempt, ClaimToken, ClaimedEmail, EmailContent, EmailId, EmailKind, Recipient};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use uuid::Uuid;
@@ -130,7 +130,7 @@ pub(crate) enum ComposeError {
     Address(Invalid),
     #[error(transparent)]
     Template(FillError),
-    #[error("the email could not be put into form")]
+    #[error("could not format the email")]
     Form(#[source] lettre::error::Error),
 }
 

@@ -19,8 +19,7 @@ use crate::message::Message;
 
 const PLACES: usize = PARTITIONS as usize;
 
-const CONSUMING: Gauge =
-    Gauge::of("loyalty_worker_consuming", "Whether this worker takes commands, or stands ready to");
+const CONSUMING: Gauge = Gauge::of("loyalty_worker_consuming", "Whether this worker consumes commands or stands by");
 
 const AGE: Gauge = Gauge::seconds(
     "loyalty_worker_oldest_command_age",

@@ -15,8 +15,8 @@ use prometheus_client::registry::Registry;
 
 use super::{Figures, Gauge};
 
-/// Where points came from or went: a line of the balance sheet, or what reversals took back of one, since a counter never
-/// falls. What a row says of it is not above 0, if that is nothing.
+/// Where points came from or went: a line of the balance sheet, or what reversals took back of one, since a counter
+/// never falls. What a row says of it is not above 0, if that is nothing.
 const FLOWS: [Flow; 8] = [
     ("issued", |sheet| sheet.issued),
     ("reversed", |sheet| sheet.reversed),
@@ -74,10 +74,8 @@ const OUTSTANDING: Gauge = Gauge::of(
 const OWED: Gauge = Gauge::of("loyalty_points_owed", "Points that members owe; as stored, and read rarely");
 
 impl Figures for Books {
-    const SHOWN: Gauge = Gauge::of(
-        "loyalty_points_read",
-        "Whether the database tells how many points members have; while it does not, their gauges are absent",
-    );
+    const SHOWN: Gauge =
+        Gauge::of("loyalty_points_read", "Whether the sums of points could be read; if not, their gauges are absent");
 
     /// As long as the reader may wait after a reading that took as long as one may, and a little.
     const FRESH: Duration = Duration::from_secs(2 * 60 * 60);

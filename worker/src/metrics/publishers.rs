@@ -10,9 +10,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::gauge::{Gauge, write_counters};
 
 const UNCONFIRMED: Gauge =
-    Gauge::of("loyalty_worker_unconfirmed_messages", "Messages sent to the broker whose confirms are missing");
+    Gauge::of("loyalty_worker_unconfirmed_messages", "Messages sent to the broker and not confirmed yet");
 
-const UP: Gauge = Gauge::of("loyalty_worker_publisher_up", "Whether the broker takes this publisher's messages");
+const UP: Gauge = Gauge::of("loyalty_worker_publisher_up", "Whether the broker accepts this publisher's messages");
 
 /// The publishers that are watched, each by its name.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Collector for Publishers {
         write_counters(
             &mut encoder,
             "loyalty_worker_publisher_reconnects",
-            "Connections of a publisher that broke or could not be had; each is followed by another attempt",
+            "Connections of a publisher that broke or could not be opened; each is retried",
             label,
             all.iter().map(|(name, traffic)| (*name, traffic.reconnects())),
         )

@@ -26,7 +26,7 @@ impl Subscriber for Listener {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut heard = Heard { words: self.words, yes: false };
+        let mut heard = MessageMatch { words: self.words, yes: false };
         event.record(&mut heard);
         if heard.yes
             && let Some(act) = self.act.lock().expect("no panics").take()
@@ -49,12 +49,12 @@ impl Subscriber for Listener {
 }
 
 /// Whether an event's message is these words.
-struct Heard {
+struct MessageMatch {
     words: &'static str,
     yes: bool,
 }
 
-impl Visit for Heard {
+impl Visit for MessageMatch {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.yes |= field.name() == "message" && format!("{value:?}") == self.words;
     }

@@ -49,8 +49,8 @@ async fn a_broker_lost_as_a_dead_letter_is_acknowledged_does_not_hold_up_the_nex
 }
 
 /// Ends the connections to the broker in the same moment in which the database's answer arrives, and has the worker,
-/// once it has said `words` and is about to acknowledge, stand still until lapin has noticed. No connection may be in the
-/// middle of its opening, which needs the thread that stands still.
+/// once it has said `words` and is about to acknowledge, stand still until lapin has noticed. No connection may be in
+/// the middle of its opening, which needs the thread that stands still.
 async fn lose(broker: Line, database: &Line, words: &'static str) {
     let (said, hears) = tokio::sync::oneshot::channel();
     let line = broker.clone();
@@ -136,7 +136,7 @@ const FORBID: &str = "
     create trigger forbid before update on email for each row when (new.state = 'sent') execute function forbid()";
 
 #[tokio::test]
-async fn a_fate_that_may_not_be_written_holds_no_place_for_ever() {
+async fn an_outcome_that_may_not_be_written_holds_no_place_for_ever() {
     let world = World::start().await;
     let client = world.pool.get().await.expect("a connection");
     client.batch_execute(FORBID).await.expect("a trigger");

@@ -8,6 +8,7 @@ mod log_trigger;
 mod lost_connections;
 mod scripted_server;
 mod smtp_replies;
+mod sweep;
 mod tls;
 mod warnings;
 mod world;

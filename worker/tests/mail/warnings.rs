@@ -101,6 +101,26 @@ async fn a_member_whose_points_expire_soon_gets_one_email_and_listeners_one_even
     post.stop().await;
 }
 
+/// The guard: the mail server was away for longer than there was to tell.
+#[tokio::test]
+async fn a_warning_whose_day_is_over_when_its_turn_comes_is_not_sent() {
+    let world = World::start().await;
+    let (post, stop) = (world.relay(), CancellationToken::new());
+    let email_id = world.has_expiring_points("ann").await;
+    let worker = world.maintenance(&post, &stop);
+    world.warned([1, 1]).await;
+    stop.cancel();
+    worker.await.expect("no panic");
+    post.stop().await;
+    // Ten days pass.
+    world.execute("update lot set expires_at = now()").await;
+    let post = world.post();
+    post.wake.notify_one();
+    let email = world.becomes(email_id, "outdated").await;
+    assert_eq!((email.attempts, world.mailbox.emails().len()), (0, 0));
+    post.stop().await;
+}
+
 #[tokio::test]
 async fn a_membership_that_ends_before_its_warning_is_sent_gets_none() {
     let world = World::start().await;

@@ -101,6 +101,35 @@ fn a_return_above_what_it_returns_is_told() {
     assert_eq!(chunk.items.len(), 4, "and is left as it is");
 }
 
+/// As far as the file tells; the worker decides.
+#[test]
+fn a_return_of_more_than_is_left_by_the_rows_above_it_is_foreseen() {
+    let rows = "\
+        1,,ann,2026-06-01,50\n\
+        2,1,ann,2026-06-02,-20\n\
+        3,1,ann,2026-06-03,-30.1\n\
+        4,1,ann,2026-06-04,-30\n\
+        5,1,ann,2026-06-05,-0.1\n\
+        6,1,bob,2026-06-05,-99\n\
+        7,9,ann,2026-06-05,-99\n";
+    let chunk = orders(rows, &["--id", "order", "--returns", "original"]);
+    insta::assert_snapshot!(told(&chunk.foreseen), @r"
+    4: would be refused: more_than_left: there are fewer points left of the target
+    6: would be refused: already_reversed: all of the target is reversed already
+    ");
+    assert_eq!((chunk.items.len(), chunk.skipped.len()), (7, 0), "all are published");
+
+    let line = |rest: &str| format!(r#"{{"member_id":"ann","occurred_at":"2026-06-01T10:00:00Z",{rest}}}"#);
+    let id = "019a8f2e-6d1c-7c3a-9b1e-2f4c8a6d0e11";
+    let lines = [
+        line(&format!(r#""command_id":"{id}","type":"adjust","points":-5,"reason":"moved""#)),
+        line(&format!(r#""type":"reverse","target":"{id}""#)),
+        line(&format!(r#""type":"reverse","target":"{id}""#)),
+    ];
+    let chunk = read("history.jsonl", lines.join("\n").as_bytes(), &[]).expect("a usable file");
+    insta::assert_snapshot!(told(&chunk.foreseen), @"3: would be refused: already_reversed: all of the target is reversed already");
+}
+
 #[test]
 fn opening_balances_are_adjustments_with_a_reason_and_count_nothing_as_earned() {
     let rows = "1,,ann,2026-06-01,12400\n2,,bob,2026-06-01,-30.50\n3,,cy,2026-06-01,-0\n4,,a b,2026-06-01,1\n";

@@ -119,6 +119,21 @@ async fn holds_and_due_times_are_repaired_and_what_is_due_happens_after_it() {
     is_clean(&world, "the sweep").await;
 }
 
+/// The guard: a hold that runs out before the first day of points is what is due next.
+#[tokio::test]
+async fn a_hold_may_be_what_is_due_next() {
+    let world = with_holdings().await;
+    world
+        .execute(
+            "set session_replication_role = replica;
+             update ledger set expires_at = '2026-02-10Z' where member_id = 'ivy' and expires_at is not null;
+             set session_replication_role = origin;
+             update hold set expires_at = '2026-02-10Z' where member_id = 'ivy'",
+        )
+        .await;
+    assert_eq!(found(&world).await, ["ivy due_at 2026-02-20T00:00:00Z -> 2026-02-10T00:00:00Z: repair"]);
+}
+
 /// A damage is found, as expected, and repaired.
 async fn is_repaired(world: &World, damage: &str, expected: &[&str]) {
     world.execute(damage).await;
@@ -217,4 +232,48 @@ async fn what_was_repaired_is_written_down_and_what_nobody_can_have_is_left() {
         world.number("select remaining from lot where member_id = 'ivy' and expires_on = '2026-02-19'").await,
         50
     );
+}
+
+/// The guard: each thing that no member can have is looked at by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_have_of_lots_and_holds_is_left() {
+    let check = async |damage: &str, expected: &[&str]| {
+        let world = with_holdings().await;
+        // By an owner who got around the trigger.
+        let replica = "set session_replication_role = replica";
+        world.execute(&format!("{replica}; {damage}; set session_replication_role = origin")).await;
+        let expected: Vec<String> = expected.iter().map(|line| format!("{line}: ledger_in_doubt")).collect();
+        assert_eq!(found(&world).await, expected, "after {damage}");
+        mend_everybody(&world).await;
+        assert_eq!(found(&world).await, expected, "after {damage}");
+    };
+    check(
+        "update ledger set lot_deltas[1] = -1 where member_id = 'ivy' and seq = 10",
+        &["ivy lot 2026-03-07 1 10 -> -1"],
+    )
+    .await;
+    check(
+        "update ledger set lot_expired[1] = -1 where member_id = 'ivy' and type = 'expire'",
+        &["ivy lot_expired 2026-01-31 1 20 -> -1"],
+    )
+    .await;
+    // Points of a membership that is over, though no more than there are.
+    check(
+        "update ledger set lot_deltas[1] = lot_deltas[1] + 3 where member_id = 'kim' and type = 'exit';
+         update ledger set lot_deltas[1] = 2 where member_id = 'kim' and epoch = 2 and issued > 0",
+        &["kim lot 2026-02-01 1 0 -> 3", "kim lot 2026-02-10 2 5 -> 2"],
+    )
+    .await;
+    // Of somebody who has left, of whom nothing is due.
+    check(
+        "update ledger set lot_deltas[1] = lot_deltas[1] + 3 where member_id = 'lea' and type = 'spend'",
+        &["lea lot 2026-02-01 1 0 -> 3"],
+    )
+    .await;
+    // Held by no hold.
+    check(
+        "update ledger set held_delta = held_delta + 1, forfeited = forfeited - 1 where member_id = 'kim' and type = 'exit'",
+        &["kim held 0 -> 1"],
+    )
+    .await;
 }

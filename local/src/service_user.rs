@@ -18,7 +18,7 @@ const SERVICE_USERS: [&str; 2] = ["postgres", "nobody"];
 
 /// Why no account could be found or be given a directory.
 #[derive(Debug, thiserror::Error)]
-pub enum AccountError {
+pub enum ServiceUserError {
     /// Neither of the usual accounts is in `/etc/passwd`.
     #[error("PostgreSQL does not run as root, and there is no account `postgres` or `nobody` to run it")]
     NoServiceUser,
@@ -38,60 +38,60 @@ pub enum AccountError {
 
 /// The account of a server process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Account {
+pub(crate) enum ServiceUser {
     /// Our own.
     Own,
     /// One without rights, because we are root.
-    ServiceUser { uid: u32, gid: u32 },
+    Unprivileged { uid: u32, gid: u32 },
 }
 
-impl Account {
+impl ServiceUser {
     /// The account for a server that refuses to be root and keeps its data in `dir`. Data that somebody else owns
     /// already is served by that account, so that root may run what a user began.
-    pub(crate) fn not_root(dir: &Path) -> Result<Self, AccountError> {
+    pub(crate) fn not_root(dir: &Path) -> Result<Self, ServiceUserError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Own);
         }
         if let Ok(found) = dir.metadata()
             && found.uid() != 0
         {
-            return Ok(Self::ServiceUser { uid: found.uid(), gid: found.gid() });
+            return Ok(Self::Unprivileged { uid: found.uid(), gid: found.gid() });
         }
-        let passwd = std::fs::read_to_string("/etc/passwd").map_err(AccountError::Passwd)?;
-        SERVICE_USERS.iter().find_map(|name| find(&passwd, name)).ok_or(AccountError::NoServiceUser)
+        let passwd = std::fs::read_to_string("/etc/passwd").map_err(ServiceUserError::Passwd)?;
+        SERVICE_USERS.iter().find_map(|name| find(&passwd, name)).ok_or(ServiceUserError::NoServiceUser)
     }
 
     /// What `setpriv` must be told to become this account.
     pub(crate) fn setpriv_args(&self) -> Vec<OsString> {
         match self {
             Self::Own => Vec::new(),
-            Self::ServiceUser { uid, gid } => {
+            Self::Unprivileged { uid, gid } => {
                 vec![format!("--reuid={uid}").into(), format!("--regid={gid}").into(), "--clear-groups".into()]
             }
         }
     }
 
     /// Hands a file or directory over.
-    pub(crate) fn give(&self, path: &Path) -> Result<(), AccountError> {
-        let Self::ServiceUser { uid, gid } = *self else { return Ok(()) };
-        let error = |source| AccountError::Give { path: path.to_path_buf(), uid, source };
+    pub(crate) fn give(&self, path: &Path) -> Result<(), ServiceUserError> {
+        let Self::Unprivileged { uid, gid } = *self else { return Ok(()) };
+        let error = |source| ServiceUserError::Give { path: path.to_path_buf(), uid, source };
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(error)
     }
 
     /// Whether the account can reach what is inside `dir`. Asked of the kernel rather than worked out from mode
     /// bits, because access lists and mounts have a say too.
-    pub(crate) fn can_enter(&self, dir: &Path) -> Result<bool, AccountError> {
-        let Self::ServiceUser { uid, .. } = *self else { return Ok(true) };
+    pub(crate) fn can_enter(&self, dir: &Path) -> Result<bool, ServiceUserError> {
+        let Self::Unprivileged { uid, .. } = *self else { return Ok(true) };
         let mut command = Command::new(binaries::setpriv()?);
         command.args(self.setpriv_args()).args(["--", "/bin/sh", "-c", "cd \"$1\"", "sh"]).arg(dir);
         command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let status = command.status().map_err(|source| AccountError::Try { uid, source })?;
+        let status = command.status().map_err(|source| ServiceUserError::Try { uid, source })?;
         Ok(status.success())
     }
 }
 
 /// The account `name` in the text of `/etc/passwd`.
-fn find(passwd: &str, name: &str) -> Option<Account> {
+fn find(passwd: &str, name: &str) -> Option<ServiceUser> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         if fields.next()? != name {
@@ -99,7 +99,7 @@ fn find(passwd: &str, name: &str) -> Option<Account> {
         }
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
-        Some(Account::ServiceUser { uid, gid })
+        Some(ServiceUser::Unprivileged { uid, gid })
     })
 }
 
@@ -112,7 +112,7 @@ mod tests {
         let passwd = "root:x:0:0:root:/root:/bin/bash\n\
                       postgresql:x:5:6::/:/bin/sh\n\
                       postgres:x:101:103:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
-        assert_eq!(find(passwd, "postgres"), Some(Account::ServiceUser { uid: 101, gid: 103 }));
+        assert_eq!(find(passwd, "postgres"), Some(ServiceUser::Unprivileged { uid: 101, gid: 103 }));
         assert_eq!(find(passwd, "nobody"), None);
     }
 }

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::{EMAIL_MAX_BYTES, Invalid};
+use super::EMAIL_MAX_BYTES;
+use crate::values::Invalid;
 
 /// The longest part before the `@` (RFC 5321, 4.5.3.1.1), in bytes.
 pub(crate) const LOCAL_MAX_BYTES: usize = 64;

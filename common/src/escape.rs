@@ -9,9 +9,9 @@ use std::io;
 
 /// A text from outside inside a line of ours: a break in it is spelled out as well, so that it cannot pose as a line.
 #[derive(Clone, Copy, Debug)]
-pub struct Visible<T>(pub T);
+pub struct Escaped<T>(pub T);
 
-impl<T: fmt::Display> fmt::Display for Visible<T> {
+impl<T: fmt::Display> fmt::Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
         f.pad(&spelled(&text, |c| is_hidden(c) || c == '\n', in_text))
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_obeys_is_spelled_out() {
-        let check = |text: &str, shown: &str| assert_eq!(Visible(text).to_string(), shown);
+        let check = |text: &str, shown: &str| assert_eq!(Escaped(text).to_string(), shown);
         check("plain, Zoë, 你好, 👋🏽", "plain, Zoë, 你好, 👋🏽");
         check("\u{1b}]52;c;AAAA\u{7}", r"\u{1b}]52;c;AAAA\u{7}");
         check("a\nready http://evil\r\t", r"a\nready http://evil\r\t");
@@ -104,7 +104,7 @@ mod tests {
         #[test]
         fn nothing_hidden_passes(text in "\\PC*|(?s).*") {
             proptest::prop_assert!(!lines(&text).contains(is_hidden));
-            proptest::prop_assert!(!Visible(&text).to_string().contains(|c| is_hidden(c) || c == '\n'));
+            proptest::prop_assert!(!Escaped(&text).to_string().contains(|c| is_hidden(c) || c == '\n'));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Waiting for the answers of what a replay has sent, and keeping its hold on the dead letters meanwhile.
+//! Polls for the results of what a replay has sent, records them, and keeps its hold on the dead letters meanwhile.
 //!
-//! Not by `loyalty_store::receipt_poller`, which tells what stands under a command's id: for a replay that may be the
-//! answer to an earlier sending. What this one came to is told by the dead letter's claim and by the dead letter that it
-//! became, and recorded as soon as it is found ([`dead_letters::settle`]); which dead letters may be asked for depends on
-//! the answers of those before them. A poller in front of that would only be a second query for each look.
+//! Not `loyalty_store::receipt_poller`, which tells what stands under a command's id: for a replay that may be the
+//! outcome of an earlier sending. What this one came to is told by the dead letter's claim and by the dead letter that
+//! it became, and recorded as soon as it is found ([`dead_letters::settle`]); which dead letters may be looked up
+//! depends on the results of those before them. A poller in front of that would only be a second query for each look.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -28,9 +28,9 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(500);
 const LOOK_DEAD_LETTERS: usize = 1_000;
 
 impl Run<'_> {
-    /// Waits until every dead letter that was sent has its answer, until none came for as long as `patience`, or until
+    /// Waits until every dead letter that was sent has its result, until none came for as long as `patience`, or until
     /// `stop`.
-    pub(super) async fn await_answers(
+    pub(super) async fn await_results(
         &mut self,
         patience: Duration,
         stop: Option<&CancellationToken>,
@@ -43,7 +43,7 @@ impl Run<'_> {
             if self.unanswered.is_empty() || quiet_since.elapsed() >= patience {
                 return Ok(());
             }
-            // What another replay has taken over concludes there; here it stays without an answer.
+            // What another replay has taken over concludes there; here it stays without a result.
             self.renewed().await?;
             match stop {
                 Some(stop) if stop.run_until_cancelled(sleep(pause)).await.is_none() => return Ok(()),
@@ -54,7 +54,7 @@ impl Run<'_> {
         }
     }
 
-    /// Records the answers that are there, and returns how many.
+    /// Records the results that are there, and returns how many.
     pub(super) async fn settle(&mut self) -> Result<usize, StoreError> {
         let mut concluded = Vec::new();
         for chunk in self.ready().chunks(LOOK_DEAD_LETTERS) {
@@ -65,22 +65,22 @@ impl Run<'_> {
             std::mem::take(&mut self.unanswered).into_iter().partition(|(id, _)| ends.contains_key(id));
         self.unanswered = unanswered;
         let used_up = |(id, _): &(DeadLetterId, Command)| ends[id] != ReplayResult::Dead;
-        self.used.extend(Vec::into_iter(answered).filter(used_up).map(|(_, command)| Asked::by(&command)));
+        self.used.extend(Vec::into_iter(answered).filter(used_up).map(|(_, command)| CommandIdentity::of(&command)));
         let count = concluded.len();
         self.conclude(concluded);
         Ok(count)
     }
 
-    /// Dead letters whose answer can be told. Of several that ask the same the first must have its own before the
+    /// Dead letters whose result can be told. Of several with the same command the first must have its own before the
     /// others.
     fn ready(&self) -> Vec<Pending> {
         let enrolments = self.enrolments_to_come();
         let mut seen = HashSet::new();
         let mut ready = Vec::new();
         for (id, command) in &self.unanswered {
-            let asked = Asked::by(command);
-            let repeats = self.used.contains(&asked);
-            if seen.insert(asked) {
+            let identity = CommandIdentity::of(command);
+            let repeats = self.used.contains(&identity);
+            if seen.insert(identity) {
                 let may_be_released = enrolments.get(&command.member_id).is_some_and(|last| last > id);
                 let command = command.clone();
                 ready.push(Pending { dead_letter_id: *id, command, repeats, may_be_released });
@@ -89,7 +89,7 @@ impl Run<'_> {
         ready
     }
 
-    /// The last enrolment of each member among the dead letters that are not sent or have no answer yet.
+    /// The last enrolment of each member among the dead letters that are not sent or have no result yet.
     fn enrolments_to_come(&self) -> HashMap<MemberId, DeadLetterId> {
         let waiting = self.waiting.iter().filter_map(|item| match &item.content {
             ReplayMessage::Command(command) => Some((item.id, command)),
@@ -114,10 +114,10 @@ impl Run<'_> {
 
 /// A command id with what it was used for. When it happened is no part of it, nor of a repeat.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Asked(Command);
+pub(super) struct CommandIdentity(Command);
 
-impl Asked {
-    fn by(command: &Command) -> Self {
+impl CommandIdentity {
+    fn of(command: &Command) -> Self {
         Self(Command { occurred_at: Timestamp::UNIX_EPOCH, ..command.clone() })
     }
 }

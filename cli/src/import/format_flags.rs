@@ -11,7 +11,7 @@ use crate::exit::Usage;
 /// The flags that say it. What they leave out is found in the file, if there is one way to read it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How the file is written")]
-pub(super) struct Form {
+pub(super) struct FormatFlags {
     /// What stands between columns: one character, or `tab`. By default the one of , ; tab | under which a line has
     /// the columns that are named
     #[arg(long, value_name = "CHARACTER")]
@@ -32,7 +32,7 @@ pub(super) struct Form {
     zone: Option<TimeZone>,
 }
 
-impl Form {
+impl FormatFlags {
     /// Refuses flags that mean nothing for a file without columns.
     pub(super) fn refuse_for_json_lines(&self) -> Result<(), Usage> {
         let Self { delimiter, encoding: _, decimal, date_format, zone } = self;
