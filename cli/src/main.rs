@@ -42,6 +42,7 @@ mod topology;
 mod traces;
 mod verify;
 mod worker;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -104,6 +105,7 @@ Exit codes:
 enum Command {
     Dev(dev::Dev),
     Worker(worker::Worker),
+    Workers(workers::Workers),
     Bridge(bridge::Bridge),
     Migrate(migrate::Migrate),
     Topology(topology::CheckOrDeclare),
@@ -163,6 +165,7 @@ impl Command {
             Self::Bridge(_) => Some("loyalty-bridge"),
             Self::Migrate(_)
             | Self::Topology(_)
+            | Self::Workers(_)
             | Self::Publish(_)
             | Self::Import(_)
             | Self::Member(_)
@@ -224,6 +227,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitStatus> 
         Command::Dev(dev) => dev.run(context).await,
         Command::Bridge(bridge) => bridge.run(context).await,
         Command::Worker(worker) => worker.run(context).await,
+        Command::Workers(workers) => workers.run(context).await,
         Command::Migrate(migrate) => migrate.run(context).await,
         Command::Topology(topology) => topology.run(context).await,
         Command::Publish(publish) => publish.run(context).await,

@@ -17,8 +17,8 @@ use crate::shutdown_signal::stop_on_signal;
 
 /// Apply commands and send emails: a service for production
 ///
-/// Start as many as you like, on as many machines: each member's commands are applied in order by one of them, and
-/// another takes over when it ends. A server that is away is waited for. SIGTERM drains: what is in flight is finished,
+/// Start as many as you like, on as many machines: they share the sixteen partitions among themselves, and another takes
+/// over when one ends (`loyalty workers` shows it). A server that is away is waited for. SIGTERM drains: what is in flight is finished,
 /// committed and acknowledged within 20 seconds. Run `loyalty migrate` and `loyalty topology` before the first start
 /// and after each update. Without a mail server (LOYALTY_SMTP_URL) the emails wait in their queue.
 #[derive(Debug, clap::Args)]

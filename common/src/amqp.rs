@@ -20,27 +20,47 @@ use attempt::Attempt;
 /// How long connecting may take, login included. A firewall that drops packets would hold us for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Seconds between signs of life, unless the URL says otherwise (`?heartbeat=`). The broker's own 60 would let a
-/// vanished peer go unnoticed for two minutes.
-const HEARTBEAT_SECONDS: u16 = 10;
+/// How soon both sides notice that the other is gone or frozen, unless the URL says otherwise (`?heartbeat=`): RabbitMQ
+/// ends a connection after two to three times the seconds. Its own 60 would take minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// For what others do not wait for.
+    Usual,
+    /// For who consumes alone what others stand ready for. Anything shorter takes a busy machine for a frozen one.
+    Quick,
+}
+
+impl Heartbeat {
+    const fn seconds(self) -> u16 {
+        match self {
+            Self::Usual => 10,
+            Self::Quick => 3,
+        }
+    }
+}
 
 /// Opens a connection. Recovery is left off: its owner drops a broken connection with all that hung on it and builds
 /// a new one, since a half-recovered channel can lose prefetch or acknowledge the wrong message.
 pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, ConnectError> {
+    connect_with(url, name, Heartbeat::Usual).await
+}
+
+/// The same, with another heartbeat.
+pub async fn connect_with(url: &SecretUrl, name: &str, heartbeat: Heartbeat) -> Result<Connection, ConnectError> {
     let failed = |source| ConnectError::of(source, url);
     let properties = ConnectionProperties::default().with_connection_name(format!("loyalty {name}").into());
     // For amqps. The authorities of this machine are believed besides.
     let believed = OwnedTLSConfig { cert_chain: tls::private_authorities_pem(url)?, ..OwnedTLSConfig::default() };
-    let connecting = Attempt::default().connect(with_heartbeat(url), properties, believed);
+    let connecting = Attempt::default().connect(with_heartbeat(url, heartbeat), properties, believed);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.map_err(failed),
         Err(_) => Err(ConnectError::TimedOut { url: url.clone() }),
     }
 }
 
-fn with_heartbeat(url: &SecretUrl) -> AMQPUri {
+fn with_heartbeat(url: &SecretUrl, heartbeat: Heartbeat) -> AMQPUri {
     let mut uri = url.server().uri().clone();
-    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    uri.query.heartbeat.get_or_insert(heartbeat.seconds());
     uri
 }
 
@@ -126,8 +146,9 @@ mod tests {
 
     #[test]
     fn a_url_that_names_no_heartbeat_gets_ours() {
-        let heartbeat = |url: &str| with_heartbeat(&url.parse().expect("a URL")).query.heartbeat;
-        assert_eq!(heartbeat("amqp://ann:secret@host/shop"), Some(HEARTBEAT_SECONDS));
-        assert_eq!(heartbeat("amqp://host/shop?heartbeat=3"), Some(3));
+        let of = |url: &str, ours| with_heartbeat(&url.parse().expect("a URL"), ours).query.heartbeat;
+        assert_eq!(of("amqp://ann:secret@host/shop", Heartbeat::Usual), Some(10));
+        assert_eq!(of("amqp://ann:secret@host/shop", Heartbeat::Quick), Some(3));
+        assert_eq!(of("amqp://host/shop?heartbeat=20", Heartbeat::Quick), Some(20));
     }
 }

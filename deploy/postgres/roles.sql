@@ -19,7 +19,8 @@ grant select, insert on ledger, reward, operator_event, programme to :"worker";
 grant update (redeemed_seq) on reward to :"worker";
 grant select, insert, update on member, lot, email, dead_letter to :"worker";
 grant select, insert, delete on hold to :"worker";
-grant select, insert, update, delete on outbox, event_outbox, parked, suspect to :"worker";
+grant select, insert, update, delete on outbox, event_outbox, parked, suspect, worker to :"worker";
+grant select, insert, update on assignment to :"worker";
 grant select on schema_migration to :"worker";
 
 -- The bridge: reads what became of commands, and whose token it is. It writes nothing.
@@ -29,7 +30,7 @@ grant select on member, lot, hold, ledger, reward, parked, dead_letter, token, s
 -- `dead-letters edit` and `replay` try a command as a worker would, and take all of it back: they add to the ledger what
 -- no other transaction ever sees.
 grant select on member, lot, hold, ledger, reward, email, parked, outbox, event_outbox, suspect, dead_letter,
-    operator_event, programme, token, schema_migration to :"operator";
+    operator_event, programme, token, worker, assignment, schema_migration to :"operator";
 grant insert, update on member, lot, email, dead_letter, token to :"operator";
 grant insert on hold, ledger, reward, operator_event, outbox, event_outbox, parked to :"operator";
 grant update (redeemed_seq) on reward to :"operator";

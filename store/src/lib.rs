@@ -2,7 +2,7 @@
 //!
 //! [`batch`] is the one place where balances change. The others read, or carry [`emails`] and [`dead_letters`];
 //! [`rebuild`] repairs members through [`batch`], [`backlog`] counts what waits, and [`books`] what members have.
-//! [`token`] knows who may use the bridge.
+//! [`token`] knows who may use the bridge, [`workers`] which workers live.
 
 pub mod approval;
 pub mod backlog;
@@ -31,6 +31,7 @@ pub mod receipt_poller;
 pub mod token;
 mod transaction;
 pub mod verify;
+pub mod workers;
 
 pub use connection::Connection;
 pub use pool::{Pool, StoreError};

@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::pool::{Pool, StoreError};
 
 /// Every migration, in order.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_schema", include_str!("../migrations/0001_schema.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_schema", include_str!("../migrations/0001_schema.sql")),
+    ("0002_workers", include_str!("../migrations/0002_workers.sql")),
+];
 
 /// The first migration of the versions before the first release, whose tables no migration leads on from.
 const UNRELEASED: &str = "0001_ledger";

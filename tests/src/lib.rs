@@ -36,6 +36,7 @@ pub mod second_opinion;
 mod servers;
 pub mod settled;
 pub mod traffic;
+pub mod workers;
 pub mod world;
 
 pub use accounts::Account;

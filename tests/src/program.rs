@@ -81,6 +81,16 @@ impl Program {
         self.end().await
     }
 
+    /// SIGSTOP: it stands still, with all its connections open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits for its end.
     pub async fn end(self) -> Ended {
         let (log, output) = (self.log.clone(), self.log.with_extension("out"));

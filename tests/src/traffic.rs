@@ -67,9 +67,14 @@ impl World {
 
     /// Begins this trade.
     pub async fn start_trade(&self, trade: impl Iterator<Item = Command> + Send + 'static) -> Traffic {
+        self.start_paced(trade, PACE).await
+    }
+
+    /// The same, with another time between two ticks, for each of which it says 20 things.
+    pub async fn start_paced(&self, trade: impl Iterator<Item = Command> + Send + 'static, pace: Duration) -> Traffic {
         let (sent, closing) = (Arc::default(), CancellationToken::new());
         let (count, confirmed) = watch::channel(0);
-        let commands = paced(trade, Arc::clone(&sent), closing.clone());
+        let commands = paced(trade, pace, Arc::clone(&sent), closing.clone());
         let publishing = tokio::spawn(publish(self.producer().await.clone(), commands, count));
         Traffic { sent, confirmed, closing, publishing }
     }
@@ -105,10 +110,11 @@ async fn publish(producer: Producer, commands: impl stream::Stream<Item = Comman
 /// The commands at their pace, noted down, until the trade closes.
 fn paced(
     commands: impl Iterator<Item = Command>,
+    pace: Duration,
     sent: Arc<Mutex<Vec<Command>>>,
     closing: CancellationToken,
 ) -> impl stream::Stream<Item = Command> {
-    let mut ticks = interval(PACE);
+    let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let next = move |(mut commands, mut ticks, number): (_, tokio::time::Interval, usize)| {
         let (sent, closing) = (Arc::clone(&sent), closing.clone());

@@ -27,6 +27,13 @@
 //! | a dead letter that comes again is the same dead letter | `store/dead_letters/record.rs`, `RECORD` | `redelivery::a_worker_killed_between_commit_and_...` |
 //! | dead letters are acknowledged after their commit | `worker/dead_letter_consumer.rs`, `keep` | `outcomes::while_the_database_is_away_nothing_...` |
 //! | a worker holds a bounded number | `worker/queue_consumer.rs`, `prefetch` | `limits::a_worker_holds_no_more_than_its_prefetch` |
+//! | who could not look takes nobody for gone or late | `worker/assignment/liveness.rs`, `look` | the unit tests there, `worker/src/assignment/simulation.rs` |
+//! | a newcomer gets its share once it has settled | `worker/assignment/observer.rs`, `SETTLED_AFTER` | `worker/src/assignment/simulation.rs` |
+//! | nothing is balanced while somebody is late | `worker/assignment/plan.rs`, `plan` | the unit tests there |
+//! | what moves anyway moves once | `worker/assignment/plan.rs`, `balance` | the unit tests there |
+//! | who has subscribed before the owner subscribes again, behind | `worker/assignment/turns.rs`, `next` | the unit tests there, `worker/src/assignment/simulation.rs` |
+//! | ... and who is replaced stays until the owner has subscribed | `worker/assignment/turns.rs`, `next` | the unit tests there |
+//! | somebody stands in where owner and standby are silent | `worker/assignment/turns.rs`, `stands_in` | the unit tests there, `worker/src/assignment/simulation.rs` |
 //! | a queue that was out is consumed on a connection of its own | `worker/queue_consumer.rs`, `again` | `queues::queues_that_have_lost_their_leaders_...` |
 //! | a queue that does not know of its consumer is consumed again | `worker/queue_states.rs`, `is_unknown_to` | `queues::a_queue_that_loses_its_leader_...` |
 //! | a refused publish is no confirm | `common/publisher/publisher_task.rs`, `settle` | `limits::a_full_queue_refuses_its_publisher_...` |
@@ -104,6 +111,7 @@ mod redelivery;
 mod rewards;
 #[cfg(feature = "otel")]
 mod spans;
+mod spread;
 mod takeover;
 mod tls;
 mod tokens;

@@ -1,8 +1,9 @@
 //! Messages that come twice, because their worker was lost between taking them and saying so.
 
 use loyalty_common::{Action, Earn, Enroll, Exit, Partition};
+use loyalty_local::Proxy;
 use loyalty_tests::publish::{Raw, command};
-use loyalty_tests::{Route, World, eventually, points, traffic};
+use loyalty_tests::{Program, Route, World, eventually, member_in, points, traffic};
 
 /// Rows can be read but none written: a transaction stands still with its decisions made.
 const NO_COMMITS: &str = "lock table ledger, parked in share row exclusive mode";
@@ -111,25 +112,30 @@ async fn a_worker_killed_before_its_commit_loses_nothing() {
 #[tokio::test]
 async fn a_worker_cut_off_before_its_commit_and_its_successor_do_not_collide() {
     let world = World::start().await;
-    world.enroll("ann").await;
-    meet(&world, "ann", Action::Earn(Earn { points: points(50) }), Meeting::Deferred).await;
-    assert_eq!(world.story("ann").await, ["enroll applied = 0", "earn 50 applied = 50"]);
+    let two = TwoWorkers::start(&world).await;
+    let ann = &two.member;
+    world.enroll(ann).await;
+    world.settled().await;
+    two.meet(&world, Action::Earn(Earn { points: points(50) }), Meeting::Deferred).await;
+    assert_eq!(world.story(ann).await, ["enroll applied = 0", "earn 50 applied = 50"]);
 }
 
 /// Somebody new has no row that could be locked.
 #[tokio::test]
 async fn a_worker_cut_off_before_it_enrols_somebody_and_its_successor_do_not_collide() {
     let world = World::start().await;
-    meet(&world, "ann", Action::Enroll(Enroll { email: None, name: None }), Meeting::Waits).await;
-    assert_eq!(world.story("ann").await, ["enroll applied = 0"]);
+    let two = TwoWorkers::start(&world).await;
+    two.meet(&world, Action::Enroll(Enroll { email: None, name: None }), Meeting::Waits).await;
+    assert_eq!(world.story(&two.member).await, ["enroll applied = 0"]);
 }
 
 /// The same for a command that waits for its member's enrolment.
 #[tokio::test]
 async fn a_worker_cut_off_before_it_parks_a_command_and_its_successor_do_not_collide() {
     let world = World::start().await;
-    meet(&world, "ann", Action::Earn(Earn { points: points(50) }), Meeting::Waits).await;
-    assert_eq!(world.parked("ann").await, 1);
+    let two = TwoWorkers::start(&world).await;
+    two.meet(&world, Action::Earn(Earn { points: points(50) }), Meeting::Waits).await;
+    assert_eq!(world.parked(&two.member).await, 1);
 }
 
 /// What a worker does about a member whom another worker has in flight.
@@ -140,29 +146,48 @@ enum Meeting {
     Waits,
 }
 
-/// "Single active consumer" is no lock: a worker that lost its connection may still be about to commit a command
-/// when its successor is given the same. Brings two workers there and lets them go.
-async fn meet(world: &World, member: &str, action: Action, meeting: Meeting) {
-    let proxy = world.broker_proxy().await;
-    let _worker = world.worker_through(Route::to_broker(&proxy)).await;
-    world.enroll("somebody-else").await;
-    world.settled().await;
-    let successor = world.worker().await;
-    successor.says("Consuming commands").await;
+/// Two workers, the first of which can be cut off from the broker.
+struct TwoWorkers {
+    proxy: Proxy,
+    _first: Program,
+    successor: Program,
+    /// Somebody whose partition the first has, and the successor gets.
+    member: String,
+}
 
-    let lock = world.lock(NO_COMMITS).await;
-    world.ask(member, action).await;
-    world.waiting(1).await;
-    proxy.refuse().await.expect("a closed port");
-    proxy.cut();
-    // The successor has the same command now, and the first is not done with the member.
-    match meeting {
-        Meeting::Deferred => successor.says("their commands are deferred").await,
-        Meeting::Waits => world.waiting(2).await,
+impl TwoWorkers {
+    async fn start(world: &World) -> Self {
+        let proxy = world.broker_proxy().await;
+        let first = world.worker_through(Route::to_broker(&proxy)).await;
+        world.enroll("somebody-else").await;
+        world.settled().await;
+        let successor = world.worker().await;
+        let shared = async || {
+            let owned = (world.owned_by(&first).await, world.owned_by(&successor).await);
+            (owned.0.len() == 8 && owned.1.len() == 8).then(|| owned.0[0])
+        };
+        let partition = eventually("they share the partitions", shared).await;
+        Self { proxy, _first: first, successor, member: member_in(partition, "ann-").to_string() }
     }
-    lock.release().await;
-    world.settled().await;
-    assert_eq!(world.dead_letters().await, []);
-    assert!(!successor.log().contains("refuses"), "the lock comes before the decision:\n{}", successor.log());
-    world.verified().await;
+
+    /// "Single active consumer" is no lock: a worker that lost its connection may still be about to commit a command
+    /// when its successor is given the same. Brings two workers there and lets them go.
+    async fn meet(&self, world: &World, action: Action, meeting: Meeting) {
+        let lock = world.lock(NO_COMMITS).await;
+        world.ask(&self.member, action).await;
+        world.waiting(1).await;
+        self.proxy.refuse().await.expect("a closed port");
+        self.proxy.cut();
+        // The successor has the same command now, and the first is not done with the member.
+        match meeting {
+            Meeting::Deferred => self.successor.says("their commands are deferred").await,
+            Meeting::Waits => world.waiting(2).await,
+        }
+        lock.release().await;
+        world.settled().await;
+        assert_eq!(world.dead_letters().await, []);
+        let log = self.successor.log();
+        assert!(!log.contains("refuses"), "the lock comes before the decision:\n{log}");
+        world.verified().await;
+    }
 }

@@ -1,16 +1,21 @@
 //! The consumer of commands: reads what the partitions deliver and feeds the batch processors with it.
 //!
-//! Each partition belongs to one batch processor, so that the commands of one member stay in order. What was not
-//! acknowledged is delivered again, and the ledger knows what it has seen.
+//! Which partitions are this worker's, the [assignment](crate::assignment) says. Each belongs to one batch processor, so
+//! that the commands of one member stay in order. What was not acknowledged is delivered again, and the ledger knows what
+//! it has seen.
+
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use loyalty_common::Partition;
+use loyalty_common::amqp::Heartbeat;
 use loyalty_common::backoff::SessionProgress;
 use loyalty_common::secret::SecretUrl;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::assignment::AssignedPlaces;
 use crate::batch_processor::BatchProcessor;
 use crate::consumer_session::{ConsumerSession, SessionError};
 use crate::limits::Limits;
@@ -25,7 +30,8 @@ pub(crate) struct CommandConsumer {
     pub(crate) processor: BatchProcessor,
     pub(crate) limits: Limits,
     pub(crate) states: QueueStates,
-    /// True while deliveries of any partition are being taken.
+    pub(crate) places: Arc<AssignedPlaces>,
+    /// True while deliveries of any partition are being taken, or none is this worker's.
     pub(crate) consuming: watch::Sender<bool>,
 }
 
@@ -39,6 +45,9 @@ impl CommandConsumer {
         stop: &CancellationToken,
         progress: SessionProgress,
     ) -> Result<(), SessionError<DrainTimedOut>> {
+        if stop.run_until_cancelled(self.places.known()).await.is_none() {
+            return Ok(());
+        }
         // Room for one batch: the rest waits in lapin's buffers, which the prefetch bounds.
         let channels = (0..self.limits.processors).map(|_| mpsc::channel(self.limits.batch_commands));
         let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
@@ -47,16 +56,21 @@ impl CommandConsumer {
             tag: format!("loyalty-{partition}"),
             read: Box::new(move |delivery, guard| Message::read(delivery, partition).held_by(guard)),
             sender: senders[usize::from(partition.number()) % senders.len()].clone(),
+            demand: self.places.demand(partition),
         };
         let session = ConsumerSession {
             amqp: &self.amqp,
             name: "commands",
+            heartbeat: Heartbeat::Quick,
             prefetch: self.limits.prefetch,
             queues: Partition::all().map(subscription).collect(),
             states: &self.states,
             changed: &|| self.show(),
         };
-        session.run(self.apply(receivers, stop), stop, &progress).await
+        let result = session.run(self.apply(receivers, stop), stop, &progress).await;
+        self.places.session_ended();
+        self.consumes(false);
+        result
     }
 
     /// Runs the batch processors, each with its part of the partitions.
@@ -80,12 +94,17 @@ impl CommandConsumer {
 
     /// Says which partitions are taken, in the metrics and to whoever asks whether commands are.
     fn show(&self) {
-        let mut any = false;
+        let mut any = !self.places.any();
         for partition in Partition::all() {
             let taken = self.states.is_in_use(&partition.queue());
             self.processor.metrics.in_flight.takes(partition, taken);
             any |= taken;
         }
+        self.consumes(any);
+    }
+
+    fn consumes(&self, any: bool) {
+        self.processor.metrics.in_flight.consumes(any);
         self.consuming.send_if_modified(|consuming| std::mem::replace(consuming, any) != any);
     }
 }

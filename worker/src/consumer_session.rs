@@ -8,13 +8,14 @@
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use loyalty_common::amqp::{self, ConnectError};
+use loyalty_common::amqp::{self, ConnectError, Heartbeat};
 use loyalty_common::backoff::SessionProgress;
 use loyalty_common::secret::SecretUrl;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::queue_consumer::{Connections, ConsumeError, OpenConsumer, QueueConsumer, Subscription};
+use crate::connections::Connections;
+use crate::queue_consumer::{ConsumeError, OpenConsumer, QueueConsumer, Subscription};
 use crate::queue_states::QueueStates;
 
 /// Which queues are consumed, and how.
@@ -22,6 +23,8 @@ pub(crate) struct ConsumerSession<'a, T> {
     pub(crate) amqp: &'a SecretUrl,
     /// What is consumed: in the log, and in the broker's list of connections.
     pub(crate) name: &'static str,
+    /// How soon its end is noticed.
+    pub(crate) heartbeat: Heartbeat,
     /// Unacknowledged deliveries of each queue.
     pub(crate) prefetch: u16,
     pub(crate) queues: Vec<Subscription<'a, T>>,
@@ -52,7 +55,7 @@ impl<T: Send> ConsumerSession<'_, T> {
         stop: &CancellationToken,
         progress: &SessionProgress,
     ) -> Result<(), SessionError<E>> {
-        let connections = Connections::open(self.amqp, self.name).await?;
+        let connections = Connections::open(self.amqp, self.name, self.heartbeat).await?;
         let mut consumers = FuturesUnordered::new();
         let work = self.work(&connections, &mut consumers, handler, stop, progress);
         let result = amqp::while_connected(&connections.shared, work).await;
@@ -71,7 +74,7 @@ impl<T: Send> ConsumerSession<'_, T> {
     async fn work<'a, E: std::error::Error + 'static>(
         &'a self,
         connections: &'a Connections<'a>,
-        consumers: &mut FuturesUnordered<BoxFuture<'a, ()>>,
+        consumers: &mut FuturesUnordered<BoxFuture<'a, Result<(), SessionError<E>>>>,
         handler: impl Future<Output = Result<(), E>>,
         stop: &'a CancellationToken,
         progress: &SessionProgress,
@@ -83,17 +86,18 @@ impl<T: Send> ConsumerSession<'_, T> {
                 Some(first) = opening.next() => {
                     let (queue, first) = first?;
                     opened += 1;
-                    let (is_out, all_opened) = (first.is_none(), opened == self.queues.len());
-                    ready.push(async move { self.consumer(queue).run(connections, first, stop).await });
+                    let (is_out, all_opened) = (self.states.is_out(&queue.queue), opened == self.queues.len());
+                    ready.push(self.consume(queue, connections, first, stop));
                     if is_out || all_opened {
-                        consumers.extend(ready.drain(..).map(|run| -> BoxFuture<'a, ()> { Box::pin(run) }));
+                        consumers.extend(ready.drain(..));
                     }
                     if all_opened {
                         self.began();
                         progress.opened();
                     }
                 }
-                Some(()) = consumers.next() => {} // It was told to stop.
+                // It was told to stop, or has ended the connection.
+                Some(ended) = consumers.next() => ended?,
                 ended = &mut handler => return ended.map_err(SessionError::Handler),
             }
         }
@@ -106,8 +110,21 @@ impl<T: Send> ConsumerSession<'_, T> {
     ) -> impl Stream<Item = Result<(&'a Subscription<'a, T>, Option<OpenConsumer>), SessionError<E>>> + 'a {
         futures_util::stream::iter(&self.queues).then(async move |queue| {
             let first = self.consumer(queue).first(connections).await;
-            let first = first.map_err(|source| SessionError::Consume { queue: queue.queue.clone(), source })?;
-            Ok((queue, first))
+            Ok((queue, first.map_err(|source| ended_by(queue, source))?))
+        })
+    }
+
+    /// One queue, until `stop`.
+    fn consume<'a, E: std::error::Error + 'static>(
+        &'a self,
+        queue: &'a Subscription<'a, T>,
+        connections: &'a Connections<'a>,
+        first: Option<OpenConsumer>,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), SessionError<E>>> {
+        Box::pin(async move {
+            let ended = self.consumer(queue).run(connections, first, stop).await;
+            ended.map_err(|source| ended_by(queue, source))
         })
     }
 
@@ -120,4 +137,9 @@ impl<T: Send> ConsumerSession<'_, T> {
         let queues = self.queues.iter().filter(|queue| self.states.is_in_use(&queue.queue)).count();
         info!(queues, prefetch = self.prefetch, "Consuming {}", self.name);
     }
+}
+
+/// The connection that all share was lost when this queue was tried.
+fn ended_by<T, E: std::error::Error + 'static>(queue: &Subscription<'_, T>, source: ConsumeError) -> SessionError<E> {
+    SessionError::Consume { queue: queue.queue.clone(), source }
 }

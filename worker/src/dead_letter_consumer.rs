@@ -8,6 +8,7 @@
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
+use loyalty_common::amqp::Heartbeat;
 use loyalty_common::backoff::SessionProgress;
 use loyalty_common::decode::decode;
 use loyalty_common::envelope::TraceContext;
@@ -25,6 +26,7 @@ use tracing::warn;
 
 use crate::consumer_session::{ConsumerSession, SessionError};
 use crate::dead_letter::dead_letter;
+use crate::demand::Demand;
 use crate::headers::storable;
 use crate::metrics::{Part, Reconnects};
 use crate::queue_consumer::{DeliveryGuard, Subscription};
@@ -91,10 +93,12 @@ impl DeadLetterConsumer {
             tag: "loyalty-dead-letters".to_owned(),
             read: Box::new(move |delivery, guard| DeadLetter { source, delivery, guard }),
             sender: sender.clone(),
+            demand: Demand::always(),
         };
         let session = ConsumerSession {
             amqp: &self.amqp,
             name: "dead letters",
+            heartbeat: Heartbeat::Usual,
             prefetch: PREFETCH,
             queues: SOURCES.map(subscription).into(),
             states: &self.states,

@@ -3,20 +3,24 @@
 //! Read in this order: `message` reads a delivery; [`outcome`] takes a batch of messages through the rules, which are
 //! the crate `loyalty_ledger`'s, to the changes of one transaction; `batch_processor` applies and acknowledges batches;
 //! `consumer` feeds the batch processors. All that is consumed is consumed by a `consumer_session`, each queue by a
-//! `queue_consumer`; `supervise` keeps it all running, and [`queue_states`] says which queue is out. The emails leave
+//! `queue_consumer`; `assignment` says which partitions are this worker's, `supervise` keeps it all running, and
+//! [`queue_states`] says which queue is out. The emails leave
 //! by `email_relay` and `mail`; the events that the rules make, by `event_relay`. `dead_letter_consumer` stores what
 //! nobody could use, and `maintenance` what has waited too long; by [`sweep`] it has happen what is due of members, and by
 //! [`warnings`] members are told of points that expire soon. `backlog_metrics` reads what waits and `books_metrics`
 //! what members have, for the [`metrics`].
 
+mod assignment;
 mod backlog_metrics;
 mod batch_processor;
 pub mod batching;
 mod books_metrics;
+mod connections;
 mod consumer;
 mod consumer_session;
 mod dead_letter;
 pub mod dead_letter_consumer;
+mod demand;
 pub mod email_relay;
 mod event_relay;
 pub mod headers;
@@ -52,6 +56,7 @@ pub use limits::Limits;
 pub use loyalty_ledger::{Events, Programme};
 pub use metrics::Metrics;
 
+use assignment::{AssignedPlaces, Assignment};
 use batch_processor::BatchProcessor;
 use consumer::CommandConsumer;
 use mail::{MailSettings, Mailer, MailerError};
@@ -153,14 +158,16 @@ fn start(
         warnings: Warnings { expiry, events, email_relay: email_wake.clone(), event_relay: event_wake.clone() },
     };
     let mailer = Mailer::new(&mail, pool.clone(), publisher.clone(), metrics.mail.clone())?;
-    let states = metrics.queue_states();
-    let consumer = CommandConsumer { amqp: amqp.clone(), processor, limits, states: states.clone(), consuming };
+    let (states, places) = (metrics.queue_states(), Arc::new(AssignedPlaces::default()));
+    let assignment = Assignment::new(&database, processor.worker, metrics.clone(), Arc::clone(&places))?;
+    let consumer = CommandConsumer { amqp: amqp.clone(), processor, limits, states: states.clone(), places, consuming };
 
     let (mut parts, stop, reconnects) = (JoinSet::new(), shutdown.clone(), metrics.reconnects.clone());
     if events == Events::On {
         let (pool, publisher) = of_event_relay(&amqp, &database, &metrics)?;
         parts.spawn(event_relay::run(pool, publisher, event_wake, stop.clone()));
     }
+    parts.spawn(assignment.run(stop.clone()));
     parts.spawn(email_relay::run(pool.clone(), publisher, email_wake, stop.clone()));
     parts.spawn(mailer.run(amqp.clone(), reconnects.clone(), states.clone(), stop.clone()));
     parts.spawn(maintenance.run(Arc::default(), stop.clone()));

@@ -5,6 +5,7 @@
 
 mod gauge;
 mod in_flight;
+mod places;
 mod points;
 mod publishers;
 mod snapshot;
@@ -23,6 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use gauge::Gauge;
 pub(crate) use in_flight::{InFlight, ProcessorInFlight};
+pub(crate) use places::PlacesHeld;
 pub use points::PointsMoved;
 pub(crate) use publishers::Publishers;
 pub(crate) use snapshot::{Figures, Snapshot};
@@ -45,6 +47,7 @@ pub struct Metrics {
     pub(crate) points: PointsMoved,
     pub(crate) books: Snapshot<Books>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) places: Arc<PlacesHeld>,
     pub(crate) publishers: Arc<Publishers>,
     pub(crate) tables: Snapshot<TableBacklog>,
     pub(crate) queues: Snapshot<Vec<QueueDepth>>,
@@ -75,6 +78,7 @@ impl Metrics {
             points: PointsMoved::new(registry),
             books: Snapshot::default(),
             in_flight: Arc::default(),
+            places: Arc::default(),
             publishers: Arc::default(),
             tables: Snapshot::default(),
             queues: Snapshot::default(),
@@ -86,6 +90,7 @@ impl Metrics {
         metrics.register_commands(registry);
         metrics.register_batches(registry);
         registry.register_collector(Box::new(Arc::clone(&metrics.in_flight)));
+        registry.register_collector(Box::new(Arc::clone(&metrics.places)));
         registry.register_collector(Box::new(Arc::clone(&metrics.publishers)));
         registry.register_collector(Box::new(metrics.books.clone()));
         registry.register_collector(Box::new(metrics.tables.clone()));
@@ -163,6 +168,13 @@ impl Metrics {
         self.batch_seconds.observe(took.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand commands at most")]
         self.batch_commands.observe(decisions.len() as f64);
+    }
+
+    /// How many commands were decided, one way or the other.
+    pub(crate) fn commands_decided(&self) -> u64 {
+        let count =
+            |outcome: &MessageOutcome| self.commands.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).get();
+        MessageOutcome::ALL.iter().map(count).sum()
     }
 
     pub(crate) fn batch_retried(&self) {

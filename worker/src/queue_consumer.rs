@@ -2,13 +2,13 @@
 //!
 //! RabbitMQ answers who consumes a quorum queue without a leader with an internal error, which ends the connection with
 //! all that hangs on it. So a queue that could not be consumed is tried again on a connection of its own, and stays on
-//! it until the session ends; on the connection that all share, each queue is tried once only, at the beginning.
+//! it until its turn or the session ends; on the connection that all share, each queue is tried once only in a turn, one
+//! after the other, so that it is known who ends it.
 //! What becomes of a delivery is not decided here: who has it acknowledges it by its [`DeliveryGuard`], which tells its
 //! queue when the channel is of no use.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -21,13 +21,15 @@ use lapin::{Acker, Channel, Connection, Consumer, ErrorKind};
 use loyalty_common::amqp::{self, ConnectError};
 use loyalty_common::backoff::{Backoff, SessionProgress};
 use loyalty_common::error_chain::chain;
-use loyalty_common::secret::SecretUrl;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::assignment::Turn;
+use crate::connections::Connections;
+use crate::demand::Demand;
 use crate::queue_states::{OutReason, QueueStates};
 
 /// How long a queue may take to answer that it can be consumed. It takes milliseconds; one that stands without a leader
@@ -38,50 +40,15 @@ const CONSUME_TIMEOUT: Duration = Duration::from_secs(5);
 /// the database is away it goes back to the queue instead.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the same may take when the queue's turn is over, and another worker waits for it. What is not settled then
+/// comes again there: the member's row lock and the command's id keep it in order, and once.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long an acknowledgement may take to be written. lapin never answers one that meets the end of its connection.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a channel that is of no use may take to close. Nobody waits for it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The connections of one session: one that all queues share, and one for each queue that has been out.
-pub(crate) struct Connections<'a> {
-    amqp: &'a SecretUrl,
-    name: &'static str,
-    pub(crate) shared: Connection,
-    own: Mutex<BTreeMap<String, Arc<Connection>>>,
-}
-
-impl<'a> Connections<'a> {
-    pub(crate) async fn open(amqp: &'a SecretUrl, name: &'static str) -> Result<Self, ConnectError> {
-        Ok(Self { amqp, name, shared: amqp::connect(amqp, name).await?, own: Mutex::default() })
-    }
-
-    /// Closes all, before the consumers on them are dropped: dropping one cancels it, which would hand its queue to
-    /// the next worker while deliveries of ours are unacknowledged.
-    pub(crate) async fn close(&self) {
-        let own: Vec<_> = std::mem::take(&mut *self.lock()).into_values().collect();
-        let all = own.iter().map(AsRef::as_ref).chain([&self.shared]).map(amqp::close);
-        futures_util::future::join_all(all).await;
-    }
-
-    async fn one_for(&self, queue: &str) -> Result<Arc<Connection>, ConnectError> {
-        let connection = Arc::new(amqp::connect(self.amqp, self.name).await?);
-        self.lock().insert(queue.to_owned(), Arc::clone(&connection));
-        Ok(connection)
-    }
-
-    async fn close_own(&self, queue: &str) {
-        let own = self.lock().remove(queue);
-        if let Some(connection) = own {
-            amqp::close(&connection).await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Connection>>> {
-        self.own.lock().expect("nobody panics while holding it")
-    }
-}
 
 /// A queue, and where its deliveries go.
 pub(crate) struct Subscription<'a, T> {
@@ -91,6 +58,8 @@ pub(crate) struct Subscription<'a, T> {
     /// What is made of a delivery.
     pub(crate) read: Box<dyn Fn(Delivery, DeliveryGuard) -> T + Send + Sync + 'a>,
     pub(crate) sender: mpsc::Sender<T>,
+    /// When it is to be consumed.
+    pub(crate) demand: Demand,
 }
 
 /// How a queue is consumed.
@@ -107,6 +76,18 @@ pub(crate) struct OpenConsumer {
     channel: Channel,
     consumer: Consumer,
     state: Arc<ChannelState>,
+    /// For which it was opened.
+    turn: Option<Turn>,
+}
+
+/// How the deliveries of a channel ended.
+enum Ended {
+    /// The worker was told to stop.
+    Stopped,
+    /// The queue's turn is over.
+    HandedOver,
+    /// The channel is of no use.
+    Broke,
 }
 
 /// What is in flight of one channel.
@@ -184,15 +165,16 @@ pub(crate) fn out_reason(error: &lapin::Error) -> OutReason {
 }
 
 impl<T: Send> QueueConsumer<'_, T> {
-    /// Consumes on the connection that all share. None: the queue is out, and to be tried on one of its own. An error
-    /// is about the connection.
+    /// Consumes on the connection that all share. None: it is not the queue's turn, or the queue is out and to be tried
+    /// on a connection of its own. An error is about the connection.
     pub(crate) async fn first(&self, connections: &Connections<'_>) -> Result<Option<OpenConsumer>, ConsumeError> {
-        if self.states.is_out(self.queue()) {
+        let _alone = connections.opening.lock().await;
+        if self.states.is_out(self.queue()) || self.demand().turn().is_none() {
             return Ok(None);
         }
         match self.consume(&connections.shared).await {
             Ok(opened) => {
-                self.states.in_use(self.queue());
+                self.is_consumed();
                 Ok(Some(opened))
             }
             Err(error @ ConsumeError::NoChannel) => Err(error),
@@ -207,32 +189,85 @@ impl<T: Send> QueueConsumer<'_, T> {
         }
     }
 
-    /// Hands over what is delivered, and consumes the queue again whenever that breaks off, until `stop`: then what is
-    /// in flight is finished and the channel closed. Once the connection that all share is lost it does nothing more.
+    /// Hands over what is delivered, and consumes the queue again whenever that breaks off, in each of its turns, until
+    /// `stop`: then what is in flight is finished and the channel closed. Once the connection that all share is lost it
+    /// does nothing more; an error says that trying the queue has ended it.
     pub(crate) async fn run(
         &self,
         connections: &Connections<'_>,
         mut opened: Option<OpenConsumer>,
         stop: &CancellationToken,
-    ) {
+    ) -> Result<(), ConsumeError> {
         let mut backoff = Backoff::default();
+        // A queue that is out was tried on the connection that all share.
+        let mut is_new = opened.is_none() && !self.states.is_out(self.queue());
         while !stop.is_cancelled() {
+            if opened.is_none() && (is_new || self.demand().turn().is_none()) {
+                opened = self.in_its_turn(connections, stop).await?;
+                (is_new, backoff) = (false, Backoff::default());
+                continue;
+            }
             let progress = SessionProgress::default();
             if let Some(opened) = opened.take() {
                 progress.opened();
-                if self.serve(opened, connections, stop).await {
-                    break;
+                match self.serve(opened, connections, stop).await {
+                    Ended::Stopped => break,
+                    Ended::HandedOver => is_new = true,
+                    Ended::Broke => {}
                 }
                 connections.close_own(self.queue()).await;
+                if is_new {
+                    continue;
+                }
             }
+            let turn = self.demand().turn();
             let again = async {
                 tokio::time::sleep(backoff.wait_after(&progress)).await;
                 self.again(connections).await
             };
-            opened = stop.run_until_cancelled(again).await.flatten();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.demand().ends(turn) => {
+                    // Not dropped: one that is owed an answer would stay open, and get what nobody reads.
+                    connections.close_own(self.queue()).await;
+                    is_new = true;
+                }
+                consumer = again => opened = consumer,
+            }
             (self.changed)();
         }
         connections.close_own(self.queue()).await;
+        Ok(())
+    }
+
+    /// Waits for the queue's turn, and consumes it on the connection that all share.
+    async fn in_its_turn(
+        &self,
+        connections: &Connections<'_>,
+        stop: &CancellationToken,
+    ) -> Result<Option<OpenConsumer>, ConsumeError> {
+        if self.demand().turn().is_none() {
+            // Whatever it was, it is no concern of ours until then.
+            self.states.not_needed(self.queue());
+            (self.changed)();
+            connections.close_own(self.queue()).await;
+        }
+        if stop.run_until_cancelled(self.demand().begins()).await.is_none() {
+            return Ok(None);
+        }
+        let opened = self.first(connections).await?;
+        (self.changed)();
+        Ok(opened)
+    }
+
+    fn is_consumed(&self) {
+        self.states.in_use(self.queue());
+        self.demand().has_subscribed(true);
+    }
+
+    fn demand(&self) -> &Demand {
+        &self.subscription.demand
     }
 
     fn queue(&self) -> &str {
@@ -247,7 +282,7 @@ impl<T: Send> QueueConsumer<'_, T> {
         };
         match consuming.await {
             Ok(opened) => {
-                self.states.in_use(self.queue());
+                self.is_consumed();
                 Some(opened)
             }
             Err(error) => {
@@ -266,31 +301,39 @@ impl<T: Send> QueueConsumer<'_, T> {
         self.states.goes_out(self.queue(), error.reason(), &chain(error));
     }
 
-    /// Hands deliveries over until it cannot, and closes the channel once what is in flight is settled. True: it was
-    /// told to stop.
-    async fn serve(&self, mut opened: OpenConsumer, connections: &Connections<'_>, stop: &CancellationToken) -> bool {
-        let channel = Arc::clone(&opened.state);
-        let ended = tokio::select! {
-            error = opened.hand_all(self.subscription) => Some(error),
-            () = channel.unusable.notified() => Some(ConsumeError::Unsettled),
-            () = self.is_forgotten(&channel) => Some(ConsumeError::Unknown),
-            () = stop.cancelled() => None,
+    /// Hands deliveries over until it cannot or is not to, and closes the channel once what is in flight is settled.
+    async fn serve(&self, mut opened: OpenConsumer, connections: &Connections<'_>, stop: &CancellationToken) -> Ended {
+        let (channel, turn) = (Arc::clone(&opened.state), opened.turn);
+        let (ended, error) = tokio::select! {
+            error = opened.hand_all(self.subscription) => (Ended::Broke, Some(error)),
+            () = channel.unusable.notified() => (Ended::Broke, Some(ConsumeError::Unsettled)),
+            () = self.is_forgotten(&channel) => (Ended::Broke, Some(ConsumeError::Unknown)),
+            () = self.demand().ends(turn) => (Ended::HandedOver, None),
+            () = stop.cancelled() => (Ended::Stopped, None),
         };
-        if let Some(error) = &ended {
+        if let Some(error) = &error {
             self.goes_out(connections, error).await;
             (self.changed)();
         }
+        self.demand().has_subscribed(false);
         channel.in_flight.close();
         let closing = close(opened.channel, Some(opened.consumer));
-        if ended.is_none() {
-            channel.in_flight.wait().await;
-            closing.await;
-            return true;
+        match ended {
+            Ended::Stopped => {
+                channel.in_flight.wait().await;
+                closing.await;
+            }
+            Ended::HandedOver => {
+                let _ = timeout(HAND_OVER_TIMEOUT, channel.in_flight.wait()).await;
+                closing.await;
+            }
+            Ended::Broke => {
+                // Too long: the database is away. What is in flight comes again.
+                let _ = timeout(FINISH_TIMEOUT, channel.in_flight.wait()).await;
+                tokio::spawn(closing);
+            }
         }
-        // Too long: the database is away. What is in flight comes again.
-        let _ = timeout(FINISH_TIMEOUT, channel.in_flight.wait()).await;
-        tokio::spawn(closing);
-        false
+        ended
     }
 
     /// Returns when the queue says again and again that it has no consumer, and has delivered nothing meanwhile: one
@@ -309,6 +352,7 @@ impl<T: Send> QueueConsumer<'_, T> {
     /// A channel, and its consumer, each within a bound. lapin may never answer for a queue that is stuck; its channel
     /// is closed behind us.
     async fn consume(&self, connection: &Connection) -> Result<OpenConsumer, ConsumeError> {
+        let turn = self.demand().turn();
         let channel = timeout(CONSUME_TIMEOUT, connection.create_channel()).await;
         let channel = channel.map_err(|_| ConsumeError::NoChannel)?.map_err(ConsumeError::Refused)?;
         let consuming = async {
@@ -317,7 +361,7 @@ impl<T: Send> QueueConsumer<'_, T> {
             channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default()).await
         };
         match timeout(CONSUME_TIMEOUT, amqp::while_connected(connection, consuming)).await {
-            Ok(Ok(Ok(consumer))) => Ok(OpenConsumer { channel, consumer, state: Arc::default() }),
+            Ok(Ok(Ok(consumer))) => Ok(OpenConsumer { channel, consumer, state: Arc::default(), turn }),
             Ok(Ok(Err(error)) | Err(error)) => Err(ConsumeError::Refused(error)),
             Err(_) => {
                 tokio::spawn(close(channel, None));

@@ -139,6 +139,11 @@ impl QueueStates {
         }
     }
 
+    /// Nothing is to be said of it any more: another worker has it.
+    pub(crate) fn not_needed(&self, queue: &str) {
+        self.lock().remove(queue);
+    }
+
     /// The session that used these queues has ended, or nobody needs them any more.
     pub(crate) fn session_ended(&self, queues: &[impl AsRef<str>]) {
         let mut states = self.lock();

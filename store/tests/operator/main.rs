@@ -13,4 +13,5 @@ mod money;
 mod parked;
 mod rebuild;
 mod replays;
+mod workers;
 mod world;

@@ -31,8 +31,8 @@ async fn a_database_of_an_unreleased_version_is_refused_and_stays_as_it_was() {
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_once() {
     let world = World::empty().await;
-    assert_eq!(migrate::pending(&world.pool).await.expect("a look"), ["0001_schema"]);
-    assert_eq!(migrate(&world.pool).await.expect("the tables"), ["0001_schema"]);
+    assert_eq!(migrate::pending(&world.pool).await.expect("a look"), ["0001_schema", "0002_workers"]);
+    assert_eq!(migrate(&world.pool).await.expect("the tables"), ["0001_schema", "0002_workers"]);
     assert_eq!(migrate::pending(&world.pool).await.expect("a look"), [""; 0]);
     assert_eq!(migrate(&world.pool).await.expect("a second time"), [""; 0]);
 }
@@ -47,5 +47,5 @@ async fn the_partition_leads_every_key_of_every_table_that_has_one() {
         where c.contype in ('p', 'u') and c.conkey[1] <> p.attnum";
     assert_eq!(world.number(without).await, 0);
     let with = "select count(*) from information_schema.columns where column_name = 'partition'";
-    assert_eq!(world.number(with).await, 11);
+    assert_eq!(world.number(with).await, 12);
 }

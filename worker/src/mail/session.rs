@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::Acker;
 use lapin::message::Delivery;
+use loyalty_common::amqp::Heartbeat;
 use loyalty_common::backoff::SessionProgress;
 use loyalty_common::queue_probe::{ProbeError, QueueProbe, QueueStatus};
 use loyalty_common::secret::SecretUrl;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::handler::{DeliveryError, Handled, MailHandler};
 use crate::consumer_session::{self, ConsumerSession};
+use crate::demand::Demand;
 use crate::queue_consumer::{DeliveryGuard, Subscription};
 use crate::queue_states::{OutReason, QueueStates};
 
@@ -122,8 +124,9 @@ impl Session<'_> {
         let session = ConsumerSession {
             amqp: self.amqp,
             name: "emails",
+            heartbeat: Heartbeat::Usual,
             prefetch: self.prefetch,
-            queues: vec![Subscription { queue, tag, read, sender }],
+            queues: vec![Subscription { queue, tag, read, sender, demand: Demand::always() }],
             states: self.states,
             changed: &|| {},
         };

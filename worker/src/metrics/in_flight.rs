@@ -36,6 +36,8 @@ const DEFERRED: Gauge = Gauge::of(
 /// What the batch processors hold.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
+    /// Whether commands are taken, or would be if there were a partition for this worker.
+    consuming: AtomicBool,
     /// Whether each partition is taken.
     taken: [AtomicBool; PLACES],
     /// When the oldest command in flight of each partition was published, in milliseconds since 1970; 0: there is none.
@@ -48,6 +50,18 @@ impl InFlight {
     /// Says whether the commands of a partition are being taken.
     pub(crate) fn takes(&self, partition: Partition, taken: bool) {
         self.taken[place(partition)].store(taken, Ordering::Relaxed);
+    }
+
+    /// Says whether commands are being taken at all.
+    pub(crate) fn consumes(&self, consuming: bool) {
+        self.consuming.store(consuming, Ordering::Relaxed);
+    }
+
+    /// The age of the oldest command in flight; nothing if there is none.
+    pub(crate) fn oldest(&self) -> Duration {
+        let times = self.oldest_ms.iter().map(|oldest| oldest.load(Ordering::Relaxed));
+        let oldest = times.filter(|since| *since > 0).min();
+        oldest.map_or(Duration::ZERO, |since| (UNIX_EPOCH + Duration::from_millis(since)).elapsed().unwrap_or_default())
     }
 
     fn taken(&self) -> impl Iterator<Item = Partition> {
@@ -108,7 +122,7 @@ impl Drop for ProcessorInFlight<'_> {
 
 impl Collector for InFlight {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let consuming = self.taken().next().is_some();
+        let consuming = self.consuming.load(Ordering::Relaxed);
         CONSUMING.write(&mut encoder, i64::from(consuming))?;
         if !consuming {
             return Ok(());
