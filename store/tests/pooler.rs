@@ -30,9 +30,11 @@ async fn a_pooler_that_shares_sessions_is_refused_and_one_that_does_not_is_not()
         let url = through(&direct, &bouncer);
         for _ in 0..3 {
             match look_for_shared_sessions(&url).await {
-                Ok(Sessions::Own) => assert!(taken, "{mode:?} {sessions}"),
+                Ok(Sessions::Own) => assert!(taken && sessions > 1, "{mode:?} {sessions}"),
+                // Nobody knows of a second connection that is not to be had.
+                Ok(Sessions::Unknown) => assert!(taken && sessions == 1, "{mode:?} {sessions}"),
                 Err(StoreError::SharedSessions) => assert!(!taken, "{mode:?} {sessions}"),
-                other => panic!("{mode:?} {sessions}: {other:?}"),
+                Err(other) => panic!("{mode:?} {sessions}: {other:?}"),
             }
         }
         bouncer.stop().await;
@@ -46,6 +48,35 @@ async fn a_pooler_that_shares_sessions_is_refused_and_one_that_does_not_is_not()
         }
         bouncer.stop().await;
     }
+}
+
+/// Somebody else has the session that a connection has just left while the other asks for one, and leaves it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_between_hides_no_sharing() {
+    let database = Database::empty("pooler_busy").await;
+    let direct = database.url().expose().to_owned();
+    let (login, _) = parts(&direct);
+    let server = SocketAddr::from(([127, 0, 0, 1], database.postgres().port()));
+    let dir = scratch::dir(database.name());
+    let bouncer = match PgBouncer::start(&dir, server, &[login], PoolMode::Transaction, 2).await {
+        Ok(bouncer) => bouncer,
+        Err(PgBouncerError::Missing(missing)) => return eprintln!("SKIPPED: {missing}"),
+        Err(error) => panic!("{error}"),
+    };
+    let url = through(&direct, &bouncer);
+    let other = Pool::new(&url, PlannerProfile::Queries, 1).expect("a pool");
+    let busy = tokio::spawn(async move {
+        let client = other.get().await.expect("a connection");
+        loop {
+            client.batch_execute("select pg_sleep(0.001)").await.expect("an answer");
+        }
+    });
+    for _ in 0..20 {
+        let found = look_for_shared_sessions(&url).await;
+        assert!(matches!(found, Err(StoreError::SharedSessions)), "{found:?}");
+    }
+    busy.abort();
+    bouncer.stop().await;
 }
 
 /// The login and what follows it.

@@ -2,7 +2,7 @@
 //!
 //! Statements are prepared once and settings made once for each connection, so each needs a session of its own. Two
 //! connections, both open: if they meet in one session of the server, or one finds itself in another session than
-//! before, sessions are shared.
+//! before, sessions are shared. Others' statements may keep them apart, so they look more than once.
 
 use std::time::Duration;
 
@@ -18,12 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks at a database that was away: soon after it is back, and no burden while it is not.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How often the two connections look where they are.
+const ROUNDS: usize = 20;
+
 /// What a look found, if not that sessions are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sessions {
     /// Each connection has one of its own, as far as can be seen.
     Own,
-    /// The database does not answer.
+    /// The database does not answer, or not to two connections at once.
     Unknown,
 }
 
@@ -59,10 +62,8 @@ impl Pool {
 
     async fn look_for_shared_sessions(&self) -> Result<Sessions, StoreError> {
         let Ok(Ok(first)) = timeout(PATIENCE, self.get()).await else { return Ok(Sessions::Unknown) };
-        let Ok(Ok(second)) = timeout(PATIENCE, self.get()).await else {
-            // A server, or a pooler, that has one session and keeps it for us; who asks for two will hear of it.
-            return Ok(Sessions::Own);
-        };
+        // None in time: whoever is there has but one session for us, or is only busy, as after its start.
+        let Ok(Ok(second)) = timeout(PATIENCE, self.get()).await else { return Ok(Sessions::Unknown) };
         let meeting = timeout(PATIENCE, meet(&first, &second)).await;
         if !matches!(meeting, Ok(Ok(false))) {
             // Whatever was begun on them is over.
@@ -79,6 +80,15 @@ impl Pool {
 }
 
 async fn meet(first: &Connection, second: &Connection) -> Result<bool, StoreError> {
+    for _ in 0..ROUNDS {
+        if meet_once(first, second).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn meet_once(first: &Connection, second: &Connection) -> Result<bool, StoreError> {
     let before = session(first).await?;
     // Held: what the other is given while this lasts is another session.
     let begun = second.batch_execute("begin").await;
