@@ -31,6 +31,7 @@ fn the_help_lists_what_can_be_done() {
     Commands:
       dev           Start everything on this machine: servers, worker, bridge and a mailbox
       worker        Apply commands and send emails: a service for production
+      workers       List the workers: since when, which partitions, how fast, how far behind
       bridge        Take commands over HTTP: a service for production
       migrate       Create or update the database's tables
       topology      Declare the exchanges and queues, or check them

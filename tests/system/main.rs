@@ -17,13 +17,13 @@
 //! | what is deferred is not noted as tried | `worker/batch_processor.rs`, `attempt` | `locked_members::a_deferred_command_that_sees_many_workers_...` |
 //! | a server that is away blames no command | `store/pool.rs`, `is_content_refused` | `outcomes::while_the_database_is_away_...` |
 //! | a refused batch is split down to the culprit | `worker/batch_processor/bisect.rs`, `bisect` | `bad_input::a_command_that_the_database_refuses_...` |
-//! | errors leave out what the server quotes | `store/pool.rs`, `without_details` | the same |
+//! | errors leave out what the server quotes | `store/pool.rs`, `without_details` | `worker/src/batch_processor/properties.rs` |
 //! | a message that may kill is noted before it is taken alone | `worker/batch_processor.rs`, `suspect` | `crashes::a_command_that_kills_its_worker_...` |
 //! | who is told to stop takes that note back | `worker/batch_processor.rs`, `leave` | `crashes::a_command_that_sees_many_workers_...` |
 //! | one active consumer a partition | `common/topology.rs`, `command_queue` | `takeover::when_a_worker_is_killed_...` |
 //! | what waits is applied in the order of its coming | `store/batch/read.rs`, `PARKED` | `outcomes::what_came_before_the_enrolment_...` |
 //! | the partition is checked | `worker/message.rs`, `check_partition` | `bad_input::bad_messages_between_good_ones_...` |
-//! | the body's size is bounded | `common/decode.rs` | the same |
+//! | the body's size is bounded | `common/decode.rs` | `worker/src/batch_processor/properties.rs` |
 //! | a dead letter that comes again is the same dead letter | `store/dead_letters/record.rs`, `RECORD` | `redelivery::a_worker_killed_between_commit_and_...` |
 //! | dead letters are acknowledged after their commit | `worker/dead_letter_consumer.rs`, `keep` | `outcomes::while_the_database_is_away_nothing_...` |
 //! | a worker holds a bounded number | `worker/queue_consumer.rs`, `prefetch` | `limits::a_worker_holds_no_more_than_its_prefetch` |
@@ -63,23 +63,23 @@
 //! | a transaction that finds nothing to do is ended | `store/outbox.rs` | `pooler::behind_a_pooler_with_a_session_...`, `operator/tests/replay/idle.rs` |
 //! | tokens that were known long ago let nobody in | `bridge/auth.rs`, `STALE_MAX` | the unit test there |
 //! | a day of points has one warning, and is told of once | `store/batch/write/warnings.rs`, `INSERT_WARNINGS` | `store/tests/points/warnings.rs`, `of_two_who_warn_...`, `two_lots_of_one_day_...` |
-//! | ... and is not looked at again | `store/batch/write/warnings.rs`, `warned_at` | the same, `a_member_is_warned_once_of_each_day` |
-//! | who gave no address gets no email | `store/batch/write/warnings.rs`, `has_address` | the same, `who_gave_no_address_...` |
-//! | nobody is warned of what is gone, or was credited just now | `ledger/warning.rs`, `warns_of`; `store/due.rs`, `UNWARNED` | the unit tests there; the same, `nobody_is_warned_of_points_that_are_gone` |
+//! | ... and is not looked at again | `store/batch/write/warnings.rs`, `warned_at` | `store/tests/points/warnings.rs`, `a_member_is_warned_once_of_each_day` |
+//! | who gave no address gets no email | `store/batch/write/warnings.rs`, `has_address` | `store/tests/points/warnings.rs`, `who_gave_no_address_...` |
+//! | nobody is warned of what is gone, or was credited just now | `ledger/warning.rs`, `warns_of`; `store/due.rs`, `UNWARNED` | the unit tests there; `store/tests/points/warnings.rs`, `nobody_is_warned_of_points_that_are_gone` |
 //! | a warning is not sent once its day is over | `store/emails/claim.rs`, `CLAIM`, `COMES_TOO_LATE` | `worker/tests/mail/warnings.rs`, `a_warning_whose_day_...` |
 //! | what is reversed already counts | `store/batch/read/accounts.rs`, `TARGETS` | `store/tests/points/main.rs`, `a_reversal_finds_its_target_...` |
-//! | what an enrolment applies sees its target | `store/batch/read/accounts.rs`, `parked_targets` | the same, `what_an_enrolment_applies_...` |
-//! | what has expired of a lot is read where it may come back | `store/batch/read/accounts.rs`, `lots_after` | the same, `a_reversal_takes_what_has_expired_...`, `a_hold_that_runs_out_...` |
+//! | what an enrolment applies sees its target | `store/batch/read/accounts.rs`, `parked_targets` | `store/tests/points/main.rs`, `what_an_enrolment_applies_...` |
+//! | what has expired of a lot is read where it may come back | `store/batch/read/accounts.rs`, `lots_after` | `store/tests/points/main.rs`, `a_reversal_takes_what_has_expired_...`, `a_hold_that_runs_out_...` |
 //! | the members of a batch about several partitions are locked | `store/batch/read.rs`, `LOCK_EACH`, `LOCK_FREE_EACH` | `store/tests/operator/locked_members.rs` |
 //! | a rebuild leaves what no member can have | `store/rebuild/holdings.rs`, `are_possible` | `store/tests/operator/rebuild/holdings.rs`, `what_nobody_can_have_...` |
-//! | ... knows when a member was warned | `store/rebuild/holdings.rs`, `PUT_LOT` | the same, `when_a_member_was_warned_...` |
+//! | ... knows when a member was warned | `store/rebuild/holdings/repair.rs`, `PUT_LOT` | `store/tests/operator/rebuild/holdings.rs`, `when_a_member_was_warned_...` |
 //! | ... and passes by whom the database refuses | `operator/rebuild.rs`, `carry_out` | `operator/tests/replay/rebuild.rs` |
 //! | a deep check reads on past its first page, of members and of rows | `store/verify/deep.rs`, `store/verify/deep/page.rs` | `store/tests/verify/deep.rs` |
 //! | a sweep says what it leaves | `worker/sweep.rs`, `run` | `worker/tests/mail/sweep.rs` |
 //! | a late hold is looked up before its time is looked at | `bridge/v1/command_request.rs`, `untimely` | `bridge/tests/served/untimely.rs` |
-//! | ... and while the database is away nobody knows of it | `bridge/submit.rs`, `bridge/v1/batch.rs`, `refuse_untimely` | the same |
+//! | ... and while the database is away nobody knows of it | `bridge/submit.rs`, `bridge/v1/batch.rs`, `refuse_untimely` | `bridge/tests/served/untimely.rs` |
 //! | a return has an id of its own | `cli/import/csv_command.rs`, `id` | `cli/src/import/tests/history.rs`, `returns_under_the_number_...` |
-//! | a dry run names what returns more than is left | `cli/import/reader.rs`, `refusal` | the same, `a_return_of_more_than_is_left_...` |
+//! | a dry run names what returns more than is left | `cli/import/reader.rs`, `refusal` | `cli/src/import/tests/history.rs`, `a_return_of_more_than_is_left_...` |
 //! | behind the lock: the ledger's unique keys | `store/verify/guards.rs` | `store/tests/verify/main.rs` |
 //! | behind errors that quote no address: it is masked | `common/email_address.rs`, `mask` | the unit test there |
 
