@@ -52,7 +52,8 @@ pub struct WaitingCommand {
 /// What the rules decided.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Members of whom only the balance, the lifetime sum, the last seq and the time are new.
+    /// Members of whom only the balance, the lifetime sum, the last seq, the time and what is due next are
+    /// new.
     pub moved: Vec<Member>,
     /// Members of whom anything may be new. None stands in both lists.
     pub members: Vec<Member>,

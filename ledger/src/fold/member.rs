@@ -32,7 +32,6 @@ pub(super) struct FoldedMember {
 struct Before {
     state: MemberState,
     last_seq: i64,
-    due_at: Option<Timestamp>,
     /// By the commands that hold them.
     holds: BTreeSet<CommandId>,
 }
@@ -57,10 +56,10 @@ impl Waiting {
 
 impl FoldedMember {
     pub(super) fn new(row: Member, lots: Vec<Lot>, holds: Vec<Hold>, waiting: Vec<WaitingCommand>) -> Self {
-        let Member { member_id, state, last_seq, contact, enrolled_at, due_at } = row;
+        let Member { member_id, state, last_seq, contact, enrolled_at, due_at: _ } = row;
         Self {
             member_id,
-            before: Before { state, last_seq, due_at, holds: ids(&holds) },
+            before: Before { state, last_seq, holds: ids(&holds) },
             account: Account { state, lots, holds: holds.into() },
             last_seq,
             contact,
@@ -140,7 +139,7 @@ impl FoldedMember {
         if last_seq == before.last_seq {
             return;
         }
-        if !self.contact_is_new && due_at == before.due_at && only_points_differ(&before.state, &state) {
+        if !self.contact_is_new && only_points_differ(&before.state, &state) {
             changes.moved.push(row);
         } else {
             changes.members.push(row);

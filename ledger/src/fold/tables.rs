@@ -158,6 +158,7 @@ impl Tables {
             row.state.lifetime = moved.state.lifetime;
             row.state.peak = lowered_peak.unwrap_or(moved.state.lifetime);
             row.state.as_of = moved.state.as_of;
+            row.due_at = moved.due_at;
             row.last_seq = moved.last_seq;
         }
         for mut member in changes.members {

@@ -182,6 +182,7 @@ impl Product {
         row.state.lifetime = moved.state.lifetime;
         row.state.peak = lowered_peak.unwrap_or(moved.state.lifetime);
         row.state.as_of = moved.state.as_of;
+        row.due_at = moved.due_at;
         row.last_seq = moved.last_seq;
     }
 }

@@ -25,12 +25,12 @@ macro_rules! write_plain {
             "with moved as (
                 update member as m
                 set balance = u.balance, lifetime = u.lifetime, last_seq = u.last_seq, as_of = u.as_of,
-                    updated_at = now()
+                    due_at = u.due_at, updated_at = now()
                 from (select ",
             $member,
             " unnest($2::text[]) as member_id, unnest($3::bigint[]) as balance,
                              unnest($4::bigint[]) as lifetime, unnest($5::bigint[]) as last_seq,
-                             unnest($6::timestamptz[]) as as_of) as u
+                             unnest($6::timestamptz[]) as as_of, unnest($7::timestamptz[]) as due_at) as u
                 where m.partition = ",
             $of_member,
             " and m.member_id = u.member_id)
@@ -39,18 +39,18 @@ macro_rules! write_plain {
                                 source_ref, email_hmac, name_hmac, recorded_at)
             select ",
             $entry,
-            ", unnest($7::text[]), unnest($8::bigint[]), unnest($9::uuid[]),
-                   unnest($10::smallint[]), unnest($11::int[]), unnest($12::text[]), unnest($13::text[]),
-                   unnest($14::bigint[]), unnest($15::bigint[]), unnest($16::bigint[]), unnest($17::text[]),
-                   unnest($18::bigint[]), unnest($19::timestamptz[]), unnest($20::timestamptz[]),
-                   unnest($21::text[]), unnest($22::text[]), unnest($23::bytea[]), unnest($24::bytea[]), now()"
+            ", unnest($8::text[]), unnest($9::bigint[]), unnest($10::uuid[]),
+                   unnest($11::smallint[]), unnest($12::int[]), unnest($13::text[]), unnest($14::text[]),
+                   unnest($15::bigint[]), unnest($16::bigint[]), unnest($17::bigint[]), unnest($18::text[]),
+                   unnest($19::bigint[]), unnest($20::timestamptz[]), unnest($21::timestamptz[]),
+                   unnest($22::text[]), unnest($23::text[]), unnest($24::bytea[]), unnest($25::bytea[]), now()"
         )
     };
 }
 
 pub(super) const WRITE_PLAIN: &str = write_plain!(member: "", "$1", entry: "$1::smallint");
 pub(super) const WRITE_PLAIN_EACH: &str = write_plain!(
-    member: "unnest($1::smallint[]) as partition,", "u.partition", entry: "unnest($25::smallint[])"
+    member: "unnest($1::smallint[]) as partition,", "u.partition", entry: "unnest($26::smallint[])"
 );
 
 /// Arrays of a row come as PostgreSQL writes them: one of arrays would have to be a rectangle.
@@ -166,6 +166,7 @@ fn moved_columns<'a>(rows: &[&'a Member]) -> Columns<'a> {
         Box::new(column(rows, |row| row.state.lifetime)),
         Box::new(column(rows, |row| row.last_seq)),
         Box::new(column(rows, |row| row.state.as_of)),
+        Box::new(column(rows, |row| row.due_at)),
     ]
 }
 
